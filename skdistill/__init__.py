@@ -1,0 +1,25 @@
+"""Dataset distillation behind scikit-learn's fit, transform and score."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .distilled import DistilledDataset
+    from .rat_bptt import RaTBPTTDistiller
+
+__version__ = "0.1.0"
+
+# A distilled data set must load where torch is not installed, so names are imported when used.
+_HOMES = {"DistilledDataset": "distilled", "RaTBPTTDistiller": "rat_bptt"}
+
+__all__ = ["DistilledDataset", "RaTBPTTDistiller"]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,110 @@
+"""The objective of RaT-BPTT and its relatives: the loss on real data after an unrolled inner loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .data import RealData
+from .learner import Learner
+from .optimizers import InnerOptimizer
+from .streams import Purpose, Streams
+from .unroll import InnerLoop, meta_gradient
+
+
+@dataclass(frozen=True)
+class UnrolledObjective:
+    """Lines 3 to 11 of Algorithm 1: what the outer loop moves the samples down.
+
+    Parameters
+    ----------
+    learner : Learner
+        The networks of the inner loop; each outer step draws a fresh one.
+    optimizer : InnerOptimizer
+        What trains them.
+    y : Tensor
+        Class indices of the synthetic samples, in rows of ``n_classes``, one of each class.
+    data : RealData
+        The training set.
+    sampler : object with ``batch(step) -> rows``
+        Which real samples make the batch of an outer step.
+    schedule : object with ``begin``, ``draw`` and ``observe``
+        Where the window sits; see ``skdistill.windows``.
+    window, unroll : int
+        M and T of Algorithm 1.
+    n_classes : int
+    inner_batch_size : int or None
+        Synthetic samples a class in each inner step; None for all.
+    chunk : int
+        Real samples that go through the network at once.
+    streams : Streams
+        The run's randomness.
+    """
+
+    learner: Learner
+    optimizer: InnerOptimizer
+    y: Tensor
+    data: RealData
+    sampler: object
+    schedule: object
+    window: int
+    unroll: int
+    n_classes: int
+    inner_batch_size: int | None
+    chunk: int
+    streams: Streams
+
+    def begin(self) -> dict:
+        """Return the memory with which a run starts."""
+        return self.schedule.begin(self.window, self.unroll)
+
+    def observe(self, loss: float, memory: dict) -> dict:
+        """Return the memory after an outer step with this loss."""
+        return self.schedule.observe(loss, self.window, self.unroll, memory)
+
+    def gradient(self, X: Tensor, step: int, memory: dict) -> tuple[Tensor, Tensor, dict]:
+        """Return the loss of outer step ``step``, its gradient at ``X``, and what to record."""
+        rng = self.streams.numpy(Purpose.WINDOW, step)
+        start, window = self.schedule.draw(rng, self.window, self.unroll, memory)
+        batches = self._inner_batches(len(X), step, start + window)
+        theta = self.learner.init(self.streams.integer(Purpose.NETWORK, step))
+        outer_loss = real_loss(self.learner, self.data, self.sampler.batch(step), self.chunk)
+        loop = InnerLoop(self.learner, self.optimizer, X, self.y, batches)
+        meta = meta_gradient(loop, theta, start, window, outer_loss)
+        return meta.loss, meta.X, {"start": start, "window": window}
+
+    def _inner_batches(self, n_synthetic: int, step: int, n_steps: int) -> Tensor | None:
+        """Draw the rows of each inner step, ``inner_batch_size`` of every class; None is all."""
+        ipc, per_class = n_synthetic // self.n_classes, self.inner_batch_size
+        if per_class is None or per_class >= ipc:
+            return None
+        generator = self.streams.torch(Purpose.INNER_BATCH, step)
+        scores = torch.rand(n_steps, self.n_classes, ipc, generator=generator)
+        ranks = scores.argsort(dim=-1)[..., :per_class]
+        rows = ranks * self.n_classes + torch.arange(self.n_classes).view(1, -1, 1)
+        return rows.flatten(1).to(self.learner.device)
+
+
+def real_loss(
+    learner: Learner, data: RealData, rows, chunk: int
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the mean loss on these real samples and its gradient as a function of parameters.
+
+    The batch is taken ``chunk`` samples at a time: that bounds memory, and on a CPU it is faster
+    because a chunk's activations stay near the cache.
+    """
+
+    def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
+        theta = theta.detach().requires_grad_()
+        total = theta.new_zeros(())
+        total_grad = torch.zeros_like(theta)
+        for first in range(0, len(rows), chunk):
+            X, y = data.batch(rows[first : first + chunk])
+            with torch.enable_grad():
+                loss = learner.loss(theta, X, y, reduction="sum") / len(rows)
+            total_grad += torch.autograd.grad(loss, theta)[0]
+            total += loss.detach()
+        return total, total_grad
+
+    return evaluate

@@ -1,0 +1,117 @@
+"""Inner optimisers as pure steps, each with its exact vector-Jacobian product.
+
+A state is one tensor of shape ``(n_slots, *theta.shape)``: row 0 holds the parameters, the other
+rows the optimiser's own moments. One tensor a step is what makes a window cheap to keep. The outer
+loop moves the synthetic samples with the same steps.
+
+For a step ``state' = step(state, g, t)`` with ``g`` the gradient of the inner loss at ``state[0]``,
+``adjoint`` takes the sensitivity of the outer loss to ``state'`` and returns those to ``g`` and to
+``state`` (without the path through ``g``, which needs the network: see ``unroll.py``).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class InnerOptimizer(Protocol):
+    """What the unrolling asks of an optimiser."""
+
+    n_slots: int
+
+    def init(self, theta: Tensor) -> Tensor:
+        """Return the state before the first step."""
+
+    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
+        """Return the state after step ``t`` (counted from 1)."""
+
+    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+        """Return ``(grad_bar, state_bar)`` for ``bar``, the sensitivity to ``new``."""
+
+
+def _initial(theta: Tensor, n_slots: int) -> Tensor:
+    state = theta.new_zeros(n_slots, *theta.shape)
+    state[0] = theta
+    return state
+
+
+@dataclass(frozen=True)
+class SGD:
+    """``torch.optim.SGD``: heavy-ball momentum without dampening, L2 added to the gradient."""
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def n_slots(self) -> int:
+        return 2 if self.momentum else 1
+
+    def init(self, theta: Tensor) -> Tensor:
+        return _initial(theta, self.n_slots)
+
+    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * state[0]
+        if not self.momentum:
+            return torch.add(state[0], grad, alpha=-self.lr).unsqueeze(0)
+        velocity = torch.add(grad, state[1], alpha=self.momentum)
+        return torch.stack((torch.add(state[0], velocity, alpha=-self.lr), velocity))
+
+    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+        theta_bar = bar[0]
+        grad_bar = -self.lr * theta_bar
+        if self.momentum:
+            grad_bar = grad_bar + bar[1]
+        if self.weight_decay:
+            theta_bar = torch.add(theta_bar, grad_bar, alpha=self.weight_decay)
+        rows = (theta_bar, self.momentum * grad_bar) if self.momentum else (theta_bar,)
+        return grad_bar, torch.stack(rows)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """``torch.optim.Adam``: bias correction, epsilon outside the root, L2 added to the gradient."""
+
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    n_slots = 3
+
+    def init(self, theta: Tensor) -> Tensor:
+        return _initial(theta, self.n_slots)
+
+    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
+        theta, m, v = state
+        if self.weight_decay:
+            grad = grad + self.weight_decay * theta
+        m = torch.lerp(m, grad, 1 - self.beta1)
+        v = torch.addcmul(self.beta2 * v, grad, grad, value=1 - self.beta2)
+        root = (v / (1 - self.beta2**t)).sqrt_().add_(self.eps)
+        theta = torch.addcdiv(theta, m, root, value=-self.lr / (1 - self.beta1**t))
+        return torch.stack((theta, m, v))
+
+    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+        if self.weight_decay:
+            grad = grad + self.weight_decay * state[0]
+        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
+        _, m, v = new
+        theta_bar, m_bar, v_bar = bar
+        root = (v / correction2).sqrt_()
+        denominator = root + self.eps
+        scaled = theta_bar * (self.lr / correction1) / denominator
+        m_bar = m_bar - scaled
+        # d(theta')/dv goes through the square root, whose slope at 0 is infinite. v' is a weighted
+        # sum of squared gradients, so v' = 0 means that every gradient up to here was 0 and with
+        # it m': the path's true contribution is 0 there (it vanishes like |g|), not 0 * inf.
+        slope = scaled * m / (2 * correction2 * root * denominator)
+        v_bar = v_bar + torch.where(root > 0, slope, 0.0)
+        grad_bar = torch.addcmul((1 - self.beta1) * m_bar, grad, v_bar, value=2 - 2 * self.beta2)
+        if self.weight_decay:
+            theta_bar = torch.add(theta_bar, grad_bar, alpha=self.weight_decay)
+        return grad_bar, torch.stack((theta_bar, self.beta1 * m_bar, self.beta2 * v_bar))

@@ -1,0 +1,115 @@
+"""The outer loop: gradient of an objective, clipping, a step of Adam, a record."""
+
+from dataclasses import dataclass, replace
+from math import isfinite, nan
+from time import perf_counter
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .optimizers import Adam
+
+# Section C.1: "meta-gradient clipping with an exponential moving average"; the paper gives no
+# constants.
+_CLIP_DECAY = 0.9
+_CLIP_FACTOR = 2.0
+
+
+class Objective(Protocol):
+    """What the outer loop moves the synthetic samples down."""
+
+    def begin(self) -> dict:
+        """Return the (JSON-safe) memory with which a run starts."""
+
+    def gradient(self, X: Tensor, step: int, memory: dict) -> tuple[Tensor, Tensor, dict]:
+        """Return the loss of outer step ``step``, its gradient at ``X``, and what to record."""
+
+    def observe(self, loss: float, memory: dict) -> dict:
+        """Return the memory after an outer step with this loss."""
+
+
+@dataclass(frozen=True)
+class OuterState:
+    """All that changes during a run.
+
+    Parameters
+    ----------
+    adam : Tensor of shape (3, n_synthetic, *sample_shape)
+        The synthetic samples and the two moments of the outer Adam.
+    memory : dict
+        What the objective remembers.
+    step : int
+        Outer steps done.
+    n_updates : int
+        Outer steps that moved the samples; the others were skipped.
+    n_failures : int
+        Steps skipped in a row up to now.
+    clip_average : float or None
+        Moving average of the norm of the meta-gradient; None before the first.
+    """
+
+    adam: Tensor
+    memory: dict
+    step: int = 0
+    n_updates: int = 0
+    n_failures: int = 0
+    clip_average: float | None = None
+
+    @property
+    def samples(self) -> Tensor:
+        """The synthetic samples."""
+        return self.adam[0]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one outer step reports: loss and norm before clipping, and the objective's ``detail``."""
+
+    loss: float
+    grad_norm: float
+    clip_level: float
+    skipped: bool
+    seconds: float
+    detail: dict
+
+
+def gaussian_rows(n: int, sample_shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return ``n`` Gaussian samples, each scaled to norm 1 (Appendix C.1), on the CPU."""
+    X = torch.randn(n, *sample_shape, generator=generator, dtype=torch.float64)
+    return X / X.flatten(1).norm(dim=1).view(-1, *[1] * len(sample_shape))
+
+
+def initial_state(objective: Objective, X: Tensor) -> OuterState:
+    """Return the state of a run that starts from the samples ``X``."""
+    return OuterState(adam=Adam().init(X), memory=objective.begin())
+
+
+def update(
+    objective: Objective, state: OuterState, learning_rate: float
+) -> tuple[OuterState, Record]:
+    """Do one outer step. A step whose loss or gradient is not finite moves nothing but the count."""
+    began = perf_counter()
+    loss, grad, detail = objective.gradient(state.samples, state.step, state.memory)
+    # The only point at which the host waits for the device.
+    loss, norm = torch.stack((loss, grad.norm())).tolist()
+    if not (isfinite(loss) and isfinite(norm)):
+        new = replace(state, step=state.step + 1, n_failures=state.n_failures + 1)
+        return new, Record(loss, norm, nan, True, perf_counter() - began, detail)
+    average, level = clip_level(norm, state.clip_average)
+    new = OuterState(
+        adam=Adam(lr=learning_rate).step(
+            state.adam, grad * min(1.0, level / norm) if norm else grad, state.n_updates + 1
+        ),
+        memory=objective.observe(loss, state.memory),
+        step=state.step + 1,
+        n_updates=state.n_updates + 1,
+        clip_average=average,
+    )
+    return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def clip_level(norm: float, average: float | None) -> tuple[float, float]:
+    """Return the moving average of the norm with this one, and the norm to clip at."""
+    average = norm if average is None else _CLIP_DECAY * average + (1 - _CLIP_DECAY) * norm
+    return average, _CLIP_FACTOR * average

@@ -1,0 +1,32 @@
+"""Where and in which pieces the engine computes."""
+
+import torch
+
+from .learner import Learner
+
+# What the activations of one chunk of a real batch may take. On a CPU a chunk should stay near the
+# cache; on a GPU it only has to fit.
+_CHUNK_BYTES = {"cpu": 32 * 2**20}
+_CHUNK_BYTES_GPU = 4 * 2**30
+
+
+def resolve_device(device) -> torch.device:
+    """Return the device that "auto" or a device's name stands for, or raise a ValueError."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            "device must be 'auto' or a device that torch can use here, such as 'cpu' or "
+            f"'cuda:0'; got {device!r} ({reason})."
+        ) from error
+    return resolved
+
+
+def chunk_size(learner: Learner, sample_shape: tuple[int, ...]) -> int:
+    """Return how many samples to put through a network at once."""
+    budget = _CHUNK_BYTES.get(learner.device.type, _CHUNK_BYTES_GPU)
+    return max(1, budget // learner.activation_bytes(sample_shape))

@@ -1,0 +1,35 @@
+"""scikit-learn's private helpers, imported in this one place, and checks that it lacks."""
+
+from numbers import Integral
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+__all__ = [
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "check_image_shape",
+    "fit_context",
+    "validate_parameter_constraints",
+]
+
+
+def check_image_shape(image_shape) -> tuple[int, int, int] | None:
+    """Return ``image_shape`` as three positive ints, or None; anything else is a ValueError."""
+    if image_shape is None:
+        return None
+    shape = tuple(image_shape)
+    if len(shape) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
+        raise InvalidParameterError(
+            "image_shape must be None or three positive integers (channels, height, width); "
+            f"got {image_shape!r}."
+        )
+    return tuple(int(n) for n in shape)

@@ -1,0 +1,70 @@
+"""Real samples that stand for the whole set: the baselines that a distilled set must beat."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+__all__ = ["herding", "kmeans_centroids", "random_samples"]
+
+
+def _rows_by_class(y: np.ndarray, classes: np.ndarray, ipc: int) -> list[np.ndarray]:
+    rows = [np.flatnonzero(y == c) for c in classes]
+    fewest = min(map(len, rows))
+    if fewest < ipc:
+        raise ValueError(f"ipc={ipc} must be at most {fewest}, the size of the smallest class.")
+    return rows
+
+
+def _interleave(per_class: list[np.ndarray]) -> np.ndarray:
+    """Order samples as distilled sets are: the first of every class, the second of every class..."""
+    return np.stack(per_class, axis=1).reshape(-1, *per_class[0].shape[1:])
+
+
+def random_samples(X, y, classes, ipc, rng):
+    """Return ``ipc`` random real samples of every class, without replacement, and their labels.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+    y : ndarray of shape (n,)
+    classes : ndarray of shape (n_classes,)
+    ipc : int
+    rng : numpy.random.Generator
+    """
+    rows = _rows_by_class(y, classes, ipc)
+    chosen = _interleave([rng.choice(r, ipc, replace=False) for r in rows])
+    return X[chosen], y[chosen]
+
+
+def kmeans_centroids(X, y, classes, ipc, rng):
+    """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
+
+    Parameters are those of `random_samples`. With ``ipc=1`` these are the class means.
+    """
+    centroids = []
+    for rows in _rows_by_class(y, classes, ipc):
+        kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)))
+        members = X[rows].reshape(len(rows), -1).astype(np.float64)
+        centroids.append(kmeans.fit(members).cluster_centers_.reshape(ipc, *X.shape[1:]))
+    return _interleave(centroids), np.tile(classes, ipc)
+
+
+def herding(X, y, classes, ipc, rng):
+    """Return the real samples whose running mean follows the class mean (Welling 2009).
+
+    Parameters are those of `random_samples`; ``rng`` is not used. Distances are taken in the units
+    of ``X``, not in the feature space of a trained network as some papers do.
+    """
+    chosen = []
+    for rows in _rows_by_class(y, classes, ipc):
+        members = X[rows].reshape(len(rows), -1).astype(np.float64)
+        mean, total = members.mean(axis=0), np.zeros(members.shape[1])
+        free = np.ones(len(rows), dtype=bool)
+        picks = []
+        for k in range(1, ipc + 1):
+            distance = ((total + members - k * mean) ** 2).sum(axis=1)
+            picks.append(int(np.argmin(np.where(free, distance, np.inf))))
+            free[picks[-1]] = False
+            total += members[picks[-1]]
+        chosen.append(rows[picks])
+    chosen = _interleave(chosen)
+    return X[chosen], y[chosen]

@@ -1,0 +1,301 @@
+"""Train networks on a distilled set, report their accuracy, and compare with real samples.
+
+The protocol is the paper's (section 4, Appendix C.1): ten freshly initialised networks, Adam with
+learning rate 0.001 and no schedule, mean and standard deviation of the test accuracy. The number of
+steps is fixed before the test set is seen; nothing is selected on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from sklearn.utils import check_array, column_or_1d
+from torch import Tensor
+
+from . import coresets
+from ._engine.data import RealData, Standardizer, as_tensor
+from ._engine.learner import Learner
+from ._engine.optimizers import Adam
+from ._engine.runtime import chunk_size, resolve_device
+from ._engine.streams import Purpose, Streams
+from ._engine.unroll import InnerLoop, run
+from .distilled import DistilledDataset
+from .networks import network_factory
+from .sampling import UniformSampler
+
+__all__ = ["Comparison", "EvaluationResult", "compare", "evaluate"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """Test accuracy of networks trained on a set of samples.
+
+    Parameters
+    ----------
+    accuracies : ndarray of shape (n_networks,)
+        Test accuracy of each network after the last step.
+    steps : ndarray of shape (n_counts,)
+        Step counts at which accuracy was taken; the last is the one that counts.
+    curve : ndarray of shape (n_networks, n_counts)
+        Test accuracy of each network at each step count.
+    n_samples : int
+        Samples that the networks were trained on.
+    """
+
+    accuracies: np.ndarray
+    steps: np.ndarray
+    curve: np.ndarray
+    n_samples: int
+
+    @property
+    def mean(self) -> float:
+        """Mean test accuracy over the networks."""
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the test accuracy over the networks."""
+        return float(self.accuracies.std())
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % "
+            f"({len(self.accuracies)} networks, {self.steps[-1]} steps)"
+        )
+
+
+def evaluate(
+    distilled: DistilledDataset,
+    X,
+    y,
+    *,
+    n_networks: int | None = None,
+    steps: int | Sequence[int] | None = None,
+    architecture=None,
+    device="auto",
+) -> EvaluationResult:
+    """Train fresh networks on a distilled set and test them.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X : array-like of shape (n, ...)
+        Test samples in the layout of the training data.
+    y : array-like of shape (n,)
+        Test labels. A label that is no class of the distilled set counts as an error.
+    n_networks : int or None, default=None
+        Networks to train; None takes the recipe's, 10 unless it was changed (section 4).
+    steps : int, sequence of int or None, default=None
+        Steps of training; a sequence gives the accuracy at each, and the largest counts. None
+        takes the recipe's.
+    architecture : str, callable or None, default=None
+        Network family, as in `RaTBPTTDistiller`; another one than the recipe's shows how the set
+        transfers.
+    device : str, default="auto"
+        Where to compute.
+
+    Returns
+    -------
+    EvaluationResult
+
+    Raises
+    ------
+    ValueError
+        If the test samples have another shape than the training samples had, hold NaN or infinity,
+        or no architecture is known.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.evaluation import evaluate
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=20, window=5, unroll=10, random_state=0).fit(X, y)
+    >>> result = evaluate(distiller.distilled_, X, y, n_networks=2, steps=[10, 20])
+    >>> result.curve.shape
+    (2, 2)
+    """
+    X, y = check_test_data(distilled, X, y)
+    recipe = distilled.recipe
+    architecture = recipe.architecture if architecture is None else architecture
+    if architecture is None:
+        raise ValueError(
+            "architecture must be given: the set was distilled with a callable, which is not saved."
+        )
+    counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
+    n_networks = recipe.n_networks if n_networks is None else n_networks
+    if counts.dtype.kind != "i" or counts[0] < 1:
+        raise ValueError(f"steps must be positive integers; got {steps!r}.")
+    if n_networks < 1:
+        raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
+
+    device = resolve_device(device)
+    layout = recipe.layout
+    factory = network_factory(architecture, layout.inner, len(distilled.classes))
+    learner = Learner(factory, device)
+    standardizer = Standardizer(recipe.mean, recipe.scale, layout.inner, device, learner.dtype)
+    train = standardizer.forward(as_tensor(layout.to_engine(distilled.X)))
+    labels = _training_labels(distilled, device, learner.dtype)
+    test = RealData(as_tensor(layout.to_engine(X)), as_tensor(y), standardizer, device)
+    optimizer = Adam(lr=recipe.learning_rate)
+    curve = np.empty((n_networks, len(counts)))
+    for k in range(n_networks):
+        streams = Streams(recipe.seed)
+        theta = learner.init(streams.integer(Purpose.EVALUATION_NETWORK, k))
+        batches = _mini_batches(len(train), recipe.batch_size, int(counts[-1]), streams, k)
+        loop = InnerLoop(learner, optimizer, train, labels, batches)
+        curve[k] = _accuracies(loop, theta, counts, test)
+    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(train))
+
+
+def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
+    """Return test samples and their class indices (-1 for a label that is no class)."""
+    X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
+    distilled.recipe.layout.check(X)
+    y = column_or_1d(y)
+    if len(X) != len(y):
+        raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
+    index = np.searchsorted(distilled.classes, y).clip(max=len(distilled.classes) - 1)
+    return X, np.where(distilled.classes[index] == y, index, -1)
+
+
+def _training_labels(distilled: DistilledDataset, device, dtype) -> Tensor:
+    if distilled.y.ndim == 2:
+        return as_tensor(distilled.y).to(device=device, dtype=dtype)
+    return as_tensor(np.searchsorted(distilled.classes, distilled.y)).to(device)
+
+
+def _mini_batches(n: int, size: int, n_steps: int, streams: Streams, k: int) -> Tensor | None:
+    """Draw the training rows of each step of network ``k``; None if all fit into one batch."""
+    if n <= size:
+        return None
+    rng = streams.numpy(Purpose.EVALUATION_BATCH, k)
+    sampler = UniformSampler(n, size, lambda epoch: rng)
+    return torch.from_numpy(np.stack([sampler.batch(i) for i in range(n_steps)]))
+
+
+@torch.no_grad()
+def _accuracies(loop: InnerLoop, theta: Tensor, counts: np.ndarray, test: RealData) -> list[float]:
+    """Train one network and return its test accuracy after each of ``counts`` steps."""
+    state, done, accuracies = loop.optimizer.init(theta), 0, []
+    chunk = chunk_size(loop.learner, loop.X.shape[1:])
+    for count in map(int, counts):
+        state = run(loop, state, done, count - done)
+        done = count
+        correct = torch.zeros((), dtype=torch.int64, device=theta.device)
+        for first in range(0, len(test), chunk):
+            X, y = test.batch(np.arange(first, min(first + chunk, len(test))))
+            correct += (loop.learner.logits(state[0], X).argmax(dim=1) == y).sum()
+        accuracies.append(correct.item() / len(test))
+    return accuracies
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Results of several training sets under one protocol; prints as a table.
+
+    Parameters
+    ----------
+    results : dict of str to EvaluationResult
+        By name of the training set, in the order of the table.
+    """
+
+    results: dict[str, EvaluationResult]
+
+    def __getitem__(self, name: str) -> EvaluationResult:
+        return self.results[name]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.results))
+        lines = [f"{'training set':<{width}}  samples  networks  test accuracy (%)"]
+        for name, r in self.results.items():
+            accuracy = f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
+            lines.append(
+                f"{name:<{width}}  {r.n_samples:7d}  {len(r.accuracies):8d}  {accuracy:>17}"
+            )
+        return "\n".join(lines)
+
+
+BASELINES: dict[str, Callable] = {
+    "random real samples": coresets.random_samples,
+    "herding": coresets.herding,
+    "k-means centroids": coresets.kmeans_centroids,
+}
+
+
+def compare(
+    distilled: DistilledDataset,
+    X_train,
+    y_train,
+    X_test,
+    y_test,
+    *,
+    n_draws: int = 5,
+    n_networks: int | None = None,
+    n_networks_whole: int | None = None,
+    architecture=None,
+    device="auto",
+) -> Comparison:
+    """Evaluate a distilled set beside real samples of the same number, and beside all of them.
+
+    All rows use the distilled set's recipe: the same networks from the same initialisations,
+    optimiser and number of steps, with mini-batches where a set is larger than one.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X_train, y_train : array-like
+        The real training data, of which the baselines choose.
+    X_test, y_test : array-like
+        The test data.
+    n_draws : int, default=5
+        Draws of random real samples; each is evaluated by all networks.
+    n_networks : int or None, default=None
+        Networks for each set; None takes the recipe's. Random draws share them: each draw is
+        evaluated by ``ceil(n_networks / n_draws)`` networks.
+    n_networks_whole : int or None, default=None
+        Networks for the whole training set, the costly row; None takes ``n_networks``.
+    architecture, device
+        As in `evaluate`.
+
+    Returns
+    -------
+    Comparison
+        With the rows "distilled", "random real samples", "herding", "k-means centroids" and "whole
+        training set".
+    """
+    if n_draws < 1:
+        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
+    X_train, y_index = check_test_data(distilled, X_train, y_train)
+    y_train = distilled.classes[y_index]
+    if (y_index < 0).any():
+        raise ValueError("y_train must hold only labels that the distilled set knows.")
+    n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
+    check_test_data(distilled, X_test, y_test)
+
+    def result(X, y, seed, n):
+        recipe = replace(distilled.recipe, seed=seed)
+        data = replace(distilled, X=X, y=y, recipe=recipe)
+        return evaluate(
+            data, X_test, y_test, n_networks=n, architecture=architecture, device=device
+        )
+
+    seed = distilled.recipe.seed
+    results = {"distilled": result(distilled.X, distilled.y, seed, n_networks)}
+    for name, choose in BASELINES.items():
+        draws = n_draws if name == "random real samples" else 1
+        parts = []
+        for draw in range(draws):
+            rng = Streams(seed).numpy(Purpose.CORESET, draw)
+            X, y = choose(X_train, y_train, distilled.classes, distilled.ipc, rng)
+            parts.append(result(X, y, seed + draw, -(-n_networks // draws)))
+        results[name] = _pooled(parts)
+    n_whole = n_networks if n_networks_whole is None else n_networks_whole
+    results["whole training set"] = result(X_train, y_train, seed, n_whole)
+    return Comparison(results)
+
+
+def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
+    curve = np.concatenate([part.curve for part in parts])
+    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve)

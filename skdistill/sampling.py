@@ -1,0 +1,38 @@
+"""Which real samples make the batch of an outer step."""
+
+import numpy as np
+
+__all__ = ["UniformSampler"]
+
+
+class UniformSampler:
+    """Every sample once an epoch, in a new random order: the ``d ~ D`` of Algorithm 1, line 4.
+
+    A batch is a pure function of the step, so a run resumes with the batches it would have had.
+    An epoch that does not divide into whole batches leaves out a remainder, another one each time.
+
+    Parameters
+    ----------
+    n_samples : int
+        Size of the training set.
+    batch_size : int
+        Samples a batch; at most ``n_samples`` are used.
+    permutation : callable
+        Maps an epoch's number to a ``numpy.random.Generator``.
+    """
+
+    def __init__(self, n_samples, batch_size, permutation):
+        self._n_samples = n_samples
+        self._batch_size = min(batch_size, n_samples)
+        self._permutation = permutation
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Return the rows of the training set that make the batch of this outer step."""
+        epoch, position = divmod(step, self._n_samples // self._batch_size)
+        if epoch != self._epoch:
+            self._order = self._permutation(epoch).permutation(self._n_samples)
+            self._epoch = epoch
+        first = position * self._batch_size
+        return self._order[first : first + self._batch_size]

@@ -1,0 +1,205 @@
+"""Where the truncated window sits: the schedules of figures 4 and 6 of the paper.
+
+A schedule answers one question at every outer step: train how many inner steps before the window
+(``start``), and how many in it (``window``)? All truncations of the paper are answers to it, so the
+engine has one code path. Schedules hold parameters only; what they remember during a run is a small
+JSON-safe dictionary that the run carries, so that one schedule object can serve many runs and a run
+can be resumed.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ._validation import Interval, StrOptions, validate_parameter_constraints
+
+__all__ = [
+    "SCHEDULES",
+    "EarlyWindow",
+    "FixedWindow",
+    "FullWindow",
+    "MovingWindow",
+    "RandomLengthWindow",
+    "UniformWindow",
+    "WindowSchedule",
+    "resolve_schedule",
+]
+
+
+class WindowSchedule(BaseEstimator):
+    """Base class of the window schedules.
+
+    A subclass implements `draw`; one that reacts to the loss also `begin` and `observe`.
+    """
+
+    _parameter_constraints: dict = {}
+
+    def validate(self) -> None:
+        """Raise ``InvalidParameterError`` if a parameter of the schedule is out of range."""
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
+
+    def begin(self, window: int, unroll: int) -> dict:
+        """Return the (JSON-safe) memory with which a run starts."""
+        return {}
+
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, memory: dict
+    ) -> tuple[int, int]:
+        """Return ``(start, window)`` for one outer step.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            The randomness of this outer step.
+        window, unroll : int
+            The distiller's window size M and unrolling length T, ``1 <= window <= unroll``.
+        memory : dict
+            What `begin` or the last `observe` returned.
+        """
+        raise NotImplementedError
+
+    def observe(self, loss: float, window: int, unroll: int, memory: dict) -> dict:
+        """Return the memory after an outer step with this real-data loss."""
+        return memory
+
+
+class UniformWindow(WindowSchedule):
+    """RaT-BPTT (Algorithm 1): the window ends at a step drawn uniformly from ``[window, unroll]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import UniformWindow
+    >>> start, window = UniformWindow().draw(np.random.default_rng(0), 20, 60, {})
+    >>> window, 0 <= start <= 40
+    (20, True)
+    """
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return int(rng.integers(unroll - window + 1)), window
+
+
+class FixedWindow(WindowSchedule):
+    """T-BPTT (equation 3): the window is always the last ``window`` of ``unroll`` steps."""
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return unroll - window, window
+
+
+class FullWindow(WindowSchedule):
+    """BPTT (equation 2): differentiate through all ``unroll`` steps; ``window`` is not used."""
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return 0, unroll
+
+
+class RandomLengthWindow(WindowSchedule):
+    """R-BPTT (figure 4): train and differentiate a number of steps from ``[window, unroll]``."""
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return 0, int(rng.integers(window, unroll + 1))
+
+
+class EarlyWindow(WindowSchedule):
+    """A random window that favours the early phase of training (section 4.3).
+
+    The paper reports that "sampling more on the initial phase" gains 0.4 points on CIFAR-10 and
+    does not say how it samples. Here the start is ``floor(u**bias * (unroll - window + 1))`` with
+    ``u`` uniform in [0, 1): `bias` = 1 is `UniformWindow`, and the larger, the earlier.
+
+    Parameters
+    ----------
+    bias : float, default=2.0
+        At least 1. With 2, half of the windows start in the first quarter of the possible range.
+    """
+
+    _parameter_constraints: dict = {"bias": [Interval(Real, 1, None, closed="left")]}
+
+    def __init__(self, bias=2.0):
+        self.bias = bias
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return int(rng.random() ** self.bias * (unroll - window + 1)), window
+
+
+class MovingWindow(WindowSchedule):
+    """A window that moves by its own size whenever the loss stagnates (figure 6).
+
+    A forward window starts at the first inner step and moves later; a backward one starts at the
+    last and moves earlier. (Section 4.3 names the two starting points the other way round, which
+    would leave no room to move.) At the end of its way the window stays.
+
+    Parameters
+    ----------
+    direction : {"forward", "backward"}, default="forward"
+        Which way the window moves.
+    patience : int, default=2000
+        Outer steps without improvement after which the window moves (2,000 in the paper).
+    tol : float, default=1e-3
+        What counts as an improvement: the smoothed loss falls by this fraction of the best.
+    smoothing : float, default=0.98
+        Weight of the past in the exponential moving average of the loss. Each outer step uses
+        another network and another real batch, so a single loss says little.
+    """
+
+    _parameter_constraints: dict = {
+        "direction": [StrOptions({"forward", "backward"})],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, direction="forward", patience=2000, tol=1e-3, smoothing=0.98):
+        self.direction = direction
+        self.patience = patience
+        self.tol = tol
+        self.smoothing = smoothing
+
+    def begin(self, window, unroll):
+        """Return the memory with which a run starts."""
+        start = 0 if self.direction == "forward" else unroll - window
+        return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
+
+    def draw(self, rng, window, unroll, memory):
+        """Return ``(start, window)`` for one outer step."""
+        return memory["start"], window
+
+    def observe(self, loss, window, unroll, memory):
+        """Return the memory after an outer step with this real-data loss."""
+        last = memory["smoothed"]
+        smoothed = loss if last is None else self.smoothing * last + (1 - self.smoothing) * loss
+        if memory["best"] is None or smoothed < memory["best"] * (1 - self.tol):
+            return {**memory, "smoothed": smoothed, "best": smoothed, "stagnant": 0}
+        stagnant = memory["stagnant"] + 1
+        if stagnant < self.patience:
+            return {**memory, "smoothed": smoothed, "stagnant": stagnant}
+        # Losses at another window are not comparable with those here: forget them.
+        move = window if self.direction == "forward" else -window
+        start = min(max(memory["start"] + move, 0), unroll - window)
+        return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
+
+
+SCHEDULES = {
+    "rat-bptt": UniformWindow(),
+    "bptt": FullWindow(),
+    "t-bptt": FixedWindow(),
+    "r-bptt": RandomLengthWindow(),
+    "early": EarlyWindow(),
+    "forward": MovingWindow("forward"),
+    "backward": MovingWindow("backward"),
+}
+
+
+def resolve_schedule(schedule) -> WindowSchedule:
+    """Return the schedule that an alias names, or the (checked) schedule itself."""
+    schedule = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
+    schedule.validate()
+    return schedule
