@@ -1,0 +1,197 @@
+"""Time and memory of one exact meta-gradient: skdistill beside ``higher``.
+
+``higher`` is what the paper's code uses: plain steps up to the window, then
+``higher.innerloop_ctx``, which keeps the graph of every step. Both get the same network, initial
+parameters, data, window and unroll. Times alternate in one process and the ratio is the median over
+pairs; each peak of memory is taken in a process of its own, over what that process held before.
+
+    python examples/benchmarks/bench_meta_gradient.py --config digits cifar10-ipc1 --json out.json
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skdistill._engine.data import RealData, Standardizer
+from skdistill._engine.learner import Learner
+from skdistill._engine.objective import real_loss
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.runtime import chunk_size
+from skdistill._engine.unroll import InnerLoop, meta_gradient
+from skdistill.networks import ConvNet
+
+
+@dataclass(frozen=True)
+class Config:
+    """One problem: samples, network, truncation and real batch."""
+
+    shape: tuple[int, int, int]
+    ipc: int
+    window: int
+    unroll: int
+    real: int
+    width: int = 128
+    depth: int = 3
+    n_classes: int = 10
+
+
+CONFIGS = {
+    "digits": Config((1, 8, 8), 1, 20, 60, 512, width=64, depth=2),
+    "28x28-ipc1": Config((1, 28, 28), 1, 20, 60, 256),
+    "28x28-ipc10": Config((1, 28, 28), 10, 4, 12, 256),
+    "32x32-ipc1": Config((3, 32, 32), 1, 20, 60, 256),
+    "32x32-ipc10": Config((3, 32, 32), 10, 4, 12, 256),
+}
+
+
+class Problem:
+    """The tensors of a configuration, and one meta-gradient by either implementation."""
+
+    def __init__(self, config: Config, device: str):
+        generator = torch.Generator().manual_seed(0)
+        self.config, self.device = config, torch.device(device)
+        factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
+        self.learner = Learner(factory, device)
+        n = config.ipc * config.n_classes
+        self.X = torch.randn(n, *config.shape, generator=generator).to(device)
+        self.y = torch.arange(config.n_classes, device=device).repeat(config.ipc)
+        X_real = torch.randn(config.real, *config.shape, generator=generator).to(device)
+        y_real = torch.randint(config.n_classes, (config.real,), generator=generator).to(device)
+        standardizer = Standardizer(
+            [0.0] * config.shape[0], [1.0] * config.shape[0], config.shape, device, torch.float32
+        )
+        self.data = RealData(X_real, y_real, standardizer, self.device)
+        self.real = X_real, y_real
+        self.chunk = chunk_size(self.learner, config.shape)
+        self.model = factory().to(device)
+
+    def ours(self, start: int, window: int) -> torch.Tensor:
+        """Return skdistill's meta-gradient."""
+        loss = real_loss(self.learner, self.data, np.arange(self.config.real), self.chunk)
+        loop = InnerLoop(self.learner, Adam(), self.X, self.y)
+        return meta_gradient(loop, self.learner.init(0), start, window, loss).X
+
+    def higher(self, start: int, window: int) -> torch.Tensor:
+        """Return the meta-gradient as the paper's code takes it."""
+        import higher
+
+        nn.utils.vector_to_parameters(self.learner.init(0), self.model.parameters())
+        optimizer = torch.optim.Adam(self.model.parameters())
+        for _ in range(start):
+            optimizer.zero_grad()
+            F.cross_entropy(self.model(self.X), self.y).backward()
+            optimizer.step()
+        X = self.X.clone().requires_grad_()
+        with higher.innerloop_ctx(self.model, optimizer) as (fmodel, diffopt):
+            for _ in range(window):
+                diffopt.step(F.cross_entropy(fmodel(X), self.y))
+            return torch.autograd.grad(F.cross_entropy(fmodel(self.real[0]), self.real[1]), X)[0]
+
+
+def peak_mib(config: Config, device: str, which: str) -> float:
+    """Return the peak of memory of one meta-gradient over what the process held before, in MiB."""
+    problem = Problem(config, device)
+    compute = getattr(problem, which)
+    compute(1, 1)  # libraries and their buffers are loaded at first use
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        compute(config.unroll - config.window, config.window)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    compute(config.unroll - config.window, config.window)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+
+
+def peak_in_own_process(config: Config, device: str, which: str) -> float:
+    """Return `peak_mib`, measured in a fresh process."""
+    job = json.dumps({"config": asdict(config), "device": device, "which": which})
+    done = subprocess.run(
+        [sys.executable, __file__, "--peak", job], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def seconds(compute, config: Config, device: str) -> float:
+    """Return the time of one meta-gradient."""
+    began = perf_counter()
+    compute(config.unroll - config.window, config.window)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return perf_counter() - began
+
+
+def measure(name: str, config: Config, device: str, repeats: int) -> dict:
+    """Return the row of the table for one configuration."""
+    problem = Problem(config, device)
+    ours, theirs = problem.ours(1, 2), problem.higher(1, 2)
+    pairs = [
+        (seconds(problem.ours, config, device), seconds(problem.higher, config, device))
+        for _ in range(repeats)
+    ]
+    row = {
+        "config": name,
+        **asdict(config),
+        "ours_s": median(a for a, _ in pairs),
+        "higher_s": median(b for _, b in pairs),
+        "time_ratio": median(a / b for a, b in pairs),
+        # higher adds epsilon before the bias correction: close, not equal.
+        "relative_difference": ((ours - theirs).norm() / theirs.norm()).item(),
+    }
+    for which in ("ours", "higher"):
+        row[f"{which}_mib"] = peak_in_own_process(config, device, which)
+    row["memory_ratio"] = row["ours_mib"] / row["higher_mib"]
+    return row
+
+
+def main() -> None:
+    """Print the table and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+    parser.add_argument("--window", type=int, help="instead of the configuration's")
+    parser.add_argument("--unroll", type=int, help="instead of the configuration's")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", help="file to write")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        job = json.loads(args.peak)
+        print(peak_mib(Config(**job["config"]), job["device"], job["which"]))
+        return
+    rows = []
+    print("config         window unroll  ours (s)  higher (s)  ratio   ours (MiB)  higher  ratio")
+    for name in args.config:
+        config = asdict(CONFIGS[name])
+        config |= {k: v for k in ("window", "unroll") if (v := getattr(args, k))}
+        r = measure(name, Config(**config), args.device, args.repeats)
+        rows.append(r)
+        print(
+            f"{name:14s} {r['window']:6d} {r['unroll']:6d} {r['ours_s']:9.3f} {r['higher_s']:11.3f} "
+            f"{r['time_ratio']:6.2f} {r['ours_mib']:12.0f} {r['higher_mib']:7.0f} "
+            f"{r['memory_ratio']:6.2f}",
+            flush=True,
+        )
+    if args.json:
+        cuda = args.device.startswith("cuda")
+        machine = torch.cuda.get_device_name() if cuda else platform.processor()
+        about = {"machine": machine, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        with open(args.json, "w") as file:
+            json.dump({**about, "rows": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

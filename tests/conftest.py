@@ -1,0 +1,39 @@
+"""Shared fixtures: small problems that every module's tests use."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skdistill._engine.learner import Learner
+from skdistill.networks import MLP, ConvNet
+
+NETWORKS = {
+    "convnet": partial(ConvNet, (1, 8, 8), 3, width=4, depth=2),
+    "mlp": partial(MLP, (1, 8, 8), 3, width=6, depth=2),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def learner(request):
+    """Return a small float64 network family on 1 x 8 x 8 images of three classes."""
+    return Learner(NETWORKS[request.param], dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Return ``X_train, X_test, y_train, y_test`` of the 8 x 8 digits."""
+    X, y = load_digits(return_X_y=True)
+    return train_test_split(X, y, stratify=y, random_state=0)
+
+
+@pytest.fixture
+def images():
+    """Return 40 images of 6 x 6 pixels in two classes that differ in brightness, and labels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
+    return X, y

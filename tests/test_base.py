@@ -1,0 +1,422 @@
+"""The estimator around the engine: validation, reproducibility, fitted attributes, failure."""
+
+import json
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.callback import ProgressBar
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from skdistill import RaTBPTTDistiller
+from skdistill._engine import outer
+from skdistill.exceptions import DivergenceError, DivergenceWarning
+from skdistill.windows import MovingWindow
+
+QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["no", "yes"], 15)
+    return rng.normal(size=(30, 4)) * [1, 10, 100, 0] + (y == "yes")[:, None] + 5, y
+
+
+# --- what comes out ---------------------------------------------------------------------------
+
+
+def test_fitted_attributes(images):
+    X, y = images
+    distiller = quick(ipc=3).fit(X, y)
+    X_syn, y_syn = distiller.transform()
+    assert X_syn.shape == (6, 6, 6)
+    assert X_syn.dtype == np.float64
+    assert y_syn.tolist() == [0, 1, 0, 1, 0, 1]
+    assert distiller.n_iter_ == 3
+    assert distiller.n_features_in_ == 36
+    assert distiller.device_ == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert set(map(len, distiller.history_.values())) == {3}
+    assert json.loads(json.dumps(distiller.history_, allow_nan=False)) == distiller.history_
+    provenance = distiller.distilled_.provenance
+    assert json.loads(json.dumps(provenance, allow_nan=False)) == provenance
+    assert provenance["parameters"]["window"] == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape"),
+    [((1, 6, 6), None), ((6, 6, 3), None), ((36,), (1, 6, 6)), ((6, 6, 2), (2, 6, 6))],
+)
+def test_samples_come_back_in_the_layout_of_X(images, shape, image_shape):
+    y = images[1]
+    X = np.random.default_rng(0).integers(256, size=(40, *shape), dtype=np.uint8)
+    X_syn, _ = quick(image_shape=image_shape).fit(X, y).transform()
+    assert X_syn.shape == (2, *shape)
+    assert X_syn.dtype == np.float32
+
+
+def test_same_layouts_give_same_samples(images):
+    X, y = images
+    color = np.stack([X, 2 * X, X**2], axis=1)
+    first = quick().fit(color, y).transform()[0]
+    last = quick().fit(np.moveaxis(color, 1, -1), y).transform()[0]
+    flat = quick(image_shape=(3, 6, 6)).fit(color.reshape(40, -1), y).transform()[0]
+    np.testing.assert_array_equal(np.moveaxis(last, -1, 1), first)
+    np.testing.assert_array_equal(flat.reshape(first.shape), first)
+
+
+def test_samples_are_in_the_units_of_X(table):
+    X, y = table
+    X_syn, _ = quick().fit(X, y).transform()
+    np.testing.assert_allclose(X_syn[:, 3].std(), 0, atol=1.0)
+    # Columns of scale 1, 10 and 100 around 5: norm-1 rows stay within one deviation of the mean.
+    assert (np.abs(X_syn - X.mean(axis=0)) <= 1.1 * X.std(axis=0).clip(min=1)).all()
+
+
+def test_units_do_not_matter(images):
+    X, y = images
+    X_syn = quick().fit(X, y).transform()[0]
+    scaled = quick().fit(1000 * X + 7, y).transform()[0]
+    np.testing.assert_allclose((scaled - 7) / 1000, X_syn, rtol=1e-3, atol=1e-4)
+
+
+def test_the_callers_arrays_are_not_touched(images):
+    X, y = images
+    X_before, y_before = X.copy(), y.copy()
+    X.flags.writeable = y.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distiller = quick().fit(X, y)
+    np.testing.assert_array_equal(X, X_before)
+    np.testing.assert_array_equal(y, y_before)
+    distiller.transform()[0][:] = 0
+    assert distiller.distilled_.X.any()
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [False, True], [-5, 3], [1.0, 2.0]])
+def test_labels_of_any_kind(images, labels):
+    X, y = images
+    y = np.asarray(labels)[y]
+    distiller = quick().fit(X, y)
+    assert distiller.transform()[1].tolist() == labels
+    assert distiller.transform()[1].dtype == y.dtype
+    assert 0 <= distiller.score(X, y) <= 1
+
+
+def test_tensors(images):
+    X, y = images
+    from_arrays = quick().fit(X, y).transform()[0]
+    from_tensors = quick().fit(torch.from_numpy(X), torch.from_numpy(y)).transform()[0]
+    np.testing.assert_array_equal(from_tensors, from_arrays)
+
+
+# --- what stays the same ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner_batch_size", [None, 1])
+def test_same_random_state_same_bits(images, inner_batch_size):
+    X, y = images
+    make = lambda: quick(ipc=2, batch_size=16, inner_batch_size=inner_batch_size).fit(X, y)  # noqa: E731
+    first, second = make(), make()
+    np.testing.assert_array_equal(first.transform()[0], second.transform()[0])
+    assert first.history_["loss"] == second.history_["loss"]
+    assert first.score(X, y) == second.score(X, y)
+
+
+def test_another_random_state_other_samples(images):
+    X, y = images
+    a, b = (quick(random_state=s).fit(X, y).transform()[0] for s in (0, 1))
+    assert not np.allclose(a, b)
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+def test_global_random_states_are_left_alone(images, random_state):
+    X, y = images
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    distiller = quick(random_state=random_state).fit(X, y)
+    distiller.score(X, y)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before[1])  # noqa: NPY002
+    assert np.random.get_state()[2] == numpy_before[2]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_runs_are_prefixes_of_longer_runs(images):
+    X, y = images
+    short, long = (quick(max_iter=n, batch_size=16).fit(X, y) for n in (3, 6))
+    assert long.history_["loss"][:3] == short.history_["loss"]
+
+
+@pytest.mark.parametrize("dump", [pickle.dumps, None], ids=["pickle", "joblib"])
+def test_persistence(images, tmp_path, dump):
+    X, y = images
+    distiller = quick().fit(X, y)
+    if dump:
+        loaded = pickle.loads(pickle.dumps(distiller))
+    else:
+        joblib.dump(distiller, tmp_path / "distiller.joblib")
+        loaded = joblib.load(tmp_path / "distiller.joblib")
+    np.testing.assert_array_equal(loaded.transform()[0], distiller.transform()[0])
+    assert loaded.score(X, y) == distiller.score(X, y)
+
+
+# --- how it is used ---------------------------------------------------------------------------
+
+
+def test_fit_transform_clone_and_pipeline(table):
+    X, y = table
+    X_syn, _ = quick().fit_transform(X, y)
+    np.testing.assert_array_equal(clone(quick()).fit(X, y).transform()[0], X_syn)
+    pipeline = make_pipeline(StandardScaler(), quick()).fit(X, y)
+    assert pipeline[-1].transform()[0].shape == (2, 4)
+    assert 0 <= pipeline.score(X, y) <= 1
+
+
+def test_architecture_of_the_users_own(images):
+    X, y = images
+
+    def linear(input_shape, n_classes):
+        assert input_shape == (1, 6, 6)
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, n_classes))
+
+    distiller = quick(architecture=linear).fit(X, y)
+    assert 0 <= distiller.score(X, y) <= 1
+    assert distiller.distilled_.recipe.architecture is None
+
+
+def test_schedule_object_and_its_parameters(images):
+    X, y = images
+    distiller = quick(schedule=MovingWindow("backward", patience=1), max_iter=5)
+    distiller.set_params(schedule__patience=2)
+    assert distiller.fit(X, y).history_["start"][0] == 2
+
+
+@pytest.mark.parametrize("schedule", ["bptt", "t-bptt", "r-bptt", "early", "forward", "backward"])
+def test_every_schedule_runs(images, schedule):
+    X, y = images
+    history = quick(schedule=schedule).fit(X, y).history_
+    assert all(s + w <= 4 for s, w in zip(history["start"], history["window"]))
+    assert history["skipped"] == [False] * 3
+
+
+def test_sgd(images):
+    X, y = images
+    history = quick(inner_optimizer="sgd", inner_lr=0.05, inner_weight_decay=1e-3).fit(X, y).history_
+    assert None not in history["grad_norm"]
+
+
+def test_verbose_prints_and_silence_is_silent(images, capsys):
+    X, y = images
+    quick().fit(X, y)
+    assert capsys.readouterr().out == ""
+    quick(verbose=1).fit(X, y)
+    assert "outer step 3/3: loss" in capsys.readouterr().out
+
+
+class Recorder:
+    """A callback that counts outer steps and stops after the second."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Ask to stop after the second outer step."""
+        self.steps += context.task_name == "outer step"
+        return self.steps >= 2
+
+
+def test_callbacks_see_the_steps_and_may_stop(images):
+    recorder = Recorder()
+    distiller = quick().set_callbacks(recorder).fit(*images)
+    assert (recorder.steps, distiller.n_iter_) == (2, 2)
+
+
+def test_progress_bar(images, capsys):
+    pytest.importorskip("rich")
+    quick().set_callbacks(ProgressBar()).fit(*images)
+    assert "RaTBPTTDistiller" in capsys.readouterr().out
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+IMAGES, LABELS = RNG.normal(size=(20, 6, 6)), np.arange(20) % 2
+WITH_NAN = np.where(np.arange(36).reshape(6, 6) == 7, np.nan, IMAGES)
+RAGGED = [np.zeros((6, 6))] * 10 + [np.zeros((6, 5))] * 10
+WITH_EMPTY_CLASS = pd.Series(pd.Categorical(["a", "b"] * 10, categories=["a", "b", "c"]))
+
+BAD = {
+    "window > unroll": ({"window": 5}, IMAGES, LABELS, r"window=5 must be at most unroll=4\."),
+    "ipc 0": ({"ipc": 0}, IMAGES, LABELS, r"'ipc' parameter .* must be an int in .* Got 0"),
+    "ipc float": ({"ipc": 1.5}, IMAGES, LABELS, r"'ipc' parameter .* must be an int .* Got 1.5"),
+    "ipc too large": ({"ipc": 11}, IMAGES, LABELS, r"ipc=11 must be at most 10"),
+    "inner_batch_size > ipc": (
+        {"inner_batch_size": 2},
+        IMAGES,
+        LABELS,
+        r"inner_batch_size=2 must be at most ipc=1",
+    ),
+    "learning_rate": ({"learning_rate": -1.0}, IMAGES, LABELS, r"'learning_rate' .* Got -1.0"),
+    "one class": ({}, IMAGES, 0 * LABELS, r"y must hold at least 2 classes; got 1 class"),
+    "empty class": ({}, IMAGES, WITH_EMPTY_CLASS, r"every class that it declares; \['c'\] have"),
+    "continuous y": ({}, IMAGES, LABELS + 0.5 * RNG.random(20), r"Unknown label type: continuous"),
+    "lengths": ({}, IMAGES, LABELS[:-1], r"inconsistent numbers of samples"),
+    "nan": ({}, WITH_NAN, LABELS, r"Input X contains NaN"),
+    "inf": ({}, np.full((20, 6, 6), np.inf), LABELS, r"Input X contains infinity"),
+    "ragged": ({}, RAGGED, LABELS, r"X must hold samples of one shape; got shapes \[\(6, 5\)"),
+    "text": ({}, [["a", "b"]] * 20, LABELS, r"could not convert string to float|dtype"),
+    "ambiguous": ({}, np.zeros((20, 3, 6, 3)), LABELS, r"ambiguous.*Pass image_shape"),
+    "channels": (
+        {"image_shape": (3, 6, 6)},
+        IMAGES,
+        LABELS,
+        r"image_shape=\(3, 6, 6\) must fit.*got samples of shape \(6, 6\)",
+    ),
+    "image_shape": ({"image_shape": (6, 6)}, IMAGES, LABELS, r"three positive integers"),
+    "schedule": ({"schedule": "random"}, IMAGES, LABELS, r"'schedule' parameter .* Got 'random'"),
+    "schedule object": (
+        {"schedule": MovingWindow(patience=0)},
+        IMAGES,
+        LABELS,
+        r"'patience' parameter of MovingWindow must be",
+    ),
+    "architecture": (
+        {"architecture": "resnet"},
+        IMAGES,
+        LABELS,
+        r"'architecture' parameter .* Got 'resnet'",
+    ),
+    "architecture of a table": (
+        {"architecture": "convnet"},
+        IMAGES.reshape(20, 36),
+        LABELS,
+        r"architecture='convnet' must be given images",
+    ),
+    "architecture output": (
+        {"architecture": lambda shape, n: nn.Sequential(nn.Flatten(), nn.Linear(36, 5))},
+        IMAGES,
+        LABELS,
+        r"output of shape \(n, 2\); for n=2 the one built gave \(2, 5\)",
+    ),
+    "architecture input": (
+        {"architecture": lambda shape, n: nn.Linear(7, n)},
+        IMAGES,
+        LABELS,
+        r"architecture must accept batches of shape \(n, 1, 6, 6\)",
+    ),
+    "device": ({"device": "tpu"}, IMAGES, LABELS, r"device must be 'auto' or a device .*'tpu'"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "X", "y", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_before_any_work(monkeypatch, parameters, X, y, message):
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work was started"))
+    distiller = quick(**parameters)
+    with pytest.raises((ValueError, TypeError), match=message):
+        distiller.fit(X, y)
+    assert not hasattr(distiller, "distilled_")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_missing_gpu():
+    with pytest.raises(ValueError, match=r"device must be .*'cuda'"):
+        quick(device="cuda").fit(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("method", ["transform", "score", "evaluate"])
+def test_unfitted(method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(quick(), method)(*((IMAGES, LABELS) if method != "transform" else ()))
+
+
+def test_test_data_of_another_shape(table):
+    with pytest.raises(ValueError, match=r"samples of shape \(6, 6\), as in fit.*\(5, 6\)"):
+        quick().fit(IMAGES, LABELS).score(IMAGES[:, :5], LABELS)
+    X, y = table
+    with pytest.raises(ValueError, match="X has 3 features, but RaTBPTTDistiller is expecting 4"):
+        quick().fit(X, y).score(X[:, :3], y)
+
+
+# --- divergence and interruption --------------------------------------------------------------
+
+
+def spoil(monkeypatch, is_bad):
+    """Make the meta-gradients of the outer steps for which ``is_bad`` holds not finite."""
+    original = outer.update
+
+    class Spoiled:
+        def __init__(self, objective):
+            self._objective = objective
+
+        def __getattr__(self, name):
+            return getattr(self._objective, name)
+
+        def gradient(self, X, step, memory):
+            loss, grad, detail = self._objective.gradient(X, step, memory)
+            return loss, grad * float("nan") if is_bad(step) else grad, detail
+
+    monkeypatch.setattr(
+        "skdistill.base.update", lambda objective, *rest: original(Spoiled(objective), *rest)
+    )
+
+
+def test_a_bad_meta_gradient_is_skipped_counted_and_warned_of(monkeypatch):
+    spoil(monkeypatch, lambda step: step == 1)
+    with pytest.warns(DivergenceWarning, match="outer step 2 was not finite; the step was skipped"):
+        distiller = quick().fit(IMAGES, LABELS)
+    assert distiller.history_["skipped"] == [False, True, False]
+    assert distiller.history_["grad_norm"][1] is None
+    assert distiller.distilled_.provenance["n_skipped"] == 1
+    assert np.isfinite(distiller.transform()[0]).all()
+
+
+def test_lasting_divergence_raises_with_advice_and_keeps_what_was_good(monkeypatch):
+    good = quick(max_iter=2).fit(IMAGES, LABELS).transform()[0]
+    spoil(monkeypatch, lambda step: step >= 2)
+    distiller = quick(max_iter=100)
+    with (
+        pytest.warns(DivergenceWarning),
+        pytest.raises(DivergenceError, match=r"up to outer step 12\. Use a shorter window"),
+    ):
+        distiller.fit(IMAGES, LABELS)
+    np.testing.assert_array_equal(distiller.transform()[0], good)
+
+
+def test_ctrl_c_keeps_what_was_done(monkeypatch):
+    original = outer.update
+
+    def interrupted(objective, state, *rest):
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return original(objective, state, *rest)
+
+    monkeypatch.setattr("skdistill.base.update", interrupted)
+    distiller = quick()
+    with pytest.raises(KeyboardInterrupt):
+        distiller.fit(IMAGES, LABELS)
+    assert distiller.n_iter_ == 2
+    expected = quick(max_iter=2)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        distiller.transform()[0], expected.fit(IMAGES, LABELS).transform()[0]
+    )

@@ -1,0 +1,131 @@
+"""The evaluation: what is measured, that it repeats, and the comparison's baselines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skdistill import RaTBPTTDistiller
+from skdistill.evaluation import compare, evaluate
+
+
+@pytest.fixture(scope="module")
+def distilled():
+    """Return a set in which two classes of 6 x 6 images are told apart by their brighter side."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=1, n_networks=3, eval_steps=40)
+    data = quick.set_params(random_state=0).fit(X, y).distilled_
+    ramp = np.linspace(-3, 3, 6) + np.zeros((6, 6))
+    return replace(data, X=np.stack([-ramp, ramp]))
+
+
+@pytest.fixture(scope="module")
+def test_set():
+    """Return noisy copies of the two classes' patterns."""
+    rng = np.random.default_rng(1)
+    y = np.arange(60) % 2
+    X = rng.normal(size=(60, 6, 6)) + np.linspace(-3, 3, 6) * (2 * y - 1)[:, None, None]
+    return X, y
+
+
+def test_good_samples_train_good_networks_and_swapped_labels_bad_ones(distilled, test_set):
+    assert evaluate(distilled, *test_set).mean > 0.95
+    assert evaluate(replace(distilled, y=distilled.y[::-1]), *test_set).mean < 0.05
+
+
+def test_soft_labels(distilled, test_set):
+    soft = replace(distilled, y=np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert evaluate(soft, *test_set).mean > 0.95
+
+
+def test_curve_ends_at_the_accuracy_that_counts(distilled, test_set):
+    result = evaluate(distilled, *test_set, steps=[40, 1, 10])
+    assert result.steps.tolist() == [1, 10, 40]
+    assert result.curve.shape == (3, 3)
+    np.testing.assert_array_equal(result.accuracies, result.curve[:, -1])
+    np.testing.assert_array_equal(result.accuracies, evaluate(distilled, *test_set).accuracies)
+    assert result.mean == result.accuracies.mean()
+    assert result.std == result.accuracies.std()
+    assert str(result).endswith("(3 networks, 40 steps)")
+
+
+def test_networks_differ_and_repeat(distilled, test_set):
+    first = evaluate(distilled, *test_set, steps=[1, 2], n_networks=4)
+    again = evaluate(distilled, *test_set, steps=[1, 2], n_networks=4)
+    fewer = evaluate(distilled, *test_set, steps=[1, 2], n_networks=2)
+    np.testing.assert_array_equal(first.curve, again.curve)
+    np.testing.assert_array_equal(first.curve[:2], fewer.curve)
+    assert len(np.unique(first.curve, axis=0)) > 1
+
+
+def test_mini_batches_for_sets_larger_than_one(distilled, test_set):
+    recipe = replace(distilled.recipe, batch_size=16)
+    X, y = test_set
+    assert evaluate(replace(distilled, X=X, y=y, recipe=recipe), X, y).mean > 0.95
+
+
+def test_another_architecture(distilled, test_set):
+    assert evaluate(distilled, *test_set, architecture="mlp", steps=200).mean > 0.9
+
+
+def test_unknown_labels_count_as_errors(distilled, test_set):
+    X, y = test_set
+    known = evaluate(distilled, X, y).mean
+    half = evaluate(distilled, np.concatenate([X, X]), np.concatenate([y, y + 2])).mean
+    assert half == pytest.approx(known / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be positive integers; got 0"),
+        ({"steps": 1.5}, "steps must be positive integers; got 1.5"),
+        ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
+    ],
+)
+def test_bad_arguments(distilled, test_set, change, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(distilled, *test_set, **change)
+
+
+def test_bad_test_data(distilled, test_set):
+    X, y = test_set
+    with pytest.raises(ValueError, match=r"samples of shape \(6, 6\), as in fit"):
+        evaluate(distilled, X[:, :5], y)
+    with pytest.raises(ValueError, match="must have the same length; got 60 and 59"):
+        evaluate(distilled, X, y[:-1])
+    with pytest.raises(ValueError, match="contains NaN"):
+        evaluate(distilled, X * np.nan, y)
+
+
+def test_an_architecture_that_was_not_saved(distilled, test_set):
+    recipe = replace(distilled.recipe, architecture=None)
+    with pytest.raises(ValueError, match="architecture must be given"):
+        evaluate(replace(distilled, recipe=recipe), *test_set)
+
+
+def test_comparison(distilled, test_set):
+    X, y = test_set
+    comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], n_draws=2, n_networks=3)
+    assert list(comparison.results) == [
+        "distilled",
+        "random real samples",
+        "herding",
+        "k-means centroids",
+        "whole training set",
+    ]
+    assert [r.n_samples for r in comparison.results.values()] == [2, 2, 2, 2, 40]
+    # Two draws share three networks: two each.
+    assert [len(r.accuracies) for r in comparison.results.values()] == [3, 4, 3, 3, 3]
+    assert comparison["distilled"].mean == evaluate(distilled, X[40:], y[40:]).mean
+    lines = str(comparison).splitlines()
+    assert lines[0] == "training set         samples  networks  test accuracy (%)"
+    assert len(lines) == 6
+
+
+def test_comparison_refuses_training_labels_it_does_not_know(distilled, test_set):
+    X, y = test_set
+    with pytest.raises(ValueError, match="y_train must hold only labels"):
+        compare(distilled, X, y + 1, X, y)

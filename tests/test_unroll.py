@@ -1,0 +1,280 @@
+"""The meta-gradient is exact: against autograd, finite differences and the library higher."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import higher
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skdistill._engine.learner import Learner
+from skdistill._engine.objective import real_loss
+from skdistill._engine.optimizers import SGD, Adam
+from skdistill._engine.unroll import InnerLoop, meta_gradient, run
+from skdistill.windows import resolve_schedule
+
+WINDOW, UNROLL = 4, 7
+OPTIMIZERS = {
+    "sgd": SGD(lr=0.1),
+    "sgd-momentum-decay": SGD(lr=0.1, momentum=0.9, weight_decay=0.01),
+    "adam": Adam(lr=0.01),
+    "adam-decay": Adam(lr=0.01, weight_decay=0.01),
+}
+TRUNCATIONS = ["rat-bptt", "bptt", "t-bptt", "r-bptt"]
+
+
+def problem(learner, optimizer, mini_batches=False, soft=False):
+    """Return an inner loop on six samples, initial parameters and an outer loss."""
+    generator = torch.Generator().manual_seed(1)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    X, y = draw(6, 1, 8, 8), torch.arange(3).repeat(2)
+    if soft:
+        y = F.one_hot(y, 3).to(torch.float64) + 0.1 * draw(6, 3).abs()
+    batches = torch.stack([torch.randperm(6, generator=generator)[:3] for _ in range(UNROLL)])
+    loop = InnerLoop(learner, optimizer, X, y, batches if mini_batches else None)
+    real = draw(20, 1, 8, 8), torch.arange(20) % 3
+
+    def outer_loss(theta):
+        theta = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = learner.loss(theta, *real)
+        return loss.detach(), torch.autograd.grad(loss, theta)[0]
+
+    return loop, learner.init(3), outer_loss, real
+
+
+def window_of(truncation):
+    schedule = resolve_schedule(truncation)
+    return schedule.draw(np.random.default_rng(5), WINDOW, UNROLL, schedule.begin(WINDOW, UNROLL))
+
+
+@dataclass(frozen=True)
+class SafeAdam(Adam):
+    """Adam for autograd: the square root's infinite slope at 0 is masked before the division."""
+
+    def step(self, state, grad, t):
+        theta, m, v = state
+        grad = grad + self.weight_decay * theta
+        m = self.beta1 * m + (1 - self.beta1) * grad
+        v = self.beta2 * v + (1 - self.beta2) * grad**2
+        positive = v > 0
+        root = torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
+        root = root / (1 - self.beta2**t) ** 0.5
+        theta = theta - self.lr / (1 - self.beta1**t) * m / (root + self.eps)
+        return torch.stack((theta, m, v))
+
+
+def final_loss(loop, state, start, window, real):
+    """Return the outer loss after the window, as an ordinary autograd graph."""
+    for i in range(start, start + window):
+        theta = state[0] if state.requires_grad else state[0].clone().requires_grad_()
+        loss = loop.learner.loss(theta, *loop.batch(i))
+        grad = torch.autograd.grad(loss, theta, create_graph=True)[0]
+        state = loop.optimizer.step(torch.cat((theta[None], state[1:])), grad, i + 1)
+    return loop.learner.loss(state[0], *real)
+
+
+def by_autograd(loop, theta, start, window, real, soft=False):
+    """Return the truncated meta-gradient by autograd through the whole unrolled graph."""
+    if isinstance(loop.optimizer, Adam):
+        loop = replace(loop, optimizer=SafeAdam(**vars(loop.optimizer)))
+    state = run(loop, loop.optimizer.init(theta), 0, start).detach()
+    X, y = loop.X.clone().requires_grad_(), loop.y.clone()
+    inputs = (X, y.requires_grad_()) if soft else (X,)
+    loss = final_loss(replace(loop, X=X, y=y), state, start, window, real)
+    return loss, torch.autograd.grad(loss, inputs)
+
+
+def relative_error(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.mark.parametrize("mini_batches", [False, True], ids=["whole", "mini-batches"])
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_equals_autograd_through_the_unrolled_graph(learner, optimizer, truncation, mini_batches):
+    loop, theta, outer_loss, real = problem(learner, OPTIMIZERS[optimizer], mini_batches)
+    start, window = window_of(truncation)
+    ours = meta_gradient(loop, theta, start, window, outer_loss)
+    loss, (X_grad,) = by_autograd(loop, theta, start, window, real)
+    assert X_grad.norm() > 1e-4
+    assert ours.loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert relative_error(ours.X, X_grad) < 1e-9
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_gradient_of_soft_labels_equals_autograd(learner, optimizer):
+    loop, theta, outer_loss, real = problem(learner, OPTIMIZERS[optimizer], True, soft=True)
+    ours = meta_gradient(loop, theta, 2, WINDOW, outer_loss, wants_labels=True)
+    _, (X_grad, y_grad) = by_autograd(loop, theta, 2, WINDOW, real, soft=True)
+    assert relative_error(ours.X, X_grad) < 1e-9
+    assert relative_error(ours.y, y_grad) < 1e-9
+
+
+@pytest.mark.parametrize("mini_batches", [False, True], ids=["whole", "mini-batches"])
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam"])
+def test_equals_finite_differences(learner, optimizer, truncation, mini_batches):
+    loop, theta, outer_loss, _ = problem(learner, OPTIMIZERS[optimizer], mini_batches)
+    start, window = window_of(truncation)
+    grad = meta_gradient(loop, theta, start, window, outer_loss).X
+    # The steps before the window are constants of the truncated gradient: run them once.
+    before = run(loop, loop.optimizer.init(theta), 0, start)
+    direction = grad / grad.norm()
+
+    def loss_at(distance):
+        moved = replace(loop, X=loop.X + distance * direction)
+        return outer_loss(run(moved, before, start, window)[0])[0].item()
+
+    h = 1e-5
+    # Four-point central difference: its error is of order h**4.
+    slope = (8 * (loss_at(h) - loss_at(-h)) - loss_at(2 * h) + loss_at(-2 * h)) / (12 * h)
+    assert slope == pytest.approx(grad.norm().item(), rel=1e-5)
+
+
+def test_truncation_matters(learner):
+    loop, theta, outer_loss, _ = problem(learner, SGD(lr=0.1))
+    full = meta_gradient(loop, theta, 0, UNROLL, outer_loss)
+    truncated = meta_gradient(loop, theta, UNROLL - WINDOW, WINDOW, outer_loss)
+    assert full.loss.item() == pytest.approx(truncated.loss.item(), rel=1e-12)
+    assert relative_error(truncated.X, full.X) > 0.01
+
+
+class BiasedConvNet(nn.Sequential):
+    """A convolution whose bias instance normalisation removes: its gradient is 0."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.InstanceNorm2d(4, affine=True),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(256, 3),
+        )
+
+
+class UnusedParameter(nn.Module):
+    """A parameter that enters the output times 0: its gradient is exactly 0 in every arithmetic."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Parameter(torch.ones(3))
+        self.linear = nn.Linear(64, 3)
+
+    def forward(self, X):
+        """Return the class scores."""
+        return self.linear(X.flatten(1)) + 0.0 * self.idle
+
+
+@pytest.mark.parametrize("factory", [BiasedConvNet, UnusedParameter])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_parameter_without_gradient(factory, optimizer):
+    learner = Learner(factory, dtype=torch.float64)
+    loop, theta, outer_loss, real = problem(learner, OPTIMIZERS[optimizer])
+    ours = meta_gradient(loop, theta, 1, WINDOW, outer_loss)
+    assert ours.X.isfinite().all()
+    _, (expected,) = by_autograd(loop, theta, 1, WINDOW, real)
+    assert relative_error(ours.X, expected) < 1e-9
+
+
+@pytest.mark.parametrize("t", [1, 5])
+def test_adam_adjoint_where_every_gradient_was_zero(t):
+    adam = Adam(lr=0.01)
+    state = adam.init(torch.ones(2, dtype=torch.float64))
+    grad = torch.zeros(2, dtype=torch.float64)
+    bar = torch.tensor([[1.0, -2.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    grad_bar, state_bar = adam.adjoint(state, adam.step(state, grad, t), grad, bar, t)
+    # theta' = theta - lr * m' / c1 / (|g| + eps) has slope -lr * (1 - beta1) / c1 / eps at g = 0.
+    slope = -0.01 * (1 - 0.9) / (1 - 0.9**t) / 1e-8
+    torch.testing.assert_close(grad_bar, slope * bar[0], rtol=1e-12, atol=0)
+    assert state_bar.isfinite().all()
+    torch.testing.assert_close(state_bar[0], bar[0])
+
+
+def higher_meta_gradient(learner, loop, theta, start, window, real, make_optimizer):
+    """Return the authors' way: plain steps, then `higher.innerloop_ctx` over the window."""
+    model = learner._factory().to(torch.float64)
+    nn.utils.vector_to_parameters(theta.clone(), model.parameters())
+    optimizer = make_optimizer(model.parameters())
+    for _ in range(start):
+        optimizer.zero_grad()
+        F.cross_entropy(model(loop.X), loop.y).backward()
+        optimizer.step()
+    X = loop.X.clone().requires_grad_()
+    with higher.innerloop_ctx(model, optimizer) as (fmodel, diffopt):
+        for _ in range(window):
+            diffopt.step(F.cross_entropy(fmodel(X), loop.y))
+        return torch.autograd.grad(F.cross_entropy(fmodel(real[0]), real[1]), X)[0]
+
+
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_equals_higher_with_sgd(learner, start, momentum):
+    loop, theta, outer_loss, real = problem(learner, SGD(lr=0.1, momentum=momentum))
+    ours = meta_gradient(loop, theta, start, WINDOW, outer_loss)
+    make = partial(torch.optim.SGD, lr=0.1, momentum=momentum)
+    theirs = higher_meta_gradient(learner, loop, theta, start, WINDOW, real, make)
+    assert relative_error(ours.X, theirs) < 1e-9
+
+
+@dataclass(frozen=True)
+class HigherAdam(Adam):
+    """higher's Adam adds epsilon before the bias correction of the root, torch's after it."""
+
+    def _at(self, t):
+        return Adam(lr=self.lr, eps=self.eps / (1 - self.beta2**t) ** 0.5)
+
+    def step(self, state, grad, t):
+        return self._at(t).step(state, grad, t)
+
+    def adjoint(self, state, new, grad, bar, t):
+        return self._at(t).adjoint(state, new, grad, bar, t)
+
+
+# A large epsilon makes its place visible; with the usual 1e-8 the two agree to several digits.
+@pytest.mark.parametrize("eps", [1e-8, 1e-3])
+def test_differs_from_higher_with_adam_only_in_where_epsilon_enters(learner, eps):
+    make = partial(torch.optim.Adam, lr=0.01, eps=eps)
+    loop, theta, outer_loss, real = problem(learner, HigherAdam(lr=0.01, eps=eps))
+    theirs = higher_meta_gradient(learner, loop, theta, 0, WINDOW, real, make)
+    alike = meta_gradient(loop, theta, 0, WINDOW, outer_loss)
+    assert relative_error(alike.X, theirs) < 1e-9
+    ours = meta_gradient(replace(loop, optimizer=Adam(lr=0.01, eps=eps)), theta, 0, 4, outer_loss)
+    if eps == 1e-3:
+        assert relative_error(ours.X, theirs) > 1e-3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam-decay"])
+def test_plain_steps_equal_torch_optim(learner, optimizer):
+    ours = OPTIMIZERS[optimizer]
+    loop, theta, _, _ = problem(learner, ours)
+    model = learner._factory().to(torch.float64)
+    nn.utils.vector_to_parameters(theta.clone(), model.parameters())
+    if isinstance(ours, SGD):
+        theirs = torch.optim.SGD(model.parameters(), ours.lr, ours.momentum, weight_decay=0.01)
+    else:
+        theirs = torch.optim.Adam(model.parameters(), ours.lr, weight_decay=0.01)
+    for _ in range(5):
+        theirs.zero_grad()
+        F.cross_entropy(model(loop.X), loop.y).backward()
+        theirs.step()
+    expected = nn.utils.parameters_to_vector(model.parameters())
+    result = run(loop, ours.init(theta), 0, 5)[0]
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_real_loss_in_chunks_equals_the_whole(learner, chunk):
+    _, theta, outer_loss, (X, y) = problem(learner, SGD())
+
+    class Data:
+        def batch(self, rows):
+            return X[rows], y[rows]
+
+    loss, grad = real_loss(learner, Data(), np.arange(20), chunk)(theta)
+    expected_loss, expected_grad = outer_loss(theta)
+    torch.testing.assert_close(loss, expected_loss)
+    torch.testing.assert_close(grad, expected_grad)
