@@ -40,8 +40,22 @@ _MOMENT_BLOCK = 2**22
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A validated training set and what belongs to it on the device."""
+    """A validated training set and what belongs to it on the device.
 
+    Parameters
+    ----------
+    device : torch.device
+    layout : Layout
+    classes : ndarray of shape (n_classes,)
+    dtype : numpy.dtype
+        Of the synthetic samples.
+    mean, scale : ndarray
+        One value a channel or feature.
+    standardizer : Standardizer
+    real : RealData
+    """
+
+    device: torch.device
     layout: Layout
     classes: np.ndarray
     dtype: np.dtype
@@ -139,11 +153,15 @@ random_state, device, verbose
 
         run = _Run(initial_state(objective, synthetic_X))
         began = perf_counter()
+
+        def fitted_attributes():
+            return self._fitted_attributes(run, data, seed, perf_counter() - began)
+
         try:
-            self._iterate(objective, run, X, y)
+            self._iterate(objective, run, X, y, fitted_attributes)
         finally:
             # However the run ended, with an error or Ctrl-C as well, what it had is kept.
-            self._store(run, data, seed, str(device), perf_counter() - began)
+            vars(self).update(fitted_attributes())
         return self
 
     def _check_training_data(self, X, y, image_shape):
@@ -157,8 +175,6 @@ random_state, device, verbose
         X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
         check_classification_targets(y)
         layout = infer_layout(X.shape, image_shape)
-        if X.ndim > 2:
-            self.n_features_in_ = prod(layout.outer)
         classes, y = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
@@ -177,19 +193,26 @@ random_state, device, verbose
         check_network(learner.module, probe, n_classes)
         return learner
 
-    def _iterate(self, objective: Objective, run: _Run, X, y) -> None:
+    def _iterate(self, objective: Objective, run: _Run, X, y, fitted_attributes) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
+        # What callbacks may ask for; the attributes are computed only if one does.
+        offer = {
+            "estimator": self,
+            "X": X,
+            "y": y,
+            "reconstruction_attributes": fitted_attributes,
+        }
         callbacks = self._init_callback_context(max_subtasks=self.max_iter)
-        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        callbacks.call_on_fit_task_begin(**offer)
         for _ in range(self.max_iter):
             task = callbacks.subcontext(task_name="outer step")
-            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            task.call_on_fit_task_begin(**offer)
             run.state, record = update(objective, run.state, self.learning_rate)
             run.records.append(record)
             self._watch(run)
-            if task.call_on_fit_task_end(estimator=self, X=X, y=y):
+            if task.call_on_fit_task_end(**offer):
                 break
-        callbacks.call_on_fit_task_end(estimator=self, X=X, y=y)
+        callbacks.call_on_fit_task_end(**offer)
 
     def _watch(self, run: _Run) -> None:
         """Report the last outer step; warn about a skipped one, and give up after many."""
@@ -220,46 +243,51 @@ random_state, device, verbose
                 stacklevel=4,
             )
 
-    def _store(self, run: _Run, data: TrainingData, seed: int, device: str, seconds: float):
-        """Set the fitted attributes: NumPy and JSON-safe Python."""
+    def _fitted_attributes(self, run: _Run, data: TrainingData, seed: int, seconds: float) -> dict:
+        """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         n_classes = len(data.classes)
         samples = data.standardizer.inverse(run.state.samples).cpu().numpy()
         architecture = resolve_architecture(self.architecture, data.layout.inner)
-        self.classes_ = data.classes
-        self.device_ = device
-        self.n_iter_ = run.state.step
-        self.history_ = _history(run.records)
-        self.distilled_ = DistilledDataset(
-            X=data.layout.to_caller(samples).astype(data.dtype),
-            y=data.classes[np.tile(np.arange(n_classes), self.ipc)],
-            classes=data.classes,
-            ipc=int(self.ipc),
-            recipe=EvaluationRecipe(
-                layout=data.layout,
-                mean=tuple(data.mean.tolist()),
-                scale=tuple(data.scale.tolist()),
-                architecture=architecture if isinstance(architecture, str) else None,
-                steps=int(self.eval_steps),
-                n_networks=int(self.n_networks),
-                seed=seed,
-            ),
-            provenance={
-                "method": type(self).__name__,
-                "parameters": {k: _json_safe(v) for k, v in self.get_params(deep=False).items()},
-                "seed": seed,
-                "n_iter": run.state.step,
-                "n_skipped": run.state.step - run.state.n_updates,
-                "seconds": seconds,
-                "device": device,
-                "versions": {
-                    "skdistill": __version__,
-                    "torch": torch.__version__,
-                    "scikit-learn": sklearn.__version__,
-                    "numpy": np.__version__,
-                    "python": platform.python_version(),
-                },
-            },
+        recipe = EvaluationRecipe(
+            layout=data.layout,
+            mean=tuple(data.mean.tolist()),
+            scale=tuple(data.scale.tolist()),
+            architecture=architecture if isinstance(architecture, str) else None,
+            steps=int(self.eval_steps),
+            n_networks=int(self.n_networks),
+            seed=seed,
         )
+        provenance = {
+            "method": type(self).__name__,
+            "parameters": {k: _json_safe(v) for k, v in self.get_params(deep=False).items()},
+            "seed": seed,
+            "n_iter": run.state.step,
+            "n_skipped": run.state.step - run.state.n_updates,
+            "seconds": seconds,
+            "device": str(data.device),
+            "versions": {
+                "skdistill": __version__,
+                "torch": torch.__version__,
+                "scikit-learn": sklearn.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        return {
+            "classes_": data.classes,
+            "device_": str(data.device),
+            "n_iter_": run.state.step,
+            "n_features_in_": prod(data.layout.outer),
+            "history_": _history(run.records),
+            "distilled_": DistilledDataset(
+                X=data.layout.to_caller(samples).astype(data.dtype),
+                y=data.classes[np.tile(np.arange(n_classes), self.ipc)],
+                classes=data.classes,
+                ipc=int(self.ipc),
+                recipe=recipe,
+                provenance=provenance,
+            ),
+        }
 
     def transform(self, X=None):
         """Return the synthetic samples and their labels.
@@ -388,7 +416,7 @@ def _on_device(X, y, classes, layout: Layout, device: torch.device) -> TrainingD
     standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
     real = RealData(as_tensor(inner), as_tensor(y), standardizer, device)
     dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    return TrainingData(layout, classes, dtype, mean, scale, standardizer, real)
+    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real)
 
 
 def _moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

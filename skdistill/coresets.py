@@ -15,7 +15,7 @@ def _rows_by_class(y: np.ndarray, classes: np.ndarray, ipc: int) -> list[np.ndar
 
 
 def _interleave(per_class: list[np.ndarray]) -> np.ndarray:
-    """Order samples as distilled sets are: the first of every class, the second of every class..."""
+    """Order samples as distilled sets are: the first of every class, then the second..."""
     return np.stack(per_class, axis=1).reshape(-1, *per_class[0].shape[1:])
 
 

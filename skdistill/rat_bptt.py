@@ -29,20 +29,20 @@ class RaTBPTTDistiller(BaseDistiller):
     ----------
     ipc : int, default=1
         Synthetic samples a class ("images per class"). The paper: 1, 10 and 50.
-    window : int, default=20
+    window : int, default=15
         Inner steps that are differentiated, M. At most `unroll`. The paper: 60, 80 or 100
         (Appendix C.2).
-    unroll : int, default=60
+    unroll : int, default=45
         Inner steps that a network is trained for at most, T. The paper: 200, 250 or 300
         (Appendix C.2); about three times the window.
-    max_iter : int, default=300
+    max_iter : int, default=200
         Outer steps. The paper: tens of thousands.
-    batch_size : int, default=512
+    batch_size : int, default=256
         Real samples in each outer step; at most all there are. The paper: 5000 for CIFAR, 3000 for
         CUB-200, 1000 for Tiny-ImageNet (Appendix C.1).
     inner_batch_size : int or None, default=None
         Synthetic samples a class in each inner step; None uses all.
-    learning_rate : float, default=0.01
+    learning_rate : float, default=0.03
         Of the outer Adam. The paper: 0.001 (Appendix C.1), which needs many more steps.
     inner_optimizer : {"adam", "sgd"}, default="adam"
         What trains the networks. The paper: Adam (section 4).
@@ -131,12 +131,12 @@ class RaTBPTTDistiller(BaseDistiller):
         self,
         ipc=1,
         *,
-        window=20,
-        unroll=60,
-        max_iter=300,
-        batch_size=512,
+        window=15,
+        unroll=45,
+        max_iter=200,
+        batch_size=256,
         inner_batch_size=None,
-        learning_rate=0.01,
+        learning_rate=0.03,
         inner_optimizer="adam",
         inner_lr=0.001,
         inner_momentum=0.9,

@@ -212,7 +212,9 @@ def test_every_schedule_runs(images, schedule):
 
 def test_sgd(images):
     X, y = images
-    history = quick(inner_optimizer="sgd", inner_lr=0.05, inner_weight_decay=1e-3).fit(X, y).history_
+    history = (
+        quick(inner_optimizer="sgd", inner_lr=0.05, inner_weight_decay=1e-3).fit(X, y).history_
+    )
     assert None not in history["grad_norm"]
 
 

@@ -22,9 +22,7 @@ def test_a_short_run_beats_random_real_digits(digits):
 def test_one_sample_a_class(digits, seed):
     X_train, X_test, y_train, y_test = digits
     distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), random_state=seed).fit(X_train, y_train)
-    comparison = compare(
-        distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1
-    )
+    comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1)
     assert comparison["distilled"].mean >= 0.90
     assert comparison["distilled"].mean >= comparison["random real samples"].mean + 0.20
 

@@ -23,7 +23,7 @@ def test_convnet_depth_follows_the_image(side, depth, width):
 def test_instance_normalisation_makes_the_convnet_blind_to_scale():
     network = ConvNet((1, 8, 8), 3)
     X = torch.rand(4, 1, 8, 8)
-    torch.testing.assert_close(network(5 * X + 0.0), network(X), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(network(5 * X), network(X), rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize(("shape", "kind"), [((7,), MLP), ((1, 8, 8), ConvNet), ((1, 2, 9), MLP)])
@@ -32,7 +32,9 @@ def test_auto(shape, kind):
 
 
 def test_too_small_images_name_the_way_out():
-    with pytest.raises(ValueError, match=r"at least 4 pixels a side; got 3 x 9.*architecture='mlp'"):
+    with pytest.raises(
+        ValueError, match=r"at least 4 pixels a side; got 3 x 9.*architecture='mlp'"
+    ):
         ConvNet((1, 3, 9), 2, depth=2)
 
 

@@ -13,7 +13,7 @@ _GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call ``factory`` with torch's global CPU generator at ``seed``, then put the generator back."""
+    """Call ``factory`` with torch's global CPU generator at ``seed``, and put that back."""
     with _GLOBAL_GENERATOR:
         state = torch.get_rng_state()
         try:
@@ -75,7 +75,7 @@ class Learner:
         return torch.func.functional_call(self.module, parameters, (X,))
 
     def loss(self, theta: Tensor, X: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the cross-entropy against class indices ``(n,)`` or soft labels ``(n, n_classes)``."""
+        """Return the cross-entropy against class indices ``(n,)`` or soft labels."""
         return F.cross_entropy(self.logits(theta, X), y, reduction=reduction)
 
     def activation_bytes(self, sample_shape: tuple[int, ...]) -> int:

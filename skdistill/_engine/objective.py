@@ -1,4 +1,4 @@
-"""The objective of RaT-BPTT and its relatives: the loss on real data after an unrolled inner loop."""
+"""The objective of RaT-BPTT: the loss on real data after an unrolled inner loop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

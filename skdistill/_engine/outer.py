@@ -64,7 +64,7 @@ class OuterState:
 
 @dataclass(frozen=True)
 class Record:
-    """What one outer step reports: loss and norm before clipping, and the objective's ``detail``."""
+    """What one outer step reports: loss, norm before clipping, the objective's ``detail``."""
 
     loss: float
     grad_norm: float
@@ -88,7 +88,7 @@ def initial_state(objective: Objective, X: Tensor) -> OuterState:
 def update(
     objective: Objective, state: OuterState, learning_rate: float
 ) -> tuple[OuterState, Record]:
-    """Do one outer step. A step whose loss or gradient is not finite moves nothing but the count."""
+    """Do one outer step; if its loss or gradient is not finite, only the counts move."""
     began = perf_counter()
     loss, grad, detail = objective.gradient(state.samples, state.step, state.memory)
     # The only point at which the host waits for the device.
