@@ -33,7 +33,7 @@ print(f"Distilled {len(X_train)} images into {len(X_syn)}: {X_syn.shape}, labels
 # Compare. Every row of the table trains freshly initialised networks in the same way: Adam, a
 # number of steps that was fixed beforehand, and no look at the test set.
 
-comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=3)
+comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1)
 print(comparison)
 
 # %%

@@ -181,8 +181,8 @@ def main() -> None:
         rows.append(r)
         print(
             f"{name:14s} {r['window']:6d} {r['unroll']:6d} {r['ours_s']:9.3f} "
-            f"{r['higher_s']:11.3f} {r['time_ratio']:6.2f} {r['ours_mib']:12.0f} {r['higher_mib']:7.0f} "
-            f"{r['memory_ratio']:6.2f}",
+            f"{r['higher_s']:11.3f} {r['time_ratio']:6.2f} {r['ours_mib']:12.0f} "
+            f"{r['higher_mib']:7.0f} {r['memory_ratio']:6.2f}",
             flush=True,
         )
     if args.json:
