@@ -16,6 +16,7 @@ __all__ = [
     "InvalidParameterError",
     "Options",
     "StrOptions",
+    "as_array",
     "check_image_shape",
     "fit_context",
     "validate_parameter_constraints",
@@ -33,3 +34,8 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
             f"got {image_shape!r}."
         )
     return tuple(int(n) for n in shape)
+
+
+def as_array(X):
+    """Return a torch tensor as an array on the CPU, and anything else as it is."""
+    return X.detach().cpu().numpy() if hasattr(X, "detach") else X

@@ -3,7 +3,8 @@
 import platform
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from numbers import Integral, Real
 from time import perf_counter
@@ -13,18 +14,19 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import __version__
-from ._engine.data import RealData, Standardizer, as_tensor
+from . import __version__, coresets
+from ._engine.data import as_tensor
 from ._engine.learner import Learner
 from ._engine.outer import Objective, OuterState, Record, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
-from ._layout import Layout, infer_layout
-from ._validation import Interval, StrOptions, check_image_shape, fit_context
+from ._layout import Layout
+from ._training_data import TrainingData, check_training_data, training_data
+from ._validation import Interval, StrOptions, as_array, check_image_shape, fit_context
 from .distilled import DistilledDataset, EvaluationRecipe
 from .evaluation import EvaluationResult, evaluate
 from .exceptions import DivergenceError, DivergenceWarning
@@ -34,43 +36,42 @@ __all__ = ["BaseDistiller"]
 
 # Skipped outer steps in a row after which a run gives up.
 _MAX_FAILURES = 10
-# The data's mean and variance are summed over about this many values at a time.
-_MOMENT_BLOCK = 2**22
+# Networks that judge an iterate on the held-out part of the training data. They are the same ones
+# each time, so that iterates are compared on equal terms.
+_VALIDATION_NETWORKS = 3
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """A validated training set and what belongs to it on the device.
+class _Best:
+    """The iterate that did best on the held-out part of the training data."""
 
-    Parameters
-    ----------
-    device : torch.device
-    layout : Layout
-    classes : ndarray of shape (n_classes,)
-    dtype : numpy.dtype
-        Of the synthetic samples.
-    mean, scale : ndarray
-        One value a channel or feature.
-    standardizer : Standardizer
-    real : RealData
-    """
-
-    device: torch.device
-    layout: Layout
-    classes: np.ndarray
-    dtype: np.dtype
-    mean: np.ndarray
-    scale: np.ndarray
-    standardizer: Standardizer
-    real: RealData
+    accuracy: float
+    step: int
+    samples: np.ndarray
 
 
 @dataclass
 class _Run:
-    """A run in progress; what `fit` stores when it ends, however it ends."""
+    """A run: as far as it has come, and what is needed to go on with it."""
 
+    seed: int
     state: OuterState
-    records: list[Record] = field(default_factory=list)
+    history: dict[str, list] = field(default_factory=dict)
+    best: _Best | None = None
+    seconds: float = 0.0
+
+    def append(self, record: Record) -> None:
+        """Add an outer step to the history, with None for what is not finite (JSON has no NaN)."""
+        row = {
+            "loss": record.loss,
+            "grad_norm": record.grad_norm,
+            "clip_level": record.clip_level,
+            "skipped": record.skipped,
+            "seconds": record.seconds,
+            **record.detail,
+        }
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value if isfinite(value) else None)
 
 
 class BaseDistiller(
@@ -83,8 +84,9 @@ class BaseDistiller(
 
     Parameters
     ----------
-    ipc, max_iter, batch_size, learning_rate, architecture, image_shape, n_networks, eval_steps, \
-random_state, device, verbose
+    ipc, max_iter, batch_size, learning_rate, init, architecture, image_shape, n_networks, \
+eval_steps, validation_fraction, validation_interval, n_iter_no_change, warm_start, random_state, \
+device, verbose
         See `RaTBPTTDistiller`.
     """
 
@@ -93,10 +95,15 @@ random_state, device, verbose
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "init": [StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         "architecture": [StrOptions({"auto", *ARCHITECTURES}), callable],
         "image_shape": [tuple, list, None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "eval_steps": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "validation_interval": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "device": [str, torch.device],
         "verbose": ["verbose"],
@@ -136,55 +143,100 @@ random_state, device, verbose
             the samples as they were before.
         """
         image_shape = check_image_shape(self.image_shape)
+        if self.n_iter_no_change is not None and self.validation_fraction is None:
+            raise ValueError(
+                f"n_iter_no_change={self.n_iter_no_change} must come with a validation_fraction: "
+                "without one nothing is validated."
+            )
         self._check_parameters()
         device = resolve_device(self.device)
-        X, y, classes, layout = self._check_training_data(X, y, image_shape)
-        data = _on_device(X, y, classes, layout, device)
+        earlier = getattr(self, "_run", None) if self.warm_start else None
+        frame = hasattr(X, "iloc") and hasattr(X, "columns")
+        X, y, classes, layout = check_training_data(self, X, y, image_shape, self.ipc)
+        if earlier is not None:
+            self._check_continuation(earlier, layout, classes)
+        seed = _draw_seed(self.random_state) if earlier is None else earlier.seed
+        X, y, held_out = self._hold_out(X, y, classes, seed)
+        data = training_data(X, y, classes, layout, device)
         learner = self._make_learner(layout, len(classes), device)
-        seed = _draw_seed(self.random_state)
         streams = Streams(seed)
-
-        n_synthetic = self.ipc * len(classes)
         synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
-        generator = streams.torch(Purpose.SYNTHETIC, 0)
-        synthetic_X = gaussian_rows(n_synthetic, layout.inner, generator)
-        synthetic_X = synthetic_X.to(device=device, dtype=learner.dtype)
         objective = self._make_objective(data, learner, synthetic_y, streams)
-
-        run = _Run(initial_state(objective, synthetic_X))
-        began = perf_counter()
+        if earlier is None:
+            samples = self._initial_samples(X, y, data, streams)
+            samples = samples.to(device=device, dtype=learner.dtype)
+            run = _Run(seed, initial_state(objective, samples))
+        else:
+            adam = torch.from_numpy(earlier.state.adam).to(device)
+            run = replace(earlier, state=replace(earlier.state, adam=adam))
 
         def fitted_attributes():
-            return self._fitted_attributes(run, data, seed, perf_counter() - began)
+            return {**self._fitted_attributes(run, data), "_returns_frame": frame}
 
         try:
-            self._iterate(objective, run, X, y, fitted_attributes)
+            self._iterate(objective, run, X, y, held_out, fitted_attributes)
         finally:
             # However the run ended, with an error or Ctrl-C as well, what it had is kept.
             vars(self).update(fitted_attributes())
+            adam = run.state.adam.cpu().numpy()
+            self._run = replace(run, state=replace(run.state, adam=adam))
         return self
 
-    def _check_training_data(self, X, y, image_shape):
-        """Return arrays, class indices, classes and layout, or raise a ValueError."""
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
-        if isinstance(y, torch.Tensor):
-            y = y.detach().cpu().numpy()
-        _refuse_ragged(X)
-        _refuse_empty_categories(y)
-        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
-        check_classification_targets(y)
-        layout = infer_layout(X.shape, image_shape)
-        classes, y = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
-        if self.ipc * len(classes) > len(X):
+    def _check_continuation(self, earlier: _Run, layout: Layout, classes: np.ndarray) -> None:
+        """Raise ValueError unless an earlier run can be continued with these parameters."""
+        recipe = self.distilled_.recipe
+        if recipe.layout != layout or not np.array_equal(self.classes_, classes):
             raise ValueError(
-                f"ipc={self.ipc} must be at most {len(X) // len(classes)}: a distilled set of "
-                f"{self.ipc} x {len(classes)} classes would be larger than the {len(X)} training "
-                "samples."
+                "X and y must hold samples of the same shape and the same classes as in the "
+                "earlier fit; warm_start=True continues it. Use warm_start=False to begin anew."
             )
-        return X, y, classes, layout
+        if self.distilled_.ipc != self.ipc:
+            raise ValueError(
+                f"ipc={self.ipc} must be {self.distilled_.ipc}, as in the earlier fit; "
+                "warm_start=True continues it."
+            )
+        if self.max_iter < earlier.state.step:
+            raise ValueError(
+                f"max_iter={self.max_iter} must be at least {earlier.state.step}, the outer steps "
+                "done in the earlier fit; warm_start=True continues it."
+            )
+
+    def _hold_out(self, X, y, classes, seed):
+        """Return training data and, with `validation_fraction`, a stratified part held out."""
+        if self.validation_fraction is None:
+            return X, y, None
+        try:
+            X, X_out, y, y_out = train_test_split(
+                X, y, test_size=self.validation_fraction, stratify=y, random_state=seed % 2**32
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} must leave samples of every class "
+                f"on both sides: {error}"
+            ) from error
+        return X, y, (X_out, classes[y_out])
+
+    def _initial_samples(self, X, y, data: TrainingData, streams: Streams) -> torch.Tensor:
+        """Return the standardised samples that a run starts from."""
+        layout, n_classes = data.layout, len(data.classes)
+        if isinstance(self.init, DistilledDataset):
+            start = self.init
+            if start.ipc != self.ipc or start.recipe.layout != layout:
+                raise ValueError(
+                    f"init must hold ipc={self.ipc} samples a class of shape {layout.outer}; "
+                    f"got ipc={start.ipc} of shape {start.recipe.layout.outer}."
+                )
+            if not np.array_equal(start.classes, data.classes):
+                raise ValueError("init must hold the classes of y; its own differ.")
+            samples = start.X
+        elif self.init == "gaussian":
+            generator = streams.torch(Purpose.SYNTHETIC, 0)
+            return gaussian_rows(self.ipc * n_classes, layout.inner, generator)
+        else:
+            choose = {"real": coresets.random_samples, "kmeans": coresets.kmeans_centroids}
+            rng = streams.numpy(Purpose.SYNTHETIC, 0)
+            samples, _ = choose[self.init](X, y, np.arange(n_classes), self.ipc, rng)
+        return data.standardizer.forward(as_tensor(layout.to_engine(samples)))
 
     def _make_learner(self, layout: Layout, n_classes: int, device: torch.device) -> Learner:
         factory = network_factory(self.architecture, layout.inner, n_classes)
@@ -193,8 +245,11 @@ random_state, device, verbose
         check_network(learner.module, probe, n_classes)
         return learner
 
-    def _iterate(self, objective: Objective, run: _Run, X, y, fitted_attributes) -> None:
+    def _iterate(
+        self, objective: Objective, run: _Run, X, y, held_out, fitted_attributes: Callable
+    ) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
+        began = perf_counter() - run.seconds
         # What callbacks may ask for; the attributes are computed only if one does.
         offer = {
             "estimator": self,
@@ -202,21 +257,51 @@ random_state, device, verbose
             "y": y,
             "reconstruction_attributes": fitted_attributes,
         }
-        callbacks = self._init_callback_context(max_subtasks=self.max_iter)
+        n_steps = self.max_iter - run.state.step
+        callbacks = self._init_callback_context(max_subtasks=n_steps)
         callbacks.call_on_fit_task_begin(**offer)
-        for _ in range(self.max_iter):
+        for _ in range(n_steps):
             task = callbacks.subcontext(task_name="outer step")
             task.call_on_fit_task_begin(**offer)
             run.state, record = update(objective, run.state, self.learning_rate)
-            run.records.append(record)
-            self._watch(run)
-            if task.call_on_fit_task_end(**offer):
+            run.append(record)
+            run.seconds = perf_counter() - began
+            self._watch(run, record)
+            if held_out is not None:
+                self._validate(run, held_out, fitted_attributes)
+            stop = task.call_on_fit_task_end(**offer)
+            if stop or self._has_stagnated(run):
                 break
         callbacks.call_on_fit_task_end(**offer)
 
-    def _watch(self, run: _Run) -> None:
+    def _validate(self, run: _Run, held_out, fitted_attributes: Callable) -> None:
+        """Every `validation_interval` steps, judge the samples and keep the best."""
+        accuracy, step = None, run.state.step
+        if step % self.validation_interval == 0 or step == self.max_iter:
+            best, run.best = run.best, None
+            current = fitted_attributes()["distilled_"]
+            run.best = best
+            accuracy = evaluate(
+                current,
+                *held_out,
+                n_networks=_VALIDATION_NETWORKS,
+                architecture=self.architecture,
+                device=self.device,
+            ).mean
+            if best is None or accuracy > best.accuracy:
+                run.best = _Best(accuracy, step, run.state.samples.cpu().numpy())
+        run.history.setdefault("validation_accuracy", []).append(accuracy)
+
+    def _has_stagnated(self, run: _Run) -> bool:
+        return (
+            self.n_iter_no_change is not None
+            and run.best is not None
+            and run.state.step - run.best.step >= self.n_iter_no_change
+        )
+
+    def _watch(self, run: _Run, record: Record) -> None:
         """Report the last outer step; warn about a skipped one, and give up after many."""
-        step, record = run.state.step, run.records[-1]
+        step = run.state.step
         every = max(1, self.max_iter // 10) if self.verbose == 1 else 1
         if self.verbose and (step % every == 0 or step == self.max_iter):
             print(
@@ -243,10 +328,12 @@ random_state, device, verbose
                 stacklevel=4,
             )
 
-    def _fitted_attributes(self, run: _Run, data: TrainingData, seed: int, seconds: float) -> dict:
+    def _fitted_attributes(self, run: _Run, data: TrainingData) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         n_classes = len(data.classes)
-        samples = data.standardizer.inverse(run.state.samples).cpu().numpy()
+        samples = run.state.samples if run.best is None else as_tensor(run.best.samples)
+        samples = data.standardizer.inverse(samples.to(data.device)).cpu().numpy()
+        names = getattr(self, "feature_names_in_", None)
         architecture = resolve_architecture(self.architecture, data.layout.inner)
         recipe = EvaluationRecipe(
             layout=data.layout,
@@ -255,19 +342,20 @@ random_state, device, verbose
             architecture=architecture if isinstance(architecture, str) else None,
             steps=int(self.eval_steps),
             n_networks=int(self.n_networks),
-            seed=seed,
+            seed=run.seed,
         )
         provenance = {
             "method": type(self).__name__,
             "parameters": {k: _json_safe(v) for k, v in self.get_params(deep=False).items()},
-            "seed": seed,
+            "seed": run.seed,
             "n_iter": run.state.step,
+            "best_iter": None if run.best is None else run.best.step,
             "n_skipped": run.state.step - run.state.n_updates,
-            "seconds": seconds,
+            "seconds": run.seconds,
             "device": str(data.device),
             "versions": {
                 "skdistill": __version__,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
                 "scikit-learn": sklearn.__version__,
                 "numpy": np.__version__,
                 "python": platform.python_version(),
@@ -278,7 +366,7 @@ random_state, device, verbose
             "device_": str(data.device),
             "n_iter_": run.state.step,
             "n_features_in_": prod(data.layout.outer),
-            "history_": _history(run.records),
+            "history_": {name: list(values) for name, values in run.history.items()},
             "distilled_": DistilledDataset(
                 X=data.layout.to_caller(samples).astype(data.dtype),
                 y=data.classes[np.tile(np.arange(n_classes), self.ipc)],
@@ -286,6 +374,7 @@ random_state, device, verbose
                 ipc=int(self.ipc),
                 recipe=recipe,
                 provenance=provenance,
+                feature_names=None if names is None else tuple(names),
             ),
         }
 
@@ -294,19 +383,37 @@ random_state, device, verbose
 
         Parameters
         ----------
-        X : None
-            Not used: a distiller changes the number of samples, so it ends a pipeline.
+        X : array-like or None, default=None
+            Checked if given, but not used: a distiller changes the number of samples, so it ends a
+            pipeline.
 
         Returns
         -------
-        X_syn : ndarray of shape (n_classes * ipc, ...)
-            Samples in the units, shape and layout of the training samples, of dtype float64 if
-            those were, else float32. The first ``k * n_classes`` are ``k`` of every class.
+        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
+            Samples in the units, shape and layout of the training samples: a DataFrame with the
+            same columns if those were one. Of dtype float64 if those were, else float32; integer
+            columns come back as floats. The first ``k * n_classes`` are ``k`` of every class.
         y_syn : ndarray of shape (n_classes * ipc,)
             Their labels.
         """
         check_is_fitted(self)
-        return self.distilled_.X.copy(), self.distilled_.y.copy()
+        if X is not None:
+            self._check_samples(X)
+        X_syn = self.distilled_.X.copy()
+        if self._returns_frame:
+            import pandas as pd
+
+            X_syn = pd.DataFrame(X_syn, columns=list(self.distilled_.feature_names))
+        return X_syn, self.distilled_.y.copy()
+
+    def _check_samples(self, X):
+        """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
+        X = as_array(X)
+        if len(self.distilled_.recipe.layout.outer) == 1:
+            return validate_data(self, X, reset=False, dtype="numeric")
+        X = check_array(X, allow_nd=True, dtype="numeric")
+        self.distilled_.recipe.layout.check(X)
+        return X
 
     def score(self, X, y) -> float:
         """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
@@ -347,8 +454,7 @@ random_state, device, verbose
         EvaluationResult
         """
         check_is_fitted(self)
-        if len(self.distilled_.recipe.layout.outer) == 1:
-            X = validate_data(self, X, reset=False, dtype="numeric")
+        X, y = self._check_samples(X), as_array(y)
         if isinstance(steps, str):
             if steps != "curve":
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
@@ -376,84 +482,6 @@ def _draw_seed(random_state) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _refuse_ragged(X) -> None:
-    """Raise a ValueError that says so if samples differ in shape (NumPy's names no culprit)."""
-    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
-        shapes = {np.shape(x) for x in X} if _shapes_known(X) else None
-        if shapes is None or len(shapes) > 1:
-            found = "ragged samples" if shapes is None else f"shapes {sorted(shapes)[:3]}"
-            raise ValueError(f"X must hold samples of one shape; got {found}.")
-
-
-def _shapes_known(X) -> bool:
-    try:
-        for x in X:
-            np.shape(x)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_empty_categories(y) -> None:
-    """Raise a ValueError if a categorical ``y`` declares a class that has no samples."""
-    categories = getattr(getattr(y, "dtype", None), "categories", None)
-    if categories is None:
-        return
-    missing = [c for c in categories if not (y == c).any()]
-    if missing:
-        raise ValueError(
-            f"y must have samples of every class that it declares; {missing} have none. "
-            "Drop them with y.cat.remove_unused_categories()."
-        )
-
-
-def _on_device(X, y, classes, layout: Layout, device: torch.device) -> TrainingData:
-    """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes."""
-    inner = layout.to_engine(X)
-    mean, scale = _moments(inner)
-    standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
-    real = RealData(as_tensor(inner), as_tensor(y), standardizer, device)
-    dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real)
-
-
-def _moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation a channel or feature; a constant one is given scale 1."""
-    axes = (0, *range(2, X.ndim))
-    block = max(1, _MOMENT_BLOCK // max(1, prod(X.shape[1:])))
-    blocks = [slice(i, i + block) for i in range(0, len(X), block)]
-    count = X.size // X.shape[1]
-    mean = sum(X[b].sum(axis=axes, dtype=np.float64) for b in blocks) / count
-    column = mean.reshape(-1, *[1] * (X.ndim - 2))
-    variance = sum(((X[b] - column) ** 2).sum(axis=axes) for b in blocks) / count
-    scale = np.sqrt(variance)
-    # Rounding leaves a constant feature a tiny variance; dividing by its root would make noise.
-    scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0
-    scale[scale == 0] = 1.0
-    return mean, scale
-
-
-def _history(records: list[Record]) -> dict[str, list]:
-    """Return one list a quantity, with None for what is not finite (JSON has no NaN)."""
-    rows = [
-        {
-            "loss": r.loss,
-            "grad_norm": r.grad_norm,
-            "clip_level": r.clip_level,
-            "skipped": r.skipped,
-            "seconds": r.seconds,
-            **r.detail,
-        }
-        for r in records
-    ]
-    names = rows[0] if rows else ()
-    return {name: [_finite(row[name]) for row in rows] for name in names}
-
-
-def _finite(x):
-    return x if isfinite(x) else None
 
 
 def _json_safe(value):

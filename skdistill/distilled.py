@@ -1,13 +1,29 @@
 """The result of a distillation: samples, labels, and how to evaluate them. Needs no torch."""
 
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import _image_folder, _npz
+from ._consistency import check_consistency
 from ._layout import Layout
+from .exceptions import InvalidFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch.utils.data import TensorDataset
 
 __all__ = ["DistilledDataset", "EvaluationRecipe"]
+
+# What a file is and the version of its layout: to be raised when older versions of skdistill would
+# misread what a newer one writes.
+_FORMAT, _VERSION = "skdistill.DistilledDataset", 1
+_ARRAYS = ("X", "y", "classes")
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,8 @@ class DistilledDataset:
         How to train networks on the samples.
     provenance : mapping
         Where the samples come from: method, parameters, versions, steps, seconds (JSON-safe).
+    feature_names : tuple of str or None, default=None
+        Names of the features of a table or of flat images, where the training data had names.
 
     Examples
     --------
@@ -85,6 +103,7 @@ class DistilledDataset:
     ipc: int
     recipe: EvaluationRecipe
     provenance: Mapping = field(default_factory=dict)
+    feature_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -101,3 +120,299 @@ class DistilledDataset:
             raise ValueError(f"ipc={ipc} must be between 1 and {self.ipc}, what was distilled.")
         n = ipc * len(self.classes)
         return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
+
+        The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
+        is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance and feature names. It is
+        written under another name in the same folder, flushed to the disk and renamed: a crash
+        leaves what was at ``path`` before.
+
+        Parameters
+        ----------
+        path : path
+            Taken as it is: no suffix is added.
+
+        Raises
+        ------
+        ValueError
+            If labels are objects other than strings, if recipe or provenance are not JSON-safe, or
+            if arrays and recipe do not fit each other.
+        OSError
+            If the file cannot be written.
+
+        Notes
+        -----
+        Strings in object arrays are saved, and come back, as NumPy's unicode strings. Tuples in the
+        provenance come back as lists.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     distilled.save(f"{folder}/iris.npz")
+        ...     loaded = DistilledDataset.load(f"{folder}/iris.npz")
+        >>> (loaded.X == distilled.X).all(), loaded.recipe == distilled.recipe
+        (np.True_, True)
+        """
+        data = replace(
+            self, y=_plain_labels(self.y, "y"), classes=_plain_labels(self.classes, "classes")
+        )
+        check_consistency(data)
+        meta = {
+            "ipc": data.ipc,
+            "recipe": asdict(data.recipe),
+            "provenance": dict(data.provenance),
+            "feature_names": data.feature_names,
+        }
+        arrays = {name: getattr(data, name) for name in _ARRAYS}
+        _npz.write(path, _FORMAT, _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "DistilledDataset":
+        """Load what `save` saved. Runs no code from the file, and needs no torch.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        DistilledDataset
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        skdistill.exceptions.InvalidFileError
+            If the file is truncated, damaged, of another format or a newer version, holds pickled
+            objects, or its parts do not fit each other. The message says which.
+
+        See Also
+        --------
+        save : With an example.
+        """
+        with open(path, "rb") as file:
+            try:
+                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS)
+                data = cls(**arrays, **_fields_from_json(meta))
+                check_consistency(data)
+            except Exception as error:
+                # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
+                reason = str(error) or type(error).__name__
+                raise InvalidFileError(f"{os.fspath(path)} cannot be loaded: {reason}") from error
+        return data
+
+    def __getstate__(self) -> dict:
+        # Python's own kinds only: torch's version is a string of a class of torch's, and would make
+        # a pickle that loads with torch alone.
+        return {**vars(self), "provenance": json.loads(json.dumps(dict(self.provenance)))}
+
+    def to_torch(self, standardize: bool = True) -> "TensorDataset":
+        """Return the samples as networks see them, and their labels, as a data set of torch's.
+
+        Parameters
+        ----------
+        standardize : bool, default=True
+            Whether samples have the training set's mean subtracted and are divided by its standard
+            deviation, as the networks of the evaluation see them; False keeps their units. Test
+            samples must be given the same treatment, with ``recipe.mean`` and ``recipe.scale``.
+
+        Returns
+        -------
+        torch.utils.data.TensorDataset
+            Of copies: samples, float32 of shape ``(n, features)`` or ``(n, C, H, W)``; labels,
+            int64 of shape ``(n,)`` that index ``classes``, or float32 soft labels of shape ``(n,
+            n_classes)``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> samples, labels = distilled.to_torch().tensors
+        >>> samples.shape, labels
+        (torch.Size([3, 4]), tensor([0, 1, 2]))
+        """
+        import torch
+
+        from ._engine.data import Standardizer
+
+        recipe, layout = self.recipe, self.recipe.layout
+        samples = torch.tensor(np.ascontiguousarray(layout.to_engine(self.X), dtype=np.float32))
+        if standardize:
+            standardizer = Standardizer(
+                recipe.mean, recipe.scale, layout.inner, samples.device, samples.dtype
+            )
+            samples = standardizer.forward(samples)
+        labels = self.y.astype(np.float32) if self.y.ndim == 2 else self._class_index()
+        return torch.utils.data.TensorDataset(samples, torch.tensor(labels))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return one row a sample: its features, then its label.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_classes * ipc, ...)
+            Columns are `feature_names`, or ``x0``, ``x1``, ...; images that are not flat are
+            flattened as ``X.reshape(n, -1)`` does it. Then the label as ``target``, or soft labels
+            as ``target_<class>`` for every class.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If a feature has the name of a label's column.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> distilled.to_frame().columns.tolist()
+        ['x0', 'x1', 'x2', 'x3', 'target']
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas.") from error
+        X = self.X.reshape(len(self.X), -1)
+        names = self.feature_names
+        if names is None:
+            names = [f"x{i}" for i in range(X.shape[1])]
+        targets = self._label_columns("target")
+        taken = sorted({*names} & {*targets})
+        if taken:
+            raise ValueError(
+                f"feature_names must leave {taken[0]!r} to the labels; rename that feature with "
+                "dataclasses.replace(distilled, feature_names=...)."
+            )
+        features = pd.DataFrame(X.copy(), columns=list(names))
+        labels = pd.DataFrame(self.y.reshape(len(self.y), -1).copy(), columns=targets)
+        return pd.concat([features, labels], axis=1)
+
+    def export_images(
+        self,
+        folder: str | os.PathLike,
+        *,
+        value_range: tuple[float, float] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the images to a tree that `torchvision.datasets.ImageFolder` reads.
+
+        Every image becomes ``<folder>/<class>/<nnn>.png``, numbered from 000 within its class: the
+        files below ``k`` are the IPC-k subset. ``<folder>/labels.csv`` lists them in the order of
+        rows, with the columns ``file`` and ``label``.
+
+        With soft labels an image goes to the class of its largest, so that classes may differ in
+        number, and one may have no folder; the columns are ``file`` and ``label_<class>`` for every
+        class.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be.
+        value_range : (low, high) or None, default=None
+            Values, in the units of ``X``, that become black (0) and white (255); what lies beyond
+            is clipped. None takes the least and the greatest value of the whole set.
+        overwrite : bool, default=False
+            Whether an earlier export in ``folder`` is replaced. A folder that holds anything else
+            never is.
+
+        Raises
+        ------
+        ValueError
+            If samples are no images with 1, 3 or 4 channels (grey, RGB, RGBA) of finite values, a
+            class's name is not safe as a folder's, or ``value_range`` is no range. Nothing has been
+            written then.
+        FileExistsError
+            If ``folder`` is not empty, and ``overwrite`` is False or it is no earlier export.
+        ImportError
+            If Pillow is not installed.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_digits(n_class=3, return_X_y=True)
+        >>> distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), max_iter=1, window=1, unroll=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     distiller.fit(X, y).distilled_.export_images(folder, value_range=(0, 16))
+        ...     sorted(os.listdir(folder)), os.listdir(f"{folder}/0")
+        (['0', '1', '2', 'labels.csv'], ['000.png'])
+        """
+        layout = self.recipe.layout
+        if not layout.is_image:
+            raise ValueError(
+                f"export_images needs images; got table rows of {layout.outer[0]} features. If "
+                "they are flat images, distil with image_shape=(channels, height, width)."
+            )
+        names = [str(c) for c in self.classes.tolist()]
+        _image_folder.check_names(names)
+        pixels = _image_folder.to_pixels(layout.to_engine(self.X), value_range)
+        _image_folder.write(
+            Path(folder),
+            pixels,
+            [names[i] for i in self._class_index()],
+            self._label_columns("label"),
+            self.y.reshape(len(self.y), -1).tolist(),
+            overwrite=overwrite,
+        )
+
+    def _class_index(self) -> np.ndarray:
+        """Return each sample's index into `classes`, of its largest where labels are soft."""
+        if self.y.ndim == 2:
+            return self.y.argmax(axis=1)
+        return np.searchsorted(self.classes, self.y).astype(np.int64)
+
+    def _label_columns(self, name: str) -> list[str]:
+        """Return the names of the columns of a table that hold the labels."""
+        return [name] if self.y.ndim == 1 else [f"{name}_{c}" for c in self.classes.tolist()]
+
+
+def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return labels of a dtype that needs no pickle: strings in objects become NumPy's strings."""
+    # "T" is NumPy's StringDType, which is saved by pickle as well.
+    if labels.dtype.kind not in "OT":
+        return labels
+    items = labels.tolist()
+    strangers = [item for item in items if not isinstance(item, str)]
+    if strangers:
+        raise ValueError(
+            f"{name} must hold strings, numbers or booleans to be saved; "
+            f"got {strangers[0]!r} of type {type(strangers[0]).__name__}."
+        )
+    plain = np.array(items, np.str_)
+    if plain.tolist() != items:
+        raise ValueError(f"{name} must not hold strings that end in a null character.")
+    return plain
+
+
+def _fields_from_json(meta: dict) -> dict:
+    """Return the fields of a `DistilledDataset` but its arrays, with values yet to be checked."""
+    meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
+    recipe = _tuples(meta["recipe"], "recipe", {"layout"})
+    layout = Layout(**_tuples(recipe["layout"], "recipe.layout"))
+    return {
+        "ipc": meta["ipc"],
+        "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
+        "provenance": meta["provenance"],
+        "feature_names": meta["feature_names"],
+    }
+
+
+def _tuples(content, name: str, needed: set[str] = frozenset()) -> dict:
+    """Return a JSON object with tuples for lists, or raise a ValueError."""
+    if not isinstance(content, dict) or not needed <= content.keys():
+        with_keys = f" with {', '.join(sorted(needed))}" if needed else ""
+        raise ValueError(f"{name} must be a JSON object{with_keys}; got {content!r:.200}.")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}

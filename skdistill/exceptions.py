@@ -1,6 +1,6 @@
 """Errors and warnings of skdistill that are more specific than Python's and scikit-learn's."""
 
-__all__ = ["DivergenceError", "DivergenceWarning"]
+__all__ = ["DivergenceError", "DivergenceWarning", "InvalidFileError"]
 
 
 class DivergenceWarning(UserWarning):
@@ -11,4 +11,11 @@ class DivergenceError(FloatingPointError):
     """Meta-gradients stayed non-finite for many outer steps in a row.
 
     The distiller's fitted attributes hold the samples as they were before the first of them.
+    """
+
+
+class InvalidFileError(ValueError):
+    """A file is not what it should be: truncated, damaged, foreign, or of a newer version.
+
+    The message names the file and what is wrong with it.
     """

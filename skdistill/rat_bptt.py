@@ -58,6 +58,10 @@ class RaTBPTTDistiller(BaseDistiller):
         steps), "r-bptt" (all of a random number of steps), "early" (random, favours the first
         steps; section 4.3), "forward" and "backward" (moves when the loss stagnates; figure 6), or
         an object from `skdistill.windows` with parameters of its own.
+    init : {"gaussian", "real", "kmeans"} or DistilledDataset, default="gaussian"
+        What the samples start from: Gaussian noise of norm 1 (Appendix C.1; the paper found random
+        and real starts comparable), random real samples, the centroids of k-means in every class,
+        or a set that was distilled before.
     architecture : {"auto", "convnet", "mlp"} or callable, default="auto"
         The networks: "convnet" for images and "mlp" for tables, or a callable
         ``(input_shape, n_classes) -> torch.nn.Module``. The paper: a ConvNet of width 128 and depth
@@ -69,6 +73,18 @@ class RaTBPTTDistiller(BaseDistiller):
     eval_steps : int, default=300
         Steps of Adam, learning rate 0.001, that train each of them (the rate is the paper's,
         Appendix C.1; it does not give the steps).
+    validation_fraction : float or None, default=None
+        Fraction of the training data to hold out. If given, the samples of every
+        `validation_interval`-th outer step are evaluated on it (three networks, the same ones each
+        time), and the best are the result. None: the last are.
+    validation_interval : int, default=25
+        Outer steps between two evaluations on the held-out part.
+    n_iter_no_change : int or None, default=None
+        Stop after this many outer steps without a better held-out accuracy. Needs
+        `validation_fraction`.
+    warm_start : bool, default=False
+        Whether `fit` continues the last one: with a larger `max_iter`, which counts from the start,
+        the result is the same, bit for bit on the CPU, as if it had not been interrupted.
     random_state : int, RandomState instance or None, default=None
         Determines the initial samples, the networks, windows and batches. The same int gives the
         same bits on the CPU. Global random states are neither read nor changed.
@@ -85,7 +101,8 @@ class RaTBPTTDistiller(BaseDistiller):
     history_ : dict of str to list
         One value an outer step: "loss" (on the real batch), "grad_norm" (of the meta-gradient,
         before clipping), "clip_level", "skipped", "seconds", "start" and "window" (in inner
-        steps). None stands for values that were not finite.
+        steps), and with `validation_fraction` "validation_accuracy". None stands for values that
+        were not finite or not measured.
     n_iter_ : int
         Outer steps done.
     classes_ : ndarray of shape (n_classes,)
@@ -101,6 +118,9 @@ class RaTBPTTDistiller(BaseDistiller):
     (Appendix C.1) and come back in the units of `X`. Meta-gradients are clipped at twice their
     norm's moving average (Appendix C.1); one that is not finite is skipped and counted. No
     augmentation is applied.
+
+    scikit-learn stratifies cross-validation for classifiers only, and a distiller is none: pass
+    ``cv=StratifiedKFold(...)`` to a search if a fold of your data could lack a class.
 
     Examples
     --------
@@ -142,10 +162,15 @@ class RaTBPTTDistiller(BaseDistiller):
         inner_momentum=0.9,
         inner_weight_decay=0.0,
         schedule="rat-bptt",
+        init="gaussian",
         architecture="auto",
         image_shape=None,
         n_networks=10,
         eval_steps=300,
+        validation_fraction=None,
+        validation_interval=25,
+        n_iter_no_change=None,
+        warm_start=False,
         random_state=None,
         device="auto",
         verbose=0,
@@ -162,10 +187,15 @@ class RaTBPTTDistiller(BaseDistiller):
         self.inner_momentum = inner_momentum
         self.inner_weight_decay = inner_weight_decay
         self.schedule = schedule
+        self.init = init
         self.architecture = architecture
         self.image_shape = image_shape
         self.n_networks = n_networks
         self.eval_steps = eval_steps
+        self.validation_fraction = validation_fraction
+        self.validation_interval = validation_interval
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
         self.verbose = verbose

@@ -1,0 +1,108 @@
+"""Whether the parts of a distilled data set, which may come from a file, fit each other."""
+
+import sys
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._layout import Layout
+
+if TYPE_CHECKING:
+    from .distilled import DistilledDataset, EvaluationRecipe
+
+
+def check_consistency(data: "DistilledDataset") -> None:
+    """Raise ValueError unless all parts have the types they must have and fit each other."""
+    _check_recipe(data.recipe)
+    _require(_is_count(data.ipc), "ipc", "a positive integer", data.ipc)
+    _require(isinstance(data.provenance, Mapping), "provenance", "a mapping", data.provenance)
+    if data.feature_names is not None:
+        n = prod(data.recipe.layout.outer)
+        good = _all(_is_string, data.feature_names, n)
+        _require(good, "feature_names", f"None or {n} strings", data.feature_names)
+    _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)
+
+
+def _check_arrays(
+    X: np.ndarray, y: np.ndarray, classes: np.ndarray, ipc: int, outer: tuple[int, ...]
+) -> None:
+    good = classes.dtype.kind in "biufU" and np.array_equal(np.unique(classes), classes)
+    words = "numbers, booleans or strings, in one dimension, sorted and distinct"
+    _require(good and classes.size > 0, "classes", words, classes)
+    n = ipc * len(classes)
+    _require(X.shape == (n, *outer), "X", f"of shape {(n, *outer)}, as ipc and recipe say", X.shape)
+    _require(X.dtype.kind in "fiu", "X", "real numbers", X.dtype)
+    _require(bool(np.isfinite(X).all()), "X", "finite", "NaN or infinity")
+    if y.ndim == 2:
+        shape = (n, len(classes))
+        _require(y.shape == shape, "y", f"of shape {shape}, a column a class", y.shape)
+        good = y.dtype.kind == "f" and bool(np.isfinite(y).all())
+        _require(good, "y", "finite soft labels", y)
+    else:
+        _require(y.shape == (n,), "y", f"of shape {(n,)}, as ipc and classes say", y.shape)
+        # Before comparing, for NumPy finds that 1 is in ["1"].
+        good = y.dtype.kind == classes.dtype.kind and bool(np.isin(y, classes).all())
+        _require(good, "y", f"labels that are in classes, {classes.tolist()!r:.100}", y)
+
+
+def _check_recipe(recipe: "EvaluationRecipe") -> None:
+    _check_layout(recipe.layout)
+    n = recipe.layout.inner[0]
+    words = f"{n} finite numbers, one a channel or feature"
+    _require(_all(_is_number, recipe.mean, n), "recipe.mean", words, recipe.mean)
+    good = _all(_is_number, recipe.scale, n) and min(recipe.scale) > 0
+    _require(good, "recipe.scale", words + ", all positive", recipe.scale)
+    for name, (is_good, words) in _RECIPE_RULES.items():
+        value = getattr(recipe, name)
+        _require(is_good(value), f"recipe.{name}", words, value)
+
+
+def _check_layout(layout: Layout) -> None:
+    inner, outer, last = layout.inner, layout.outer, layout.channels_last
+    _require(isinstance(last, bool), "recipe.layout.channels_last", "true or false", last)
+    good = _all(_is_count, inner) and len(inner) in (1, 3)
+    _require(good, "recipe.layout.inner", "1 or 3 positive integers", inner)
+    if last:
+        shapes = [(*inner[1:], inner[0])] if len(inner) == 3 else []
+    else:
+        # Like the networks', or flat, or grey images without the channel.
+        shapes = [inner, (prod(inner),), *([inner[1:]] if inner[0] == 1 else [])]
+    good = _all(_is_count, outer) and outer in shapes
+    _require(good, "recipe.layout.outer", f"a shape that becomes {inner} for networks", outer)
+
+
+def _is_count(value) -> bool:
+    return type(value) is int and value >= 1  # a bool is an int, but no count
+
+
+def _is_number(value) -> bool:
+    # JSON's integers may be too large for a float.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _is_string(value) -> bool:
+    return isinstance(value, str)
+
+
+def _all(is_good: Callable[[object], bool], values, n: int | None = None) -> bool:
+    """Whether values are a tuple of good ones, not empty, of length n if that is given."""
+    right_length = isinstance(values, tuple) and len(values) > 0 and n in (None, len(values))
+    return right_length and all(map(is_good, values))
+
+
+# The plain values of a recipe; layout, mean and scale are checked against each other.
+_RECIPE_RULES = {
+    "architecture": (lambda v: v is None or isinstance(v, str), "a string or None"),
+    "steps": (_is_count, "a positive integer"),
+    "n_networks": (_is_count, "a positive integer"),
+    "learning_rate": (lambda v: _is_number(v) and v > 0, "a positive number"),
+    "batch_size": (_is_count, "a positive integer"),
+    "seed": (lambda v: type(v) is int and v >= 0, "a non-negative integer"),
+}
+
+
+def _require(good: bool, name: str, words: str, value) -> None:
+    if not good:
+        raise ValueError(f"{name} must be {words}; got {value!r:.200}.")

@@ -1,0 +1,145 @@
+"""Named arrays and JSON-safe metadata in one ``.npz`` file without pickles.
+
+Files may come from anywhere, so reading one runs no code, takes no more memory than a few times the
+file's size, and checks the checksum of all that it returns.
+"""
+
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+# The member that holds the metadata: JSON in UTF-8, as bytes.
+_META = "meta"
+
+
+def write(
+    path: str | os.PathLike,
+    kind: str,
+    version: int,
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping,
+) -> None:
+    """Write a file that is whole or not there: under another name, to the disk, then renamed.
+
+    Parameters
+    ----------
+    path : path
+        Taken as it is: no suffix is added.
+    kind, version : str, int
+        What the file holds and in which version of its layout; `read` asks for them.
+    arrays : mapping of str to ndarray
+        None of them of objects.
+    meta : mapping
+        What JSON can say.
+
+    Raises
+    ------
+    ValueError
+        If JSON cannot say ``meta``.
+    OSError
+        If the file cannot be written. What was there before is then still there.
+    """
+    try:
+        text = json.dumps({**meta, "format": kind, "version": version}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"recipe and provenance must be JSON-safe: {error}.") from error
+    path = Path(path)
+    # In the same folder, for renaming is atomic only within a file system. Not by tempfile, whose
+    # files nobody but their owner may read.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with open(partial, "xb") as file:
+            # Not compressed: floats hardly shrink, and `read` can bound the memory it takes.
+            np.savez(file, **arrays, **{_META: np.frombuffer(text.encode(), np.uint8)})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(
+    file: BinaryIO, kind: str, version: int, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict]:
+    """Return the arrays of these names, and the metadata, of an open file.
+
+    Raises
+    ------
+    Exception
+        Of many kinds: zipfile and NumPy are not particular about what they raise over garbage.
+    """
+    _check_start(file.read(4))
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        missing = {f"{name}.npy" for name in (*names, _META)} - set(archive.namelist())
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}.")
+        # The metadata first: it tells whether the file is one of ours.
+        meta = _parse(_member(archive, _META, size))
+        if meta.get("format") != kind:
+            raise ValueError(f"its format must be {kind!r}; got {meta.get('format')!r}.")
+        if meta.get("version") != version:
+            raise ValueError(
+                f"its format's version must be {version}, which this skdistill reads; "
+                f"got {meta.get('version')!r}."
+            )
+        return {name: _member(archive, name, size) for name in names}, meta
+
+
+def _check_start(start: bytes) -> None:
+    """Raise ValueError unless a file that starts like this may be an ``.npz``."""
+    if start[:1] == b"\x80":
+        raise ValueError(
+            "it is a pickle, which may run code and is never loaded here; joblib.load reads it, "
+            "if you trust where it comes from."
+        )
+    if start != b"PK\x03\x04":
+        raise ValueError("it is not an .npz file.")
+
+
+def _member(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
+    """Return one array of an archive in a file of ``size`` bytes."""
+    info = archive.getinfo(f"{name}.npy")
+    # What is stored as it is cannot be larger than the file, whatever its entry says.
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+        raise ValueError(f"{name} must be stored uncompressed, within the file's {size} bytes.")
+    # All of it, for only the last byte brings the checksum.
+    content = archive.read(info)
+    stream = BytesIO(content)
+    if npy.read_magic(stream) != (1, 0):
+        raise ValueError(f"{name} must be in version 1.0 of NumPy's format.")
+    shape, _, dtype = npy.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds pickled objects, which may run code and are never loaded.")
+    # Before NumPy reserves memory for what the header claims. Elements without bytes would let it
+    # claim any number of them.
+    if dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise ValueError(f"{name} cannot be of shape {shape} and dtype {dtype}.")
+    claimed, there = prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if claimed != there:
+        raise ValueError(f"{name} of shape {shape} needs {claimed} bytes; it has {there}.")
+    stream.seek(0)
+    return npy.read_array(stream, allow_pickle=False)
+
+
+def _parse(array: np.ndarray) -> dict:
+    """Return the metadata; JSON has no NaN, though Python's parser would take one."""
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError(f"{_META} must be bytes; got {array.dtype} of shape {array.shape}.")
+    meta = json.loads(array.tobytes(), parse_constant=_refuse_constant)
+    if not isinstance(meta, dict):
+        raise ValueError(f"{_META} must be a JSON object; got {type(meta).__name__}.")
+    return meta
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{_META} holds {name}, which is not JSON.")

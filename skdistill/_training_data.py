@@ -1,0 +1,122 @@
+"""The training set: checked in one place, and on the device with its moments."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from ._engine.data import RealData, Standardizer, as_tensor
+from ._layout import Layout, infer_layout
+from ._validation import as_array
+
+# The data's mean and variance are summed over about this many values at a time.
+_MOMENT_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A validated training set and what belongs to it on the device.
+
+    Parameters
+    ----------
+    device : torch.device
+    layout : Layout
+    classes : ndarray of shape (n_classes,)
+    dtype : numpy.dtype
+        Of the synthetic samples.
+    mean, scale : ndarray
+        One value a channel or feature.
+    standardizer : Standardizer
+    real : RealData
+    """
+
+    device: torch.device
+    layout: Layout
+    classes: np.ndarray
+    dtype: np.dtype
+    mean: np.ndarray
+    scale: np.ndarray
+    standardizer: Standardizer
+    real: RealData
+
+
+def check_training_data(estimator, X, y, image_shape, ipc: int):
+    """Return arrays, class indices, classes and layout, or raise a ValueError.
+
+    Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
+    """
+    X, y = as_array(X), as_array(y)
+    _refuse_ragged(X)
+    _refuse_empty_categories(y)
+    X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    check_classification_targets(y)
+    layout = infer_layout(X.shape, image_shape)
+    classes, y = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    if ipc * len(classes) > len(X):
+        raise ValueError(
+            f"ipc={ipc} must be at most {len(X) // len(classes)}: a distilled set of "
+            f"{ipc} x {len(classes)} classes would be larger than the {len(X)} training samples."
+        )
+    return X, y, classes, layout
+
+
+def _refuse_ragged(X) -> None:
+    """Raise a ValueError that says so if samples differ in shape (NumPy's names no culprit)."""
+    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
+        shapes = {np.shape(x) for x in X} if _shapes_known(X) else None
+        if shapes is None or len(shapes) > 1:
+            found = "ragged samples" if shapes is None else f"shapes {sorted(shapes)[:3]}"
+            raise ValueError(f"X must hold samples of one shape; got {found}.")
+
+
+def _shapes_known(X) -> bool:
+    try:
+        for x in X:
+            np.shape(x)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_empty_categories(y) -> None:
+    """Raise a ValueError if a categorical ``y`` declares a class that has no samples."""
+    categories = getattr(getattr(y, "dtype", None), "categories", None)
+    if categories is None:
+        return
+    missing = [c for c in categories if not (y == c).any()]
+    if missing:
+        raise ValueError(
+            f"y must have samples of every class that it declares; {missing} have none. "
+            "Drop them with y.cat.remove_unused_categories()."
+        )
+
+
+def training_data(X, y, classes, layout: Layout, device: torch.device) -> TrainingData:
+    """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes."""
+    inner = layout.to_engine(X)
+    mean, scale = _moments(inner)
+    standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
+    real = RealData(as_tensor(inner), as_tensor(y), standardizer, device)
+    dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real)
+
+
+def _moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation a channel or feature; a constant one is given scale 1."""
+    axes = (0, *range(2, X.ndim))
+    block = max(1, _MOMENT_BLOCK // max(1, prod(X.shape[1:])))
+    blocks = [slice(i, i + block) for i in range(0, len(X), block)]
+    count = X.size // X.shape[1]
+    mean = sum(X[b].sum(axis=axes, dtype=np.float64) for b in blocks) / count
+    column = mean.reshape(-1, *[1] * (X.ndim - 2))
+    variance = sum(((X[b] - column) ** 2).sum(axis=axes) for b in blocks) / count
+    scale = np.sqrt(variance)
+    # Rounding leaves a constant feature a tiny variance; dividing by its root would make noise.
+    scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0
+    scale[scale == 0] = 1.0
+    return mean, scale

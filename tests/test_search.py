@@ -1,0 +1,146 @@
+"""Pipelines, searches and data frames: the way a scikit-learn user works."""
+
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.callback import ProgressBar
+from sklearn.exceptions import FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skdistill import RaTBPTTDistiller
+from skdistill.windows import MovingWindow
+
+QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
+
+
+@pytest.fixture
+def frame():
+    """Return a table of two classes as a data frame with an integer column, and string labels."""
+    rng = np.random.default_rng(0)
+    y = np.tile(["no", "yes"], 15)
+    X = pd.DataFrame({"a": rng.normal(size=30), "b": rng.integers(9, size=30)})
+    return X, pd.Series(y)
+
+
+def test_grid_over_window_and_unroll(images):
+    grid = {"window": [1, 2], "unroll": [2, 4]}
+    search = GridSearchCV(quick(), grid, cv=2, n_jobs=2).fit(*images)
+    assert search.best_params_.keys() == grid.keys()
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.distilled_.X.shape == (2, 6, 6)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_a_bad_candidate_does_not_stop_a_search(images):
+    with pytest.warns(FitFailedWarning, match="window=4 must be at most unroll=2"):
+        search = GridSearchCV(quick(unroll=2), {"window": [1, 4]}, cv=2).fit(*images)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isnan(scores[1])
+    assert search.best_params_ == {"window": 1}
+
+
+def test_grid_reaches_into_the_schedule(images):
+    distiller = quick(schedule=MovingWindow())
+    grid = {"schedule__patience": [1, 2], "schedule__direction": ["forward", "backward"]}
+    search = GridSearchCV(distiller, grid, cv=2).fit(*images)
+    assert search.best_estimator_.schedule.patience in (1, 2)
+
+
+def test_randomized_search(images):
+    search = RandomizedSearchCV(
+        quick(), {"learning_rate": [0.01, 0.1], "ipc": [1, 2]}, n_iter=2, cv=2, random_state=0
+    ).fit(*images)
+    assert len(search.cv_results_["params"]) == 2
+
+
+def test_halving_search_with_max_iter_as_the_resource(images):
+    search = HalvingGridSearchCV(
+        quick(),
+        {"window": [1, 2]},
+        resource="max_iter",
+        min_resources=1,
+        max_resources=4,
+        factor=2,
+        cv=2,
+    ).fit(*images)
+    assert search.best_estimator_.n_iter_ == search.n_resources_[-1]
+
+
+def test_pipeline_parameters_and_score(frame):
+    X, y = frame
+    pipeline = make_pipeline(StandardScaler(), quick())
+    search = GridSearchCV(pipeline, {"ratbpttdistiller__window": [1, 2]}, cv=2).fit(X, y)
+    assert 0 <= search.best_score_ <= 1
+
+
+def test_progress_bar_under_a_search(images, capsys):
+    pytest.importorskip("rich")
+    search = GridSearchCV(quick(), {"window": [1, 2]}, cv=2).set_callbacks(ProgressBar())
+    search.fit(*images)
+    assert "GridSearchCV" in capsys.readouterr().out
+
+
+def test_data_frames_come_back_with_their_columns(frame):
+    X, y = frame
+    distiller = quick(ipc=2).fit(X, y)
+    X_syn, y_syn = distiller.transform()
+    assert isinstance(X_syn, pd.DataFrame)
+    assert X_syn.columns.tolist() == ["a", "b"]
+    assert (X_syn.dtypes == np.float64).all()
+    assert y_syn.tolist() == ["no", "yes"] * 2
+    assert distiller.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        distiller.score(X.rename(columns={"a": "z"}), y)
+
+
+def test_memory_maps_fortran_order_and_float32(images, tmp_path):
+    X, y = images
+    expected = quick().fit(X.astype(np.float32), y).transform()[0]
+    path = tmp_path / "X.npy"
+    np.save(path, X.astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mapped = quick().fit(np.load(path, mmap_mode="r"), y).transform()[0]
+        fortran = quick().fit(np.asfortranarray(X.astype(np.float32)), y).transform()[0]
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(mapped, expected)
+    np.testing.assert_allclose(fortran, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_set_of_a_search_loads_without_torch(images, tmp_path):
+    search = GridSearchCV(quick(), {"window": [1, 2]}, cv=2).fit(*images)
+    distilled = search.best_estimator_.distilled_
+    path = tmp_path / "best.joblib"
+    joblib.dump(distilled, path)
+    script = f"""
+        import sys
+        sys.modules["torch"] = None  # importing it now raises ImportError
+        import joblib
+        distilled = joblib.load({str(path)!r})
+        print(repr(distilled.X.sum().item()), distilled.y.tolist())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[0] == f"{distilled.X.sum().item()!r} {distilled.y.tolist()}"
+
+
+def test_a_joblib_file_of_ten_digits_a_class_is_small(digits, tmp_path):
+    X_train, _, y_train, _ = digits
+    distilled = quick(ipc=10, image_shape=(1, 8, 8)).fit(X_train, y_train).distilled_
+    path = tmp_path / "digits.joblib"
+    joblib.dump(distilled, path)
+    assert path.stat().st_size < 200_000

@@ -1,0 +1,208 @@
+"""Where a run starts, how it goes on, and when it ends."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from skdistill import RaTBPTTDistiller
+from skdistill.windows import MovingWindow
+
+QUICK = {
+    "max_iter": 3,
+    "window": 2,
+    "unroll": 4,
+    "n_networks": 2,
+    "eval_steps": 5,
+    "batch_size": 16,
+}
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
+
+
+# --- warm start -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pickled", [False, True], ids=["in place", "pickled"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"ipc": 2, "inner_batch_size": 1},
+        {"schedule": MovingWindow(patience=2)},
+        {"validation_fraction": 0.25, "validation_interval": 2},
+    ],
+    ids=["mini-batches", "moving window", "validation"],
+)
+def test_warm_start_continues_bit_for_bit(images, parameters, pickled):
+    X, y = images
+    whole = quick(max_iter=7, **parameters).fit(X, y)
+    parts = quick(max_iter=3, warm_start=True, **parameters).fit(X, y)
+    if pickled:
+        parts = pickle.loads(pickle.dumps(parts))
+    parts.set_params(max_iter=7).fit(X, y)
+    np.testing.assert_array_equal(parts.transform()[0], whole.transform()[0])
+    for name in set(whole.history_) - {"seconds"}:
+        # The short run validates at its own last step, too.
+        if name != "validation_accuracy":
+            assert parts.history_[name] == whole.history_[name]
+    assert parts.n_iter_ == 7
+    assert len(parts.history_["loss"]) == 7
+    assert parts.distilled_.provenance["seconds"] == pytest.approx(
+        sum(parts.history_["seconds"]), abs=1.0
+    )
+
+
+def test_warm_start_without_a_random_state_keeps_its_seed(images):
+    distiller = quick(random_state=None, warm_start=True).fit(*images)
+    seed = distiller.distilled_.recipe.seed
+    assert distiller.set_params(max_iter=5).fit(*images).distilled_.recipe.seed == seed
+
+
+def test_a_cold_start_begins_anew(images):
+    distiller = quick().fit(*images)
+    first = distiller.transform()[0]
+    np.testing.assert_array_equal(distiller.fit(*images).transform()[0], first)
+    assert distiller.n_iter_ == 3
+
+
+def test_warm_start_with_nothing_left_to_do(images):
+    distiller = quick(warm_start=True).fit(*images)
+    first = distiller.transform()[0]
+    np.testing.assert_array_equal(distiller.fit(*images).transform()[0], first)
+
+
+def test_warm_start_refuses_what_it_cannot_continue(images):
+    X, y = images
+    distiller = quick(warm_start=True).fit(X, y)
+    for change, data, message in [
+        ({"max_iter": 2}, (X, y), "max_iter=2 must be at least 3"),
+        ({"ipc": 2}, (X, y), "ipc=2 must be 1, as in the earlier fit"),
+        ({}, (X, y + 1), "the same classes as in the earlier fit"),
+        ({}, (X[:, :5], y), "samples of the same shape"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            distiller.set_params(**{"max_iter": 5, "ipc": 1, **change}).fit(*data)
+        # What was there is still there, and can be continued.
+        assert distiller.n_iter_ == 3
+    assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
+
+
+# --- initial samples --------------------------------------------------------------------------
+
+
+def start_of(images, init, **parameters):
+    # A learning rate this small moves nothing that float32 could show.
+    return quick(init=init, learning_rate=1e-30, max_iter=1, **parameters).fit(*images)
+
+
+def test_init_gaussian_has_norm_one(images):
+    X = images[0]
+    X_syn = start_of(images, "gaussian", ipc=3).transform()[0]
+    standardised = (X_syn - X.mean()) / X.std()
+    np.testing.assert_allclose(np.linalg.norm(standardised.reshape(6, -1), axis=1), 1, rtol=1e-5)
+
+
+def test_init_real_is_real_samples_of_their_classes(images):
+    X, y = images
+    X_syn, y_syn = start_of(images, "real", ipc=3).transform()
+    for sample, label in zip(X_syn, y_syn):
+        assert np.isclose(X[y == label], sample, atol=1e-5).all(axis=(1, 2)).any()
+
+
+def test_init_kmeans_of_one_sample_is_the_class_mean(images):
+    X, y = images
+    X_syn = start_of(images, "kmeans").transform()[0]
+    np.testing.assert_allclose(X_syn, [X[y == c].mean(axis=0) for c in (0, 1)], atol=1e-5)
+
+
+def test_init_from_a_distilled_set(images):
+    first = quick().fit(*images)
+    again = start_of(images, first.distilled_).transform()[0]
+    np.testing.assert_allclose(again, first.transform()[0], atol=1e-5)
+
+
+def test_init_refuses_what_does_not_fit(images):
+    X, y = images
+    distilled = quick().fit(X, y).distilled_
+    for change, data, message in [
+        ({"ipc": 2}, (X, y), r"init must hold ipc=2 .* got ipc=1"),
+        ({}, (X[:, :5], y), r"of shape \(5, 6\); got ipc=1 of shape \(6, 6\)"),
+        ({}, (X, y + 1), "init must hold the classes of y"),
+        ({"init": "zeros"}, (X, y), "'init' parameter .* Got 'zeros'"),
+        ({"init": "real", "ipc": 15}, (X[:31], np.arange(31) % 31 > 10), "ipc=15 must be at most"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            quick(**{"init": distilled, **change}).fit(*data)
+
+
+# --- validation -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Make the held-out accuracies a script's, and count the samples that were held out."""
+
+    def install(accuracies):
+        script, sizes = iter(accuracies), []
+
+        def evaluate(distilled, X, y, **options):
+            sizes.append(len(X))
+            return type("Result", (), {"mean": next(script)})
+
+        monkeypatch.setattr("skdistill.base.evaluate", evaluate)
+        return sizes
+
+    return install
+
+
+def test_the_best_iterate_on_held_out_data_is_kept(images, scripted):
+    sizes = scripted([0.5, 0.9, 0.6])
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2}
+    distiller = quick(max_iter=6, **parameters).fit(*images)
+    assert sizes == [10, 10, 10]
+    assert distiller.history_["validation_accuracy"] == [None, 0.5, None, 0.9, None, 0.6]
+    assert distiller.distilled_.provenance["best_iter"] == 4
+    assert distiller.n_iter_ == 6
+    scripted([0.5, 0.9])
+    shorter = quick(max_iter=4, **parameters).fit(*images)
+    np.testing.assert_array_equal(distiller.transform()[0], shorter.transform()[0])
+
+
+def test_stops_when_the_held_out_accuracy_stagnates(images, scripted):
+    scripted([0.5, 0.9, 0.6, 0.9, 0.8, 0.8, 0.8])
+    distiller = quick(
+        max_iter=100, validation_fraction=0.25, validation_interval=2, n_iter_no_change=5
+    ).fit(*images)
+    # Best at step 4; step 9 is the fifth without a better one.
+    assert distiller.n_iter_ == 9
+
+
+def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch):
+    X, y = images
+    seen = {}
+
+    def spy(X_fit, y_fit, *rest):
+        seen["fit"] = X_fit, y_fit
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skdistill.base.training_data", spy)
+    with pytest.raises(KeyboardInterrupt):
+        quick(validation_fraction=0.25).fit(X, y)
+    X_fit, y_fit = seen["fit"]
+    assert len(X_fit) == 30
+    assert np.bincount(y_fit).tolist() == [15, 15]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_iter_no_change": 3}, "n_iter_no_change=3 must come with a validation_fraction"),
+        ({"validation_fraction": 1.0}, "'validation_fraction' parameter .* Got 1.0"),
+        ({"validation_fraction": 0.01}, "validation_fraction=0.01 must leave samples of every"),
+    ],
+)
+def test_bad_validation(images, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(*images)
