@@ -32,7 +32,8 @@ CLASSIFIERS = {
 for load in (load_breast_cancer, load_wine, load_digits):
     X, y = load(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-    distiller = RaTBPTTDistiller(ipc=IPC, max_iter=100, random_state=0).fit(X_train, y_train)
+    distiller = RaTBPTTDistiller(ipc=IPC, init="kmeans", max_iter=100, random_state=0)
+    distiller.fit(X_train, y_train)
 
     # %%
     # For networks, under one protocol.
