@@ -4,15 +4,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .adapters import DistillationSampler, DistilledClassifier
     from .distilled import DistilledDataset
+    from .preprocessing import ZCAWhitener
     from .rat_bptt import RaTBPTTDistiller
 
 __version__ = "0.1.0"
 
 # A distilled data set must load where torch is not installed, so names are imported when used.
-_HOMES = {"DistilledDataset": "distilled", "RaTBPTTDistiller": "rat_bptt"}
+_HOMES = {
+    "DistillationSampler": "adapters",
+    "DistilledClassifier": "adapters",
+    "DistilledDataset": "distilled",
+    "RaTBPTTDistiller": "rat_bptt",
+    "ZCAWhitener": "preprocessing",
+}
 
-__all__ = ["DistilledDataset", "RaTBPTTDistiller"]
+__all__ = [
+    "DistillationSampler",
+    "DistilledClassifier",
+    "DistilledDataset",
+    "RaTBPTTDistiller",
+    "ZCAWhitener",
+]
 
 
 def __getattr__(name: str):

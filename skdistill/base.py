@@ -151,7 +151,7 @@ device, verbose
         self._check_parameters()
         device = resolve_device(self.device)
         earlier = getattr(self, "_run", None) if self.warm_start else None
-        frame = hasattr(X, "iloc") and hasattr(X, "columns")
+        columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
         X, y, classes, layout = check_training_data(self, X, y, image_shape, self.ipc)
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
@@ -171,7 +171,7 @@ device, verbose
             run = replace(earlier, state=replace(earlier.state, adam=adam))
 
         def fitted_attributes():
-            return {**self._fitted_attributes(run, data), "_returns_frame": frame}
+            return {**self._fitted_attributes(run, data), "_columns": columns}
 
         try:
             self._iterate(objective, run, X, y, held_out, fitted_attributes)
@@ -400,10 +400,10 @@ device, verbose
         if X is not None:
             self._check_samples(X)
         X_syn = self.distilled_.X.copy()
-        if self._returns_frame:
+        if self._columns is not None:
             import pandas as pd
 
-            X_syn = pd.DataFrame(X_syn, columns=list(self.distilled_.feature_names))
+            X_syn = pd.DataFrame(X_syn, columns=self._columns)
         return X_syn, self.distilled_.y.copy()
 
     def _check_samples(self, X):

@@ -5,7 +5,7 @@ learning rate 0.001 and no schedule, mean and standard deviation of the test acc
 steps is fixed before the test set is seen; nothing is selected on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,10 @@ from ._engine.data import RealData, Standardizer, as_tensor
 from ._engine.learner import Learner
 from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
+from ._engine.steps import Steps
 from ._engine.streams import Purpose, Streams
 from ._engine.unroll import InnerLoop, run
+from ._layout import Layout
 from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
@@ -119,10 +121,6 @@ def evaluate(
     X, y = check_test_data(distilled, X, y)
     recipe = distilled.recipe
     architecture = recipe.architecture if architecture is None else architecture
-    if architecture is None:
-        raise ValueError(
-            "architecture must be given: the set was distilled with a callable, which is not saved."
-        )
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
     n_networks = recipe.n_networks if n_networks is None else n_networks
     if counts.dtype.kind != "i" or counts[0] < 1:
@@ -130,23 +128,112 @@ def evaluate(
     if n_networks < 1:
         raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
 
-    device = resolve_device(device)
-    layout = recipe.layout
-    factory = network_factory(architecture, layout.inner, len(distilled.classes))
-    learner = Learner(factory, device)
-    standardizer = Standardizer(recipe.mean, recipe.scale, layout.inner, device, learner.dtype)
-    train = standardizer.forward(as_tensor(layout.to_engine(distilled.X)))
-    labels = _training_labels(distilled, device, learner.dtype)
-    test = RealData(as_tensor(layout.to_engine(X)), as_tensor(y), standardizer, device)
-    optimizer = Adam(lr=recipe.learning_rate)
+    family = network_family(distilled, architecture, device)
+    test = family.data(X, y)
     curve = np.empty((n_networks, len(counts)))
+    for k, j, theta in train_networks(family, distilled, n_networks, counts):
+        curve[k, j] = _accuracy(family, theta, test)
+    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled))
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFamily:
+    """The networks that a distilled set trains, and how samples are made ready for them.
+
+    Parameters
+    ----------
+    learner : Learner
+    layout : Layout
+    standardizer : Standardizer
+    chunk : int
+        Samples to put through a network at once.
+    """
+
+    learner: Learner
+    layout: Layout
+    standardizer: Standardizer
+    chunk: int
+
+    def data(self, X: np.ndarray, y: np.ndarray) -> RealData:
+        """Return samples in the caller's layout, with class indices, on the networks' device."""
+        X = as_tensor(self.layout.to_engine(X))
+        return RealData(X, as_tensor(y), self.standardizer, self.learner.device)
+
+
+def network_family(distilled: DistilledDataset, architecture, device) -> NetworkFamily:
+    """Return the networks of this architecture for a distilled set, on this device.
+
+    Raises
+    ------
+    ValueError
+        If ``architecture`` is None, as a recipe has it that could not save a callable.
+    """
+    if architecture is None:
+        raise ValueError(
+            "architecture must be given: the set was distilled with a callable, which is not saved."
+        )
+    device = resolve_device(device)
+    recipe = distilled.recipe
+    shape = recipe.layout.inner
+    learner = Learner(network_factory(architecture, shape, len(distilled.classes)), device)
+    standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
+    return NetworkFamily(learner, recipe.layout, standardizer, chunk_size(learner, shape))
+
+
+@torch.no_grad()
+def train_networks(
+    family: NetworkFamily, distilled: DistilledDataset, n_networks: int, counts: Sequence[int]
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Train fresh networks on a distilled set by its recipe.
+
+    Network ``k`` is the same one whatever ``n_networks`` and ``counts`` are.
+
+    Parameters
+    ----------
+    family : NetworkFamily
+    distilled : DistilledDataset
+    n_networks : int
+    counts : sequence of int
+        Ascending step counts; a network is trained for the last of them.
+
+    Yields
+    ------
+    k, j : int
+        The network, and the place in ``counts`` of the steps that it has been trained for.
+    theta : Tensor of shape (n_parameters,)
+        Its parameters then.
+    """
+    recipe, learner = distilled.recipe, family.learner
+    train = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
+    labels = _training_labels(distilled, learner.device, learner.dtype)
+    steps = Steps(learner, Adam(lr=recipe.learning_rate))
     for k in range(n_networks):
         streams = Streams(recipe.seed)
         theta = learner.init(streams.integer(Purpose.EVALUATION_NETWORK, k))
         batches = _mini_batches(len(train), recipe.batch_size, int(counts[-1]), streams, k)
-        loop = InnerLoop(learner, optimizer, train, labels, batches)
-        curve[k] = _accuracies(loop, theta, counts, test)
-    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(train))
+        loop = InnerLoop(steps, train, labels, batches)
+        state, done = steps.optimizer.init(theta), 0
+        for j, count in enumerate(map(int, counts)):
+            state, done = run(loop, state, done, count - done), count
+            yield k, j, state[0]
+
+
+@torch.no_grad()
+def logits_in_chunks(
+    family: NetworkFamily, theta: Tensor, data: RealData
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the class scores of consecutive samples, and the samples' class indices."""
+    for first in range(0, len(data), family.chunk):
+        X, y = data.batch(np.arange(first, min(first + family.chunk, len(data))))
+        yield family.learner.logits(theta, X), y
+
+
+def _accuracy(family: NetworkFamily, theta: Tensor, test: RealData) -> float:
+    # Added up on the device, and read once: to read after each chunk would wait for the GPU.
+    correct = torch.zeros((), dtype=torch.int64, device=theta.device)
+    for logits, y in logits_in_chunks(family, theta, test):
+        correct += (logits.argmax(dim=1) == y).sum()
+    return correct.item() / len(test)
 
 
 def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
@@ -173,22 +260,6 @@ def _mini_batches(n: int, size: int, n_steps: int, streams: Streams, k: int) -> 
     rng = streams.numpy(Purpose.EVALUATION_BATCH, k)
     sampler = UniformSampler(n, size, lambda epoch: rng)
     return torch.from_numpy(np.stack([sampler.batch(i) for i in range(n_steps)]))
-
-
-@torch.no_grad()
-def _accuracies(loop: InnerLoop, theta: Tensor, counts: np.ndarray, test: RealData) -> list[float]:
-    """Train one network and return its test accuracy after each of ``counts`` steps."""
-    state, done, accuracies = loop.optimizer.init(theta), 0, []
-    chunk = chunk_size(loop.learner, loop.X.shape[1:])
-    for count in map(int, counts):
-        state = run(loop, state, done, count - done)
-        done = count
-        correct = torch.zeros((), dtype=torch.int64, device=theta.device)
-        for first in range(0, len(test), chunk):
-            X, y = test.batch(np.arange(first, min(first + chunk, len(test))))
-            correct += (loop.learner.logits(state[0], X).argmax(dim=1) == y).sum()
-        accuracies.append(correct.item() / len(test))
-    return accuracies
 
 
 @dataclass(frozen=True, eq=False)

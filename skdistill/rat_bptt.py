@@ -4,7 +4,8 @@ from numbers import Integral, Real
 
 from ._engine.objective import UnrolledObjective
 from ._engine.optimizers import SGD, Adam
-from ._engine.runtime import chunk_size
+from ._engine.runtime import chunk_size, pays_to_compile
+from ._engine.steps import CompiledSteps, Steps
 from ._engine.streams import Purpose
 from ._validation import Interval, StrOptions
 from .base import BaseDistiller
@@ -88,6 +89,11 @@ class RaTBPTTDistiller(BaseDistiller):
     random_state : int, RandomState instance or None, default=None
         Determines the initial samples, the networks, windows and batches. The same int gives the
         same bits on the CPU. Global random states are neither read nor changed.
+    compile : bool or "auto", default="auto"
+        Whether to compile the inner steps and their adjoints with ``torch.compile``: about twice as
+        fast on a CPU, after half a minute to a minute of compilation; what cannot be compiled runs
+        as it is. The results differ in the last bits. "auto" compiles on a CPU if the number and
+        size of the steps make the run some minutes long.
     device : str, default="auto"
         Where to compute: "auto" is a CUDA GPU if there is one, else the CPU.
     verbose : int, default=0
@@ -145,6 +151,7 @@ class RaTBPTTDistiller(BaseDistiller):
         "inner_momentum": [Interval(Real, 0, 1, closed="left")],
         "inner_weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES)), WindowSchedule],
+        "compile": ["boolean", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -172,6 +179,7 @@ class RaTBPTTDistiller(BaseDistiller):
         n_iter_no_change=None,
         warm_start=False,
         random_state=None,
+        compile="auto",
         device="auto",
         verbose=0,
     ):
@@ -197,6 +205,7 @@ class RaTBPTTDistiller(BaseDistiller):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.random_state = random_state
+        self.compile = compile
         self.device = device
         self.verbose = verbose
 
@@ -216,9 +225,9 @@ class RaTBPTTDistiller(BaseDistiller):
             self.batch_size,
             lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch),
         )
+        make_steps = CompiledSteps if self._compiles(learner, data, len(y)) else Steps
         return UnrolledObjective(
-            learner=learner,
-            optimizer=self._make_inner_optimizer(),
+            steps=make_steps(learner, self._make_inner_optimizer()),
             y=y,
             data=data.real,
             sampler=sampler,
@@ -230,6 +239,15 @@ class RaTBPTTDistiller(BaseDistiller):
             chunk=chunk_size(learner, data.layout.inner),
             streams=streams,
         )
+
+    def _compiles(self, learner, data, n_synthetic) -> bool:
+        if self.compile != "auto":
+            return self.compile
+        per_class = self.inner_batch_size or self.ipc
+        # On average (unroll + window) / 2 steps, and an adjoint costs about three.
+        n_steps = self.max_iter * ((self.unroll + self.window) / 2 + 3 * self.window)
+        batch = n_synthetic // self.ipc * per_class
+        return pays_to_compile(learner, data.layout.inner, batch, n_steps)
 
     def _make_inner_optimizer(self):
         if self.inner_optimizer == "adam":

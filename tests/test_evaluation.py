@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skdistill import RaTBPTTDistiller
-from skdistill.evaluation import compare, evaluate
+from skdistill.evaluation import compare, evaluate, network_family, train_networks
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,30 @@ def test_networks_differ_and_repeat(distilled, test_set):
     assert len(np.unique(first.curve, axis=0)) > 1
 
 
+def test_a_network_is_the_same_whatever_else_is_trained_and_counted(distilled):
+    family = network_family(distilled, "mlp", "cpu")
+
+    def train(n_networks, counts):
+        trained = train_networks(family, distilled, n_networks, counts)
+        return {(k, counts[j]): theta.numpy().copy() for k, j, theta in trained}
+
+    several = train(2, [1, 3, 6])
+    assert list(several) == [(k, count) for k in range(2) for count in (1, 3, 6)]
+    for (k, count), theta in several.items():
+        np.testing.assert_array_equal(theta, train(3, [count])[k, count])
+    assert not np.array_equal(several[0, 3], several[0, 6])
+
+
 def test_mini_batches_for_sets_larger_than_one(distilled, test_set):
     recipe = replace(distilled.recipe, batch_size=16)
     X, y = test_set
     assert evaluate(replace(distilled, X=X, y=y, recipe=recipe), X, y).mean > 0.95
+
+
+def test_chunks_do_not_matter(monkeypatch, distilled, test_set):
+    whole = evaluate(distilled, *test_set, steps=[1, 10]).curve
+    monkeypatch.setattr("skdistill.evaluation.chunk_size", lambda learner, shape: 7)
+    np.testing.assert_array_equal(evaluate(distilled, *test_set, steps=[1, 10]).curve, whole)
 
 
 def test_another_architecture(distilled, test_set):

@@ -106,6 +106,12 @@ def test_data_frames_come_back_with_their_columns(frame):
         distiller.score(X.rename(columns={"a": "z"}), y)
 
 
+def test_columns_that_are_not_named_by_strings(frame):
+    X, y = frame
+    X_syn, _ = quick().fit(X.set_axis([3, 4], axis=1), y).transform()
+    assert X_syn.columns.tolist() == [3, 4]
+
+
 def test_memory_maps_fortran_order_and_float32(images, tmp_path):
     X, y = images
     expected = quick().fit(X.astype(np.float32), y).transform()[0]

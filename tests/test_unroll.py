@@ -13,6 +13,7 @@ from torch import nn
 from skdistill._engine.learner import Learner
 from skdistill._engine.objective import real_loss
 from skdistill._engine.optimizers import SGD, Adam
+from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run
 from skdistill.windows import resolve_schedule
 
@@ -34,7 +35,7 @@ def problem(learner, optimizer, mini_batches=False, soft=False):
     if soft:
         y = F.one_hot(y, 3).to(torch.float64) + 0.1 * draw(6, 3).abs()
     batches = torch.stack([torch.randperm(6, generator=generator)[:3] for _ in range(UNROLL)])
-    loop = InnerLoop(learner, optimizer, X, y, batches if mini_batches else None)
+    loop = InnerLoop(Steps(learner, optimizer), X, y, batches if mini_batches else None)
     real = draw(20, 1, 8, 8), torch.arange(20) % 3
 
     def outer_loss(theta):
@@ -55,33 +56,37 @@ def window_of(truncation):
 class SafeAdam(Adam):
     """Adam for autograd: the square root's infinite slope at 0 is masked before the division."""
 
-    def step(self, state, grad, t):
+    def step(self, state, grad, correction1, correction2):
         theta, m, v = state
         grad = grad + self.weight_decay * theta
         m = self.beta1 * m + (1 - self.beta1) * grad
         v = self.beta2 * v + (1 - self.beta2) * grad**2
         positive = v > 0
         root = torch.where(positive, torch.where(positive, v, 1.0).sqrt(), 0.0)
-        root = root / (1 - self.beta2**t) ** 0.5
-        theta = theta - self.lr / (1 - self.beta1**t) * m / (root + self.eps)
+        root = root / correction2**0.5
+        theta = theta - self.lr / correction1 * m / (root + self.eps)
         return torch.stack((theta, m, v))
 
 
 def final_loss(loop, state, start, window, real):
     """Return the outer loss after the window, as an ordinary autograd graph."""
+    steps = loop.steps
     for i in range(start, start + window):
         theta = state[0] if state.requires_grad else state[0].clone().requires_grad_()
-        loss = loop.learner.loss(theta, *loop.batch(i))
+        loss = steps.learner.loss(theta, *loop.batch(i))
         grad = torch.autograd.grad(loss, theta, create_graph=True)[0]
-        state = loop.optimizer.step(torch.cat((theta[None], state[1:])), grad, i + 1)
-    return loop.learner.loss(state[0], *real)
+        state = torch.cat((theta[None], state[1:]))
+        state = steps.optimizer.step(state, grad, *steps.optimizer.scalars(i + 1))
+    return steps.learner.loss(state[0], *real)
 
 
 def by_autograd(loop, theta, start, window, real, soft=False):
     """Return the truncated meta-gradient by autograd through the whole unrolled graph."""
-    if isinstance(loop.optimizer, Adam):
-        loop = replace(loop, optimizer=SafeAdam(**vars(loop.optimizer)))
-    state = run(loop, loop.optimizer.init(theta), 0, start).detach()
+    steps = loop.steps
+    if isinstance(steps.optimizer, Adam):
+        steps = Steps(steps.learner, SafeAdam(**vars(steps.optimizer)))
+    loop = replace(loop, steps=steps)
+    state = run(loop, steps.optimizer.init(theta), 0, start).detach()
     X, y = loop.X.clone().requires_grad_(), loop.y.clone()
     inputs = (X, y.requires_grad_()) if soft else (X,)
     loss = final_loss(replace(loop, X=X, y=y), state, start, window, real)
@@ -108,7 +113,7 @@ def test_equals_autograd_through_the_unrolled_graph(learner, optimizer, truncati
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_gradient_of_soft_labels_equals_autograd(learner, optimizer):
     loop, theta, outer_loss, real = problem(learner, OPTIMIZERS[optimizer], True, soft=True)
-    ours = meta_gradient(loop, theta, 2, WINDOW, outer_loss, wants_labels=True)
+    ours = meta_gradient(loop, theta, 2, WINDOW, outer_loss)
     _, (X_grad, y_grad) = by_autograd(loop, theta, 2, WINDOW, real, soft=True)
     assert relative_error(ours.X, X_grad) < 1e-9
     assert relative_error(ours.y, y_grad) < 1e-9
@@ -122,7 +127,7 @@ def test_equals_finite_differences(learner, optimizer, truncation, mini_batches)
     start, window = window_of(truncation)
     grad = meta_gradient(loop, theta, start, window, outer_loss).X
     # The steps before the window are constants of the truncated gradient: run them once.
-    before = run(loop, loop.optimizer.init(theta), 0, start)
+    before = run(loop, loop.steps.optimizer.init(theta), 0, start)
     direction = grad / grad.norm()
 
     def loss_at(distance):
@@ -186,7 +191,9 @@ def test_adam_adjoint_where_every_gradient_was_zero(t):
     state = adam.init(torch.ones(2, dtype=torch.float64))
     grad = torch.zeros(2, dtype=torch.float64)
     bar = torch.tensor([[1.0, -2.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    grad_bar, state_bar = adam.adjoint(state, adam.step(state, grad, t), grad, bar, t)
+    scalars = adam.scalars(t)
+    new = adam.step(state, grad, *scalars)
+    grad_bar, state_bar = adam.adjoint(state, new, grad, bar, *scalars)
     # theta' = theta - lr * m' / c1 / (|g| + eps) has slope -lr * (1 - beta1) / c1 / eps at g = 0.
     slope = -0.01 * (1 - 0.9) / (1 - 0.9**t) / 1e-8
     torch.testing.assert_close(grad_bar, slope * bar[0], rtol=1e-12, atol=0)
@@ -224,14 +231,14 @@ def test_equals_higher_with_sgd(learner, start, momentum):
 class HigherAdam(Adam):
     """higher's Adam adds epsilon before the bias correction of the root, torch's after it."""
 
-    def _at(self, t):
-        return Adam(lr=self.lr, eps=self.eps / (1 - self.beta2**t) ** 0.5)
+    def _with_their_epsilon(self, correction2):
+        return Adam(lr=self.lr, eps=self.eps / correction2**0.5)
 
-    def step(self, state, grad, t):
-        return self._at(t).step(state, grad, t)
+    def step(self, state, grad, *scalars):
+        return self._with_their_epsilon(scalars[1]).step(state, grad, *scalars)
 
-    def adjoint(self, state, new, grad, bar, t):
-        return self._at(t).adjoint(state, new, grad, bar, t)
+    def adjoint(self, state, new, grad, bar, *scalars):
+        return self._with_their_epsilon(scalars[1]).adjoint(state, new, grad, bar, *scalars)
 
 
 # A large epsilon makes its place visible; with the usual 1e-8 the two agree to several digits.
@@ -242,7 +249,8 @@ def test_differs_from_higher_with_adam_only_in_where_epsilon_enters(learner, eps
     theirs = higher_meta_gradient(learner, loop, theta, 0, WINDOW, real, make)
     alike = meta_gradient(loop, theta, 0, WINDOW, outer_loss)
     assert relative_error(alike.X, theirs) < 1e-9
-    ours = meta_gradient(replace(loop, optimizer=Adam(lr=0.01, eps=eps)), theta, 0, 4, outer_loss)
+    usual = replace(loop, steps=Steps(learner, Adam(lr=0.01, eps=eps)))
+    ours = meta_gradient(usual, theta, 0, WINDOW, outer_loss)
     if eps == 1e-3:
         assert relative_error(ours.X, theirs) > 1e-3
 
@@ -274,7 +282,44 @@ def test_real_loss_in_chunks_equals_the_whole(learner, chunk):
         def batch(self, rows):
             return X[rows], y[rows]
 
-    loss, grad = real_loss(learner, Data(), np.arange(20), chunk)(theta)
+    loss, grad = real_loss(Steps(learner, SGD()), Data(), np.arange(20), chunk)(theta)
     expected_loss, expected_grad = outer_loss(theta)
     torch.testing.assert_close(loss, expected_loss)
     torch.testing.assert_close(grad, expected_grad)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam"])
+def test_compiled_steps_equal_the_plain_ones(learner, optimizer):
+    loop, theta, _, (X, y) = problem(learner, OPTIMIZERS[optimizer], mini_batches=True)
+
+    class Data:
+        def batch(self, rows):
+            return X[rows], y[rows]
+
+    def result(steps):
+        # 20 rows in chunks of 8: the last chunk has another shape than the compiled one.
+        outer_loss = real_loss(steps, Data(), np.arange(20), 8)
+        return meta_gradient(replace(loop, steps=steps), theta, 3, WINDOW, outer_loss)
+
+    compiled = CompiledSteps(learner, OPTIMIZERS[optimizer])
+    plain, fast = result(loop.steps), result(compiled)
+    assert {name: graph is not None for name, (_, graph) in compiled._graphs.items()} == {
+        "forward": True,
+        "adjoint": True,
+        "real_gradient": True,
+    }
+    assert fast.loss.item() == pytest.approx(plain.loss.item(), rel=1e-12)
+    assert relative_error(fast.X, plain.X) < 1e-9
+
+
+def test_what_cannot_be_compiled_runs_eagerly(learner, monkeypatch):
+    def no_compiler(*args, **options):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    loop, theta, outer_loss, _ = problem(learner, SGD(lr=0.1))
+    compiled = replace(loop, steps=CompiledSteps(learner, SGD(lr=0.1)))
+    plain = meta_gradient(loop, theta, 1, WINDOW, outer_loss)
+    fast = meta_gradient(compiled, theta, 1, WINDOW, outer_loss)
+    torch.testing.assert_close(fast.X, plain.X, rtol=0, atol=0)

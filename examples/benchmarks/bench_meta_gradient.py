@@ -29,6 +29,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.objective import real_loss
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.runtime import chunk_size
+from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
 from skdistill.networks import ConvNet
 
@@ -59,11 +60,12 @@ CONFIGS = {
 class Problem:
     """The tensors of a configuration, and one meta-gradient by either implementation."""
 
-    def __init__(self, config: Config, device: str):
+    def __init__(self, config: Config, device: str, compiled: bool = False):
         generator = torch.Generator().manual_seed(0)
         self.config, self.device = config, torch.device(device)
         factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
         self.learner = Learner(factory, device)
+        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam())
         n = config.ipc * config.n_classes
         self.X = torch.randn(n, *config.shape, generator=generator).to(device)
         self.y = torch.arange(config.n_classes, device=device).repeat(config.ipc)
@@ -79,8 +81,8 @@ class Problem:
 
     def ours(self, start: int, window: int) -> torch.Tensor:
         """Return skdistill's meta-gradient."""
-        loss = real_loss(self.learner, self.data, np.arange(self.config.real), self.chunk)
-        loop = InnerLoop(self.learner, Adam(), self.X, self.y)
+        loss = real_loss(self.steps, self.data, np.arange(self.config.real), self.chunk)
+        loop = InnerLoop(self.steps, self.X, self.y)
         return meta_gradient(loop, self.learner.init(0), start, window, loss).X
 
     def higher(self, start: int, window: int) -> torch.Tensor:
@@ -134,10 +136,13 @@ def seconds(compute, config: Config, device: str) -> float:
     return perf_counter() - began
 
 
-def measure(name: str, config: Config, device: str, repeats: int) -> dict:
+def measure(name: str, config: Config, device: str, repeats: int, compiled: bool) -> dict:
     """Return the row of the table for one configuration."""
-    problem = Problem(config, device)
-    ours, theirs = problem.ours(1, 2), problem.higher(1, 2)
+    problem = Problem(config, device, compiled)
+    began = perf_counter()
+    ours = problem.ours(1, 2)
+    first_s = perf_counter() - began
+    theirs = problem.higher(1, 2)
     pairs = [
         (seconds(problem.ours, config, device), seconds(problem.higher, config, device))
         for _ in range(repeats)
@@ -147,13 +152,16 @@ def measure(name: str, config: Config, device: str, repeats: int) -> dict:
         **asdict(config),
         "ours_s": median(a for a, _ in pairs),
         "higher_s": median(b for _, b in pairs),
+        "compiled": compiled,
+        "first_call_s": first_s,
         "time_ratio": median(a / b for a, b in pairs),
         # higher adds epsilon before the bias correction: close, not equal.
         "relative_difference": ((ours - theirs).norm() / theirs.norm()).item(),
     }
     for which in ("ours", "higher"):
         row[f"{which}_mib"] = peak_in_own_process(config, device, which)
-    row["memory_ratio"] = row["ours_mib"] / row["higher_mib"]
+    # On tiny problems the process's own memory hides the peak.
+    row["memory_ratio"] = row["ours_mib"] / row["higher_mib"] if row["higher_mib"] else float("nan")
     return row
 
 
@@ -165,6 +173,7 @@ def main() -> None:
     parser.add_argument("--unroll", type=int, help="instead of the configuration's")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="time ours compiled")
     parser.add_argument("--json", help="file to write")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -177,7 +186,7 @@ def main() -> None:
     for name in args.config:
         config = asdict(CONFIGS[name])
         config |= {k: v for k in ("window", "unroll") if (v := getattr(args, k))}
-        r = measure(name, Config(**config), args.device, args.repeats)
+        r = measure(name, Config(**config), args.device, args.repeats, args.compile)
         rows.append(r)
         print(
             f"{name:14s} {r['window']:6d} {r['unroll']:6d} {r['ours_s']:9.3f} "

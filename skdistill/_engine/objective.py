@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from .data import RealData
-from .learner import Learner
-from .optimizers import InnerOptimizer
+from .steps import Steps
 from .streams import Purpose, Streams
 from .unroll import InnerLoop, meta_gradient
 
@@ -19,10 +18,9 @@ class UnrolledObjective:
 
     Parameters
     ----------
-    learner : Learner
-        The networks of the inner loop; each outer step draws a fresh one.
-    optimizer : InnerOptimizer
-        What trains them.
+    steps : Steps
+        The networks of the inner loop, of which each outer step draws a fresh one, what trains
+        them, and how a step is computed.
     y : Tensor
         Class indices of the synthetic samples, in rows of ``n_classes``, one of each class.
     data : RealData
@@ -42,8 +40,7 @@ class UnrolledObjective:
         The run's randomness.
     """
 
-    learner: Learner
-    optimizer: InnerOptimizer
+    steps: Steps
     y: Tensor
     data: RealData
     sampler: object
@@ -68,9 +65,9 @@ class UnrolledObjective:
         rng = self.streams.numpy(Purpose.WINDOW, step)
         start, window = self.schedule.draw(rng, self.window, self.unroll, memory)
         batches = self._inner_batches(len(X), step, start + window)
-        theta = self.learner.init(self.streams.integer(Purpose.NETWORK, step))
-        outer_loss = real_loss(self.learner, self.data, self.sampler.batch(step), self.chunk)
-        loop = InnerLoop(self.learner, self.optimizer, X, self.y, batches)
+        theta = self.steps.learner.init(self.streams.integer(Purpose.NETWORK, step))
+        outer_loss = real_loss(self.steps, self.data, self.sampler.batch(step), self.chunk)
+        loop = InnerLoop(self.steps, X, self.y, batches)
         meta = meta_gradient(loop, theta, start, window, outer_loss)
         return meta.loss, meta.X, {"start": start, "window": window}
 
@@ -83,11 +80,11 @@ class UnrolledObjective:
         scores = torch.rand(n_steps, self.n_classes, ipc, generator=generator)
         ranks = scores.argsort(dim=-1)[..., :per_class]
         rows = ranks * self.n_classes + torch.arange(self.n_classes).view(1, -1, 1)
-        return rows.flatten(1).to(self.learner.device)
+        return rows.flatten(1).to(self.steps.learner.device)
 
 
 def real_loss(
-    learner: Learner, data: RealData, rows, chunk: int
+    steps: Steps, data: RealData, rows, chunk: int
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the mean loss on these real samples and its gradient as a function of parameters.
 
@@ -96,15 +93,11 @@ def real_loss(
     """
 
     def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
-        theta = theta.detach().requires_grad_()
-        total = theta.new_zeros(())
-        total_grad = torch.zeros_like(theta)
+        total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
         for first in range(0, len(rows), chunk):
-            X, y = data.batch(rows[first : first + chunk])
-            with torch.enable_grad():
-                loss = learner.loss(theta, X, y, reduction="sum") / len(rows)
-            total_grad += torch.autograd.grad(loss, theta)[0]
-            total += loss.detach()
-        return total, total_grad
+            loss, grad = steps.real_gradient(theta, *data.batch(rows[first : first + chunk]))
+            total += loss
+            total_grad += grad
+        return total / len(rows), total_grad / len(rows)
 
     return evaluate

@@ -4,7 +4,7 @@ A state is one tensor of shape ``(n_slots, *theta.shape)``: row 0 holds the para
 rows the optimiser's own moments. One tensor a step is what makes a window cheap to keep. The outer
 loop moves the synthetic samples with the same steps.
 
-For a step ``state' = step(state, g, t)`` with ``g`` the gradient of the inner loss at ``state[0]``,
+For a step ``state' = step(state, g)`` with ``g`` the gradient of the inner loss at ``state[0]``,
 ``adjoint`` takes the sensitivity of the outer loss to ``state'`` and returns those to ``g`` and to
 ``state`` (without the path through ``g``, which needs the network: see ``unroll.py``).
 """
@@ -17,17 +17,24 @@ from torch import Tensor
 
 
 class InnerOptimizer(Protocol):
-    """What the unrolling asks of an optimiser."""
+    """What the unrolling asks of an optimiser.
+
+    What depends on the number of the step is computed apart, by `scalars`, in double precision:
+    handed in as tensors, these numbers let one compiled graph serve all steps.
+    """
 
     n_slots: int
 
     def init(self, theta: Tensor) -> Tensor:
         """Return the state before the first step."""
 
-    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
-        """Return the state after step ``t`` (counted from 1)."""
+    def scalars(self, t: int) -> tuple[float, ...]:
+        """Return the numbers that `step` and `adjoint` need for step ``t`` (counted from 1)."""
 
-    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+    def step(self, state: Tensor, grad: Tensor, *scalars) -> Tensor:
+        """Return the state after a step."""
+
+    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, *scalars):
         """Return ``(grad_bar, state_bar)`` for ``bar``, the sensitivity to ``new``."""
 
 
@@ -52,7 +59,10 @@ class SGD:
     def init(self, theta: Tensor) -> Tensor:
         return _initial(theta, self.n_slots)
 
-    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
+    def scalars(self, t: int) -> tuple[float, ...]:
+        return ()
+
+    def step(self, state: Tensor, grad: Tensor) -> Tensor:
         if self.weight_decay:
             grad = grad + self.weight_decay * state[0]
         if not self.momentum:
@@ -60,7 +70,7 @@ class SGD:
         velocity = torch.add(grad, state[1], alpha=self.momentum)
         return torch.stack((torch.add(state[0], velocity, alpha=-self.lr), velocity))
 
-    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor):
         theta_bar = bar[0]
         grad_bar = -self.lr * theta_bar
         if self.momentum:
@@ -86,20 +96,24 @@ class Adam:
     def init(self, theta: Tensor) -> Tensor:
         return _initial(theta, self.n_slots)
 
-    def step(self, state: Tensor, grad: Tensor, t: int) -> Tensor:
+    def scalars(self, t: int) -> tuple[float, ...]:
+        return 1 - self.beta1**t, 1 - self.beta2**t
+
+    def step(self, state: Tensor, grad: Tensor, correction1, correction2) -> Tensor:
         theta, m, v = state
         if self.weight_decay:
             grad = grad + self.weight_decay * theta
         m = torch.lerp(m, grad, 1 - self.beta1)
         v = torch.addcmul(self.beta2 * v, grad, grad, value=1 - self.beta2)
-        root = (v / (1 - self.beta2**t)).sqrt_().add_(self.eps)
-        theta = torch.addcdiv(theta, m, root, value=-self.lr / (1 - self.beta1**t))
+        root = (v / correction2).sqrt_().add_(self.eps)
+        theta = theta - m / root * (self.lr / correction1)
         return torch.stack((theta, m, v))
 
-    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, t: int):
+    def adjoint(
+        self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, correction1, correction2
+    ):
         if self.weight_decay:
             grad = grad + self.weight_decay * state[0]
-        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
         _, m, v = new
         theta_bar, m_bar, v_bar = bar
         root = (v / correction2).sqrt_()

@@ -97,10 +97,10 @@ def update(
         new = replace(state, step=state.step + 1, n_failures=state.n_failures + 1)
         return new, Record(loss, norm, nan, True, perf_counter() - began, detail)
     average, level = clip_level(norm, state.clip_average)
+    adam = Adam(lr=learning_rate)
+    clipped = grad * min(1.0, level / norm) if norm else grad
     new = OuterState(
-        adam=Adam(lr=learning_rate).step(
-            state.adam, grad * min(1.0, level / norm) if norm else grad, state.n_updates + 1
-        ),
+        adam=adam.step(state.adam, clipped, *adam.scalars(state.n_updates + 1)),
         memory=objective.observe(loss, state.memory),
         step=state.step + 1,
         n_updates=state.n_updates + 1,

@@ -1,6 +1,6 @@
 """Run the inner loop and differentiate its truncated window exactly.
 
-With inner steps ``s_{i+1} = step(s_i, g_i, i)``, ``g_i`` the gradient of the inner loss on the
+With inner steps ``s_{i+1} = step(s_i, g_i)``, ``g_i`` the gradient of the inner loss on the
 synthetic batch, and the outer loss ``L(theta_N)`` on real data, the truncated meta-gradient
 (equation 4 of the paper; 2 and 3 are the cases ``start = 0`` and ``N = T``) is the derivative of
 ``L`` with respect to the synthetic batch through the last ``window`` steps, all earlier ones held
@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .learner import Learner
-from .optimizers import InnerOptimizer
+from .steps import Steps
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class InnerLoop:
 
     Parameters
     ----------
-    learner : Learner
-    optimizer : InnerOptimizer
+    steps : Steps
+        The networks, their optimiser and how a step is computed.
     X, y : Tensor
         The synthetic samples and their class indices ``(n,)`` or soft labels ``(n, n_classes)``.
     batches : Tensor of shape (n_steps, batch_size) or None
@@ -37,8 +36,7 @@ class InnerLoop:
         uses all rows in every step.
     """
 
-    learner: Learner
-    optimizer: InnerOptimizer
+    steps: Steps
     X: Tensor
     y: Tensor
     batches: Tensor | None = None
@@ -53,26 +51,17 @@ class InnerLoop:
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """The outer loss at the end of the inner loop, and its derivative."""
+    """The outer loss at the end of the inner loop, and its derivatives; ``y``: soft labels only."""
 
     loss: Tensor
     X: Tensor
     y: Tensor | None
 
 
-def inner_gradient(learner: Learner, theta: Tensor, X: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient of the inner loss with respect to the parameters."""
-    theta = theta.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = learner.loss(theta, X, y)
-    return torch.autograd.grad(loss, theta)[0]
-
-
 def run(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
     """Return the state after ``n_steps`` steps, of which the first is number ``first``."""
     for i in range(first, first + n_steps):
-        grad = inner_gradient(loop.learner, state[0], *loop.batch(i))
-        state = loop.optimizer.step(state, grad, i + 1)
+        state = loop.steps.forward(state, *loop.batch(i), i + 1)
     return state
 
 
@@ -85,46 +74,22 @@ def run_keeping(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Ten
     return states
 
 
-def step_adjoint(
-    loop: InnerLoop, i: int, state: Tensor, new: Tensor, bar: Tensor, wants_labels: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Pull ``bar``, the sensitivity to the state after step ``i``, back through that step.
-
-    Returns the sensitivities to the state before the step, to the step's synthetic samples and,
-    if asked for, to their labels.
-    """
-    X, y = loop.batch(i)
-    theta = state[0].detach().requires_grad_()
-    X = X.detach().requires_grad_()
-    y = y.detach().requires_grad_(wants_labels)
-    with torch.enable_grad():
-        loss = loop.learner.loss(theta, X, y)
-        (grad,) = torch.autograd.grad(loss, theta, create_graph=True)
-    grad_bar, state_bar = loop.optimizer.adjoint(state, new, grad.detach(), bar, i + 1)
-    inputs = (theta, X, y) if wants_labels else (theta, X)
-    # A network that is linear in an input has no second derivative there: None means 0.
-    pulled = torch.autograd.grad(grad, inputs, grad_bar, materialize_grads=True)
-    state_bar[0] += pulled[0]
-    return state_bar, pulled[1], pulled[2] if wants_labels else None
-
-
 def pull_back(
-    loop: InnerLoop, states: Tensor, first: int, bar: Tensor, wants_labels: bool
+    loop: InnerLoop, states: Tensor, first: int, bar: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Pull ``bar`` back through all kept states; return the sensitivities to ``X`` and ``y``."""
-    X_bar = torch.zeros_like(loop.X)
-    y_bar = torch.zeros_like(loop.y) if wants_labels else None
+    totals = [torch.zeros_like(loop.X)]
+    if loop.y.is_floating_point():
+        totals.append(torch.zeros_like(loop.y))
     for k in reversed(range(len(states) - 1)):
         i = first + k
-        bar, X_part, y_part = step_adjoint(loop, i, states[k], states[k + 1], bar, wants_labels)
-        for total, part in ((X_bar, X_part), (y_bar, y_part)):
-            if part is None:
-                continue
+        bar, *parts = loop.steps.adjoint(states[k], states[k + 1], *loop.batch(i), bar, i + 1)
+        for total, part in zip(totals, parts):
             if loop.batches is None:
                 total += part
             else:
                 total.index_add_(0, loop.batches[i], part)
-    return X_bar, y_bar
+    return totals[0], totals[1] if len(totals) == 2 else None
 
 
 def meta_gradient(
@@ -133,7 +98,6 @@ def meta_gradient(
     start: int,
     window: int,
     outer_loss: Callable[[Tensor], tuple[Tensor, Tensor]],
-    wants_labels: bool = False,
 ) -> MetaGradient:
     """Train from ``theta`` for ``start + window`` steps and differentiate the last ``window``.
 
@@ -146,14 +110,11 @@ def meta_gradient(
         The steps before the window, held constant, and the steps in it.
     outer_loss : callable
         Maps parameters to the loss on real data and its gradient.
-    wants_labels : bool
-        Whether to differentiate with respect to (soft) labels, too.
     """
     with torch.no_grad():
-        state = run(loop, loop.optimizer.init(theta), 0, start)
+        state = run(loop, loop.steps.optimizer.init(theta), 0, start)
         states = run_keeping(loop, state, start, window)
         loss, theta_bar = outer_loss(states[-1, 0])
         bar = torch.zeros_like(states[-1])
         bar[0] = theta_bar
-        X_bar, y_bar = pull_back(loop, states, start, bar, wants_labels)
-    return MetaGradient(loss, X_bar, y_bar)
+        return MetaGradient(loss, *pull_back(loop, states, start, bar))

@@ -1,0 +1,483 @@
+"""The adapters: what they train and predict, and how scikit-learn and imbalanced-learn use them."""
+
+import pickle
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from torch import nn
+
+import skdistill
+from skdistill import DistillationSampler, DistilledClassifier, RaTBPTTDistiller, adapters
+from skdistill.networks import MLP
+
+QUICK = {
+    "init": "kmeans",
+    "max_iter": 2,
+    "window": 1,
+    "unroll": 2,
+    "n_networks": 3,
+    "eval_steps": 30,
+    "random_state": 0,
+}
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(**{**QUICK, **parameters})
+
+
+@pytest.fixture
+def table():
+    """Return 45 rows of three features in three classes that lie apart."""
+    X, y = make_blobs(45, 3, centers=[[0, 0, 9], [0, 9, 0], [9, 0, 0]], random_state=0)
+    return X, np.array(["a", "b", "c"])[y]
+
+
+class SoftDistiller(RaTBPTTDistiller):
+    """Stands for a distiller that learns labels: every sample is mostly of its successor's class.
+
+    With ``ties`` the first class is as probable as the last where that is the most probable.
+    """
+
+    _parameter_constraints = {**RaTBPTTDistiller._parameter_constraints, "ties": ["boolean"]}
+
+    def __init__(self, ipc=1, *, eval_steps=30, ties=False):
+        super().__init__(ipc, **{**QUICK, "eval_steps": eval_steps})
+        self.ties = ties
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        n = len(self.classes_)
+        hard = np.searchsorted(self.classes_, self.distilled_.y)
+        soft = 0.2 / n + 0.8 * np.eye(n)[(hard + 1) % n]
+        if self.ties:
+            last = soft.argmax(axis=1) == n - 1
+            soft[last, 0] = soft[last, n - 1]
+        self.distilled_ = replace(self.distilled_, y=soft)
+        return self
+
+
+# --- what is trained and predicted ------------------------------------------------------------
+
+
+def test_a_classifier_is_trained_on_the_synthetic_samples(table):
+    X, y = table
+    X_syn, y_syn = quick(ipc=2).fit(X, y).transform()
+    expected = KNeighborsClassifier(1).fit(X_syn, y_syn)
+    classifier = DistilledClassifier(quick(ipc=2), KNeighborsClassifier(1)).fit(X, y)
+    assert classifier.classifier_.n_samples_fit_ == 6
+    np.testing.assert_array_equal(classifier.predict(X), expected.predict(X))
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected.predict_proba(X))
+    assert classifier.ensemble_ is None
+    assert classifier.classes_.tolist() == ["a", "b", "c"]
+
+
+def test_decision_function(table):
+    X, y = table
+    expected = LinearSVC(random_state=0).fit(*quick().fit(X, y).transform())
+    classifier = DistilledClassifier(quick(), LinearSVC(random_state=0)).fit(X, y)
+    np.testing.assert_array_equal(classifier.decision_function(X), expected.decision_function(X))
+
+
+def test_images_are_flattened_for_a_classifier_only(images):
+    X, y = images
+    X_syn, y_syn = quick().fit(X, y).transform()
+    expected = LogisticRegression().fit(X_syn.reshape(2, 36), y_syn)
+    classifier = DistilledClassifier(quick(), LogisticRegression()).fit(X, y)
+    np.testing.assert_array_equal(classifier.predict(X), expected.predict(X.reshape(40, 36)))
+    assert classifier.n_features_in_ == 36
+    assert classifier.distiller_.distilled_.X.shape == (2, 6, 6)
+
+
+def test_an_ensemble_is_the_networks_that_the_distiller_evaluates(images):
+    X, y = images
+    poor = quick(init="gaussian", eval_steps=3)
+    classifier = DistilledClassifier(poor).fit(X, y)
+    expected = poor.fit(X, y).evaluate(X, y, steps=None).accuracies
+    assert len(set(expected)) > 1
+    ensemble, accuracies = classifier.ensemble_, []
+    for network in ensemble:
+        classifier.ensemble_ = network[None]
+        accuracies.append(classifier.score(X, y))
+    np.testing.assert_array_equal(accuracies, expected)
+    assert ensemble.dtype == np.float32
+    assert classifier.classifier_ is None
+
+
+def test_probabilities_of_an_ensemble_are_the_mean_of_the_networks(table):
+    X, y = table
+    classifier = DistilledClassifier(quick(eval_steps=3)).fit(X, y)
+    standardized = (X - X.mean(axis=0)) / X.std(axis=0)
+    network, expected = MLP((3,), 3), []
+    for theta in classifier.ensemble_:
+        nn.utils.vector_to_parameters(torch.from_numpy(theta), network.parameters())
+        with torch.no_grad():
+            expected.append(network(torch.tensor(standardized, dtype=torch.float32)).softmax(1))
+    assert (expected[0] - expected[1]).abs().max() > 0.01
+    probabilities = classifier.predict_proba(X)
+    np.testing.assert_allclose(probabilities, torch.stack(expected).mean(dim=0), atol=1e-6)
+    assert classifier.predict(X).tolist() == [*classifier.classes_[probabilities.argmax(axis=1)]]
+
+
+def test_chunks_do_not_matter(monkeypatch, images):
+    X, y = images
+    classifier = DistilledClassifier(quick()).fit(X, y)
+    whole = classifier.predict_proba(X)
+    monkeypatch.setattr("skdistill.evaluation.chunk_size", lambda learner, shape: 7)
+    np.testing.assert_allclose(classifier.predict_proba(X), whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classifier", [None, LogisticRegression()], ids=["networks", "logistic"])
+def test_good_synthetic_samples_give_good_predictions(table, classifier):
+    assert DistilledClassifier(quick(), classifier).fit(*table).score(*table) > 0.9
+
+
+@pytest.mark.parametrize(
+    "classifier", [None, KNeighborsClassifier(1)], ids=["networks", "neighbors"]
+)
+def test_soft_labels(table, classifier):
+    X, y = table
+    successor = np.roll(["a", "b", "c"], -1)[np.searchsorted(["a", "b", "c"], y)]
+    assert DistilledClassifier(SoftDistiller(), classifier).fit(X, y).score(X, successor) > 0.9
+
+
+def test_networks_learn_all_of_a_soft_label(table):
+    # Trained on the most probable label alone, the others' probability would go on to vanish.
+    X, y = table
+    soft = DistilledClassifier(SoftDistiller(eval_steps=300)).fit(X, y).predict_proba(X)
+    hard = DistilledClassifier(quick(eval_steps=300)).fit(X, y).predict_proba(X)
+    assert np.median(soft.max(axis=1)) < 0.93 < np.median(hard.max(axis=1))
+
+
+def test_a_class_that_is_no_samples_most_probable_one(table):
+    X, y = table
+    classifier = DistilledClassifier(SoftDistiller(ties=True), KNeighborsClassifier(1)).fit(X, y)
+    assert classifier.distiller_.classes_.tolist() == ["a", "b", "c"]
+    assert classifier.classes_.tolist() == ["a", "b"]
+    assert classifier.predict_proba(X).shape == (45, 2)
+
+
+@pytest.mark.parametrize("classifier", [None, KNeighborsClassifier(1)], ids=["networks", "other"])
+@pytest.mark.parametrize("labels", [[False, True], [-5, 3], ["no", "yes"]])
+def test_labels_of_any_kind(images, labels, classifier):
+    X, y = images[0], np.asarray(labels)[images[1]]
+    predicted = DistilledClassifier(quick(), classifier).fit(X, y).predict(X)
+    assert predicted.dtype == y.dtype
+    assert set(predicted) <= set(labels)
+
+
+# --- how they are used ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classifier", "methods"),
+    [
+        (None, {"predict_proba"}),
+        (KNeighborsClassifier(1), {"predict_proba"}),
+        (LinearSVC(), {"decision_function"}),
+        (LogisticRegression(), {"predict_proba", "decision_function"}),
+    ],
+    ids=["networks", "neighbors", "svc", "logistic"],
+)
+def test_methods_are_the_classifiers(table, classifier, methods):
+    adapter = DistilledClassifier(quick(), classifier)
+    for _ in ("before fit", "after"):
+        assert {m for m in ("predict_proba", "decision_function") if hasattr(adapter, m)} == methods
+        adapter.fit(*table)
+
+
+def test_what_is_given_is_not_touched(table):
+    X, y = table
+    distiller, classifier = quick(), LogisticRegression()
+    DistilledClassifier(distiller, classifier).fit(X, y)
+    DistillationSampler(distiller).fit_resample(X, y)
+    assert not hasattr(distiller, "distilled_")
+    assert not hasattr(classifier, "classes_")
+
+
+def test_refit_with_another_kind_of_classifier(table):
+    X, y = table
+    adapter = DistilledClassifier(quick(), KNeighborsClassifier(1)).fit(X, y)
+    first = adapter.predict(X)
+    adapter.set_params(classifier=None).fit(X, y)
+    assert adapter.classifier_ is None
+    adapter.set_params(classifier=KNeighborsClassifier(1)).fit(X, y)
+    assert adapter.ensemble_ is None
+    np.testing.assert_array_equal(adapter.predict(X), first)
+
+
+@pytest.mark.parametrize("scoring", [None, "roc_auc_ovr", "neg_log_loss", "balanced_accuracy"])
+@pytest.mark.parametrize("classifier", [None, LogisticRegression()], ids=["networks", "logistic"])
+def test_grid_search(table, scoring, classifier):
+    search = GridSearchCV(
+        DistilledClassifier(quick(eval_steps=2), classifier),
+        {"distiller__window": [1, 2]},
+        scoring=scoring,
+        cv=2,
+        error_score="raise",
+    ).fit(*table)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.distiller_.window == search.best_params_["distiller__window"]
+
+
+def test_grid_search_over_classifiers(table):
+    grid = {"classifier": [None, KNeighborsClassifier(1)], "distiller__ipc": [1, 2]}
+    search = GridSearchCV(DistilledClassifier(quick()), grid, cv=2, error_score="raise")
+    assert search.fit(*table).best_score_ > 0.9
+
+
+def test_cross_val_predict(table):
+    X, y = table
+    adapter = DistilledClassifier(quick())
+    assert (cross_val_predict(adapter, X, y, cv=3) == y).mean() > 0.9
+    probabilities = cross_val_predict(adapter, X, y, cv=3, method="predict_proba")
+    np.testing.assert_allclose(probabilities.sum(axis=1), np.ones(45), rtol=1e-5)
+
+
+def test_pipeline(table):
+    X, y = table
+    pipeline = make_pipeline(StandardScaler(), DistilledClassifier(quick())).fit(X, y)
+    assert pipeline.score(X, y) > 0.9
+    assert pipeline[-1].distiller_.distilled_.X.mean() == pytest.approx(0, abs=0.5)
+
+
+def test_a_classifier_that_scales(table):
+    X, y = table
+    inner = make_pipeline(StandardScaler(), LogisticRegression())
+    adapter = DistilledClassifier(quick(), inner).fit(1e6 * X, y)
+    assert adapter.score(1e6 * X, y) > 0.9
+
+
+def test_tensors(images):
+    X, y = images
+    classifier = DistilledClassifier(quick()).fit(torch.from_numpy(X), torch.from_numpy(y))
+    expected = DistilledClassifier(quick()).fit(X, y).predict_proba(X)
+    # NumPy refuses to read a tensor that wants a gradient, as it does one on a GPU.
+    tensor = torch.from_numpy(X).requires_grad_()
+    np.testing.assert_array_equal(classifier.predict_proba(tensor), expected)
+
+
+def test_frames(table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["p", "q", "r"])
+    classifier = DistilledClassifier(quick(), LogisticRegression()).fit(frame, pd.Series(y))
+    assert classifier.feature_names_in_.tolist() == ["p", "q", "r"]
+    assert classifier.score(frame, y) > 0.9
+    with pytest.raises(ValueError, match="feature names should match those that were passed"):
+        classifier.predict(frame[["q", "p", "r"]])
+    classifier.fit(X, y)
+    assert not hasattr(classifier, "feature_names_in_")
+
+
+def linear(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), n_classes))
+
+
+@pytest.mark.parametrize("architecture", ["auto", linear])
+@pytest.mark.parametrize("classifier", [None, KNeighborsClassifier(1)], ids=["networks", "other"])
+def test_persistence(images, tmp_path, architecture, classifier):
+    X, y = images
+    adapter = DistilledClassifier(quick(architecture=architecture), classifier).fit(X, y)
+    expected = adapter.predict_proba(X)
+    loaded = pickle.loads(pickle.dumps(adapter))
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+    joblib.dump(adapter, tmp_path / "adapter.joblib")
+    mapped = joblib.load(tmp_path / "adapter.joblib", mmap_mode="r")
+    # torch warns of arrays that cannot be written to, but only once a process.
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_array_equal(mapped.predict_proba(X), expected)
+    finally:
+        torch.set_warn_always(False)
+
+
+def test_callable_architecture_is_what_predicts(images):
+    adapter = DistilledClassifier(quick(architecture=linear)).fit(*images)
+    assert adapter.ensemble_.shape == (3, 36 * 2 + 2)
+
+
+@pytest.mark.parametrize("make", [DistilledClassifier, DistillationSampler])
+def test_default_distiller(monkeypatch, table, make):
+    monkeypatch.setattr("skdistill.adapters.RaTBPTTDistiller", partial(quick, max_iter=1))
+    adapter = make().fit(*table)
+    assert (type(adapter.distiller_), adapter.distiller_.n_iter_) == (RaTBPTTDistiller, 1)
+    assert adapter.distiller is None
+
+
+# --- the sampler ------------------------------------------------------------------------------
+
+
+def test_resampled_is_the_synthetic_set(images):
+    X, y = images
+    X_syn, y_syn = DistillationSampler(quick(ipc=2)).fit_resample(X, y)
+    expected_X, expected_y = quick(ipc=2).fit(X, y).transform()
+    assert X_syn.shape == (4, 6, 6)
+    np.testing.assert_array_equal(X_syn, expected_X)
+    np.testing.assert_array_equal(y_syn, expected_y)
+
+
+def test_resampled_arrays_are_the_callers_own(table):
+    sampler = DistillationSampler(quick())
+    X_syn, y_syn = sampler.fit_resample(*table)
+    X_syn[:], y_syn[:] = 0, "b"
+    distilled = sampler.distiller_.distilled_
+    assert distilled.X.any()
+    assert distilled.y.tolist() == ["a", "b", "c"]
+
+
+def test_resampled_soft_labels_become_hard(table):
+    y_syn = DistillationSampler(SoftDistiller(ipc=2)).fit_resample(*table)[1]
+    assert y_syn.tolist() == ["b", "c", "a"] * 2
+
+
+@pytest.mark.parametrize("names", [["p", "q", "r"], [10, 20, 30]])
+@pytest.mark.parametrize("dtype", ["object", "category", "string"])
+def test_resampled_frames(table, names, dtype):
+    X, y = table
+    frame = pd.DataFrame(X, columns=names, index=range(100, 145))
+    series = pd.Series(y, name="kind", index=frame.index, dtype=dtype)
+    sampler = DistillationSampler(quick(ipc=2))
+    X_syn, y_syn = sampler.fit_resample(frame, series)
+    expected_X, expected_y = DistillationSampler(quick(ipc=2)).fit_resample(X, y)
+    pd.testing.assert_frame_equal(X_syn, pd.DataFrame(expected_X, columns=names))
+    pd.testing.assert_series_equal(y_syn, pd.Series(expected_y, name="kind", dtype=series.dtype))
+    assert hasattr(sampler, "feature_names_in_") == (names == ["p", "q", "r"])
+
+
+def test_a_sampler_does_not_transform(table):
+    # imbalanced-learn refuses a step with both.
+    assert not hasattr(DistillationSampler(quick()).fit(*table), "transform")
+
+
+def test_imbalanced_learns_pipeline(table):
+    imblearn = pytest.importorskip("imblearn.pipeline")
+    X, y = table
+    pipeline = imblearn.make_pipeline(
+        StandardScaler(), DistillationSampler(quick()), KNeighborsClassifier(1)
+    ).fit(X, y)
+    assert pipeline[-1].n_samples_fit_ == 3
+    assert pipeline.predict(X).shape == (45,)
+    assert pipeline.score(X, y) > 0.9
+    # Scaled samples went in, and scaled ones came out.
+    assert abs(pipeline[-1]._fit_X).max() < 3
+
+
+def test_grid_search_over_imbalanced_learns_pipeline(table):
+    imblearn = pytest.importorskip("imblearn.pipeline")
+    pipeline = imblearn.make_pipeline(DistillationSampler(quick()), KNeighborsClassifier(1))
+    grid = {"distillationsampler__distiller__window": [1, 2]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(*table)
+    assert search.best_score_ > 0.9
+    assert search.best_estimator_[0].distiller_.window == search.best_params_[next(iter(grid))]
+
+
+def test_imbalanced_learn_is_not_imported():
+    sources = list(Path(skdistill.__file__).parent.rglob("*.py"))
+    assert Path(adapters.__file__) in sources
+    assert [path for path in sources if "imblearn" in path.read_text(encoding="utf-8")] == []
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classifier", [None, LogisticRegression()], ids=["networks", "logistic"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+def test_unfitted(images, method, classifier):
+    adapter = DistilledClassifier(quick(), classifier)
+    with pytest.raises(NotFittedError, match="This DistilledClassifier instance is not fitted yet"):
+        getattr(adapter, method)(*images[: 1 + (method == "score")])
+
+
+@pytest.mark.parametrize("classifier", [None, LogisticRegression()], ids=["networks", "logistic"])
+def test_samples_of_another_shape(images, table, classifier):
+    adapter = DistilledClassifier(quick(), classifier).fit(*images)
+    for wrong in (images[0][:, :5], images[0].reshape(40, 36)):
+        with pytest.raises(ValueError, match=r"must hold samples of shape \(6, 6\), as in fit"):
+            adapter.predict(wrong)
+    adapter.fit(*table)
+    with pytest.raises(ValueError, match="X has 2 features, but DistilledClassifier is expecting"):
+        adapter.predict(table[0][:, :2])
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        adapter.predict(table[0][0])
+    with pytest.raises(ValueError, match="contains NaN"):
+        adapter.predict(table[0] * np.nan)
+
+
+BAD_DATA = {
+    "one class": (lambda X, y: (X, y[:1].repeat(45)), "at least 2 classes; got 1 class"),
+    "too few samples": (lambda X, y: (X[:2], y[:2]), "ipc=2 must be at most"),
+    "lengths": (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+    "nan": (lambda X, y: (X * np.nan, y), "contains NaN"),
+    "continuous": (lambda X, y: (X, X[:, 0]), "Unknown label type: continuous"),
+}
+METHODS = {
+    "classifier": lambda distiller: DistilledClassifier(distiller).fit,
+    "sampler": lambda distiller: DistillationSampler(distiller).fit_resample,
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_DATA.values(), ids=BAD_DATA)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_bad_data(table, method, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        method(quick(ipc=2))(*spoil(*table))
+
+
+class Mute(LogisticRegression):
+    """Fits and transforms, but distils nothing."""
+
+    def transform(self, X):
+        return X
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize(
+    ("distiller", "message"),
+    [
+        (RaTBPTTDistiller, "distiller must be None or a distiller .*; got <class"),
+        ("rat-bptt", "distiller must be None or a distiller .*; got 'rat-bptt'"),
+        (LogisticRegression(), r"distiller must be None or .*; got LogisticRegression\(\)"),
+        (Mute(), r"distiller must set distilled_ when it is fitted.*; got Mute\(\)"),
+    ],
+    ids=["class", "text", "classifier", "no distiller"],
+)
+def test_bad_distiller(table, method, distiller, message):
+    with pytest.raises(ValueError, match=message):
+        method(distiller)(*table)
+
+
+@pytest.mark.parametrize("classifier", ["svm", LogisticRegression, StandardScaler()])
+def test_bad_classifier_is_refused_before_any_work(monkeypatch, table, classifier):
+    monkeypatch.setattr("skdistill.adapters.clone", lambda _: pytest.fail("work was started"))
+    with pytest.raises(ValueError, match="classifier must be None or an estimator with fit and"):
+        DistilledClassifier(quick(), classifier).fit(*table)
+
+
+def test_nested_parameters_are_checked(table):
+    with pytest.raises(ValueError, match=r"window=3 must be at most unroll=2"):
+        DistilledClassifier(quick()).set_params(distiller__window=3).fit(*table)
+
+
+def test_clone(table):
+    adapter = DistilledClassifier(quick(), LogisticRegression(C=3)).fit(*table)
+    copy = clone(adapter)
+    assert copy.get_params()["classifier__C"] == 3
+    assert copy.get_params()["distiller__window"] == 1
+    assert not hasattr(copy, "distiller_")
