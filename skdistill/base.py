@@ -5,7 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import isfinite, prod
+from math import isfinite, prod, sqrt
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -94,7 +94,7 @@ device, verbose
         "ipc": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "init": [StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         "architecture": [StrOptions({"auto", *ARCHITECTURES}), callable],
         "image_shape": [tuple, list, None],
@@ -257,13 +257,14 @@ device, verbose
             "y": y,
             "reconstruction_attributes": fitted_attributes,
         }
+        learning_rate = self._resolve_learning_rate(run.state.samples[0].numel())
         n_steps = self.max_iter - run.state.step
         callbacks = self._init_callback_context(max_subtasks=n_steps)
         callbacks.call_on_fit_task_begin(**offer)
         for _ in range(n_steps):
             task = callbacks.subcontext(task_name="outer step")
             task.call_on_fit_task_begin(**offer)
-            run.state, record = update(objective, run.state, self.learning_rate)
+            run.state, record = update(objective, run.state, learning_rate)
             run.append(record)
             run.seconds = perf_counter() - began
             self._watch(run, record)
@@ -273,6 +274,14 @@ device, verbose
             if stop or self._has_stagnated(run):
                 break
         callbacks.call_on_fit_task_end(**offer)
+
+    def _resolve_learning_rate(self, n_values: int) -> float:
+        """Return the outer learning rate for samples of this many values."""
+        if self.learning_rate != "auto":
+            return self.learning_rate
+        # A sample of norm 1 has values of about n ** -0.5, and a step of Adam moves each by about
+        # the learning rate: this is a quarter of their size (Appendix C.1 on scale and rate).
+        return 0.25 / sqrt(n_values)
 
     def _validate(self, run: _Run, held_out, fitted_attributes: Callable) -> None:
         """Every `validation_interval` steps, judge the samples and keep the best."""
@@ -348,6 +357,7 @@ device, verbose
             "method": type(self).__name__,
             "parameters": {k: _json_safe(v) for k, v in self.get_params(deep=False).items()},
             "seed": run.seed,
+            "learning_rate": self._resolve_learning_rate(prod(data.layout.inner)),
             "n_iter": run.state.step,
             "best_iter": None if run.best is None else run.best.step,
             "n_skipped": run.state.step - run.state.n_updates,

@@ -26,7 +26,7 @@ from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
 
-__all__ = ["Comparison", "EvaluationResult", "compare", "evaluate"]
+__all__ = ["BASELINES", "WHOLE", "Comparison", "EvaluationResult", "compare", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +293,7 @@ BASELINES: dict[str, Callable] = {
     "herding": coresets.herding,
     "k-means centroids": coresets.kmeans_centroids,
 }
+WHOLE = "whole training set"
 
 
 def compare(
@@ -302,6 +303,7 @@ def compare(
     X_test,
     y_test,
     *,
+    baselines: Sequence[str] = (*BASELINES, WHOLE),
     n_draws: int = 5,
     n_networks: int | None = None,
     n_networks_whole: int | None = None,
@@ -320,11 +322,14 @@ def compare(
         The real training data, of which the baselines choose.
     X_test, y_test : array-like
         The test data.
+    baselines : sequence of str, default=all
+        Which of "random real samples", "herding", "k-means centroids" and "whole training set" to
+        put beside the distilled set, in this order. See `skdistill.coresets` for the first three.
     n_draws : int, default=5
-        Draws of random real samples; each is evaluated by all networks.
+        Draws of random real samples, which share the networks: each draw is evaluated by
+        ``ceil(n_networks / n_draws)``.
     n_networks : int or None, default=None
-        Networks for each set; None takes the recipe's. Random draws share them: each draw is
-        evaluated by ``ceil(n_networks / n_draws)`` networks.
+        Networks for each set; None takes the recipe's.
     n_networks_whole : int or None, default=None
         Networks for the whole training set, the costly row; None takes ``n_networks``.
     architecture, device
@@ -333,9 +338,17 @@ def compare(
     Returns
     -------
     Comparison
-        With the rows "distilled", "random real samples", "herding", "k-means centroids" and "whole
-        training set".
+        With the row "distilled" and one for each baseline.
+
+    Raises
+    ------
+    ValueError
+        If a baseline is unknown or needs more samples of a class than there are, or if the data
+        does not fit the distilled set.
     """
+    unknown = set(baselines) - {*BASELINES, WHOLE}
+    if unknown:
+        raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
     X_train, y_index = check_test_data(distilled, X_train, y_train)
@@ -354,16 +367,18 @@ def compare(
 
     seed = distilled.recipe.seed
     results = {"distilled": result(distilled.X, distilled.y, seed, n_networks)}
-    for name, choose in BASELINES.items():
+    for name in baselines:
+        if name == WHOLE:
+            n_whole = n_networks if n_networks_whole is None else n_networks_whole
+            results[name] = result(X_train, y_train, seed, n_whole)
+            continue
         draws = n_draws if name == "random real samples" else 1
         parts = []
         for draw in range(draws):
             rng = Streams(seed).numpy(Purpose.CORESET, draw)
-            X, y = choose(X_train, y_train, distilled.classes, distilled.ipc, rng)
+            X, y = BASELINES[name](X_train, y_train, distilled.classes, distilled.ipc, rng)
             parts.append(result(X, y, seed + draw, -(-n_networks // draws)))
         results[name] = _pooled(parts)
-    n_whole = n_networks if n_networks_whole is None else n_networks_whole
-    results["whole training set"] = result(X_train, y_train, seed, n_whole)
     return Comparison(results)
 
 

@@ -1,34 +1,42 @@
-"""The claim of the README: ten synthetic digits teach a network more than ten real ones."""
+"""The claim of the README: ten synthetic digits teach a network more than ten real ones.
+
+The quick test runs always; the whole claim is slow. ``examples/reproduce/digits.py`` prints it as a
+table.
+"""
 
 import pytest
 
 from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import compare
 
+RANDOM = "random real samples"
+
+
+def distil_and_compare(digits, **parameters):
+    X_train, X_test, y_train, y_test = digits
+    distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), **parameters).fit(X_train, y_train)
+    data = X_train, y_train, X_test, y_test
+    return compare(distiller.distilled_, *data, baselines=[RANDOM])
+
 
 def test_a_short_run_beats_random_real_digits(digits):
-    X_train, X_test, y_train, y_test = digits
-    distiller = RaTBPTTDistiller(
-        image_shape=(1, 8, 8), max_iter=30, window=10, unroll=40, random_state=0, n_networks=3
-    ).fit(X_train, y_train)
-    comparison = compare(
-        distiller.distilled_, X_train, y_train, X_test, y_test, n_draws=3, n_networks_whole=1
+    # Over seeds 0 to 4: 78 to 85 % against 63 to 69 %.
+    result = distil_and_compare(
+        digits, max_iter=30, window=10, unroll=30, n_networks=5, eval_steps=100, random_state=0
     )
-    assert comparison["distilled"].mean > comparison["random real samples"].mean + 0.05
+    assert result["distilled"].mean > result[RANDOM].mean + 0.03
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_sample_a_class(digits, seed):
-    X_train, X_test, y_train, y_test = digits
-    distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), random_state=seed).fit(X_train, y_train)
-    comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1)
-    assert comparison["distilled"].mean >= 0.90
-    assert comparison["distilled"].mean >= comparison["random real samples"].mean + 0.20
+    result = distil_and_compare(digits, random_state=seed)
+    assert result["distilled"].mean >= 0.90
+    assert result["distilled"].mean >= result[RANDOM].mean + 0.20
 
 
 @pytest.mark.slow
 def test_ten_samples_a_class(digits):
-    X_train, X_test, y_train, y_test = digits
-    distiller = RaTBPTTDistiller(ipc=10, image_shape=(1, 8, 8), random_state=0)
-    assert distiller.fit(X_train, y_train).score(X_test, y_test) > 0.97
+    result = distil_and_compare(digits, ipc=10, init="kmeans", max_iter=50, random_state=0)
+    assert result["distilled"].mean > 0.97
+    assert result["distilled"].mean > result[RANDOM].mean + 0.03

@@ -149,3 +149,12 @@ def test_comparison_refuses_training_labels_it_does_not_know(distilled, test_set
     X, y = test_set
     with pytest.raises(ValueError, match="y_train must hold only labels"):
         compare(distilled, X, y + 1, X, y)
+
+
+def test_comparison_with_some_baselines(distilled, test_set):
+    X, y = test_set
+    chosen = ["whole training set", "herding"]
+    comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=chosen)
+    assert list(comparison.results) == ["distilled", *chosen]
+    with pytest.raises(ValueError, match=r"baselines must be among .* got \['medoids'\]"):
+        compare(distilled, X, y, X, y, baselines=["medoids"])

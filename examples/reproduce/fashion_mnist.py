@@ -23,7 +23,7 @@ import torch
 from torchvision.datasets import FashionMNIST
 
 from skdistill import RaTBPTTDistiller
-from skdistill.evaluation import compare, evaluate
+from skdistill.evaluation import BASELINES, WHOLE, compare, evaluate
 
 
 def load(folder: Path):
@@ -82,6 +82,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--curve-networks", type=int, default=2)
+    parser.add_argument("--baseline-networks", type=int, default=5)
+    parser.add_argument("--baselines", nargs="+", default=[*BASELINES, WHOLE])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
@@ -98,7 +100,19 @@ def main() -> None:
         result = evaluate(distilled, X_test, y_test, n_networks=args.curve_networks)
         curve.append({"seconds": elapsed, "outer_steps": step, "accuracy": result.mean})
         print(f"{elapsed:6.0f} s, outer step {step}: {result}", flush=True)
-    comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1)
+    final = evaluate(distiller.distilled_, X_test, y_test)
+    print(f"distilled, the result: {final}", flush=True)
+    comparison = compare(
+        distiller.distilled_,
+        X_train,
+        y_train,
+        X_test,
+        y_test,
+        baselines=args.baselines,
+        n_networks=args.baseline_networks,
+        n_networks_whole=1,
+    )
+    comparison.results["distilled"] = final
     print(comparison)
     if args.json:
         report = {
