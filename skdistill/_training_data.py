@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from ._engine.data import RealData, Standardizer, as_tensor
 from ._layout import Layout, infer_layout
-from ._validation import as_array
+from ._validation import as_array, check_sample_weight
 
 # The data's mean and variance are summed over about this many values at a time.
 _MOMENT_BLOCK = 2**22
@@ -43,9 +43,10 @@ class TrainingData:
     real: RealData
 
 
-def check_training_data(estimator, X, y, image_shape, ipc: int):
-    """Return arrays, class indices, classes and layout, or raise a ValueError.
+def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
+    """Return arrays, class indices, weights, classes and layout, or raise a ValueError.
 
+    Samples of weight 0 are left out, so that they cannot be what a run starts from, either.
     Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
     """
     X, y = as_array(X), as_array(y)
@@ -54,6 +55,13 @@ def check_training_data(estimator, X, y, image_shape, ipc: int):
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        kept = sample_weight > 0
+        if not kept.all():
+            X, y, sample_weight = X[kept], y[kept], sample_weight[kept]
     classes, y = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
@@ -62,7 +70,7 @@ def check_training_data(estimator, X, y, image_shape, ipc: int):
             f"ipc={ipc} must be at most {len(X) // len(classes)}: a distilled set of "
             f"{ipc} x {len(classes)} classes would be larger than the {len(X)} training samples."
         )
-    return X, y, classes, layout
+    return X, y, sample_weight, classes, layout
 
 
 def _refuse_ragged(X) -> None:
@@ -96,25 +104,30 @@ def _refuse_empty_categories(y) -> None:
         )
 
 
-def training_data(X, y, classes, layout: Layout, device: torch.device) -> TrainingData:
+def training_data(
+    X, y, sample_weight, classes, layout: Layout, device: torch.device
+) -> TrainingData:
     """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes."""
     inner = layout.to_engine(X)
-    mean, scale = _moments(inner)
+    mean, scale = _moments(inner, sample_weight)
     standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
-    real = RealData(as_tensor(inner), as_tensor(y), standardizer, device)
+    weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
+    real = RealData(as_tensor(inner), as_tensor(y), standardizer, device, weight)
     dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
     return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real)
 
 
-def _moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation a channel or feature; a constant one is given scale 1."""
     axes = (0, *range(2, X.ndim))
     block = max(1, _MOMENT_BLOCK // max(1, prod(X.shape[1:])))
     blocks = [slice(i, i + block) for i in range(0, len(X), block)]
-    count = X.size // X.shape[1]
-    mean = sum(X[b].sum(axis=axes, dtype=np.float64) for b in blocks) / count
+    weight = np.ones(len(X)) if weight is None else weight
+    weight = weight.reshape(-1, *[1] * (X.ndim - 1))
+    count = weight.sum() * prod(X.shape[2:])
+    mean = sum((weight[b] * X[b]).sum(axis=axes) for b in blocks) / count
     column = mean.reshape(-1, *[1] * (X.ndim - 2))
-    variance = sum(((X[b] - column) ** 2).sum(axis=axes) for b in blocks) / count
+    variance = sum((weight[b] * (X[b] - column) ** 2).sum(axis=axes) for b in blocks) / count
     scale = np.sqrt(variance)
     # Rounding leaves a constant feature a tiny variance; dividing by its root would make noise.
     scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 __all__ = [
     "Interval",
@@ -18,6 +19,7 @@ __all__ = [
     "StrOptions",
     "as_array",
     "check_image_shape",
+    "check_sample_weight",
     "fit_context",
     "validate_parameter_constraints",
 ]

@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine.data import as_tensor
@@ -215,6 +217,11 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     ----------
     distiller : estimator or None, default=None
         What distils; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
+    class_weight : "balanced", dict or None, default="balanced"
+        Weights of the classes in what the distiller minimises, as in
+        `sklearn.utils.class_weight.compute_sample_weight`. "balanced" weighs each class the same;
+        with None the synthetic samples, though as many of each class, teach the networks the
+        classes' frequencies in ``y``.
 
     Attributes
     ----------
@@ -242,8 +249,9 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
 
-    def __init__(self, distiller=None):
+    def __init__(self, distiller=None, class_weight="balanced"):
         self.distiller = distiller
+        self.class_weight = class_weight
 
     def fit(self, X, y):
         """Distil a training set.
@@ -264,7 +272,13 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
-        self.distiller_ = _fit_distiller(self, X, y)
+        metadata = {}
+        if self.class_weight is not None:
+            # Checked here, for labels that cannot be are refused with less of a reason below.
+            y = column_or_1d(y, warn=True, dtype=None)
+            check_classification_targets(y)
+            metadata["sample_weight"] = compute_sample_weight(self.class_weight, y)
+        self.distiller_ = _fit_distiller(self, X, y, **metadata)
         self.classes_ = self.distiller_.classes_
         return self
 
@@ -298,14 +312,14 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _fit_distiller(owner: BaseEstimator, X, y):
+def _fit_distiller(owner: BaseEstimator, X, y, **metadata):
     """Return the owner's distiller fitted, and give the owner what it saw of the features."""
     distiller = RaTBPTTDistiller() if owner.distiller is None else owner.distiller
     if not _is_estimator(distiller, "transform"):
         raise InvalidParameterError(
             f"distiller must be None or a distiller such as RaTBPTTDistiller(); got {distiller!r}."
         )
-    fitted = clone(distiller).fit(X, y)
+    fitted = clone(distiller).fit(X, y, **metadata)
     if not hasattr(fitted, "distilled_"):
         raise InvalidParameterError(
             "distiller must set distilled_ when it is fitted, as RaTBPTTDistiller does; "

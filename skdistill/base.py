@@ -109,6 +109,11 @@ device, verbose
         "verbose": ["verbose"],
     }
 
+    # sample_weight is asked for by name, but not a parameter in fit's signature: scikit-learn would
+    # run its check of weights against repetition, which compares what transform returns,
+    # (X_syn, y_syn), as if it were one array. tests/test_sample_weight.py makes that check instead.
+    __metadata_request__fit = {"sample_weight": None}
+
     @abstractmethod
     def _make_objective(
         self, data: TrainingData, learner: Learner, y: torch.Tensor, streams: Streams
@@ -120,7 +125,7 @@ device, verbose
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, **metadata):
         """Distil a training set.
 
         Parameters
@@ -129,6 +134,10 @@ device, verbose
             Training samples: table rows, flat images with `image_shape`, or images.
         y : array-like of shape (n,)
             Class labels.
+        **metadata : dict
+            ``sample_weight``, array-like of shape (n,): weights of the real samples, in the loss
+            and in the moments with which samples are standardised. Samples of weight 0 are left
+            out. It takes part in metadata routing (``set_fit_request(sample_weight=True)``).
 
         Returns
         -------
@@ -136,12 +145,17 @@ device, verbose
 
         Raises
         ------
+        TypeError
+            If anything but ``sample_weight`` is passed.
         ValueError
             If a parameter or the data is unfit, before any work starts.
         DivergenceError
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
         """
+        sample_weight = metadata.pop("sample_weight", None)
+        if metadata:
+            raise TypeError(f"fit takes X, y and sample_weight; got {sorted(metadata)} as well.")
         image_shape = check_image_shape(self.image_shape)
         if self.n_iter_no_change is not None and self.validation_fraction is None:
             raise ValueError(
@@ -152,12 +166,14 @@ device, verbose
         device = resolve_device(self.device)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
-        X, y, classes, layout = check_training_data(self, X, y, image_shape, self.ipc)
+        X, y, weight, classes, layout = check_training_data(
+            self, X, y, sample_weight, image_shape, self.ipc
+        )
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
         seed = _draw_seed(self.random_state) if earlier is None else earlier.seed
-        X, y, held_out = self._hold_out(X, y, classes, seed)
-        data = training_data(X, y, classes, layout, device)
+        X, y, weight, held_out = self._hold_out(X, y, weight, classes, seed)
+        data = training_data(X, y, weight, classes, layout, device)
         learner = self._make_learner(layout, len(classes), device)
         streams = Streams(seed)
         synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
@@ -201,20 +217,24 @@ device, verbose
                 "done in the earlier fit; warm_start=True continues it."
             )
 
-    def _hold_out(self, X, y, classes, seed):
+    def _hold_out(self, X, y, weight, classes, seed):
         """Return training data and, with `validation_fraction`, a stratified part held out."""
         if self.validation_fraction is None:
-            return X, y, None
+            return X, y, weight, None
         try:
-            X, X_out, y, y_out = train_test_split(
-                X, y, test_size=self.validation_fraction, stratify=y, random_state=seed % 2**32
+            rows, rows_out = train_test_split(
+                np.arange(len(y)),
+                test_size=self.validation_fraction,
+                stratify=y,
+                random_state=seed % 2**32,
             )
         except ValueError as error:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} must leave samples of every class "
                 f"on both sides: {error}"
             ) from error
-        return X, y, (X_out, classes[y_out])
+        weight = None if weight is None else weight[rows]
+        return X[rows], y[rows], weight, (X[rows_out], classes[y[rows_out]])
 
     def _initial_samples(self, X, y, data: TrainingData, streams: Streams) -> torch.Tensor:
         """Return the standardised samples that a run starts from."""
@@ -425,7 +445,7 @@ device, verbose
         self.distilled_.recipe.layout.check(X)
         return X
 
-    def score(self, X, y) -> float:
+    def score(self, X, y, sample_weight=None) -> float:
         """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
 
         Parameters
@@ -434,16 +454,18 @@ device, verbose
             Test samples in the layout of the training samples.
         y : array-like of shape (n,)
             Test labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples.
 
         Returns
         -------
         float
             Between 0 and 1.
         """
-        return self.evaluate(X, y, steps=None).mean
+        return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
 
     def evaluate(
-        self, X, y, *, n_networks=None, steps="curve", architecture=None
+        self, X, y, *, sample_weight=None, n_networks=None, steps="curve", architecture=None
     ) -> EvaluationResult:
         """Train fresh networks on the synthetic samples and test them.
 
@@ -451,6 +473,8 @@ device, verbose
         ----------
         X, y : array-like
             Test samples in the layout of the training samples, and their labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples in the accuracy.
         n_networks : int or None, default=None
             Networks to train; None is the parameter `n_networks`.
         steps : int, sequence of int, None or "curve", default="curve"
@@ -473,6 +497,7 @@ device, verbose
             self.distilled_,
             X,
             y,
+            sample_weight=sample_weight,
             n_networks=n_networks,
             steps=steps,
             architecture=self.architecture if architecture is None else architecture,

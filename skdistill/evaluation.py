@@ -22,6 +22,7 @@ from ._engine.steps import Steps
 from ._engine.streams import Purpose, Streams
 from ._engine.unroll import InnerLoop, run
 from ._layout import Layout
+from ._validation import check_sample_weight
 from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
@@ -72,6 +73,7 @@ def evaluate(
     X,
     y,
     *,
+    sample_weight=None,
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
     architecture=None,
@@ -86,6 +88,8 @@ def evaluate(
         Test samples in the layout of the training data.
     y : array-like of shape (n,)
         Test labels. A label that is no class of the distilled set counts as an error.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the test samples in the accuracy.
     n_networks : int or None, default=None
         Networks to train; None takes the recipe's, 10 unless it was changed (section 4).
     steps : int, sequence of int or None, default=None
@@ -130,9 +134,11 @@ def evaluate(
 
     family = network_family(distilled, architecture, device)
     test = family.data(X, y)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
     curve = np.empty((n_networks, len(counts)))
     for k, j, theta in train_networks(family, distilled, n_networks, counts):
-        curve[k, j] = _accuracy(family, theta, test)
+        curve[k, j] = _accuracy(family, theta, test, sample_weight)
     return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled))
 
 
@@ -228,12 +234,10 @@ def logits_in_chunks(
         yield family.learner.logits(theta, X), y
 
 
-def _accuracy(family: NetworkFamily, theta: Tensor, test: RealData) -> float:
-    # Added up on the device, and read once: to read after each chunk would wait for the GPU.
-    correct = torch.zeros((), dtype=torch.int64, device=theta.device)
-    for logits, y in logits_in_chunks(family, theta, test):
-        correct += (logits.argmax(dim=1) == y).sum()
-    return correct.item() / len(test)
+def _accuracy(family: NetworkFamily, theta: Tensor, test: RealData, sample_weight) -> float:
+    # Collected on the device, and read once: to read after each chunk would wait for the GPU.
+    parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, test)]
+    return float(np.average(torch.cat(parts).cpu().numpy(), weights=sample_weight))
 
 
 def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:

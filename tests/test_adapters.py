@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 
 import skdistill
@@ -343,7 +344,7 @@ def test_resampled_arrays_are_the_callers_own(table):
 
 
 def test_resampled_soft_labels_become_hard(table):
-    y_syn = DistillationSampler(SoftDistiller(ipc=2)).fit_resample(*table)[1]
+    y_syn = DistillationSampler(SoftDistiller(ipc=2), class_weight=None).fit_resample(*table)[1]
     assert y_syn.tolist() == ["b", "c", "a"] * 2
 
 
@@ -481,3 +482,18 @@ def test_clone(table):
     assert copy.get_params()["classifier__C"] == 3
     assert copy.get_params()["distiller__window"] == 1
     assert not hasattr(copy, "distiller_")
+
+
+def test_the_sampler_weighs_classes_the_same_unless_told(table):
+    X, y = table
+    rare = np.flatnonzero(y == y[0])[:3]
+    rows = np.concatenate([rare, np.flatnonzero(y != y[0])])
+    X, y = X[rows], y[rows]
+    distiller = quick()
+    weight = compute_sample_weight("balanced", y)
+    expected = quick().fit(X, y, sample_weight=weight).transform()[0]
+    plain = quick().fit(X, y).transform()[0]
+    np.testing.assert_array_equal(DistillationSampler(distiller).fit_resample(X, y)[0], expected)
+    without = DistillationSampler(distiller, class_weight=None)
+    np.testing.assert_array_equal(without.fit_resample(X, y)[0], plain)
+    assert not np.allclose(expected, plain)

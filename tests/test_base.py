@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -18,7 +19,10 @@ from torch import nn
 
 from skdistill import RaTBPTTDistiller
 from skdistill._engine import outer
+from skdistill._engine.learner import Learner
+from skdistill._layout import infer_layout
 from skdistill.exceptions import DivergenceError, DivergenceWarning
+from skdistill.networks import network_factory
 from skdistill.windows import MovingWindow
 
 QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
@@ -218,6 +222,30 @@ def test_sgd(images):
     assert None not in history["grad_norm"]
 
 
+def test_automatic_learning_rate_is_a_quarter_of_the_initial_values(images):
+    distilled = quick().fit(*images).distilled_
+    assert distilled.provenance["learning_rate"] == pytest.approx(0.25 / 6)
+    assert quick(learning_rate=0.1).fit(*images).distilled_.provenance["learning_rate"] == 0.1
+
+
+@pytest.mark.slow
+def test_compiled_runs_equal_plain_ones(images):
+    X, y = images
+    plain, compiled = (quick(compile=c, batch_size=16).fit(X, y) for c in (False, True))
+    np.testing.assert_allclose(compiled.transform()[0], plain.transform()[0], rtol=1e-3, atol=1e-3)
+    again = quick(compile=True, batch_size=16).fit(X, y).transform()[0]
+    np.testing.assert_array_equal(again, compiled.transform()[0])
+
+
+def test_compiles_long_runs_only():
+    distiller = RaTBPTTDistiller()
+    learner = Learner(network_factory("convnet", (1, 28, 28), 10))
+    data = SimpleNamespace(layout=infer_layout((1, 28, 28), None))
+    assert not distiller.set_params(max_iter=5)._compiles(learner, data, 10)
+    assert distiller.set_params(max_iter=2000)._compiles(learner, data, 10)
+    assert not distiller.set_params(compile=False)._compiles(learner, data, 10)
+
+
 def test_verbose_prints_and_silence_is_silent(images, capsys):
     X, y = images
     quick().fit(X, y)
@@ -279,6 +307,29 @@ BAD = {
         r"inner_batch_size=2 must be at most ipc=1",
     ),
     "learning_rate": ({"learning_rate": -1.0}, IMAGES, LABELS, r"'learning_rate' .* Got -1.0"),
+    "learning_rate text": (
+        {"learning_rate": "fast"},
+        IMAGES,
+        LABELS,
+        r"'learning_rate' .* Got 'fast'",
+    ),
+    "window 0": ({"window": 0}, IMAGES, LABELS, r"'window' parameter .* Got 0"),
+    "unroll text": ({"unroll": "60"}, IMAGES, LABELS, r"'unroll' parameter .* Got '60'"),
+    "max_iter": ({"max_iter": 0}, IMAGES, LABELS, r"'max_iter' parameter .* Got 0"),
+    "batch_size": ({"batch_size": 0}, IMAGES, LABELS, r"'batch_size' parameter .* Got 0"),
+    "inner_optimizer": (
+        {"inner_optimizer": "lbfgs"},
+        IMAGES,
+        LABELS,
+        r"'inner_optimizer' parameter .* Got 'lbfgs'",
+    ),
+    "inner_lr": ({"inner_lr": 0}, IMAGES, LABELS, r"'inner_lr' parameter .* Got 0"),
+    "inner_momentum": ({"inner_momentum": 1}, IMAGES, LABELS, r"'inner_momentum' .* Got 1"),
+    "n_networks": ({"n_networks": 0}, IMAGES, LABELS, r"'n_networks' parameter .* Got 0"),
+    "eval_steps": ({"eval_steps": -1}, IMAGES, LABELS, r"'eval_steps' parameter .* Got -1"),
+    "random_state": ({"random_state": "a"}, IMAGES, LABELS, r"'random_state' .* Got 'a'"),
+    "compile": ({"compile": "yes"}, IMAGES, LABELS, r"'compile' parameter .* Got 'yes'"),
+    "init": ({"init": "zeros"}, IMAGES, LABELS, r"'init' parameter .* Got 'zeros'"),
     "one class": ({}, IMAGES, 0 * LABELS, r"y must hold at least 2 classes; got 1 class"),
     "empty class": ({}, IMAGES, WITH_EMPTY_CLASS, r"every class that it declares; \['c'\] have"),
     "continuous y": ({}, IMAGES, LABELS + 0.5 * RNG.random(20), r"Unknown label type: continuous"),

@@ -46,21 +46,27 @@ class RealData:
     standardizer : Standardizer
     device : torch.device
         Where the samples are kept and the batches arrive.
+    weight : Tensor of shape (n,) or None, default=None
+        Weights of the samples; None weighs all the same.
     """
 
-    def __init__(self, X: Tensor, y: Tensor, standardizer: Standardizer, device):
+    def __init__(
+        self, X: Tensor, y: Tensor, standardizer: Standardizer, device, weight: Tensor | None = None
+    ):
         self._X = X.to(device)
         self._y = y.to(device)
+        self._weight = None if weight is None else weight.to(device)
         self._device = device
         self._standardizer = standardizer
 
     def __len__(self) -> int:
         return len(self._X)
 
-    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the standardised samples and the class indices of these rows."""
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """Return the standardised samples, class indices and, if there are any, weights."""
         index = torch.from_numpy(rows).to(self._device)
-        return self._standardizer.forward(self._X[index]), self._y[index]
+        batch = self._standardizer.forward(self._X[index]), self._y[index]
+        return batch if self._weight is None else (*batch, self._weight[index])
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

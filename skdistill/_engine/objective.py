@@ -94,10 +94,13 @@ def real_loss(
 
     def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
         total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
+        total_weight = theta.new_zeros(())
         for first in range(0, len(rows), chunk):
-            loss, grad = steps.real_gradient(theta, *data.batch(rows[first : first + chunk]))
+            X, y, *weight = data.batch(rows[first : first + chunk])
+            loss, grad = steps.real_gradient(theta, X, y, *weight)
             total += loss
             total_grad += grad
-        return total / len(rows), total_grad / len(rows)
+            total_weight += weight[0].sum() if weight else len(y)
+        return total / total_weight, total_grad / total_weight
 
     return evaluate

@@ -45,11 +45,16 @@ class Steps:
         """
         return self._adjoint(state, new, X, y, bar, *self.optimizer.scalars(t))
 
-    def real_gradient(self, theta: Tensor, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the loss over real samples, and its gradient."""
+    def real_gradient(
+        self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the (weighted) loss over real samples, and its gradient."""
         theta = theta.detach().requires_grad_()
         with torch.enable_grad():
-            loss = self.learner.loss(theta, X, y, reduction="sum")
+            if weight:
+                loss = (self.learner.loss(theta, X, y, reduction="none") * weight[0]).sum()
+            else:
+                loss = self.learner.loss(theta, X, y, reduction="sum")
         return loss.detach(), torch.autograd.grad(loss, theta)[0]
 
     def _forward(self, state: Tensor, X: Tensor, y: Tensor, *scalars) -> Tensor:
@@ -96,9 +101,11 @@ class CompiledSteps(Steps):
         scalars = self._tensors(state, t)
         return self._call("adjoint", super()._adjoint, state, new, X, y, bar, *scalars)
 
-    def real_gradient(self, theta: Tensor, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the loss over real samples, and its gradient."""
-        return self._call("real_gradient", super().real_gradient, theta, X, y)
+    def real_gradient(
+        self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the (weighted) loss over real samples, and its gradient."""
+        return self._call("real_gradient", super().real_gradient, theta, X, y, *weight)
 
     def _tensors(self, state: Tensor, t: int) -> tuple[Tensor, ...]:
         return tuple(state.new_tensor(self.optimizer.scalars(t)).unbind())

@@ -1,0 +1,124 @@
+"""Weights of real samples: equal to repeating and leaving out, and routed by scikit-learn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skdistill import RaTBPTTDistiller
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(
+        **{
+            "max_iter": 3,
+            "window": 2,
+            "unroll": 4,
+            "random_state": 0,
+            "eval_steps": 5,
+            **parameters,
+        }
+    )
+
+
+@pytest.fixture
+def weighted(images):
+    """Return images, labels, and integer weights with a few zeros."""
+    X, y = images
+    return X, y, np.random.default_rng(2).integers(0, 4, size=len(y))
+
+
+def test_weights_equal_repetition(weighted):
+    X, y, weight = weighted
+    # All samples make one batch, or the batches would differ by chance.
+    a = quick().fit(X, y, sample_weight=weight)
+    b = quick().fit(X.repeat(weight, axis=0), y.repeat(weight))
+    np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-5)
+    np.testing.assert_allclose(a.transform()[0], b.transform()[0], rtol=1e-3, atol=1e-4)
+    unweighted = quick().fit(X, y)
+    assert np.abs(np.subtract(a.history_["loss"], unweighted.history_["loss"])).max() > 1e-3
+
+
+@pytest.mark.parametrize("init", ["gaussian", "real"])
+def test_weight_zero_equals_leaving_out(weighted, init):
+    X, y, weight = weighted
+    kept = weight > 0
+    a = quick(init=init).fit(X, y, sample_weight=kept)
+    b = quick(init=init).fit(X[kept], y[kept], sample_weight=np.ones(kept.sum()))
+    np.testing.assert_array_equal(a.transform()[0], b.transform()[0])
+
+
+def test_equal_weights_change_nothing(images):
+    X, y = images
+    a = quick().fit(X, y, sample_weight=np.full(40, 7.0))
+    b = quick().fit(X, y)
+    np.testing.assert_allclose(a.transform()[0], b.transform()[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("container", [list, pd.Series])
+def test_containers(weighted, container):
+    X, y, weight = weighted
+    a = quick().fit(X, y, sample_weight=container(weight))
+    b = quick().fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(a.transform()[0], b.transform()[0])
+
+
+def test_held_out_samples_keep_their_weights_apart(weighted):
+    X, y, weight = weighted
+    distiller = quick(validation_fraction=0.3, validation_interval=1)
+    history = distiller.fit(X, y, sample_weight=weight).history_
+    assert None not in history["validation_accuracy"]
+
+
+def test_the_weights_are_not_changed(weighted):
+    X, y, weight = weighted
+    before = weight.copy()
+    quick().fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(39), "sample_weight.shape"),
+        (np.ones((40, 2)), "1D"),
+        (np.full(40, -1.0), "Negative values"),
+        (np.full(40, np.nan), "NaN"),
+        (np.zeros(40), "at least one non-zero"),
+        (np.arange(40) % 2, "y must hold at least 2 classes"),
+    ],
+)
+def test_bad_weights(images, weight, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(*images, sample_weight=weight)
+
+
+def test_other_metadata_is_refused(images):
+    with pytest.raises(TypeError, match=r"got \['sample_weights'\] as well"):
+        quick().fit(*images, sample_weights=np.ones(40))
+
+
+def test_metadata_routing(images):
+    X, y = images
+    X = X.reshape(40, 36)
+    weight = np.linspace(0, 1, 40)
+    expected = quick().fit(X, y, sample_weight=weight).transform()[0]
+    with sklearn.config_context(enable_metadata_routing=True):
+        distiller = quick().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline("passthrough", distiller).fit(X, y, sample_weight=weight)
+        np.testing.assert_array_equal(pipeline[-1].transform()[0], expected)
+        distiller.set_score_request(sample_weight=True)
+        search = GridSearchCV(
+            make_pipeline("passthrough", distiller), {"ratbpttdistiller__window": [1, 2]}, cv=2
+        ).fit(X, y, sample_weight=weight)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_weights_of_the_test_samples(images):
+    X, y = images
+    distiller = quick().fit(X, y)
+    only_first = (y == 0).astype(float)
+    assert distiller.score(X, y, sample_weight=only_first) == distiller.score(X[y == 0], y[y == 0])
+    assert distiller.score(X, y, sample_weight=np.ones(40)) == distiller.score(X, y)
