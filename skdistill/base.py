@@ -193,9 +193,10 @@ device, verbose
             self._iterate(objective, run, X, y, held_out, fitted_attributes)
         finally:
             # However the run ended, with an error or Ctrl-C as well, what it had is kept.
-            vars(self).update(fitted_attributes())
-            adam = run.state.adam.cpu().numpy()
-            self._run = replace(run, state=replace(run.state, adam=adam))
+            if run.state.step > 0:
+                vars(self).update(fitted_attributes())
+                adam = run.state.adam.cpu().numpy()
+                self._run = replace(run, state=replace(run.state, adam=adam))
         return self
 
     def _check_continuation(self, earlier: _Run, layout: Layout, classes: np.ndarray) -> None:
@@ -426,7 +427,7 @@ device, verbose
         y_syn : ndarray of shape (n_classes * ipc,)
             Their labels.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "distilled_")
         if X is not None:
             self._check_samples(X)
         X_syn = self.distilled_.X.copy()
@@ -487,7 +488,7 @@ device, verbose
         -------
         EvaluationResult
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "distilled_")
         X, y = self._check_samples(X), as_array(y)
         if isinstance(steps, str):
             if steps != "curve":

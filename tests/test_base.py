@@ -473,3 +473,15 @@ def test_ctrl_c_keeps_what_was_done(monkeypatch):
     np.testing.assert_array_equal(
         distiller.transform()[0], expected.fit(IMAGES, LABELS).transform()[0]
     )
+
+
+def test_an_error_in_the_first_step_leaves_nothing_fitted(monkeypatch):
+    def broken(*args):
+        raise MemoryError
+
+    monkeypatch.setattr("skdistill.base.update", broken)
+    distiller = quick()
+    with pytest.raises(MemoryError):
+        distiller.fit(IMAGES, LABELS)
+    with pytest.raises(NotFittedError):
+        distiller.transform()
