@@ -11,11 +11,11 @@ pairs; each peak of memory is taken in a process of its own, over what that proc
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -113,9 +113,21 @@ def peak_mib(config: Config, device: str, which: str) -> float:
         before = torch.cuda.memory_allocated()
         compute(config.unroll - config.window, config.window)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_peak_kib()
     compute(config.unroll - config.window, config.window)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    return (resident_peak_kib() - before) / 2**10
+
+
+def resident_peak_kib() -> int:
+    """Return the peak of this program's resident memory (Linux).
+
+    ``resource.getrusage`` would not do: its peak is inherited from the process that started this
+    one, and a large one hides what happens here.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise OSError("/proc/self/status has no VmHWM: peaks on the CPU need Linux")
 
 
 def peak_in_own_process(config: Config, device: str, which: str) -> float:
