@@ -22,7 +22,7 @@ def distilled():
 
 
 @pytest.fixture(scope="module")
-def test_set():
+def unseen():
     """Return noisy copies of the two classes' patterns."""
     rng = np.random.default_rng(1)
     y = np.arange(60) % 2
@@ -30,31 +30,31 @@ def test_set():
     return X, y
 
 
-def test_good_samples_train_good_networks_and_swapped_labels_bad_ones(distilled, test_set):
-    assert evaluate(distilled, *test_set).mean > 0.95
-    assert evaluate(replace(distilled, y=distilled.y[::-1]), *test_set).mean < 0.05
+def test_good_samples_train_good_networks_and_swapped_labels_bad_ones(distilled, unseen):
+    assert evaluate(distilled, *unseen).mean > 0.95
+    assert evaluate(replace(distilled, y=distilled.y[::-1]), *unseen).mean < 0.05
 
 
-def test_soft_labels(distilled, test_set):
+def test_soft_labels(distilled, unseen):
     soft = replace(distilled, y=np.array([[0.9, 0.1], [0.2, 0.8]]))
-    assert evaluate(soft, *test_set).mean > 0.95
+    assert evaluate(soft, *unseen).mean > 0.95
 
 
-def test_curve_ends_at_the_accuracy_that_counts(distilled, test_set):
-    result = evaluate(distilled, *test_set, steps=[40, 1, 10])
+def test_curve_ends_at_the_accuracy_that_counts(distilled, unseen):
+    result = evaluate(distilled, *unseen, steps=[40, 1, 10])
     assert result.steps.tolist() == [1, 10, 40]
     assert result.curve.shape == (3, 3)
     np.testing.assert_array_equal(result.accuracies, result.curve[:, -1])
-    np.testing.assert_array_equal(result.accuracies, evaluate(distilled, *test_set).accuracies)
+    np.testing.assert_array_equal(result.accuracies, evaluate(distilled, *unseen).accuracies)
     assert result.mean == result.accuracies.mean()
     assert result.std == result.accuracies.std()
     assert str(result).endswith("(3 networks, 40 steps)")
 
 
-def test_networks_differ_and_repeat(distilled, test_set):
-    first = evaluate(distilled, *test_set, steps=[1, 2], n_networks=4)
-    again = evaluate(distilled, *test_set, steps=[1, 2], n_networks=4)
-    fewer = evaluate(distilled, *test_set, steps=[1, 2], n_networks=2)
+def test_networks_differ_and_repeat(distilled, unseen):
+    first = evaluate(distilled, *unseen, steps=[1, 2], n_networks=4)
+    again = evaluate(distilled, *unseen, steps=[1, 2], n_networks=4)
+    fewer = evaluate(distilled, *unseen, steps=[1, 2], n_networks=2)
     np.testing.assert_array_equal(first.curve, again.curve)
     np.testing.assert_array_equal(first.curve[:2], fewer.curve)
     assert len(np.unique(first.curve, axis=0)) > 1
@@ -74,24 +74,24 @@ def test_a_network_is_the_same_whatever_else_is_trained_and_counted(distilled):
     assert not np.array_equal(several[0, 3], several[0, 6])
 
 
-def test_mini_batches_for_sets_larger_than_one(distilled, test_set):
+def test_mini_batches_for_sets_larger_than_one(distilled, unseen):
     recipe = replace(distilled.recipe, batch_size=16)
-    X, y = test_set
+    X, y = unseen
     assert evaluate(replace(distilled, X=X, y=y, recipe=recipe), X, y).mean > 0.95
 
 
-def test_chunks_do_not_matter(monkeypatch, distilled, test_set):
-    whole = evaluate(distilled, *test_set, steps=[1, 10]).curve
+def test_chunks_do_not_matter(monkeypatch, distilled, unseen):
+    whole = evaluate(distilled, *unseen, steps=[1, 10]).curve
     monkeypatch.setattr("skdistill.evaluation.chunk_size", lambda learner, shape: 7)
-    np.testing.assert_array_equal(evaluate(distilled, *test_set, steps=[1, 10]).curve, whole)
+    np.testing.assert_array_equal(evaluate(distilled, *unseen, steps=[1, 10]).curve, whole)
 
 
-def test_another_architecture(distilled, test_set):
-    assert evaluate(distilled, *test_set, architecture="mlp", steps=200).mean > 0.9
+def test_another_architecture(distilled, unseen):
+    assert evaluate(distilled, *unseen, architecture="mlp", steps=200).mean > 0.9
 
 
-def test_unknown_labels_count_as_errors(distilled, test_set):
-    X, y = test_set
+def test_unknown_labels_count_as_errors(distilled, unseen):
+    X, y = unseen
     known = evaluate(distilled, X, y).mean
     half = evaluate(distilled, np.concatenate([X, X]), np.concatenate([y, y + 2])).mean
     assert half == pytest.approx(known / 2)
@@ -105,13 +105,13 @@ def test_unknown_labels_count_as_errors(distilled, test_set):
         ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
     ],
 )
-def test_bad_arguments(distilled, test_set, change, message):
+def test_bad_arguments(distilled, unseen, change, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(distilled, *test_set, **change)
+        evaluate(distilled, *unseen, **change)
 
 
-def test_bad_test_data(distilled, test_set):
-    X, y = test_set
+def test_bad_test_data(distilled, unseen):
+    X, y = unseen
     with pytest.raises(ValueError, match=r"samples of shape \(6, 6\), as in fit"):
         evaluate(distilled, X[:, :5], y)
     with pytest.raises(ValueError, match="must have the same length; got 60 and 59"):
@@ -120,14 +120,14 @@ def test_bad_test_data(distilled, test_set):
         evaluate(distilled, X * np.nan, y)
 
 
-def test_an_architecture_that_was_not_saved(distilled, test_set):
+def test_an_architecture_that_was_not_saved(distilled, unseen):
     recipe = replace(distilled.recipe, architecture=None)
     with pytest.raises(ValueError, match="architecture must be given"):
-        evaluate(replace(distilled, recipe=recipe), *test_set)
+        evaluate(replace(distilled, recipe=recipe), *unseen)
 
 
-def test_comparison(distilled, test_set):
-    X, y = test_set
+def test_comparison(distilled, unseen):
+    X, y = unseen
     comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], n_draws=2, n_networks=3)
     assert list(comparison.results) == [
         "distilled",
@@ -145,14 +145,14 @@ def test_comparison(distilled, test_set):
     assert len(lines) == 6
 
 
-def test_comparison_refuses_training_labels_it_does_not_know(distilled, test_set):
-    X, y = test_set
+def test_comparison_refuses_training_labels_it_does_not_know(distilled, unseen):
+    X, y = unseen
     with pytest.raises(ValueError, match="y_train must hold only labels"):
         compare(distilled, X, y + 1, X, y)
 
 
-def test_comparison_with_some_baselines(distilled, test_set):
-    X, y = test_set
+def test_comparison_with_some_baselines(distilled, unseen):
+    X, y = unseen
     chosen = ["whole training set", "herding"]
     comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=chosen)
     assert list(comparison.results) == ["distilled", *chosen]
