@@ -9,6 +9,7 @@ pairs; each peak of memory is taken in a process of its own, over what that proc
 """
 
 import argparse
+import ctypes
 import json
 import platform
 import subprocess
@@ -104,6 +105,7 @@ class Problem:
 
 def peak_mib(config: Config, device: str, which: str) -> float:
     """Return the peak of memory of one meta-gradient over what the process held before, in MiB."""
+    return_freed_memory_at_once()
     problem = Problem(config, device)
     compute = getattr(problem, which)
     compute(1, 1)  # libraries and their buffers are loaded at first use
@@ -116,6 +118,16 @@ def peak_mib(config: Config, device: str, which: str) -> float:
     before = resident_peak_kib()
     compute(config.unroll - config.window, config.window)
     return (resident_peak_kib() - before) / 2**10
+
+
+def return_freed_memory_at_once() -> None:
+    """Let glibc map every tensor by itself, so that a peak counts live memory.
+
+    Left alone it serves them from a heap whose holes depend on the order in which threads free:
+    the same run's peak then differs by 20 MiB from one process to the next.
+    """
+    m_mmap_threshold = -3
+    ctypes.CDLL(None).mallopt(m_mmap_threshold, 64 * 1024)
 
 
 def resident_peak_kib() -> int:
