@@ -22,6 +22,8 @@ def check_consistency(data: "DistilledDataset") -> None:
         n = prod(data.recipe.layout.outer)
         good = _all(_is_string, data.feature_names, n)
         _require(good, "feature_names", f"None or {n} strings", data.feature_names)
+    good = data.preprocessing is None or hasattr(data.preprocessing, "transform")
+    _require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
     _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)
 
 

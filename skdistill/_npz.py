@@ -68,9 +68,19 @@ def write(
 
 
 def read(
-    file: BinaryIO, kind: str, version: int, names: Sequence[str]
+    file: BinaryIO, kind: str, version: int, names: Sequence[str], prefix: str
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Return the arrays of these names, and the metadata, of an open file.
+
+    Parameters
+    ----------
+    file : file object
+    kind, version : str, int
+        What the file must hold, as `write` was told.
+    names : sequence of str
+        Arrays that must be there.
+    prefix : str
+        What the names of further arrays start with, of which there may be any number.
 
     Raises
     ------
@@ -92,6 +102,11 @@ def read(
                 f"its format's version must be {version}, which this skdistill reads; "
                 f"got {meta.get('version')!r}."
             )
+        stems = {member.removesuffix(".npy") for member in archive.namelist()}
+        names = [*names, *sorted(stem for stem in stems if stem.startswith(prefix))]
+        # Members may claim the same bytes of the file, each of them all: together they may not.
+        if sum(archive.getinfo(f"{name}.npy").file_size for name in names) > size:
+            raise ValueError(f"its arrays must fit into the file's {size} bytes together.")
         return {name: _member(archive, name, size) for name in names}, meta
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
+import joblib
 import numpy as np
 import torch
 from sklearn.utils.multiclass import check_classification_targets
@@ -31,6 +32,8 @@ class TrainingData:
         One value a channel or feature.
     standardizer : Standardizer
     real : RealData
+    provenance : dict
+        Fingerprint, shape and dtype of the samples as they came (JSON-safe).
     """
 
     device: torch.device
@@ -41,6 +44,7 @@ class TrainingData:
     scale: np.ndarray
     standardizer: Standardizer
     real: RealData
+    provenance: dict
 
 
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
@@ -104,8 +108,22 @@ def _refuse_empty_categories(y) -> None:
         )
 
 
+def describe(X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
+    """Return what tells a training set from others: a hash of it, its shape and its dtype.
+
+    The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
+    anyone who has the data can compute it again.
+    """
+    parts = (X, y) if sample_weight is None else (X, y, sample_weight)
+    return {
+        "fingerprint": joblib.hash(parts, coerce_mmap=True),
+        "shape": list(X.shape),
+        "dtype": str(X.dtype),
+    }
+
+
 def training_data(
-    X, y, sample_weight, classes, layout: Layout, device: torch.device
+    X, y, sample_weight, classes, layout: Layout, device: torch.device, provenance: dict
 ) -> TrainingData:
     """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes."""
     inner = layout.to_engine(X)
@@ -114,7 +132,7 @@ def training_data(
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
     real = RealData(as_tensor(inner), as_tensor(y), standardizer, device, weight)
     dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real)
+    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real, provenance)
 
 
 def _moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

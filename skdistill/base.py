@@ -25,7 +25,7 @@ from ._engine.outer import Objective, OuterState, Record, gaussian_rows, initial
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
-from ._training_data import TrainingData, check_training_data, training_data
+from ._training_data import TrainingData, check_training_data, describe, training_data
 from ._validation import Interval, StrOptions, as_array, check_image_shape, fit_context
 from .distilled import DistilledDataset, EvaluationRecipe
 from .evaluation import EvaluationResult, evaluate
@@ -172,8 +172,9 @@ device, verbose
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
         seed = _draw_seed(self.random_state) if earlier is None else earlier.seed
+        provenance = describe(X, classes[y], weight)
         X, y, weight, held_out = self._hold_out(X, y, weight, classes, seed)
-        data = training_data(X, y, weight, classes, layout, device)
+        data = training_data(X, y, weight, classes, layout, device, provenance)
         learner = self._make_learner(layout, len(classes), device)
         streams = Streams(seed)
         synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
@@ -190,7 +191,7 @@ device, verbose
             return {**self._fitted_attributes(run, data), "_columns": columns}
 
         try:
-            self._iterate(objective, run, X, y, held_out, fitted_attributes)
+            self._iterate(objective, run, X, classes[y], held_out, fitted_attributes)
         finally:
             # However the run ended, with an error or Ctrl-C as well, what it had is kept.
             if run.state.step > 0:
@@ -384,6 +385,7 @@ device, verbose
             "n_skipped": run.state.step - run.state.n_updates,
             "seconds": run.seconds,
             "device": str(data.device),
+            "training_data": data.provenance,
             "versions": {
                 "skdistill": __version__,
                 "torch": str(torch.__version__),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _image_folder, _npz
+from . import _estimator_state, _image_folder, _npz
 from ._consistency import check_consistency
 from ._layout import Layout
 from .exceptions import InvalidFileError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.base import BaseEstimator
     from torch.utils.data import TensorDataset
 
 __all__ = ["DistilledDataset", "EvaluationRecipe"]
@@ -84,6 +85,10 @@ class DistilledDataset:
         Where the samples come from: method, parameters, versions, steps, seconds (JSON-safe).
     feature_names : tuple of str or None, default=None
         Names of the features of a table or of flat images, where the training data had names.
+    preprocessing : fitted transformer or None, default=None
+        What the training data went through before it was distilled, as `from_pipeline` keeps it.
+        ``preprocessing.inverse_transform(X)`` brings samples back, if it has an inverse. With it,
+        `skdistill.evaluation` takes test data as it was before.
 
     Examples
     --------
@@ -104,6 +109,49 @@ class DistilledDataset:
     recipe: EvaluationRecipe
     provenance: Mapping = field(default_factory=dict)
     feature_names: tuple[str, ...] | None = None
+    preprocessing: "BaseEstimator | None" = None
+
+    @classmethod
+    def from_pipeline(cls, pipeline) -> "DistilledDataset":
+        """Return what a fitted pipeline distilled, together with the steps before.
+
+        Whoever loads the set can then bring test data into its units, look at its samples in the
+        original ones, and evaluate it on data as it comes.
+
+        Parameters
+        ----------
+        pipeline : sklearn.pipeline.Pipeline
+            Fitted; its last step is a distiller.
+
+        Returns
+        -------
+        DistilledDataset
+
+        Raises
+        ------
+        TypeError
+            If it is no pipeline that ends in a fitted distiller.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> pipe = make_pipeline(StandardScaler(), RaTBPTTDistiller(max_iter=1, window=1, unroll=1))
+        >>> distilled = DistilledDataset.from_pipeline(pipe.fit(X, y))
+        >>> distilled.preprocessing.inverse_transform(distilled.X).shape
+        (3, 4)
+        """
+        steps = getattr(pipeline, "steps", None)
+        distilled = getattr(steps[-1][1], "distilled_", None) if steps else None
+        if not isinstance(distilled, cls):
+            raise TypeError(
+                "pipeline must be a Pipeline that ends in a fitted distiller; "
+                f"got {pipeline!r:.200}."
+            )
+        return replace(distilled, preprocessing=pipeline[:-1] if len(steps) > 1 else None)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -125,9 +173,10 @@ class DistilledDataset:
         """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
 
         The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
-        is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance and feature names. It is
-        written under another name in the same folder, flushed to the disk and renamed: a crash
-        leaves what was at ``path`` before.
+        is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance, feature names and
+        preprocessing, whose arrays are ``preprocessing.0`` and so on. It is written under another
+        name in the same folder, flushed to the disk and renamed: a crash leaves what was at
+        ``path`` before.
 
         Parameters
         ----------
@@ -137,15 +186,17 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If labels are objects other than strings, if recipe or provenance are not JSON-safe, or
-            if arrays and recipe do not fit each other.
+            If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
+            arrays and recipe do not fit each other, or if `preprocessing` is anything but a scaler
+            of scikit-learn's, `PCA`, `ZCAWhitener` or a pipeline of them.
         OSError
             If the file cannot be written.
 
         Notes
         -----
         Strings in object arrays are saved, and come back, as NumPy's unicode strings. Tuples in the
-        provenance come back as lists.
+        provenance come back as lists. Preprocessing of another version of scikit-learn loads with
+        scikit-learn's own warning.
 
         Examples
         --------
@@ -171,6 +222,9 @@ class DistilledDataset:
             "feature_names": data.feature_names,
         }
         arrays = {name: getattr(data, name) for name in _ARRAYS}
+        if data.preprocessing is not None:
+            meta["preprocessing"], more = _estimator_state.to_plain(data.preprocessing)
+            arrays |= more
         _npz.write(path, _FORMAT, _VERSION, arrays, meta)
 
     @classmethod
@@ -199,8 +253,9 @@ class DistilledDataset:
         """
         with open(path, "rb") as file:
             try:
-                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS)
-                data = cls(**arrays, **_fields_from_json(meta))
+                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, _estimator_state.PREFIX)
+                own = {name: arrays.pop(name) for name in _ARRAYS}
+                data = cls(**own, **_fields_from_json(meta, arrays))
                 check_consistency(data)
             except Exception as error:
                 # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
@@ -314,15 +369,16 @@ class DistilledDataset:
 
         With soft labels an image goes to the class of its largest, so that classes may differ in
         number, and one may have no folder; the columns are ``file`` and ``label_<class>`` for every
-        class.
+        class. Images of a set that keeps its preprocessing go through its inverse first.
 
         Parameters
         ----------
         folder : path
             Made if need be.
         value_range : (low, high) or None, default=None
-            Values, in the units of ``X``, that become black (0) and white (255); what lies beyond
-            is clipped. None takes the least and the greatest value of the whole set.
+            Values, in the units of ``X`` (or of what preprocessing's inverse makes of it), that
+            become black (0) and white (255); what lies beyond is clipped. None takes the least and
+            the greatest value of the whole set.
         overwrite : bool, default=False
             Whether an earlier export in ``folder`` is replaced. A folder that holds anything else
             never is.
@@ -358,7 +414,10 @@ class DistilledDataset:
             )
         names = [str(c) for c in self.classes.tolist()]
         _image_folder.check_names(names)
-        pixels = _image_folder.to_pixels(layout.to_engine(self.X), value_range)
+        X = self.X
+        if hasattr(self.preprocessing, "inverse_transform"):
+            X = self.preprocessing.inverse_transform(X)
+        pixels = _image_folder.to_pixels(layout.to_engine(X), value_range)
         _image_folder.write(
             Path(folder),
             pixels,
@@ -397,8 +456,9 @@ def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
     return plain
 
 
-def _fields_from_json(meta: dict) -> dict:
+def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
     """Return the fields of a `DistilledDataset` but its arrays, with values yet to be checked."""
+    preprocessing = meta.get("preprocessing")
     meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
     recipe = _tuples(meta["recipe"], "recipe", {"layout"})
     layout = Layout(**_tuples(recipe["layout"], "recipe.layout"))
@@ -407,6 +467,9 @@ def _fields_from_json(meta: dict) -> dict:
         "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
         "provenance": meta["provenance"],
         "feature_names": meta["feature_names"],
+        "preprocessing": (
+            None if preprocessing is None else _estimator_state.from_plain(preprocessing, arrays)
+        ),
     }
 
 

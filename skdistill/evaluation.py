@@ -85,7 +85,8 @@ def evaluate(
     ----------
     distilled : DistilledDataset
     X : array-like of shape (n, ...)
-        Test samples in the layout of the training data.
+        Test samples in the layout of the training data; as they were before, if the set keeps its
+        preprocessing.
     y : array-like of shape (n,)
         Test labels. A label that is no class of the distilled set counts as an error.
     sample_weight : array-like of shape (n,) or None, default=None
@@ -242,6 +243,8 @@ def _accuracy(family: NetworkFamily, theta: Tensor, test: RealData, sample_weigh
 
 def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class)."""
+    if distilled.preprocessing is not None:
+        X = distilled.preprocessing.transform(X)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     distilled.recipe.layout.check(X)
     y = column_or_1d(y)

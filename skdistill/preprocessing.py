@@ -1,21 +1,15 @@
 """ZCA whitening, the paper's preprocessing (Appendix C.1), with its way back."""
 
-from collections.abc import Iterator
 from math import prod
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from torch import Tensor
 
-from ._engine.runtime import resolve_device
 from ._validation import Interval, StrOptions, as_array, fit_context
 
 __all__ = ["ZCAWhitener"]
-
-_EPS = np.finfo(np.float64).eps
 
 
 class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -108,7 +102,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "regularization": [Interval(Real, 0, None, closed="left")],
         "per_sample": [StrOptions({"auto"}), "boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
+        # Checked by resolve_device: naming torch.device here would need torch, without which a
+        # distilled set must load that holds a whitener.
+        "device": "no_validation",
     }
 
     def __init__(self, regularization=0.1, *, per_sample="auto", batch_size=1024, device="auto"):
@@ -137,7 +133,10 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit, or if the regularised covariance is singular.
         """
-        device = resolve_device(self.device)
+        # Imported when used: a distilled set that holds a whitener loads without torch.
+        from . import _whitening
+
+        device = _whitening.resolve_device(self.device)
         X = validate_data(self, as_array(X), allow_nd=True, dtype="numeric", ensure_min_samples=2)
         sample_shape = X.shape[1:]
         per_sample = X.ndim > 2 if isinstance(self.per_sample, str) else bool(self.per_sample)
@@ -146,19 +145,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "per_sample=True needs samples of at least 2 features, for a sample of one is its "
                 "own mean; got n_features=1."
             )
-        if per_sample:
-            mean, scale = _sample_averages(X, self.batch_size, device)
-            covariance = _covariance(X, None, self.batch_size, device)
-        else:
-            mean, scale = _feature_means(X, self.batch_size, device), 1.0
-            covariance = _covariance(X, mean, self.batch_size, device)
-        values, vectors = _regularized_eigh(covariance, self.regularization)
-
-        self.eigenvectors_ = vectors.cpu().numpy()
-        self.eigenvalues_ = values.cpu().numpy()
+        learned = _whitening.learn(X, per_sample, self.regularization, self.batch_size, device)
+        self.mean_, self.scale_, self.eigenvalues_, self.eigenvectors_ = learned
         self.per_sample_ = per_sample
-        self.mean_ = mean if per_sample else mean.cpu().numpy()
-        self.scale_ = scale
         self.sample_shape_ = sample_shape
         self.n_features_in_ = prod(sample_shape)
         return self
@@ -177,6 +166,8 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Whitened samples, without unit: float64 if `X` was, else float32. A constant sample
             has no contrast to normalise, and becomes zero with `per_sample_`.
         """
+        from . import _whitening
+
         check_is_fitted(self)
         is_table = len(self.sample_shape_) == 1
         # scikit-learn takes an image's second axis for its features: images are checked below.
@@ -184,12 +175,12 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self, as_array(X), reset=False, allow_nd=True, dtype="numeric", ensure_2d=is_table
         )
         self._check_sample_shape(X)
-        device = resolve_device(self.device)
-        mean = None if self.per_sample_ else torch.tensor(self.mean_, device=device)
-        factors = self._factors(-0.5, len(X), device)
+        device = _whitening.resolve_device(self.device)
+        mean = None if self.per_sample_ else self.mean_
         X_white = np.empty((len(X), self.n_features_in_), dtype=_output_dtype(X))
-        for rows, x in _batches(X, self.batch_size, device):
-            X_white[rows] = torch.linalg.multi_dot([_centered(x, mean), *factors]).cpu().numpy()
+        _whitening.whiten(
+            X, mean, self.eigenvalues_, self.eigenvectors_, self.batch_size, device, out=X_white
+        )
         return X_white.reshape(X.shape)
 
     def inverse_transform(self, X):
@@ -206,6 +197,8 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             float64 if `X` was, else float32. The samples that were whitened; with `per_sample_`
             each of them shifted and scaled to the average mean and norm of the training samples.
         """
+        from . import _whitening
+
         check_is_fitted(self)
         X = check_array(
             as_array(X),
@@ -216,14 +209,13 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             input_name="X",
         )
         self._check_sample_shape(X)
-        device = resolve_device(self.device)
-        mean = torch.tensor(self.mean_, dtype=torch.float64, device=device)
-        factors = self._factors(0.5, len(X), device)
+        device = _whitening.resolve_device(self.device)
         X_original = np.empty((len(X), self.n_features_in_), dtype=_output_dtype(X))
-        for rows, x in _batches(X, self.batch_size, device):
-            X_original[rows] = (
-                (torch.linalg.multi_dot([x, *factors]) * self.scale_ + mean).cpu().numpy()
-            )
+        _whitening.unwhiten(
+            X, self.eigenvalues_, self.eigenvectors_, self.batch_size, device, out=X_original
+        )
+        X_original *= self.scale_
+        X_original += self.mean_
         return X_original.reshape(X.shape)
 
     def _check_sample_shape(self, X: np.ndarray) -> None:
@@ -240,15 +232,6 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             f"got samples of shape {X.shape[1:]}."
         )
 
-    def _factors(self, power: float, n_samples: int, device: torch.device) -> tuple[Tensor, ...]:
-        """Return matrices whose product is the covariance to this power."""
-        vectors = torch.tensor(self.eigenvectors_, device=device)
-        scaled = vectors * torch.tensor(self.eigenvalues_, device=device) ** power
-        # The product of the two takes n_features ** 3: it pays off for many samples only.
-        if n_samples < self.n_features_in_:
-            return scaled, vectors.T
-        return (scaled @ vectors.T,)
-
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: images have more than two dimensions, float32 stays so."""
         tags = super().__sklearn_tags__()
@@ -260,77 +243,3 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 def _output_dtype(X: np.ndarray) -> np.dtype:
     wide = X.dtype.kind == "f" and X.dtype.itemsize >= 8
     return np.dtype(np.float64 if wide else np.float32)
-
-
-def _batches(
-    X: np.ndarray, batch_size: int, device: torch.device
-) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows and their samples, flat and in double precision: copies, free to be changed."""
-    for start in range(0, len(X), batch_size):
-        rows = slice(start, start + batch_size)
-        samples = np.array(X[rows], dtype=np.float64, order="C")
-        yield rows, torch.from_numpy(samples.reshape(len(samples), -1)).to(device)
-
-
-def _means_and_norms(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean of every sample and the norm of what is left; both are columns."""
-    # Counted from its first value, a constant sample has exactly its mean, and a norm of exactly 0;
-    # else rounding would leave a tiny norm, and what is divided by it would look like an image.
-    first = x[:, :1]
-    means = first + (x - first).mean(dim=1, keepdim=True)
-    return means, torch.linalg.vector_norm(x - means, dim=1, keepdim=True)
-
-
-def _centered(x: Tensor, mean: Tensor | None) -> Tensor:
-    """Subtract the features' means; if they are None, standardise every sample by itself."""
-    if mean is not None:
-        return x - mean
-    means, norms = _means_and_norms(x)
-    return (x - means) / norms.masked_fill(norms == 0, 1.0)
-
-
-def _sample_averages(X, batch_size: int, device: torch.device) -> tuple[float, float]:
-    """Return the average mean and the average norm of the samples."""
-    mean = norm = 0.0
-    for _, x in _batches(X, batch_size, device):
-        means, norms = _means_and_norms(x)
-        mean += means.sum().item()
-        norm += norms.sum().item()
-    return mean / len(X), norm / len(X)
-
-
-def _feature_means(X, batch_size: int, device: torch.device) -> Tensor:
-    # Counted from the first sample, the mean of a constant feature is exact, as above.
-    (_, first), *_ = _batches(X[:1], 1, device)
-    total = sum((x - first).sum(dim=0) for _, x in _batches(X, batch_size, device))
-    return first[0] + total / len(X)
-
-
-def _covariance(X, mean: Tensor | None, batch_size: int, device: torch.device) -> Tensor:
-    """Return the second moments of the centred samples."""
-    n_features = prod(X.shape[1:])
-    total = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
-    for _, x in _batches(X, batch_size, device):
-        x = _centered(x, mean)
-        total.addmm_(x.T, x)
-    return total / len(X)
-
-
-def _regularized_eigh(covariance: Tensor, regularization: float) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues, regularised, and eigenvectors, or raise ValueError if it is singular."""
-    values, vectors = torch.linalg.eigh(covariance)
-    n_features, largest = len(values), values[-1].item()
-    if largest <= 0.0:
-        raise ValueError(
-            "X must vary: its covariance is zero, which no regularization makes invertible."
-        )
-    # Rounding moves eigenvalues by about this, below zero too.
-    noise = n_features * _EPS * largest
-    regularized = values + regularization * values.mean()
-    if regularized[0].item() <= noise:
-        rank = int((values > noise).sum())
-        raise ValueError(
-            f"regularization={regularization} must be larger: the covariance of X has rank {rank} "
-            f"for {n_features} features, so it is singular without. The paper takes 0.1."
-        )
-    return regularized, vectors

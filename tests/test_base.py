@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import pickletools
 import warnings
 from types import SimpleNamespace
 
@@ -11,10 +12,10 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.callback import ProgressBar
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 from skdistill import RaTBPTTDistiller
@@ -279,6 +280,47 @@ def test_callbacks_see_the_steps_and_may_stop(images):
     recorder = Recorder()
     distiller = quick().set_callbacks(recorder).fit(*images)
     assert (recorder.steps, distiller.n_iter_) == (2, 2)
+
+
+def test_a_scoring_monitor_scores_every_step(images):
+    X, y = images
+    y = np.array(["down", "up"])[y]
+    monitor = ScoringMonitor(scoring={"accuracy": lambda distiller, *data: distiller.score(*data)})
+    distiller = quick(eval_steps=50).set_callbacks(monitor).fit(X, y)
+    rows = monitor.get_logs().data
+    steps = [row["accuracy"] for row in rows if row["task_name"] == "outer step"]
+    assert len(steps) == distiller.n_iter_
+    assert steps[-1] == distiller.score(X, y) > 0
+    make_pipeline(FunctionTransformer(), distiller).fit(X, y)
+    rows = monitor.get_logs(include_lineage=True).data
+    assert [row["accuracy"] for row in rows if row["task_name"] == "outer step"] == steps
+    assert "Pipeline" in {row["estimator_name"] for row in rows}
+
+
+def test_the_training_set_leaves_a_fingerprint(images):
+    X, y = images
+    y = np.array(["down", "up"])[y]
+    weight = np.linspace(1, 2, len(X))
+    first = quick().fit(X, y).distilled_.provenance["training_data"]
+    assert first == {
+        "fingerprint": joblib.hash((X, y)),
+        "shape": list(X.shape),
+        "dtype": str(X.dtype),
+    }
+    weighted = quick().fit(X, y, sample_weight=weight).distilled_.provenance["training_data"]
+    assert weighted["fingerprint"] == joblib.hash((X, y, weight))
+
+
+def test_a_pickled_distiller_holds_nothing_of_a_device(images):
+    distiller = quick(validation_fraction=0.25).fit(*images)
+    modules = {
+        str(argument).split()[0]
+        for opcode, argument, _ in pickletools.genops(pickle.dumps(distiller, protocol=2))
+        if opcode.name == "GLOBAL"
+    }
+    assert "skdistill.rat_bptt" in modules
+    # A tensor would be rebuilt by torch, on the device that it was on.
+    assert not {name for name in modules if name.split(".")[0] == "torch"}
 
 
 def test_progress_bar(images, capsys):

@@ -93,6 +93,12 @@ def test_progress_bar_under_a_search(images, capsys):
     assert "GridSearchCV" in capsys.readouterr().out
 
 
+def test_progress_bar_under_a_pipeline(frame, capsys):
+    pytest.importorskip("rich")
+    make_pipeline(StandardScaler(), quick()).set_callbacks(ProgressBar()).fit(*frame)
+    assert "Pipeline" in capsys.readouterr().out
+
+
 def test_data_frames_come_back_with_their_columns(frame):
     X, y = frame
     distiller = quick(ipc=2).fit(X, y)

@@ -1,0 +1,217 @@
+"""Preprocessing that is kept with a distilled set: applied, inverted, saved and restored."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from io import BytesIO
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_wine
+from sklearn.decomposition import PCA
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import FunctionTransformer, Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+from skdistill import DistilledDataset, RaTBPTTDistiller, ZCAWhitener
+from skdistill.evaluation import compare, evaluate
+from skdistill.exceptions import InvalidFileError
+
+
+def quick():
+    """Return a distiller, a new one each time: a pipeline fits the steps that it is given."""
+    return RaTBPTTDistiller(
+        max_iter=2, window=2, unroll=4, n_networks=2, eval_steps=20, random_state=0
+    )
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_wine(return_X_y=True, as_frame=True)
+
+
+@pytest.fixture
+def scaled(wine):
+    return DistilledDataset.from_pipeline(make_pipeline(StandardScaler(), quick()).fit(*wine))
+
+
+def save_and_load(data, folder):
+    data.save(folder / "set.npz")
+    return DistilledDataset.load(folder / "set.npz")
+
+
+def test_evaluation_takes_test_data_as_it_comes(wine, tmp_path):
+    X, y = wine
+    pipe = make_pipeline(MinMaxScaler((-100, 100)), quick()).fit(X, y)
+    distilled = DistilledDataset.from_pipeline(pipe)
+    loaded = save_and_load(distilled, tmp_path)
+    assert evaluate(distilled, X, y).mean == pipe.score(X, y)
+    assert evaluate(loaded, X, y).mean == pipe.score(X, y)
+    inside = compare(pipe[-1].distilled_, pipe[:-1].transform(X), y, pipe[:-1].transform(X), y)
+    outside = compare(loaded, X, y, X, y)
+    assert str(outside) == str(inside)
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        MaxAbsScaler(),
+        MinMaxScaler(feature_range=(2, 3)),
+        PCA(n_components=4, whiten=True, random_state=0),
+        PowerTransformer(),
+        QuantileTransformer(n_quantiles=20),
+        RobustScaler(),
+        StandardScaler(with_mean=False),
+        ZCAWhitener(),
+        make_pipeline(RobustScaler(), make_pipeline(PCA(3))),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+@pytest.mark.parametrize("output", ["default", "pandas"])
+def test_transformers_come_back_as_they_were(wine, scaled, tmp_path, transformer, output):
+    X, _ = wine
+    if not isinstance(transformer, Pipeline):
+        transformer.set_output(transform=output)
+    transformer.fit(X)
+    loaded = save_and_load(replace(scaled, preprocessing=transformer), tmp_path).preprocessing
+    expected, got = transformer.transform(X), loaded.transform(X)
+    assert type(got) is type(expected)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(
+        loaded.inverse_transform(np.asarray(got)), transformer.inverse_transform(np.asarray(got))
+    )
+    assert str(loaded.get_params()) == str(transformer.get_params())
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.transform(X.rename(columns={"alcohol": "water"}))
+
+
+def test_whitened_images_are_exported_as_they_look(images, tmp_path):
+    X, y = images
+    pipe = make_pipeline(ZCAWhitener(), quick()).fit(X, y)
+    distilled = save_and_load(DistilledDataset.from_pipeline(pipe), tmp_path)
+    distilled.export_images(tmp_path / "tree", value_range=(-4, 4))
+    expected = pipe[:-1].inverse_transform(pipe.transform(X)[0])
+    shown = np.asarray(Image.open(tmp_path / "tree" / "0" / "000.png"), float) / 255 * 8 - 4
+    np.testing.assert_allclose(shown, expected[0].clip(-4, 4), atol=8 / 255)
+
+
+def test_a_set_with_a_whitener_loads_without_torch(images, tmp_path):
+    distilled = DistilledDataset.from_pipeline(make_pipeline(ZCAWhitener(), quick()).fit(*images))
+    distilled.save(tmp_path / "set.npz")
+    joblib.dump(distilled, tmp_path / "set.joblib")
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    script = """if True:
+        import joblib
+        from skdistill import DistilledDataset
+        for data in (DistilledDataset.load("set.npz"), joblib.load("set.joblib")):
+            print(data.preprocessing[0].eigenvectors_.shape)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    n = np.prod(images[0].shape[1:])
+    assert done.stdout == f"({n}, {n})\n" * 2
+
+
+def test_a_pipeline_of_the_distiller_alone_has_no_preprocessing(wine):
+    pipe = Pipeline([("distil", quick())]).fit(*wine)
+    assert DistilledDataset.from_pipeline(pipe).preprocessing is None
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [quick(), make_pipeline(StandardScaler(), quick()), make_pipeline(StandardScaler())],
+    ids=["no pipeline", "not fitted", "no distiller"],
+)
+def test_what_is_no_fitted_pipeline(pipeline):
+    with pytest.raises(TypeError, match="pipeline must be a Pipeline that ends in a fitted dist"):
+        DistilledDataset.from_pipeline(pipeline)
+
+
+def test_what_cannot_be_saved_without_a_pickle(scaled, tmp_path):
+    class Mine(StandardScaler):
+        pass
+
+    for bad, message in {
+        FunctionTransformer(np.log1p): "one of MaxAbsScaler.*got FunctionTransformer",
+        Mine(): "got Mine",
+        StandardScaler().set_params(copy=np.add): "must hold plain values to be saved",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            replace(scaled, preprocessing=bad).save(tmp_path / "set.npz")
+    with pytest.raises(ValueError, match="preprocessing must be None or a fitted transformer"):
+        replace(scaled, preprocessing="scaled").save(tmp_path / "set.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def rewritten(path, change):
+    """Change the metadata of a file, and its further arrays."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(arrays.pop("meta").tobytes())
+    change(meta, arrays)
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    stream = BytesIO()
+    np.savez(stream, **arrays)
+    path.write_bytes(stream.getvalue())
+
+
+def state_of(meta):
+    """Return the description of the standard scaler in the pipeline."""
+    steps = meta["preprocessing"]["state"]["steps"]["list"]
+    return steps[0]["tuple"][1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta, arrays: meta.update(preprocessing="StandardScaler"),
+        lambda meta, arrays: meta.update(preprocessing={"list": []}),
+        lambda meta, arrays: state_of(meta).update(estimator="os.system"),
+        lambda meta, arrays: state_of(meta).update(state=["ls"]),
+        lambda meta, arrays: state_of(meta)["state"].update(mean_={"array": "X"}, more={}),
+        lambda meta, arrays: arrays.pop("preprocessing.0"),
+    ],
+)
+def test_descriptions_that_are_not_right(scaled, tmp_path, change):
+    scaled.save(tmp_path / "set.npz")
+    rewritten(tmp_path / "set.npz", change)
+    with pytest.raises(InvalidFileError, match=r"set\.npz cannot be loaded: preprocessing "):
+        DistilledDataset.load(tmp_path / "set.npz")
+
+
+def test_another_version_of_scikit_learn_warns(scaled, tmp_path):
+    scaled.save(tmp_path / "set.npz")
+    rewritten(
+        tmp_path / "set.npz",
+        lambda meta, arrays: state_of(meta)["state"].update(_sklearn_version="1.2"),
+    )
+    with pytest.warns(InconsistentVersionWarning, match=r"StandardScaler from version 1\.2"):
+        DistilledDataset.load(tmp_path / "set.npz")
+
+
+def test_arrays_that_claim_the_same_bytes(scaled, tmp_path):
+    path = tmp_path / "set.npz"
+    scaled.save(path)
+    content = bytearray(path.read_bytes())
+    size = int(0.6 * len(content)).to_bytes(4, "little")
+    at = content.find(b"PK\x01\x02")
+    while at >= 0:  # the entries of the directory at the end of the file
+        if content[at + 46 :].startswith(b"preprocessing."):
+            content[at + 20 : at + 28] = 2 * size
+        at = content.find(b"PK\x01\x02", at + 1)
+    path.write_bytes(content)
+    with pytest.raises(
+        InvalidFileError, match=r"arrays must fit into the file's \d+ bytes together"
+    ):
+        DistilledDataset.load(path)
