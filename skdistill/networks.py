@@ -1,24 +1,65 @@
-"""The networks that are trained on distilled data."""
+"""The networks that are trained on distilled data.
+
+A network here is a pure function of its parameters and the batch: none keeps running statistics,
+none has dropout. All but the multilayer perceptron normalise each channel of each sample by itself
+(instance normalisation, Appendix C.1) unless they are told otherwise.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "MLP", "ConvNet", "network_factory", "resolve_architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "MLP",
+    "VGG11",
+    "AlexNet",
+    "ConvNet",
+    "convnet_x4",
+    "convnet_x8",
+    "network_factory",
+    "resnet18",
+    "resolve_architecture",
+]
+
+# For a block's channels, height and width. Groups of one channel are instance normalisation.
+_NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "instance": lambda width, h, w: _instance_norm(width),
+    "batch": lambda width, h, w: nn.BatchNorm2d(width, track_running_stats=False),
+    "layer": lambda width, h, w: nn.LayerNorm((width, h, w)),
+    "group": lambda width, h, w: nn.GroupNorm(4, width),
+    "none": lambda width, h, w: nn.Identity(),
+}
+# These subtract a mean for each channel, and with it a bias of the convolution before them. Such a
+# bias would only drift: its gradient is rounding noise, which Adam scales up.
+_SUBTRACT_BIAS = {"instance", "batch"}
+_POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "avg": lambda: nn.AvgPool2d(2),
+    "max": lambda: nn.MaxPool2d(2),
+    "none": nn.Identity,
+}
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "sigmoid": nn.Sigmoid,
+    "swish": nn.SiLU,
+}
 
 
 class ConvNet(nn.Sequential):
-    """The field's ConvNet: blocks of convolution, instance normalisation, ReLU and pooling.
+    """The field's ConvNet: blocks of convolution, normalisation, activation and pooling.
 
-    Each block is a 3x3 convolution, instance normalisation with learned scale and shift, a ReLU
-    and 2x2 average pooling; a linear layer follows. The convolutions have no bias: instance
-    normalisation subtracts it again.
+    Each block is a 3x3 convolution, normalisation with learned scale and shift, an activation and
+    2x2 pooling; a linear layer follows. The options are those of Zhao, Mopuri and Bilen ("Dataset
+    Condensation with Gradient Matching", 2021), the defaults those of the paper. Convolutions have
+    no bias where the normalisation would subtract it again ("instance" and "batch").
 
     Parameters
     ----------
     input_shape : tuple of int
-        ``(channels, height, width)``; both sides at least ``2 ** depth``.
+        ``(channels, height, width)``; both sides at least ``2 ** depth``, unless there is no
+        pooling.
     n_classes : int
         Number of outputs.
     width : int or None, default=None
@@ -26,6 +67,30 @@ class ConvNet(nn.Sequential):
     depth : int or None, default=None
         Number of blocks. None: 3 for sides from 28 and 4 from 64, as in the paper (section 4) and
         one more for every further doubling; 2 from 8 and 1 from 4.
+    norm : {"instance", "batch", "layer", "group", "none"}, default="instance"
+        "instance" is the paper's (Appendix C.1). "group" has four groups, so that `width` must be
+        divisible by 4. "batch" has a catch: see Notes.
+    pooling : {"avg", "max", "none"}, default="avg"
+    activation : {"relu", "leaky_relu", "sigmoid", "swish"}, default="relu"
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or the images are too small.
+
+    Notes
+    -----
+    Batch normalisation keeps no running statistics here: they would be no differentiable function
+    of the synthetic samples. It takes the mean and variance of whatever batch it sees, in the
+    inner loop, in the outer loss and in an evaluation. The scores of a sample therefore depend on
+    its company: a large batch may be taken in chunks, whose size depends on the device, each with
+    statistics of its own; and a test sample is scored by the test samples that come with it.
+
+    The options are reached through a callable as `architecture`. To be pickled, for parallel work
+    or ``joblib.dump``, it must be a function of a module or a `functools.partial`, no lambda::
+
+        RaTBPTTDistiller(architecture=partial(ConvNet, norm="batch", pooling="max"))
+        RaTBPTTDistiller(architecture=lambda shape, k: ConvNet(shape, k, norm="batch"))
 
     Examples
     --------
@@ -35,27 +100,57 @@ class ConvNet(nn.Sequential):
     torch.Size([2, 10])
     """
 
-    def __init__(self, input_shape, n_classes, width=None, depth=None):
+    def __init__(
+        self,
+        input_shape,
+        n_classes,
+        width=None,
+        depth=None,
+        *,
+        norm="instance",
+        pooling="avg",
+        activation="relu",
+    ):
         channels, height, breadth = input_shape
         side = min(height, breadth)
-        width = (128 if side >= 28 else 64) if width is None else width
+        width = _usual_width(side) if width is None else width
         depth = _usual_depth(side) if depth is None else depth
-        if side < 2**depth or depth < 1:
+        _check_option("norm", norm, _NORMS)
+        _check_option("pooling", pooling, _POOLINGS)
+        _check_option("activation", activation, _ACTIVATIONS)
+        if norm == "group" and width % 4:
+            raise ValueError(f"width={width} must be divisible by 4 for norm='group'.")
+        shrink = 1 if pooling == "none" else 2
+        if depth < 1:
+            raise ValueError(f"depth={depth} must be at least 1.")
+        if side < shrink**depth:
             raise ValueError(
-                f"A ConvNet with depth={depth} needs images of at least {2 ** max(depth, 1)} "
+                f"A ConvNet with depth={depth} needs images of at least {shrink**depth} "
                 f"pixels a side; got {height} x {breadth}. "
                 "Use architecture='mlp' or a callable of your own."
             )
         blocks = []
         for _ in range(depth):
-            blocks += [
-                nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False),
-                nn.GroupNorm(width, width),
-                nn.ReLU(),
-                nn.AvgPool2d(2),
+            bias = norm not in _SUBTRACT_BIAS
+            block = [
+                nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=bias),
+                _NORMS[norm](width, height, breadth),
+                _ACTIVATIONS[activation](),
+                _POOLINGS[pooling](),
             ]
-            channels, height, breadth = width, height // 2, breadth // 2
+            blocks += [layer for layer in block if not isinstance(layer, nn.Identity)]
+            channels, height, breadth = width, height // shrink, breadth // shrink
         super().__init__(*blocks, nn.Flatten(), nn.Linear(width * height * breadth, n_classes))
+
+
+def _check_option(name: str, value, options: dict) -> None:
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; got {value!r}.")
+
+
+def _usual_width(side: int) -> int:
+    """Return the channels of a block for images of this many pixels a side."""
+    return 128 if side >= 28 else 64
 
 
 def _usual_depth(side: int) -> int:
@@ -91,7 +186,163 @@ class MLP(nn.Sequential):
         super().__init__(*layers, nn.Linear(features, n_classes))
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"convnet": ConvNet, "mlp": MLP}
+def convnet_x4(input_shape, n_classes) -> ConvNet:
+    """Return a `ConvNet` of 4 times its usual width, for transfer to wider networks (section 4).
+
+    Parameters are the first two of `ConvNet`.
+    """
+    return ConvNet(input_shape, n_classes, width=4 * _usual_width(min(input_shape[1:])))
+
+
+def convnet_x8(input_shape, n_classes) -> ConvNet:
+    """Return a `ConvNet` of 8 times its usual width, for transfer to wider networks (section 4).
+
+    Parameters are the first two of `ConvNet`.
+    """
+    return ConvNet(input_shape, n_classes, width=8 * _usual_width(min(input_shape[1:])))
+
+
+def resnet18(input_shape, n_classes) -> nn.Module:
+    """Return a ResNet-18 with instance normalisation for small images (Appendix C.3).
+
+    It is torchvision's with the usual stem for CIFAR: a 3x3 convolution of stride 1 without
+    pooling. 11.2 million parameters.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(channels, height, width)``; both sides at least 9. The last stage sees an eighth of
+        them, and a single pixel has no variance to normalise by.
+    n_classes : int
+        Number of outputs.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small.
+    """
+    _check_sides("resnet18", input_shape, 9)
+    # torchvision takes a second or two to import, and most runs do without it.
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    network = ResNet(BasicBlock, [2, 2, 2, 2], n_classes, norm_layer=_instance_norm)
+    network.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return network
+
+
+class VGG11(nn.Sequential):
+    """VGG-11 with instance normalisation for small images.
+
+    The eight convolutions of VGG-11 with five 2x2 max poolings, an average over what is left of the
+    image, and one linear layer, as is usual for CIFAR: torchvision's class has 120 million
+    parameters in two more linear layers with dropout. 9.2 million parameters.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(channels, height, width)``; both sides at least 16. Those below 32 are padded to 32 with
+        0, the mean colour: the last convolutions see a sixteenth, and a single pixel has no
+        variance to normalise by.
+    n_classes : int
+        Number of outputs.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small: of those below 16 pixels more than three quarters would be
+        padding.
+    """
+
+    def __init__(self, input_shape, n_classes):
+        _check_sides("vgg11", input_shape, 16)
+        channels, *sides = input_shape
+        layers: list[nn.Module] = []
+        if min(sides) < 32:
+            missing = [max(0, 32 - side) for side in sides]
+            top, left = (m // 2 for m in missing)
+            layers.append(nn.ZeroPad2d((left, missing[1] - left, top, missing[0] - top)))
+        for widths in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
+            for width in widths:
+                layers += _convolution(channels, width, kernel_size=3)
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        super().__init__(*layers, *_average_and_classify(channels, n_classes))
+
+
+class AlexNet(nn.Sequential):
+    """AlexNet with instance normalisation for small images.
+
+    The field's version for 32 x 32 pixels (Zhao, Mopuri and Bilen 2021): five convolutions of 128,
+    192, 256, 192 and 192 channels, stride 1, three 2x2 max poolings and one linear layer. Ours
+    normalises, which theirs does not, and averages over what is left of the image, to serve all
+    sizes. torchvision's is made for 224 x 224 pixels and fails for 32 x 32. 1.8 million parameters.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(channels, height, width)``; both sides at least 8. The last convolutions see a quarter of
+        them, and a single pixel has no variance to normalise by.
+    n_classes : int
+        Number of outputs.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small.
+    """
+
+    def __init__(self, input_shape, n_classes):
+        _check_sides("alexnet", input_shape, 8)
+        super().__init__(
+            *_convolution(input_shape[0], 128, kernel_size=5),
+            nn.MaxPool2d(2),
+            *_convolution(128, 192, kernel_size=5),
+            nn.MaxPool2d(2),
+            *_convolution(192, 256, kernel_size=3),
+            *_convolution(256, 192, kernel_size=3),
+            *_convolution(192, 192, kernel_size=3),
+            nn.MaxPool2d(2),
+            *_average_and_classify(192, n_classes),
+        )
+
+
+def _instance_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(channels, channels)
+
+
+def _convolution(channels: int, width: int, kernel_size: int) -> list[nn.Module]:
+    """Return a convolution that keeps the image's size, instance normalisation and ReLU."""
+    return [
+        nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False),
+        _instance_norm(width),
+        nn.ReLU(),
+    ]
+
+
+def _average_and_classify(channels: int, n_classes: int) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, n_classes)]
+
+
+def _check_sides(name: str, input_shape: tuple[int, ...], least: int) -> None:
+    _, height, breadth = input_shape
+    if min(height, breadth) < least:
+        raise ValueError(
+            f"architecture={name!r} needs images of at least {least} pixels a side; got "
+            f"{height} x {breadth}. Use architecture='convnet' or a callable of your own."
+        )
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "convnet": ConvNet,
+    "convnet_x4": convnet_x4,
+    "convnet_x8": convnet_x8,
+    "resnet18": resnet18,
+    "vgg11": VGG11,
+    "alexnet": AlexNet,
+    "mlp": MLP,
+}
 
 
 def resolve_architecture(architecture, input_shape: tuple[int, ...]):
@@ -116,12 +367,13 @@ def network_factory(
         Number of outputs that the network must have.
     """
     architecture = resolve_architecture(architecture, input_shape)
-    if architecture == "convnet" and len(input_shape) != 3:
+    is_name = isinstance(architecture, str)
+    if is_name and architecture != "mlp" and len(input_shape) != 3:
         raise ValueError(
-            "architecture='convnet' must be given images; X is a table. "
+            f"architecture={architecture!r} must be given images; X is a table. "
             "Pass image_shape=(channels, height, width), or use architecture='mlp'."
         )
-    build = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    build = ARCHITECTURES[architecture] if is_name else architecture
     return partial(build, input_shape, n_classes)
 
 

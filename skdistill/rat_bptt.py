@@ -229,8 +229,11 @@ class RaTBPTTDistiller(BaseDistiller):
             lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch),
         )
         make_steps = CompiledSteps if self._compiles(learner, data, len(y)) else Steps
+        shape = data.layout.inner
+        # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
+        chunk = None if learner.couples_samples(shape) else chunk_size(learner, shape)
         return UnrolledObjective(
-            steps=make_steps(learner, self._make_inner_optimizer()),
+            steps=make_steps(learner, self._make_inner_optimizer(), chunk),
             y=y,
             data=data.real,
             sampler=sampler,
@@ -239,7 +242,7 @@ class RaTBPTTDistiller(BaseDistiller):
             unroll=self.unroll,
             n_classes=len(data.classes),
             inner_batch_size=self.inner_batch_size,
-            chunk=chunk_size(learner, data.layout.inner),
+            chunk=chunk,
             streams=streams,
         )
 

@@ -1,11 +1,43 @@
 """Networks: shapes, the depths of the paper, and what the learner makes of them."""
 
+import pickle
+import subprocess
+import sys
+from functools import partial
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from skdistill._engine.learner import Learner
-from skdistill.networks import MLP, ConvNet, network_factory
+from skdistill._engine.optimizers import SGD, Adam
+from skdistill._engine.steps import Steps
+from skdistill._engine.unroll import InnerLoop, meta_gradient
+from skdistill.networks import ARCHITECTURES, MLP, VGG11, ConvNet, network_factory, resnet18
+
+OPTIONS = [
+    {"norm": "batch"},
+    {"norm": "layer"},
+    {"norm": "group"},
+    {"norm": "none"},
+    {"pooling": "max"},
+    {"pooling": "none"},
+    {"activation": "leaky_relu"},
+    {"activation": "sigmoid"},
+    {"activation": "swish"},
+]
+# "convnet" and "mlp" have tests of their own.
+TRANSFER = ["convnet_x4", "convnet_x8", "resnet18", "vgg11", "alexnet"]
+
+
+def layers(network, kind):
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def n_parameters(network):
+    return sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +79,7 @@ def test_learner_equals_the_module():
     learner = Learner(network_factory("convnet", (1, 8, 8), 3))
     theta = learner.init(11)
     module = ConvNet((1, 8, 8), 3)
-    nn.utils.vector_to_parameters(theta, module.parameters())
+    module.load_state_dict(learner.parameters(theta))
     X = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(learner.logits(theta, X), module(X))
 
@@ -75,3 +107,308 @@ def test_modules_that_are_no_pure_function(factory, message):
 def test_activation_bytes_count_the_layers_outputs():
     learner = Learner(lambda: nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)))
     assert learner.activation_bytes((3,)) == 4 * (5 + 5 + 2)
+
+
+# Options of the ConvNet -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "width", "depth"), [(8, 64, 2), (28, 128, 3), (64, 128, 4)])
+def test_default_convnet_is_bit_for_bit_what_it_was(side, width, depth):
+    def by_hand():
+        blocks, channels = [], 3
+        for _ in range(depth):
+            blocks += [
+                nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False),
+                nn.GroupNorm(width, width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+            channels = width
+        rest = width * (side // 2**depth) ** 2
+        return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(rest, 10))
+
+    ours = Learner(network_factory("convnet", (3, side, side), 10))
+    assert torch.equal(ours.init(7), Learner(by_hand).init(7))
+    assert str(list(ours.module)) == str(list(by_hand()))
+    assert list(ours.module.state_dict()) == list(by_hand().state_dict())
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "bias"),
+    [
+        ("instance", nn.GroupNorm, False),
+        ("batch", nn.BatchNorm2d, False),
+        ("layer", nn.LayerNorm, True),
+        ("group", nn.GroupNorm, True),
+        ("none", None, True),
+    ],
+)
+def test_norm_layers_and_the_biases_that_they_leave(norm, kind, bias):
+    network = ConvNet((1, 12, 8), 3, width=8, depth=2, norm=norm)
+    kinds = (nn.GroupNorm, nn.BatchNorm2d, nn.LayerNorm)
+    assert [type(m) for m in layers(network, kinds)] == ([] if kind is None else [kind] * 2)
+    assert {m.bias is not None for m in layers(network, nn.Conv2d)} == {bias}
+    if kind is nn.GroupNorm:
+        assert {m.num_groups for m in layers(network, kind)} == {8 if norm == "instance" else 4}
+
+
+def test_norms_take_their_mean_over_what_they_say():
+    X = torch.randn(6, 1, 8, 8)
+    for norm, dims in {
+        "instance": (2, 3), "batch": (0, 2, 3), "layer": (1, 2, 3), "none": None
+    }.items():  # fmt: skip
+        network = ConvNet((1, 8, 8), 3, width=8, depth=1, norm=norm)
+        before = network[0](X)
+        if dims is None:
+            expected = before
+        else:
+            mean = before.mean(dims, keepdim=True)
+            variance = before.var(dims, correction=0, keepdim=True)
+            expected = (before - mean) / (variance + 1e-5).sqrt()
+        after = F.avg_pool2d(expected.relu(), 2).flatten(1)
+        torch.testing.assert_close(network(X), network[-1](after), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"pooling": "avg"}, nn.AvgPool2d),
+        ({"pooling": "max"}, nn.MaxPool2d),
+        ({"activation": "relu"}, nn.ReLU),
+        ({"activation": "leaky_relu"}, nn.LeakyReLU),
+        ({"activation": "sigmoid"}, nn.Sigmoid),
+        ({"activation": "swish"}, nn.SiLU),
+    ],
+)
+def test_pooling_and_activation(options, kind):
+    network = ConvNet((2, 9, 12), 5, width=4, depth=2, **options)
+    assert len(layers(network, kind)) == 2
+    assert network(torch.randn(3, 2, 9, 12)).shape == (3, 5)
+
+
+def test_without_pooling_the_image_keeps_its_size_and_may_be_small():
+    network = ConvNet((2, 3, 5), 5, width=4, depth=3, pooling="none")
+    assert not layers(network, (nn.AvgPool2d, nn.MaxPool2d))
+    assert network[-1].in_features == 4 * 3 * 5
+    assert network(torch.randn(3, 2, 3, 5)).shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": "spectral"}, "norm must be one of 'instance', 'batch', .*; got 'spectral'"),
+        ({"pooling": "sum"}, "pooling must be one of 'avg', 'max', 'none'; got 'sum'"),
+        ({"activation": None}, "activation must be one of 'relu', .*; got None"),
+        ({"norm": "group", "width": 6}, "width=6 must be divisible by 4 for norm='group'"),
+        ({"depth": 0}, "depth=0 must be at least 1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConvNet((1, 8, 8), 3, **options)
+
+
+def one_step_meta_gradient(learner, X, y):
+    """Return the meta-gradient through one step of SGD, by the engine and by autograd."""
+    theta = learner.init(5)
+    real = torch.randn(3, *X.shape[1:], dtype=X.dtype, generator=torch.Generator().manual_seed(2))
+    real_y = torch.arange(3) % 2
+
+    def outer_loss(theta):
+        theta = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = learner.loss(theta, real, real_y)
+        return loss.detach(), torch.autograd.grad(loss, theta)[0]
+
+    loop = InnerLoop(Steps(learner, SGD(lr=0.01)), X, y)
+    ours = meta_gradient(loop, theta, 0, 1, outer_loss)
+    theta, X = theta.requires_grad_(), X.clone().requires_grad_()
+    inner = torch.autograd.grad(learner.loss(theta, X, y), theta, create_graph=True)[0]
+    loss = learner.loss(theta - 0.01 * inner, real, real_y)
+    return ours.X, torch.autograd.grad(loss, X)[0]
+
+
+def images(n, shape, dtype=torch.float64):
+    return torch.randn(n, *shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_meta_gradient_through_every_option(options):
+    factory = partial(ConvNet, (1, 8, 8), 2, width=4, depth=2, **options)
+    learner = Learner(factory, dtype=torch.float64)
+    ours, expected = one_step_meta_gradient(learner, images(4, (1, 8, 8)), torch.arange(4) % 2)
+    assert expected.norm() > 1e-8
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_batch_normalisation_takes_the_statistics_of_the_batch_it_sees():
+    # What the docstring warns of: a sample's scores depend on those beside it.
+    X = images(6, (1, 8, 8), torch.float32)
+    for norm, expected in (("batch", False), ("instance", True)):
+        network = Learner(lambda n=norm: ConvNet((1, 8, 8), 3, norm=n)).module
+        assert torch.allclose(network(X)[:3], network(X[:3]), atol=1e-5) is expected
+
+
+def test_options_reach_a_distiller_through_a_callable_that_pickles():
+    architecture = pickle.loads(pickle.dumps(partial(ConvNet, norm="layer", pooling="max")))
+    network = network_factory(architecture, (1, 8, 8), 3)()
+    assert layers(network, nn.LayerNorm)
+    assert layers(network, nn.MaxPool2d)
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
+# Architectures for transfer ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)], ids=str)
+@pytest.mark.parametrize("architecture", TRANSFER)
+def test_output_shapes_and_purity(architecture, shape):
+    # Learner refuses running statistics.
+    learner = Learner(network_factory(architecture, shape, 7))
+    X = images(2, shape, torch.float32)
+    scores = learner.module(X)
+    assert scores.shape == (2, 7)
+    # Samples do not see each other, and none is lost on the way to the scores.
+    torch.testing.assert_close(learner.module(X[:1]), scores[:1], rtol=1e-3, atol=1e-4)
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+    assert not layers(learner.module, nn.Dropout)
+    assert not list(learner.module.buffers())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "expected"),
+    [
+        # kuangliu/pytorch-cifar, with batch normalisation: as many scales and shifts.
+        ("resnet18", (3, 32, 32), 11_173_962),
+        # 64 x 3 x 3 weights less a channel of the first convolution.
+        ("resnet18", (1, 28, 28), 11_173_962 - 2 * 64 * 9),
+        # There 9,231,114, with one bias a channel of the convolutions, which ours do not have.
+        ("vgg11", (3, 64, 64), 9_231_114 - (64 + 128 + 2 * 256 + 4 * 512)),
+        # Convolutions, scales and shifts, linear layer.
+        ("alexnet", (3, 32, 32), 1_840_512 + 2 * 960 + 193 * 10),
+    ],
+)
+def test_parameter_counts(architecture, shape, expected):
+    assert n_parameters(network_factory(architecture, shape, 10)()) == expected
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        # Convolution, normalisation, ReLU; pooling; average, flatten, linear.
+        ("vgg11", "CNRP CNRP CNRCNRP CNRCNRP CNRCNRP AFL"),
+        ("alexnet", "CNRP CNRP CNRCNRCNRP AFL"),
+    ],
+)
+def test_layers(architecture, expected):
+    letters = {
+        nn.Conv2d: "C", nn.GroupNorm: "N", nn.ReLU: "R", nn.MaxPool2d: "P",
+        nn.AdaptiveAvgPool2d: "A", nn.Flatten: "F", nn.Linear: "L",
+    }  # fmt: skip
+    network = network_factory(architecture, (3, 32, 32), 10)()
+    assert "".join(letters[type(m)] for m in network) == expected.replace(" ", "")
+
+
+@pytest.mark.parametrize("architecture", TRANSFER)
+def test_every_normalisation_is_instance_normalisation(architecture):
+    norms = layers(network_factory(architecture, (3, 32, 32), 10)(), nn.GroupNorm)
+    assert len(norms) == {"resnet18": 20, "vgg11": 8, "alexnet": 5}.get(architecture, 3)
+    assert all(m.num_groups == m.num_channels and m.affine for m in norms)
+
+
+@pytest.mark.parametrize(("name", "times"), [("convnet_x4", 4), ("convnet_x8", 8)])
+@pytest.mark.parametrize(("side", "width"), [(8, 64), (32, 128)])
+def test_wide_convnets_are_wide(name, times, side, width):
+    network = network_factory(name, (3, side, side), 10)()
+    usual = layers(ConvNet((3, side, side), 10), nn.Conv2d)
+    wide = layers(network, nn.Conv2d)
+    assert [m.out_channels for m in wide] == [times * width] * len(usual)
+
+
+def test_resnet_is_cifars():
+    network = resnet18((3, 32, 32), 10)
+    assert (network.conv1.kernel_size, network.conv1.stride) == ((3, 3), (1, 1))
+    assert network.layer1(network.maxpool(network.conv1(torch.zeros(1, 3, 32, 32)))).shape == (
+        1, 64, 32, 32,
+    )  # fmt: skip
+    # torchvision draws convolutions with variance 2 / fan_out; the new stem as well.
+    assert network.conv1.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
+
+
+def test_small_images_are_padded_in_the_middle_for_vgg():
+    network = VGG11((1, 27, 28), 10)
+    X = images(2, (1, 27, 28), torch.float32)
+    padded = F.pad(X, (2, 2, 2, 3))
+    assert padded.shape == (2, 1, 32, 32)
+    torch.testing.assert_close(network[0](X), padded)
+    assert not layers(VGG11((1, 32, 40), 10), nn.ZeroPad2d)
+    assert network(X).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("name", "least"), [("resnet18", 9), ("vgg11", 16), ("alexnet", 8)])
+def test_smallest_images(name, least):
+    network = network_factory(name, (1, least, least + 1), 3)()
+    X = images(2, (1, least, least + 1), torch.float32)
+    # A normalisation over one pixel would have forgotten the image.
+    assert (network(X)[0] - network(X)[1]).abs().max() > 1e-3
+    message = f"architecture='{name}' needs images of at least {least} pixels a side; got 40 x "
+    with pytest.raises(ValueError, match=message + str(least - 1)):
+        network_factory(name, (1, 40, least - 1), 3)()
+
+
+@pytest.mark.parametrize("architecture", TRANSFER)
+def test_a_table_has_none_of_them(architecture):
+    with pytest.raises(ValueError, match=f"architecture='{architecture}' must be given images"):
+        network_factory(architecture, (7,), 3)
+
+
+@pytest.mark.parametrize("architecture", TRANSFER)
+def test_a_step_of_adam_reduces_the_loss(architecture):
+    learner = Learner(network_factory(architecture, (3, 16, 16), 4))
+    X, y = images(4, (3, 16, 16), torch.float32), torch.arange(4)
+    adam = Adam(lr=1e-4)
+    state = adam.init(learner.init(0))
+    before = learner.loss(state[0], X, y).item()
+    state = Steps(learner, adam).forward(state, X, y, 1)
+    assert learner.loss(state[0], X, y).item() < before - 0.1
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "vgg11")] + ["alexnet"],
+)
+def test_meta_gradient_through_deep_networks(architecture):
+    learner = Learner(network_factory(architecture, (1, 16, 16), 2), dtype=torch.float64)
+    ours, expected = one_step_meta_gradient(learner, images(2, (1, 16, 16)), torch.arange(2))
+    assert expected.norm() > 1e-8
+    torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_resnet_can_be_traced():
+    # torchvision writes in place: a traced step must still be the step.
+    learner = Learner(network_factory("resnet18", (1, 9, 9), 2))
+    steps, theta = Steps(learner, SGD(lr=0.01)), learner.init(0)
+    X, y = images(2, (1, 9, 9), torch.float32), torch.arange(2)
+    state = steps.optimizer.init(theta)
+
+    def adjoint(state, X, bar):
+        return steps.adjoint(state, state, X, y, bar, 1)
+
+    with torch.enable_grad():
+        traced = make_fx(adjoint)(state, X, state)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    other = images(2, (1, 9, 9), torch.float32).flip(0) + 0.1
+    for result, expected in zip(traced(state, other, state), adjoint(state, other, state)):
+        torch.testing.assert_close(result, expected)
+
+
+def test_importing_the_networks_does_not_import_torchvision():
+    code = "import sys, skdistill.networks; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_architecture_has_a_test():
+    assert {"convnet", "mlp", *TRANSFER} == set(ARCHITECTURES)

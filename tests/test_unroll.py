@@ -193,7 +193,7 @@ def test_adam_adjoint_where_every_gradient_was_zero(t):
     bar = torch.tensor([[1.0, -2.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
     scalars = adam.scalars(t)
     new = adam.step(state, grad, *scalars)
-    grad_bar, state_bar = adam.adjoint(state, new, grad, bar, *scalars)
+    grad_bar, state_bar = adam.adjoint(state, new, bar, *scalars)
     # theta' = theta - lr * m' / c1 / (|g| + eps) has slope -lr * (1 - beta1) / c1 / eps at g = 0.
     slope = -0.01 * (1 - 0.9) / (1 - 0.9**t) / 1e-8
     torch.testing.assert_close(grad_bar, slope * bar[0], rtol=1e-12, atol=0)
@@ -204,7 +204,7 @@ def test_adam_adjoint_where_every_gradient_was_zero(t):
 def higher_meta_gradient(learner, loop, theta, start, window, real, make_optimizer):
     """Return the authors' way: plain steps, then `higher.innerloop_ctx` over the window."""
     model = learner._factory().to(torch.float64)
-    nn.utils.vector_to_parameters(theta.clone(), model.parameters())
+    model.load_state_dict(learner.parameters(theta))
     optimizer = make_optimizer(model.parameters())
     for _ in range(start):
         optimizer.zero_grad()
@@ -237,8 +237,8 @@ class HigherAdam(Adam):
     def step(self, state, grad, *scalars):
         return self._with_their_epsilon(scalars[1]).step(state, grad, *scalars)
 
-    def adjoint(self, state, new, grad, bar, *scalars):
-        return self._with_their_epsilon(scalars[1]).adjoint(state, new, grad, bar, *scalars)
+    def adjoint(self, state, new, bar, *scalars):
+        return self._with_their_epsilon(scalars[1]).adjoint(state, new, bar, *scalars)
 
 
 # A large epsilon makes its place visible; with the usual 1e-8 the two agree to several digits.
@@ -260,7 +260,7 @@ def test_plain_steps_equal_torch_optim(learner, optimizer):
     ours = OPTIMIZERS[optimizer]
     loop, theta, _, _ = problem(learner, ours)
     model = learner._factory().to(torch.float64)
-    nn.utils.vector_to_parameters(theta.clone(), model.parameters())
+    model.load_state_dict(learner.parameters(theta))
     if isinstance(ours, SGD):
         theirs = torch.optim.SGD(model.parameters(), ours.lr, ours.momentum, weight_decay=0.01)
     else:
@@ -269,8 +269,8 @@ def test_plain_steps_equal_torch_optim(learner, optimizer):
         theirs.zero_grad()
         F.cross_entropy(model(loop.X), loop.y).backward()
         theirs.step()
-    expected = nn.utils.parameters_to_vector(model.parameters())
-    result = run(loop, ours.init(theta), 0, 5)[0]
+    result = learner.parameters(run(loop, ours.init(theta), 0, 5)[0])
+    expected = dict(model.named_parameters())
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -288,9 +288,23 @@ def test_real_loss_in_chunks_equals_the_whole(learner, chunk):
     torch.testing.assert_close(grad, expected_grad)
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 6])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_in_chunks_equal_whole_ones(learner, optimizer, soft, chunk):
+    loop, theta, outer_loss, _ = problem(learner, OPTIMIZERS[optimizer], soft=soft)
+    whole = meta_gradient(loop, theta, 2, WINDOW, outer_loss)
+    steps = Steps(learner, OPTIMIZERS[optimizer], chunk)
+    assert steps._n_chunks(loop.X) == {1: 6, 4: 2, 6: 1}[chunk]
+    chunked = meta_gradient(replace(loop, steps=steps), theta, 2, WINDOW, outer_loss)
+    assert relative_error(chunked.X, whole.X) < 1e-12
+    if soft:
+        assert relative_error(chunked.y, whole.y) < 1e-12
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam"])
-def test_compiled_steps_equal_the_plain_ones(learner, optimizer):
+@pytest.mark.parametrize(("optimizer", "chunk"), [("sgd-momentum-decay", None), ("adam", 2)])
+def test_compiled_steps_equal_the_plain_ones(learner, optimizer, chunk):
     loop, theta, _, (X, y) = problem(learner, OPTIMIZERS[optimizer], mini_batches=True)
 
     class Data:
@@ -302,13 +316,19 @@ def test_compiled_steps_equal_the_plain_ones(learner, optimizer):
         outer_loss = real_loss(steps, Data(), np.arange(20), 8)
         return meta_gradient(replace(loop, steps=steps), theta, 3, WINDOW, outer_loss)
 
-    compiled = CompiledSteps(learner, OPTIMIZERS[optimizer])
+    compiled = CompiledSteps(learner, OPTIMIZERS[optimizer], chunk)
     plain, fast = result(loop.steps), result(compiled)
-    assert {name: graph is not None for name, (_, graph) in compiled._graphs.items()} == {
-        "forward": True,
-        "adjoint": True,
-        "real_gradient": True,
+    graphs = {
+        name.split("._")[-1]: [graph is not None for graph in graphs.values()]
+        for name, graphs in compiled._graphs.items()
     }
+    expected = {"gradient": [True, True], "forward": [True], "adjoint": [True]}
+    if chunk:
+        own = type(OPTIMIZERS[optimizer]).__name__
+        # Batches of three in chunks of two and one.
+        expected = {"gradient": [True, True], "curvature": [True, True]}
+        expected |= {f"{own}.step": [True], f"{own}.adjoint": [True]}
+    assert graphs == expected
     assert fast.loss.item() == pytest.approx(plain.loss.item(), rel=1e-12)
     assert relative_error(fast.X, plain.X) < 1e-9
 

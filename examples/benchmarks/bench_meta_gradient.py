@@ -66,7 +66,8 @@ class Problem:
         self.config, self.device = config, torch.device(device)
         factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
         self.learner = Learner(factory, device)
-        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam())
+        self.chunk = chunk_size(self.learner, config.shape)
+        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam(), self.chunk)
         n = config.ipc * config.n_classes
         self.X = torch.randn(n, *config.shape, generator=generator).to(device)
         self.y = torch.arange(config.n_classes, device=device).repeat(config.ipc)
@@ -77,7 +78,6 @@ class Problem:
         )
         self.data = RealData(X_real, y_real, standardizer, self.device)
         self.real = X_real, y_real
-        self.chunk = chunk_size(self.learner, config.shape)
         self.model = factory().to(device)
 
     def ours(self, start: int, window: int) -> torch.Tensor:
@@ -90,7 +90,7 @@ class Problem:
         """Return the meta-gradient as the paper's code takes it."""
         import higher
 
-        nn.utils.vector_to_parameters(self.learner.init(0), self.model.parameters())
+        self.model.load_state_dict(self.learner.parameters(self.learner.init(0)))
         optimizer = torch.optim.Adam(self.model.parameters())
         for _ in range(start):
             optimizer.zero_grad()

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .data import RealData
-from .steps import Steps
+from .steps import Steps, n_chunks
 from .streams import Purpose, Streams
 from .unroll import InnerLoop, meta_gradient
 
@@ -34,8 +35,8 @@ class UnrolledObjective:
     n_classes : int
     inner_batch_size : int or None
         Synthetic samples a class in each inner step; None for all.
-    chunk : int
-        Real samples that go through the network at once.
+    chunk : int or None
+        Most real samples that go through the network at once; None for all.
     streams : Streams
         The run's randomness.
     """
@@ -49,7 +50,7 @@ class UnrolledObjective:
     unroll: int
     n_classes: int
     inner_batch_size: int | None
-    chunk: int
+    chunk: int | None
     streams: Streams
 
     def begin(self) -> dict:
@@ -84,20 +85,20 @@ class UnrolledObjective:
 
 
 def real_loss(
-    steps: Steps, data: RealData, rows, chunk: int
+    steps: Steps, data: RealData, rows, chunk: int | None
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the mean loss on these real samples and its gradient as a function of parameters.
 
-    The batch is taken ``chunk`` samples at a time: that bounds memory, and on a CPU it is faster
+    The batch is taken at most ``chunk`` samples at a time: that bounds memory, and on a CPU it is faster
     because a chunk's activations stay near the cache.
     """
 
     def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
         total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
         total_weight = theta.new_zeros(())
-        for first in range(0, len(rows), chunk):
-            X, y, *weight = data.batch(rows[first : first + chunk])
-            loss, grad = steps.real_gradient(theta, X, y, *weight)
+        for part in np.array_split(rows, n_chunks(len(rows), chunk)):
+            X, y, *weight = data.batch(part)
+            loss, grad = steps.gradient(theta, X, y, *weight)
             total += loss
             total_grad += grad
             total_weight += weight[0].sum() if weight else len(y)

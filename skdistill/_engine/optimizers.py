@@ -5,8 +5,9 @@ rows the optimiser's own moments. One tensor a step is what makes a window cheap
 loop moves the synthetic samples with the same steps.
 
 For a step ``state' = step(state, g)`` with ``g`` the gradient of the inner loss at ``state[0]``,
-``adjoint`` takes the sensitivity of the outer loss to ``state'`` and returns those to ``g`` and to
-``state`` (without the path through ``g``, which needs the network: see ``unroll.py``).
+``adjoint`` takes both states and the sensitivity of the outer loss to ``state'``, and returns those
+to ``g`` and to ``state`` (without the path through ``g``, which needs the network: see
+``steps.py``).
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class InnerOptimizer(Protocol):
     def step(self, state: Tensor, grad: Tensor, *scalars) -> Tensor:
         """Return the state after a step."""
 
-    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, *scalars):
+    def adjoint(
+        self, state: Tensor, new: Tensor, bar: Tensor, *scalars
+    ) -> tuple[Tensor, Tensor]:
         """Return ``(grad_bar, state_bar)`` for ``bar``, the sensitivity to ``new``."""
 
 
@@ -70,7 +73,7 @@ class SGD:
         velocity = torch.add(grad, state[1], alpha=self.momentum)
         return torch.stack((torch.add(state[0], velocity, alpha=-self.lr), velocity))
 
-    def adjoint(self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor):
+    def adjoint(self, state: Tensor, new: Tensor, bar: Tensor):
         theta_bar = bar[0]
         grad_bar = -self.lr * theta_bar
         if self.momentum:
@@ -109,12 +112,11 @@ class Adam:
         theta = theta - m / root * (self.lr / correction1)
         return torch.stack((theta, m, v))
 
-    def adjoint(
-        self, state: Tensor, new: Tensor, grad: Tensor, bar: Tensor, correction1, correction2
-    ):
-        if self.weight_decay:
-            grad = grad + self.weight_decay * state[0]
+    def adjoint(self, state: Tensor, new: Tensor, bar: Tensor, correction1, correction2):
         _, m, v = new
+        # The gradient (with the decay) that made m of state's moment: it need not be kept, and the
+        # network need not be asked for it again.
+        grad = torch.lerp(state[1], m, 1 / (1 - self.beta1))
         theta_bar, m_bar, v_bar = bar
         root = (v / correction2).sqrt_()
         denominator = root + self.eps

@@ -4,9 +4,9 @@ import torch
 
 from .learner import Learner
 
-# What the activations of one chunk of a real batch may take. On a CPU a chunk should stay near the
-# cache; on a GPU it only has to fit.
-_CHUNK_BYTES = {"cpu": 32 * 2**20}
+# What the activations of one chunk of a batch may take. On a CPU a chunk should stay near the
+# cache, and not be so small that threads idle; on a GPU it only has to fit.
+_CHUNK_BYTES = {"cpu": 48 * 2**20}
 _CHUNK_BYTES_GPU = 4 * 2**30
 # Compilation takes up to a minute and saves about half of the time: worth it from here on.
 _SECONDS_TO_COMPILE = 240.0

@@ -1,8 +1,11 @@
 """One inner step and its adjoint: plainly, or traced once and compiled.
 
-Both are pure functions of tensors, so that one graph, compiled for the shapes of a run, serves all
+All are pure functions of tensors, so that one graph, compiled for the shapes of a run, serves all
 its steps. The traced graph holds the gradients themselves as operations: what the compiler sees
 needs no autograd any more.
+
+A batch may be taken in chunks, for the loss is a mean over samples: a chunk's activations stay near
+the cache, and memory holds those of one.
 """
 
 import logging
@@ -18,6 +21,17 @@ from .optimizers import InnerOptimizer
 _logger = logging.getLogger(__name__)
 
 
+def n_chunks(n: int, most: int | None) -> int:
+    """Return into how many chunks to divide ``n`` samples, of at most ``most`` (None: of all).
+
+    Up to twice as many as needed if that makes them equal, for one compiled graph then serves all.
+    """
+    if most is None or n <= most:
+        return 1
+    needed = -(-n // most)
+    return next((k for k in range(needed, 2 * needed + 1) if n % k == 0), needed)
+
+
 class Steps:
     """The inner step of a network family under an optimiser, and its adjoint, run eagerly.
 
@@ -25,15 +39,22 @@ class Steps:
     ----------
     learner : Learner
     optimizer : InnerOptimizer
+    chunk : int or None, default=None
+        Most synthetic samples that go through the network at once; None for all.
     """
 
-    def __init__(self, learner: Learner, optimizer: InnerOptimizer):
+    def __init__(self, learner: Learner, optimizer: InnerOptimizer, chunk: int | None = None):
         self.learner = learner
         self.optimizer = optimizer
+        self.chunk = chunk
 
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
-        return self._forward(state, X, y, *self.optimizer.scalars(t))
+        scalars = self._scalars(state, t)
+        if self._n_chunks(X) == 1:
+            return self._call(self._forward, state, X, y, *scalars)
+        grad = sum(self.gradient(state[0], *part)[1] for part in self._chunks(X, y)) / len(X)
+        return self._call(self.optimizer.step, state, grad, *scalars)
 
     def adjoint(
         self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, t: int
@@ -43,12 +64,38 @@ class Steps:
         Returns the sensitivities to the state before the step, to ``X`` and, if labels are soft, to
         ``y``.
         """
-        return self._adjoint(state, new, X, y, bar, *self.optimizer.scalars(t))
+        scalars = self._scalars(state, t)
+        if self._n_chunks(X) == 1:
+            return self._call(self._adjoint, state, new, X, y, bar, *scalars)
+        grad_bar, bar = self._call(self.optimizer.adjoint, state, new, bar, *scalars)
+        grad_bar = grad_bar / len(X)
+        data_bars = []
+        for part in self._chunks(X, y):
+            theta_bar, *bars = self._call(self._curvature, state[0], *part, grad_bar)
+            bar[0] += theta_bar
+            data_bars.append(bars)
+        return bar, *map(torch.cat, zip(*data_bars))
 
-    def real_gradient(
+    def gradient(
         self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the sum of the (weighted) loss over real samples, and its gradient."""
+        """Return the sum of the (weighted) loss over samples, and its gradient."""
+        return self._call(self._gradient, theta, X, y, *weight)
+
+    def _call(self, function: Callable, *tensors):
+        return function(*tensors)
+
+    def _scalars(self, state: Tensor, t: int) -> tuple:
+        return self.optimizer.scalars(t)
+
+    def _n_chunks(self, X: Tensor) -> int:
+        return n_chunks(len(X), self.chunk)
+
+    def _chunks(self, *tensors: Tensor):
+        n = self._n_chunks(tensors[0])
+        return zip(*(x.chunk(n) for x in tensors))
+
+    def _gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
         theta = theta.detach().requires_grad_()
         with torch.enable_grad():
             if weight:
@@ -57,68 +104,56 @@ class Steps:
                 loss = self.learner.loss(theta, X, y, reduction="sum")
         return loss.detach(), torch.autograd.grad(loss, theta)[0]
 
-    def _forward(self, state: Tensor, X: Tensor, y: Tensor, *scalars) -> Tensor:
-        theta = state[0].detach().requires_grad_()
-        with torch.enable_grad():
-            loss = self.learner.loss(theta, X, y)
-        (grad,) = torch.autograd.grad(loss, theta)
-        return self.optimizer.step(state, grad, *scalars)
-
-    def _adjoint(self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, *scalars):
-        theta = state[0].detach().requires_grad_()
-        inputs = [theta, X.detach().requires_grad_()]
+    def _curvature(self, theta: Tensor, X: Tensor, y: Tensor, vector: Tensor):
+        """Differentiate the product of the gradient of the summed loss with a vector."""
+        inputs = [x.detach().requires_grad_() for x in (theta, X)]
         if y.is_floating_point():
             y = y.detach().requires_grad_()
             inputs.append(y)
         with torch.enable_grad():
-            loss = self.learner.loss(theta, inputs[1], y)
-            (grad,) = torch.autograd.grad(loss, theta, create_graph=True)
-        grad_bar, state_bar = self.optimizer.adjoint(state, new, grad.detach(), bar, *scalars)
+            loss = self.learner.loss(inputs[0], inputs[1], y, reduction="sum")
+            (grad,) = torch.autograd.grad(loss, inputs[0], create_graph=True)
         # A network that is linear in an input has no second derivative there: None means 0.
-        theta_bar, *data_bars = torch.autograd.grad(grad, inputs, grad_bar, materialize_grads=True)
+        return torch.autograd.grad(grad, inputs, vector, materialize_grads=True)
+
+    def _forward(self, state: Tensor, X: Tensor, y: Tensor, *scalars) -> Tensor:
+        grad = self._gradient(state[0], X, y)[1] / len(X)
+        return self.optimizer.step(state, grad, *scalars)
+
+    def _adjoint(self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, *scalars):
+        grad_bar, state_bar = self.optimizer.adjoint(state, new, bar, *scalars)
+        theta_bar, *data_bars = self._curvature(state[0], X, y, grad_bar / len(X))
         return torch.cat((state_bar[:1] + theta_bar, state_bar[1:])), *data_bars
 
 
 class CompiledSteps(Steps):
-    """Like `Steps`, but each function is traced and compiled for the first shapes that it meets.
+    """Like `Steps`, but each function is traced and compiled for the shapes that it meets first.
 
-    Other shapes, a smaller last chunk of a real batch for one, and whatever cannot be compiled are
-    run eagerly.
+    Two sets of shapes for each: a step's and the real batch's, say. Others, a smaller last chunk
+    for one, and whatever cannot be compiled are run eagerly.
     """
 
-    def __init__(self, learner: Learner, optimizer: InnerOptimizer):
-        super().__init__(learner, optimizer)
-        self._graphs: dict[str, tuple[tuple, Callable | None]] = {}
+    _MAX_SHAPES = 2
 
-    def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
-        """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
-        return self._call("forward", super()._forward, state, X, y, *self._tensors(state, t))
+    def __init__(self, learner: Learner, optimizer: InnerOptimizer, chunk: int | None = None):
+        super().__init__(learner, optimizer, chunk)
+        self._graphs: dict[str, dict[tuple, Callable | None]] = {}
 
-    def adjoint(
-        self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, t: int
-    ) -> tuple[Tensor, ...]:
-        """Pull ``bar`` back through step ``t``; see `Steps`."""
-        scalars = self._tensors(state, t)
-        return self._call("adjoint", super()._adjoint, state, new, X, y, bar, *scalars)
-
-    def real_gradient(
-        self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sum of the (weighted) loss over real samples, and its gradient."""
-        return self._call("real_gradient", super().real_gradient, theta, X, y, *weight)
-
-    def _tensors(self, state: Tensor, t: int) -> tuple[Tensor, ...]:
+    def _scalars(self, state: Tensor, t: int) -> tuple[Tensor, ...]:
+        # Tensors, so that one graph serves all steps.
         return tuple(state.new_tensor(self.optimizer.scalars(t)).unbind())
 
-    def _call(self, name: str, function: Callable, *tensors: Tensor):
+    def _call(self, function: Callable, *tensors: Tensor):
+        graphs = self._graphs.setdefault(function.__qualname__, {})
         shapes = tuple((x.shape, x.dtype) for x in tensors)
-        if name not in self._graphs:
-            self._graphs[name] = shapes, _compiled(function, tensors)
-        expected, graph = self._graphs[name]
-        if graph is None or shapes != expected:
+        if shapes not in graphs:
+            if len(graphs) == self._MAX_SHAPES:
+                return function(*tensors)
+            graphs[shapes] = _compiled(function, tensors)
+        if graphs[shapes] is None:
             return function(*tensors)
         with torch.no_grad():
-            return graph(*tensors)
+            return graphs[shapes](*tensors)
 
 
 def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:

@@ -1,0 +1,38 @@
+"""Text files that say which image is what: a key and a value a line."""
+
+from pathlib import Path
+
+from ..exceptions import InvalidFileError
+
+
+def read_table(file: Path) -> dict[str, str]:
+    """Return the values by their keys, in the file's order.
+
+    White space ends a key; all that follows in the line is its value, and may be nothing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    InvalidFileError
+        If it is no text in UTF-8, is empty, or has a key twice.
+    """
+    table = {}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"{file} is missing; path must be the data set's own folder, unpacked as it comes."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidFileError(f"{file} must be text: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        key, *value = line.split(maxsplit=1)
+        if key in table:
+            raise InvalidFileError(f"{file}, line {number}: {key!r} is there for a second time.")
+        table[key] = value[0].strip() if value else ""
+    if not table:
+        raise InvalidFileError(f"{file} is empty.")
+    return table

@@ -1,0 +1,72 @@
+"""What the loaders' parameters may be, and the form in which they answer."""
+
+import os
+from numbers import Integral
+from pathlib import Path
+
+from sklearn.utils import Bunch
+
+from .._validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+_CONSTRAINTS: dict = {
+    "path": [str, os.PathLike],
+    "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+    "mode": [StrOptions({"RGB", "L"})],
+    "on_error": [StrOptions({"raise", "skip"})],
+    "n_jobs": [Integral, None],
+    "verbose": ["verbose"],
+    "mmap_path": [str, os.PathLike, None],
+    "data_home": [str, os.PathLike, None],
+    "download_if_missing": ["boolean"],
+    "return_X_y": ["boolean"],
+}
+
+
+def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments) -> None:
+    """Raise scikit-learn's InvalidParameterError, a ValueError, unless all arguments are fit.
+
+    Parameters
+    ----------
+    caller : str
+        Name of the function that they were given to.
+    subsets : tuple of str
+        What its ``subset`` may be.
+    **arguments : dict
+        They and their names.
+    """
+    constraints = {**_CONSTRAINTS, "subset": [StrOptions(set(subsets))]}
+    validate_parameter_constraints(
+        {name: constraints[name] for name in arguments}, arguments, caller_name=caller
+    )
+    size = arguments.get("size")
+    if isinstance(size, tuple | list) and not (
+        len(size) == 2 and all(isinstance(n, Integral) and n >= 1 for n in size)
+    ):
+        raise InvalidParameterError(
+            f"size must be a positive integer, two of them (height, width) or None; got {size!r}."
+        )
+
+
+def check_folder(path: str | os.PathLike, holds: str) -> Path:
+    """Return the folder, with ``~`` expanded, or raise an OSError that says what it must hold."""
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise FileNotFoundError(f"path={str(path)!r} must be a folder with {holds}; there is none.")
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"path={str(path)!r} must be a folder with {holds}; it is a file. Unpack an archive "
+            "first."
+        )
+    return folder
+
+
+def answer(return_X_y: bool, **contents):
+    """Return ``(data, target)`` or a Bunch of all contents."""
+    if return_X_y:
+        return contents["data"], contents["target"]
+    return Bunch(**contents)

@@ -1,0 +1,70 @@
+"""A ``.npy`` file that is filled through memory and is whole or not there."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+
+def check_free(path: str | os.PathLike, shape: tuple[int, ...]) -> None:
+    """Raise an OSError if something is at ``path``, or its disk has no room for such an array."""
+    path = Path(path)
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f"mmap_path={str(path)!r} must be the path of a new file; this one exists, and is "
+            "never overwritten. np.load(mmap_path, mmap_mode='r') reads it."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"mmap_path={str(path)!r} must be in a folder; there is none.")
+    # The file is mapped before it is filled, and a full disk would then kill the process.
+    needed, free = prod(shape), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(
+            f"mmap_path={str(path)!r} must be on a disk with room for {needed:,} bytes; "
+            f"{free:,} are free."
+        )
+
+
+@contextmanager
+def partial_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; rename it if all went well, else remove it."""
+    path = Path(path)
+    # In the same folder, for renaming is atomic only within a file system.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def move_to_front(X: np.ndarray, rows: np.ndarray) -> None:
+    """Copy these rows, which ascend, to the front of ``X``, within it."""
+    for to, row in enumerate(rows):
+        # Forwards, so that no row is written over before it has moved.
+        if to != row:
+            X[to] = X[row]
+
+
+def shorten(path: Path, n_rows: int) -> None:
+    """Cut off what follows the first rows of the array in a ``.npy`` file."""
+    array = npy.open_memmap(path, mode="r")
+    shape, dtype, offset, row_bytes = array.shape, array.dtype, array.offset, array[0].nbytes
+    del array
+    if n_rows == shape[0]:
+        return
+    with open(path, "r+b") as file:
+        # NumPy pads headers so that one for any number of rows has the same length.
+        header = {
+            "descr": npy.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": (n_rows, *shape[1:]),
+        }
+        npy.write_array_header_1_0(file, header)
+        file.truncate(offset + n_rows * row_bytes)

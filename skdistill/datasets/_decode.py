@@ -1,0 +1,173 @@
+"""Image files into one array of bytes, by several threads (Pillow decodes without the GIL)."""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from time import perf_counter
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.lib.format import open_memmap
+from PIL import Image, UnidentifiedImageError
+
+from ..exceptions import InvalidFileError
+from ._array_file import check_free, move_to_front, partial_file, shorten
+
+# Whatever a file is called: Pillow would hand some other formats to other programs (EPS to
+# Ghostscript), which is no business of a folder of photographs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Images that a thread decodes before it reports.
+_CHUNK = 32
+
+
+def decode(
+    paths: Sequence[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    mode: str = "RGB",
+    on_error: str = "raise",
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    mmap_path: str | os.PathLike | None = None,
+    check_kept: Callable[[np.ndarray], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images of these files, and which of the files they are.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        At least one.
+    size, mode, on_error, n_jobs, verbose, mmap_path
+        As in `load_image_folder`.
+    check_kept : callable or None, default=None
+        Given the positions of the files that could be read, it may raise an error; with
+        ``mmap_path``, before there is a file.
+
+    Returns
+    -------
+    X : ndarray or memmap of uint8, of shape (n_kept, H, W, 3), or (n_kept, H, W) for mode "L"
+    kept : ndarray of shape (n_kept,)
+        Positions in ``paths``, ascending.
+    """
+    if size is not None:  # torchvision takes one of Python's integers only
+        size = int(size) if isinstance(size, Integral) else tuple(size)
+    first, pixels = _first_readable(paths, mode, size)
+    shape = (len(paths), *pixels.shape)
+
+    def fill(X: np.ndarray) -> np.ndarray:
+        failures = _fill(X, paths, first, mode, size, n_jobs, verbose)
+        if failures:
+            _report(failures, paths, on_error)
+        kept = np.delete(np.arange(len(paths)), list(failures))
+        if check_kept is not None:
+            check_kept(kept)
+        move_to_front(X, kept)
+        return kept
+
+    if mmap_path is None:
+        X = np.empty(shape, dtype=np.uint8)
+        kept = fill(X)
+        return X[: len(kept)], kept
+    check_free(mmap_path, shape)
+    with partial_file(mmap_path) as partial:
+        X = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        kept = fill(X)
+        X.flush()
+        del X  # Windows neither cuts nor renames a file that is mapped
+        shorten(partial, len(kept))
+    return open_memmap(mmap_path, mode="r"), kept
+
+
+def _first_readable(paths: Sequence[str], mode: str, size) -> tuple[int, np.ndarray]:
+    """Return the first image that can be read, for the shape of all, and its position."""
+    failures = {}
+    for position, path in enumerate(paths):
+        try:
+            return position, read_image(path, mode, size)
+        except Exception as error:
+            failures[position] = _reason(error)
+    raise InvalidFileError(_list_failures(failures, paths))
+
+
+def _fill(X, paths, first, mode, size, n_jobs, verbose) -> dict[int, str]:
+    """Decode every file into its row, and return what went wrong with which."""
+    n, began, failures, tenths = len(paths), perf_counter(), {}, 0
+    chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
+    # Threads even where a user's joblib settings prefer processes: rows are written in place.
+    parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
+    results = parallel(delayed(_fill_rows)(X, paths, rows, first, mode, size) for rows in chunks)
+    for rows, found in zip(chunks, results):
+        failures.update(found)
+        if verbose and 10 * rows.stop // n > tenths:
+            tenths = 10 * rows.stop // n
+            print(f"[skdistill.datasets] {rows.stop}/{n} images, {perf_counter() - began:.1f} s")
+    return failures
+
+
+def _fill_rows(X, paths, rows: range, first: int, mode: str, size) -> dict[int, str]:
+    failures = {}
+    for row in rows:
+        try:
+            pixels = read_image(paths[row], mode, size)
+        # Pillow's readers are not particular about what they raise over garbage.
+        except Exception as error:
+            failures[row] = _reason(error)
+            continue
+        if pixels.shape != X.shape[1:]:
+            raise ValueError(
+                f"Images must all have one size where size=None; {paths[first]} has "
+                f"(height, width) = {X.shape[1:3]}, {paths[row]} has {pixels.shape[:2]}. "
+                "Pass the size that they are to be resized to."
+            )
+        X[row] = pixels
+    return failures
+
+
+def read_image(path: str, mode: str, size: int | tuple[int, int] | None) -> np.ndarray:
+    """Return one image as bytes, of shape (H, W, 3), or (H, W) for mode "L"."""
+    with Image.open(path, formats=_FORMATS) as image:
+        if image.mode == "F" or image.mode.startswith("I"):
+            # Pillow would clip, which turns most of such an image white.
+            raise ValueError(
+                f"it has more than 8 bits a channel (Pillow's mode {image.mode}); "
+                "scale it to 8 bits first"
+            )
+        image = image.convert(mode)
+    return np.asarray(image if size is None else _resize(image, size))
+
+
+def _resize(image: Image.Image, size: int | tuple[int, int]) -> Image.Image:
+    from torchvision.transforms.functional import center_crop, resize
+
+    if isinstance(size, tuple):
+        return resize(image, list(size))
+    # torchvision resizes all of an image before it crops: a line of a million pixels would become
+    # gigabytes. Pillow's limit on what is decoded (it may be None) holds for that as well.
+    n_pixels, limit = size * size * max(image.size) / min(image.size), Image.MAX_IMAGE_PIXELS
+    if limit is not None and n_pixels > 2 * limit:
+        raise Image.DecompressionBombError(
+            f"resizing {image.size} (width, height) to size={size} would take {n_pixels:.0f} "
+            f"pixels, more than {2 * limit}"
+        )
+    return center_crop(resize(image, size), [size, size])
+
+
+def _report(failures: dict[int, str], paths: Sequence[str], on_error: str) -> None:
+    message = _list_failures(failures, paths)
+    if on_error == "raise":
+        raise InvalidFileError(message)
+    # Of the function that called the loader that called decode.
+    warnings.warn(f"Skipped: {message}", stacklevel=5)
+
+
+def _list_failures(failures: dict[int, str], paths: Sequence[str]) -> str:
+    lines = [f"{paths[row]}: {reason}" for row, reason in sorted(failures.items())]
+    return "\n  ".join([f"{len(lines)} of {len(paths)} image files cannot be read.", *lines])
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(_FORMATS)}"
+    # The system's errors repeat the path.
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,271 @@
+"""Benchmark sets that torchvision downloads, checks and reads."""
+
+import gzip
+import os
+import shutil
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import get_data_home
+
+from ..exceptions import InvalidFileError
+from ._arguments import answer, check_arguments
+from ._array_file import partial_file
+
+_PARTS = {"train": (True,), "test": (False,), "all": (True, False)}
+_CIFAR = """A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", University of
+Toronto, 2009.
+"""
+
+
+def fetch_fashion_mnist(
+    *, subset="train", data_home=None, download_if_missing=True, return_X_y=False
+):
+    """Load Fashion-MNIST, and download it if necessary.
+
+    70,000 grey images of 28 x 28 pixels in 10 classes, with 6,000 a class for training and 1,000 a
+    class for testing.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}, default="train"
+        Which images to load; "all" is the training images followed by the test images.
+    data_home : str, path-like or None, default=None
+        Folder in which the files are, or go, as ``FashionMNIST/raw/*-ubyte``: any ``root`` of
+        torchvision's ``FashionMNIST``. None is scikit-learn's, ``~/scikit_learn_data``. Files that
+        are there as ``*-ubyte.gz`` are unpacked beside them.
+    download_if_missing : bool, default=True
+        Whether to download 30 MB if files are missing; else that is an OSError.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch
+        ``data``, uint8 ndarray of shape (n, 28, 28); ``target``, ndarray of shape (n,), positions
+        in ``target_names``; ``target_names``, ndarray of shape (10,); and ``DESCR``, a description.
+    (data, target) : tuple of ndarray
+        With ``return_X_y=True``.
+
+    Raises
+    ------
+    OSError
+        If files are missing, and are not to be, or cannot be, downloaded.
+    InvalidFileError
+        If files are damaged. It is a ValueError.
+    ValueError
+        If a parameter is unfit.
+
+    Examples
+    --------
+    >>> from skdistill.datasets import fetch_fashion_mnist
+    >>> X, y = fetch_fashion_mnist(return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (60000, 28, 28)
+    """
+    _check("fetch_fashion_mnist", subset, data_home, download_if_missing, return_X_y)
+    from torchvision.datasets import FashionMNIST
+
+    home = Path(get_data_home(data_home))
+    files = [Path("FashionMNIST", "raw", name[: -len(".gz")]) for name, _ in FashionMNIST.resources]
+    for file in files:
+        _unpack(home / file)
+    parts = _load(FashionMNIST, home, files, subset, download_if_missing)
+    return answer(
+        return_X_y,
+        **_join((part.data.numpy(), part.targets.numpy()) for part in parts),
+        target_names=np.array(FashionMNIST.classes),
+        DESCR="""Fashion-MNIST
+
+70,000 grey images of 28 x 28 pixels, of clothes in 10 classes: 60,000 for training and 10,000 for
+testing.
+
+H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+Learning Algorithms", arXiv 1708.07747, 2017.
+""",
+    )
+
+
+def fetch_cifar10(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
+    """Load CIFAR-10, and download it if necessary.
+
+    60,000 images of 32 x 32 pixels in 10 classes, with 5,000 a class for training and 1,000 a class
+    for testing.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}, default="train"
+        Which images to load; "all" is the training images followed by the test images.
+    data_home : str, path-like or None, default=None
+        Folder in which the files are, or go, as ``cifar-10-batches-py/*``: any ``root`` of
+        torchvision's ``CIFAR10``. None is scikit-learn's, ``~/scikit_learn_data``.
+    download_if_missing : bool, default=True
+        Whether to download 170 MB if files are missing or damaged; else that is an error.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch
+        ``data``, uint8 ndarray of shape (n, 32, 32, 3); ``target``, ndarray of shape (n,),
+        positions in ``target_names``; ``target_names``, ndarray of shape (10,); and ``DESCR``, a
+        description.
+    (data, target) : tuple of ndarray
+        With ``return_X_y=True``.
+
+    Raises
+    ------
+    OSError
+        If files are missing, and are not to be, or cannot be, downloaded.
+    InvalidFileError
+        If files are damaged: their checksums are compared before they are read. It is a ValueError.
+    ValueError
+        If a parameter is unfit.
+
+    Examples
+    --------
+    >>> from skdistill.datasets import fetch_cifar10
+    >>> X, y = fetch_cifar10(return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (50000, 32, 32, 3)
+    """
+    _check("fetch_cifar10", subset, data_home, download_if_missing, return_X_y)
+    from torchvision.datasets import CIFAR10
+
+    descr = f"""CIFAR-10
+
+60,000 images of 32 x 32 pixels in 10 classes: 50,000 for training and 10,000 for testing.
+
+{_CIFAR}"""
+    return _fetch_cifar(CIFAR10, descr, subset, data_home, download_if_missing, return_X_y)
+
+
+def fetch_cifar100(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
+    """Load CIFAR-100, and download it if necessary.
+
+    60,000 images of 32 x 32 pixels in 100 classes, with 500 a class for training and 100 a class
+    for testing.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}, default="train"
+        Which images to load; "all" is the training images followed by the test images.
+    data_home : str, path-like or None, default=None
+        Folder in which the files are, or go, as ``cifar-100-python/*``: any ``root`` of
+        torchvision's ``CIFAR100``. None is scikit-learn's, ``~/scikit_learn_data``.
+    download_if_missing : bool, default=True
+        Whether to download 169 MB if files are missing or damaged; else that is an error.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch
+        ``data``, uint8 ndarray of shape (n, 32, 32, 3); ``target``, ndarray of shape (n,),
+        positions in ``target_names``; ``target_names``, ndarray of shape (100,), the fine labels;
+        and ``DESCR``, a description.
+    (data, target) : tuple of ndarray
+        With ``return_X_y=True``.
+
+    Raises
+    ------
+    OSError
+        If files are missing, and are not to be, or cannot be, downloaded.
+    InvalidFileError
+        If files are damaged: their checksums are compared before they are read. It is a ValueError.
+    ValueError
+        If a parameter is unfit.
+
+    Examples
+    --------
+    >>> from skdistill.datasets import fetch_cifar100
+    >>> X, y = fetch_cifar100(return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (50000, 32, 32, 3)
+    """
+    _check("fetch_cifar100", subset, data_home, download_if_missing, return_X_y)
+    from torchvision.datasets import CIFAR100
+
+    descr = f"""CIFAR-100
+
+60,000 images of 32 x 32 pixels in 100 classes: 50,000 for training and 10,000 for testing.
+
+{_CIFAR}"""
+    return _fetch_cifar(CIFAR100, descr, subset, data_home, download_if_missing, return_X_y)
+
+
+def _fetch_cifar(dataset, descr, subset, data_home, download_if_missing, return_X_y):
+    home = Path(get_data_home(data_home))
+    names = [name for name, _ in dataset.train_list + dataset.test_list]
+    files = [Path(dataset.base_folder, name) for name in (*names, dataset.meta["filename"])]
+    parts = _load(dataset, home, files, subset, download_if_missing)
+    return answer(
+        return_X_y,
+        **_join((part.data, np.array(part.targets)) for part in parts),
+        target_names=np.array(parts[0].classes),
+        DESCR=descr,
+    )
+
+
+def _check(caller, subset, data_home, download_if_missing, return_X_y) -> None:
+    check_arguments(
+        caller,
+        tuple(_PARTS),
+        subset=subset,
+        data_home=data_home,
+        download_if_missing=download_if_missing,
+        return_X_y=return_X_y,
+    )
+
+
+def _load(dataset, home: Path, files: list[Path], subset: str, download_if_missing: bool) -> list:
+    """Return torchvision's data sets for the subset, or raise an error that says what to do."""
+    folder = home / files[0].parent
+    try:
+        parts = [dataset(home, train=part, download=download_if_missing) for part in _PARTS[subset]]
+        for part in parts:
+            _check_labels(part)
+        return parts
+    # torchvision raises the same errors over missing files, damaged ones, and the network's.
+    except Exception as error:
+        missing = [file.name for file in files if not (home / file).is_file()]
+        if not missing:
+            raise InvalidFileError(
+                f"{folder} has files of {dataset.__name__} that are damaged; remove them, and they "
+                f"are downloaded anew with download_if_missing=True. ({error})"
+            ) from error
+        failed = f"Their download failed: {error} " if download_if_missing else ""
+        raise OSError(
+            f"{folder} must hold the files of {dataset.__name__}; {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. {failed}Use download_if_missing=True "
+            "where there is a network, put the files there, or pass another data_home."
+        ) from error
+
+
+def _check_labels(part) -> None:
+    if len(part.data) != len(part.targets):
+        raise ValueError(f"There are {len(part.data)} images and {len(part.targets)} labels.")
+    if np.asarray(part.targets).max(initial=0) >= len(part.classes):
+        raise ValueError(f"There is a label above {len(part.classes) - 1}.")
+
+
+def _unpack(file: Path) -> None:
+    """Unpack ``<file>.gz`` if the file itself is not there: all of it, or nothing."""
+    packed = file.with_name(f"{file.name}.gz")
+    if file.exists() or not packed.exists():
+        return
+    try:
+        with partial_file(file) as partial, gzip.open(packed) as source, open(partial, "wb") as out:
+            shutil.copyfileobj(source, out)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidFileError(f"{os.fspath(packed)} is damaged: {error}") from error
+
+
+def _join(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the parts' images and labels one behind the other."""
+    images, labels = zip(*parts)
+    # By itself, NumPy would keep the order in memory of CIFAR's, which are transposed views.
+    data = np.empty((sum(map(len, images)), *images[0].shape[1:]), dtype=np.uint8)
+    return {"data": np.concatenate(images, out=data), "target": np.concatenate(labels)}
