@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters import DistillationSampler, DistilledClassifier
+    from .boosted import BoostedDistiller
     from .distilled import DistilledDataset
     from .preprocessing import ZCAWhitener
     from .rat_bptt import RaTBPTTDistiller
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 # A distilled data set must load where torch is not installed, so names are imported when used.
 _HOMES = {
+    "BoostedDistiller": "boosted",
     "DistillationSampler": "adapters",
     "DistilledClassifier": "adapters",
     "DistilledDataset": "distilled",
@@ -21,6 +23,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BoostedDistiller",
     "DistillationSampler",
     "DistilledClassifier",
     "DistilledDataset",

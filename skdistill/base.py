@@ -12,11 +12,9 @@ from time import perf_counter
 import numpy as np
 import sklearn
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import __version__, coresets
 from ._engine.data import as_tensor
@@ -25,10 +23,12 @@ from ._engine.outer import Objective, OuterState, Record, gaussian_rows, initial
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
+from ._output import DistillerOutputMixin
+from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
-from ._validation import Interval, StrOptions, as_array, check_image_shape, fit_context
+from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from .distilled import DistilledDataset, EvaluationRecipe
-from .evaluation import EvaluationResult, evaluate
+from .evaluation import evaluate
 from .exceptions import DivergenceError, DivergenceWarning
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 
@@ -74,9 +74,7 @@ class _Run:
             self.history.setdefault(name, []).append(value if isfinite(value) else None)
 
 
-class BaseDistiller(
-    CallbackSupportMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
-):
+class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
     """Base class of the distillers.
 
     A subclass declares its parameters, those below among them, and implements `_make_objective`;
@@ -139,6 +137,14 @@ device, verbose
             and in the moments with which samples are standardised. Samples of weight 0 are left
             out. It takes part in metadata routing (``set_fit_request(sample_weight=True)``).
 
+            ``start``, a `DistilledDataset` of the same classes: its samples come first, and those
+            that ``ipc`` wants beyond them are made as `init` says.
+
+            ``learning_rate_factors``, array-like of shape (ipc,): what multiplies the learning rate
+            of the first sample of every class, of the second, and so on. With 0 a sample of
+            ``start`` is kept as it is, bit for bit. These two are what `BoostedDistiller` needs of
+            a distiller.
+
         Returns
         -------
         self : object
@@ -146,7 +152,7 @@ device, verbose
         Raises
         ------
         TypeError
-            If anything but ``sample_weight`` is passed.
+            If any other metadata is passed.
         ValueError
             If a parameter or the data is unfit, before any work starts.
         DivergenceError
@@ -154,24 +160,22 @@ device, verbose
             the samples as they were before.
         """
         sample_weight = metadata.pop("sample_weight", None)
+        start = metadata.pop("start", None)
+        factors = metadata.pop("learning_rate_factors", None)
         if metadata:
-            raise TypeError(f"fit takes X, y and sample_weight; got {sorted(metadata)} as well.")
-        image_shape = check_image_shape(self.image_shape)
-        if self.n_iter_no_change is not None and self.validation_fraction is None:
-            raise ValueError(
-                f"n_iter_no_change={self.n_iter_no_change} must come with a validation_fraction: "
-                "without one nothing is validated."
+            raise TypeError(
+                "fit takes X, y, sample_weight, start and learning_rate_factors; "
+                f"got {sorted(metadata)} as well."
             )
-        self._check_parameters()
-        device = resolve_device(self.device)
+        factors = self._check_factors(factors)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
-        X, y, weight, classes, layout = check_training_data(
-            self, X, y, sample_weight, image_shape, self.ipc
-        )
+        X, y, weight, classes, layout = self.check_input(X, y, sample_weight=sample_weight)
+        device = resolve_device(self.device)
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
-        seed = _draw_seed(self.random_state) if earlier is None else earlier.seed
+        start = self._check_start(start, layout, classes)
+        seed = draw_seed(self.random_state) if earlier is None else earlier.seed
         provenance = describe(X, classes[y], weight)
         X, y, weight, held_out = self._hold_out(X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
@@ -180,7 +184,7 @@ device, verbose
         synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
         objective = self._make_objective(data, learner, synthetic_y, streams)
         if earlier is None:
-            samples = self._initial_samples(X, y, data, streams)
+            samples = self._initial_samples(X, y, data, start, streams)
             samples = samples.to(device=device, dtype=learner.dtype)
             run = _Run(seed, initial_state(objective, samples))
         else:
@@ -188,10 +192,11 @@ device, verbose
             run = replace(earlier, state=replace(earlier.state, adam=adam))
 
         def fitted_attributes():
-            return {**self._fitted_attributes(run, data), "_columns": columns}
+            return {**self._fitted_attributes(run, data, start, factors), "_columns": columns}
 
+        rates = self._learning_rates(factors, run.state.samples)
         try:
-            self._iterate(objective, run, X, classes[y], held_out, fitted_attributes)
+            self._iterate(objective, run, rates, X, classes[y], held_out, fitted_attributes)
         finally:
             # However the run ended, with an error or Ctrl-C as well, what it had is kept.
             if run.state.step > 0:
@@ -199,6 +204,35 @@ device, verbose
                 adam = run.state.adam.cpu().numpy()
                 self._run = replace(run, state=replace(run.state, adam=adam))
         return self
+
+    def check_input(self, X, y, *, sample_weight=None):
+        """Check parameters and data as `fit` does before any work.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+
+        Returns
+        -------
+        X, y, sample_weight, classes, layout
+            Arrays of the samples that take part, their class indices and weights (or None), the
+            class labels, and the layout of a sample.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit.
+        """
+        image_shape = check_image_shape(self.image_shape)
+        if self.n_iter_no_change is not None and self.validation_fraction is None:
+            raise ValueError(
+                f"n_iter_no_change={self.n_iter_no_change} must come with a validation_fraction: "
+                "without one nothing is validated."
+            )
+        self._check_parameters()
+        resolve_device(self.device)
+        return check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
 
     def _check_continuation(self, earlier: _Run, layout: Layout, classes: np.ndarray) -> None:
         """Raise ValueError unless an earlier run can be continued with these parameters."""
@@ -238,27 +272,70 @@ device, verbose
         weight = None if weight is None else weight[rows]
         return X[rows], y[rows], weight, (X[rows_out], classes[y[rows_out]])
 
-    def _initial_samples(self, X, y, data: TrainingData, streams: Streams) -> torch.Tensor:
+    def _check_factors(self, factors) -> np.ndarray | None:
+        if factors is None:
+            return None
+        factors = np.asarray(factors, dtype=np.float64)
+        if factors.shape != (self.ipc,) or not (np.isfinite(factors) & (factors >= 0)).all():
+            raise ValueError(
+                f"learning_rate_factors must be ipc={self.ipc} non-negative numbers; "
+                f"got {factors.tolist()!r:.200}."
+            )
+        return factors
+
+    def _check_start(self, start, layout: Layout, classes) -> DistilledDataset | None:
+        """Return the set whose samples come first, of `fit` or of `init`, or raise ValueError."""
+        name, most = "start", f"at most ipc={self.ipc}"
+        if isinstance(self.init, DistilledDataset):
+            if start is not None:
+                raise ValueError("start must not be given with an init that is a set as well.")
+            name, start, most = "init", self.init, f"ipc={self.ipc}"
+        if start is None:
+            return None
+        if not isinstance(start, DistilledDataset):
+            raise ValueError(f"start must be a DistilledDataset; got {type(start).__name__}.")
+        good = start.ipc == self.ipc if name == "init" else start.ipc <= self.ipc
+        if not good or start.recipe.layout != layout:
+            raise ValueError(
+                f"{name} must hold {most} samples a class of shape {layout.outer}; "
+                f"got ipc={start.ipc} of shape {start.recipe.layout.outer}."
+            )
+        if not np.array_equal(start.classes, classes):
+            raise ValueError(f"{name} must hold the classes of y; its own differ.")
+        return start
+
+    def _initial_samples(
+        self, X, y, data: TrainingData, start: DistilledDataset | None, streams: Streams
+    ) -> torch.Tensor:
         """Return the standardised samples that a run starts from."""
         layout, n_classes = data.layout, len(data.classes)
-        if isinstance(self.init, DistilledDataset):
-            start = self.init
-            if start.ipc != self.ipc or start.recipe.layout != layout:
-                raise ValueError(
-                    f"init must hold ipc={self.ipc} samples a class of shape {layout.outer}; "
-                    f"got ipc={start.ipc} of shape {start.recipe.layout.outer}."
-                )
-            if not np.array_equal(start.classes, data.classes):
-                raise ValueError("init must hold the classes of y; its own differ.")
-            samples = start.X
-        elif self.init == "gaussian":
+        n_fresh = self.ipc - (0 if start is None else start.ipc)
+
+        def standardized(samples):
+            return data.standardizer.forward(as_tensor(layout.to_engine(samples)))
+
+        parts = [] if start is None else [standardized(start.X)]
+        if n_fresh and self.init == "gaussian":
             generator = streams.torch(Purpose.SYNTHETIC, 0)
-            return gaussian_rows(self.ipc * n_classes, layout.inner, generator)
-        else:
+            rows = gaussian_rows(n_fresh * n_classes, layout.inner, generator)
+            # In double precision if it stands alone: the run's own precision rounds it.
+            parts.append(rows.to(parts[0]) if parts else rows)
+        elif n_fresh:
             choose = {"real": coresets.random_samples, "kmeans": coresets.kmeans_centroids}
             rng = streams.numpy(Purpose.SYNTHETIC, 0)
-            samples, _ = choose[self.init](X, y, np.arange(n_classes), self.ipc, rng)
-        return data.standardizer.forward(as_tensor(layout.to_engine(samples)))
+            parts.append(
+                standardized(choose[self.init](X, y, np.arange(n_classes), n_fresh, rng)[0])
+            )
+        return torch.cat(parts)
+
+    def _learning_rates(self, factors, samples: torch.Tensor) -> float | torch.Tensor:
+        """Return the outer learning rate, or one for each sample if they differ."""
+        rate = self._resolve_learning_rate(samples[0].numel())
+        if factors is None:
+            return rate
+        factors = np.repeat(factors, len(samples) // self.ipc)
+        factors = torch.from_numpy(factors).to(samples)
+        return rate * factors.view(-1, *[1] * (samples.ndim - 1))
 
     def _make_learner(self, layout: Layout, n_classes: int, device: torch.device) -> Learner:
         factory = network_factory(self.architecture, layout.inner, n_classes)
@@ -268,7 +345,7 @@ device, verbose
         return learner
 
     def _iterate(
-        self, objective: Objective, run: _Run, X, y, held_out, fitted_attributes: Callable
+        self, objective: Objective, run: _Run, rates, X, y, held_out, fitted_attributes: Callable
     ) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
         began = perf_counter() - run.seconds
@@ -279,14 +356,13 @@ device, verbose
             "y": y,
             "reconstruction_attributes": fitted_attributes,
         }
-        learning_rate = self._resolve_learning_rate(run.state.samples[0].numel())
         n_steps = self.max_iter - run.state.step
         callbacks = self._init_callback_context(max_subtasks=n_steps)
         callbacks.call_on_fit_task_begin(**offer)
         for _ in range(n_steps):
             task = callbacks.subcontext(task_name="outer step")
             task.call_on_fit_task_begin(**offer)
-            run.state, record = update(objective, run.state, learning_rate)
+            run.state, record = update(objective, run.state, rates)
             run.append(record)
             run.seconds = perf_counter() - began
             self._watch(run, record)
@@ -359,11 +435,18 @@ device, verbose
                 stacklevel=4,
             )
 
-    def _fitted_attributes(self, run: _Run, data: TrainingData) -> dict:
+    def _fitted_attributes(
+        self, run: _Run, data: TrainingData, start: DistilledDataset | None, factors
+    ) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         n_classes = len(data.classes)
         samples = run.state.samples if run.best is None else as_tensor(run.best.samples)
         samples = data.standardizer.inverse(samples.to(data.device)).cpu().numpy()
+        samples = data.layout.to_caller(samples).astype(data.dtype)
+        if start is not None and factors is not None:
+            # Rounding on the way in and out would move what was not to move.
+            kept = np.flatnonzero(np.repeat(factors[: start.ipc] == 0, n_classes))
+            samples[kept] = start.X[kept]
         names = getattr(self, "feature_names_in_", None)
         architecture = resolve_architecture(self.architecture, data.layout.inner)
         recipe = EvaluationRecipe(
@@ -401,7 +484,7 @@ device, verbose
             "n_features_in_": prod(data.layout.outer),
             "history_": {name: list(values) for name, values in run.history.items()},
             "distilled_": DistilledDataset(
-                X=data.layout.to_caller(samples).astype(data.dtype),
+                X=samples,
                 y=data.classes[np.tile(np.arange(n_classes), self.ipc)],
                 classes=data.classes,
                 ipc=int(self.ipc),
@@ -410,116 +493,6 @@ device, verbose
                 feature_names=None if names is None else tuple(names),
             ),
         }
-
-    def transform(self, X=None):
-        """Return the synthetic samples and their labels.
-
-        Parameters
-        ----------
-        X : array-like or None, default=None
-            Checked if given, but not used: a distiller changes the number of samples, so it ends a
-            pipeline.
-
-        Returns
-        -------
-        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
-            Samples in the units, shape and layout of the training samples: a DataFrame with the
-            same columns if those were one. Of dtype float64 if those were, else float32; integer
-            columns come back as floats. The first ``k * n_classes`` are ``k`` of every class.
-        y_syn : ndarray of shape (n_classes * ipc,)
-            Their labels.
-        """
-        check_is_fitted(self, "distilled_")
-        if X is not None:
-            self._check_samples(X)
-        X_syn = self.distilled_.X.copy()
-        if self._columns is not None:
-            import pandas as pd
-
-            X_syn = pd.DataFrame(X_syn, columns=self._columns)
-        return X_syn, self.distilled_.y.copy()
-
-    def _check_samples(self, X):
-        """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
-        X = as_array(X)
-        if len(self.distilled_.recipe.layout.outer) == 1:
-            return validate_data(self, X, reset=False, dtype="numeric")
-        X = check_array(X, allow_nd=True, dtype="numeric")
-        self.distilled_.recipe.layout.check(X)
-        return X
-
-    def score(self, X, y, sample_weight=None) -> float:
-        """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            Test samples in the layout of the training samples.
-        y : array-like of shape (n,)
-            Test labels.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the test samples.
-
-        Returns
-        -------
-        float
-            Between 0 and 1.
-        """
-        return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
-
-    def evaluate(
-        self, X, y, *, sample_weight=None, n_networks=None, steps="curve", architecture=None
-    ) -> EvaluationResult:
-        """Train fresh networks on the synthetic samples and test them.
-
-        Parameters
-        ----------
-        X, y : array-like
-            Test samples in the layout of the training samples, and their labels.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the test samples in the accuracy.
-        n_networks : int or None, default=None
-            Networks to train; None is the parameter `n_networks`.
-        steps : int, sequence of int, None or "curve", default="curve"
-            Steps of training; a sequence gives the accuracy at each, and the largest counts. None
-            is the parameter `eval_steps`, and "curve" five counts up to it.
-        architecture : str, callable or None, default=None
-            Network family; None is the parameter `architecture`.
-
-        Returns
-        -------
-        EvaluationResult
-        """
-        check_is_fitted(self, "distilled_")
-        X, y = self._check_samples(X), as_array(y)
-        if isinstance(steps, str):
-            if steps != "curve":
-                raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
-            steps = np.unique([max(1, self.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
-        return evaluate(
-            self.distilled_,
-            X,
-            y,
-            sample_weight=sample_weight,
-            n_networks=n_networks,
-            steps=steps,
-            architecture=self.architecture if architecture is None else architecture,
-            device=self.device,
-        )
-
-    def __sklearn_tags__(self):
-        """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.three_d_array = True
-        return tags
-
-
-def _draw_seed(random_state) -> int:
-    """Return a seed; None takes the operating system's entropy, never NumPy's global state."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _json_safe(value):

@@ -23,7 +23,6 @@ from time import perf_counter
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner

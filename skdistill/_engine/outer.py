@@ -86,9 +86,12 @@ def initial_state(objective: Objective, X: Tensor) -> OuterState:
 
 
 def update(
-    objective: Objective, state: OuterState, learning_rate: float
+    objective: Objective, state: OuterState, learning_rate: float | Tensor
 ) -> tuple[OuterState, Record]:
-    """Do one outer step; if its loss or gradient is not finite, only the counts move."""
+    """Do one outer step; if its loss or gradient is not finite, only the counts move.
+
+    The learning rate may be a tensor that broadcasts over the samples: one for each.
+    """
     began = perf_counter()
     loss, grad, detail = objective.gradient(state.samples, state.step, state.memory)
     # The only point at which the host waits for the device.

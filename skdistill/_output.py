@@ -1,0 +1,134 @@
+"""What a fitted distiller offers: its samples, and what networks learn from them."""
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._validation import as_array
+from .distilled import DistilledDataset
+from .evaluation import EvaluationResult, evaluate
+
+__all__ = ["DistillerOutputMixin"]
+
+
+class DistillerOutputMixin(TransformerMixin, auto_wrap_output_keys=None):
+    """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
+
+    The estimator keeps the columns of a DataFrame in ``_columns``, and says by `_evaluates_like`
+    whose ``architecture``, ``eval_steps`` and ``device`` hold.
+    """
+
+    def _evaluates_like(self):
+        """Return the estimator whose parameters say how networks are trained and where."""
+        return self
+
+    def transform(self, X=None):
+        """Return the synthetic samples and their labels.
+
+        Parameters
+        ----------
+        X : array-like or None, default=None
+            Checked if given, but not used: a distiller changes the number of samples, so it ends a
+            pipeline.
+
+        Returns
+        -------
+        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
+            Samples in the units, shape and layout of the training samples: a DataFrame with the
+            same columns if those were one. Of dtype float64 if those were, else float32; integer
+            columns come back as floats. The first ``k * n_classes`` are ``k`` of every class.
+        y_syn : ndarray of shape (n_classes * ipc,)
+            Their labels.
+        """
+        check_is_fitted(self, "distilled_")
+        if X is not None:
+            self._check_samples(X)
+        X_syn = self.distilled_.X.copy()
+        if self._columns is not None:
+            import pandas as pd
+
+            X_syn = pd.DataFrame(X_syn, columns=self._columns)
+        return X_syn, self.distilled_.y.copy()
+
+    def _check_samples(self, X):
+        """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
+        X = as_array(X)
+        if len(self.distilled_.recipe.layout.outer) == 1:
+            return validate_data(self, X, reset=False, dtype="numeric")
+        X = check_array(X, allow_nd=True, dtype="numeric")
+        self.distilled_.recipe.layout.check(X)
+        return X
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Test samples in the layout of the training samples.
+        y : array-like of shape (n,)
+            Test labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
+
+    def evaluate(
+        self, X, y, *, sample_weight=None, n_networks=None, steps="curve", architecture=None
+    ) -> EvaluationResult:
+        """Train fresh networks on the synthetic samples and test them.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Test samples in the layout of the training samples, and their labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples in the accuracy.
+        n_networks : int or None, default=None
+            Networks to train; None is the parameter `n_networks`.
+        steps : int, sequence of int, None or "curve", default="curve"
+            Steps of training; a sequence gives the accuracy at each, and the largest counts. None
+            is the parameter `eval_steps`, and "curve" five counts up to it.
+        architecture : str, callable or None, default=None
+            Network family; None is the parameter `architecture`.
+
+        Returns
+        -------
+        EvaluationResult
+        """
+        check_is_fitted(self, "distilled_")
+        return self._evaluate(
+            self.distilled_,
+            X,
+            y,
+            sample_weight=sample_weight,
+            n_networks=n_networks,
+            steps=steps,
+            architecture=architecture,
+        )
+
+    def _evaluate(self, distilled: DistilledDataset, X, y, *, steps, architecture, **options):
+        """Evaluate a set, the fitted one or a part of it."""
+        X, y = self._check_samples(X), as_array(y)
+        like = self._evaluates_like()
+        if isinstance(steps, str):
+            if steps != "curve":
+                raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
+            steps = np.unique([max(1, like.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
+        architecture = like.architecture if architecture is None else architecture
+        return evaluate(
+            distilled, X, y, steps=steps, architecture=architecture, device=like.device, **options
+        )
+
+    def __sklearn_tags__(self):
+        """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
+        return tags

@@ -1,0 +1,253 @@
+"""Boost-DD: nested blocks, what stays and what moves, budgets, going on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
+from skdistill._engine import outer
+from skdistill.exceptions import DivergenceError
+
+QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 20}
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(**{**QUICK, **parameters})
+
+
+def boosted(ipc=3, block_size=1, beta=0.0, distiller=None, **parameters):
+    distiller = quick() if distiller is None else distiller
+    parameters = {"random_state": 0, **parameters}
+    return BoostedDistiller(
+        ipc, block_size=block_size, beta=beta, distiller=distiller, **parameters
+    )
+
+
+# --- the hook of the distillers ---------------------------------------------------------------
+
+
+def test_the_learning_rate_of_each_sample(images):
+    X, y = images
+    start = quick(ipc=2, random_state=0).fit(X, y).distilled_
+    first = quick(ipc=3, max_iter=1, random_state=1, learning_rate=0.01)
+
+    def moved(factors):
+        # One step: Adam then moves every value by the learning rate, up to the sign.
+        stay = clone(first).fit(X, y, start=start, learning_rate_factors=[0, 0, 0])
+        go = clone(first).fit(X, y, start=start, learning_rate_factors=factors)
+        distance = abs(go.transform()[0] - stay.transform()[0]) / go.distilled_.recipe.scale[0]
+        return np.median(distance.reshape(3, -1), axis=1)
+
+    np.testing.assert_allclose(moved([0, 0.1, 1]), [0, 0.001, 0.01], rtol=1e-2, atol=0)
+    np.testing.assert_allclose(moved([1, 1, 1]), [0.01, 0.01, 0.01], rtol=1e-2)
+
+
+@pytest.mark.parametrize("init", ["gaussian", "kmeans", "real"])
+def test_start_comes_first_and_init_makes_the_rest(images, init):
+    X, y = images
+    start = quick(ipc=1, random_state=0).fit(X, y).distilled_
+    distiller = quick(ipc=3, init=init, random_state=1, max_iter=1)
+    distiller.fit(X, y, start=start, learning_rate_factors=[0, 0, 0])
+    samples, _ = distiller.transform()
+    np.testing.assert_array_equal(samples[:2], start.X)
+    if init == "real":
+        for sample, label in zip(samples[2:], [0, 1, 0, 1]):
+            assert np.isclose(X[y == label], sample, atol=1e-5).all(axis=(1, 2)).any()
+    elif init == "gaussian":
+        scale, mean = distiller.distilled_.recipe.scale[0], distiller.distilled_.recipe.mean[0]
+        norms = np.linalg.norm((samples[2:] - mean) / scale, axis=(1, 2))
+        np.testing.assert_allclose(norms, 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "metadata", "message"),
+    [
+        ({}, {"start": "set"}, "start must be a DistilledDataset; got str"),
+        ({"ipc": 1}, {"start": 2}, r"start must hold at most ipc=1 samples a class .*got ipc=2"),
+        ({"init": 2}, {"start": 2}, "start must not be given with an init that is a set"),
+        ({}, {"learning_rate_factors": [1]}, r"must be ipc=2 non-negative numbers; got \[1.0\]"),
+        ({}, {"learning_rate_factors": [1, -1]}, "must be ipc=2 non-negative numbers"),
+        ({}, {"learning_rate_factors": [1, np.nan]}, "must be ipc=2 non-negative numbers"),
+    ],
+)
+def test_bad_starts_and_factors(images, parameters, metadata, message):
+    two = quick(ipc=2, random_state=0).fit(*images).distilled_
+    metadata = {k: two if v == 2 else v for k, v in metadata.items()}
+    parameters = {"ipc": 2} | {k: two if k == "init" else v for k, v in parameters.items()}
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(*images, **metadata)
+
+
+def test_start_of_other_classes_or_shape(images):
+    X, y = images
+    start = quick().fit(X, y).distilled_
+    with pytest.raises(ValueError, match="start must hold the classes of y"):
+        quick().fit(X, y + 1, start=start)
+    with pytest.raises(ValueError, match=r"start must hold .* of shape \(5, 6\)"):
+        quick(architecture="mlp").fit(X[:, 1:], y, start=start)
+
+
+# --- blocks -----------------------------------------------------------------------------------
+
+
+def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images):
+    short = boosted(ipc=2, block_size=2).fit(*images)
+    long = boosted(ipc=5, block_size=2).fit(*images)
+    assert (short.budgets_, long.budgets_) == ([2], [2, 4, 5])
+    for budget in (2, 4):
+        before = boosted(ipc=budget, block_size=2).fit(*images)
+        for a, b in zip(long.transform(ipc=budget), before.transform()):
+            np.testing.assert_array_equal(a, b)
+    assert len(long.transform()[0]) == 10
+    assert long.transform()[1].tolist() == [0, 1] * 5
+    fresh = long.transform()[0].reshape(5, -1)
+    assert len(np.unique(fresh, axis=0)) == 5
+
+
+def test_weak_boosting_moves_earlier_blocks_a_little(images):
+    first = boosted(ipc=1).fit(*images).transform()[0]
+    weak = boosted(ipc=2, beta=0.1).fit(*images).transform()[0][:2]
+    full = boosted(ipc=2, beta=1.0).fit(*images).transform()[0][:2]
+    assert 0 < abs(weak - first).mean() < 0.5 * abs(full - first).mean()
+
+
+def test_fitted_attributes(images):
+    X, y = images
+    y = np.array(["down", "up"])[y]
+    fitted = boosted().fit(X, y)
+    assert fitted.n_iter_ == 9
+    assert fitted.history_["block"] == [0] * 3 + [1] * 3 + [2] * 3
+    assert len(fitted.history_["loss"]) == 9
+    assert fitted.classes_.tolist() == ["down", "up"]
+    assert fitted.distilled_.ipc == 3
+    provenance = fitted.distilled_.provenance
+    assert provenance["method"] == "BoostedDistiller"
+    assert [block["ipc"] for block in provenance["blocks"]] == [1, 2, 3]
+    assert len({block["seed"] for block in provenance["blocks"]}) == 3
+    assert provenance["parameters"]["block_size"] == 1
+
+
+def test_saved_and_loaded_sets_keep_their_budgets(images, tmp_path):
+    fitted = boosted().fit(*images)
+    fitted.distilled_.save(tmp_path / "set.npz")
+    loaded = DistilledDataset.load(tmp_path / "set.npz")
+    np.testing.assert_array_equal(loaded.subset(2).X, fitted.transform(ipc=2)[0])
+    assert [block["ipc"] for block in loaded.provenance["blocks"]] == [1, 2, 3]
+
+
+def test_scores(images):
+    X, y = images
+    fitted = boosted(ipc=3, block_size=2).fit(X, y)
+    budgets = fitted.evaluate_budgets(X, y)
+    assert list(budgets) == [2, 3]
+    assert [result.n_samples for result in budgets.values()] == [4, 6]
+    assert fitted.score(X, y) == budgets[3].mean
+    assert budgets[2].mean != budgets[3].mean
+    part = replace(fitted.distilled_, X=fitted.transform(ipc=2)[0], y=np.array([0, 1] * 2), ipc=2)
+    assert fitted._evaluate(part, X, y, steps=None, architecture=None).mean == budgets[2].mean
+
+
+def test_same_seed_same_bits(images):
+    first, again = (boosted().fit(*images).transform()[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    other = boosted(random_state=1).fit(*images).transform()[0]
+    assert abs(first - other).max() > 1e-3
+    inner = boosted(random_state=None, distiller=quick(random_state=0))
+    np.testing.assert_array_equal(*(clone(inner).fit(*images).transform()[0] for _ in range(2)))
+
+
+def test_warm_start_adds_blocks(images):
+    growing = boosted(ipc=2, warm_start=True).fit(*images)
+    growing.set_params(ipc=4).fit(*images)
+    whole = boosted(ipc=4).fit(*images)
+    assert growing.budgets_ == whole.budgets_ == [1, 2, 3, 4]
+    np.testing.assert_array_equal(growing.transform()[0], whole.transform()[0])
+    assert growing.history_["loss"] == whole.history_["loss"]
+    before = growing.transform()[0]
+    np.testing.assert_array_equal(growing.fit(*images).transform()[0], before)
+    with pytest.raises(ValueError, match="ipc=3 must be at least 4, what an earlier fit"):
+        growing.set_params(ipc=3).fit(*images)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError])
+def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, monkeypatch, error):
+    calls, update = [], outer.update
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 5:  # in the second block
+            raise error
+        return update(*args)
+
+    monkeypatch.setattr("skdistill.base.update", interrupted)
+    distiller = boosted(warm_start=True)
+    with pytest.raises(error):
+        distiller.fit(*images)
+    assert distiller.budgets_ == [1]
+    assert len(distiller.transform()[0]) == 2
+    distiller.fit(*images)
+    whole = boosted().fit(*images)
+    np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
+
+
+def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, monkeypatch):
+    distiller = boosted().fit(*images)
+    monkeypatch.setattr("skdistill.base.update", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        distiller.fit(*images)
+    assert not hasattr(distiller, "distilled_")
+
+
+def test_sample_weight_reaches_the_blocks(images):
+    X, y = images
+    weight = (np.arange(len(y)) % 3 > 0).astype(float)
+    kept = weight > 0
+    weighted = boosted().fit(X, y, sample_weight=weight).transform()[0]
+    np.testing.assert_allclose(weighted, boosted().fit(X[kept], y[kept]).transform()[0], rtol=1e-3)
+
+
+def test_pipelines_frames_and_callbacks(capsys):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("rich")
+    rng = np.random.default_rng(0)
+    X, y = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"]), np.arange(30) % 2
+    pipe = make_pipeline(StandardScaler().set_output(transform="pandas"), boosted())
+    X_syn, _ = pipe.set_callbacks(ProgressBar()).fit(X, y).transform(X)
+    assert X_syn.columns.tolist() == ["a", "b"]
+    assert "BoostedDistiller" in capsys.readouterr().out
+    monitor = ScoringMonitor(scoring={"score": lambda distiller, *data: distiller.score(*data)})
+    boosted(distiller=quick().set_callbacks(monitor)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"beta": -0.1}, r"'beta' .* float in the range \[0.0, 1.0\]. Got -0.1"),
+        ({"beta": 1.5}, r"'beta' .* float in the range \[0.0, 1.0\]. Got 1.5"),
+        ({"block_size": 4}, "block_size=4 must be at most ipc=3"),
+        ({"block_size": 0}, "'block_size'"),
+        ({"distiller": StandardScaler()}, "'distiller' .* BaseDistiller' or None. Got Stand"),
+        ({"distiller": quick(window=9)}, "window=9 must be at most unroll=4"),
+        ({"ipc": 1000}, "ipc=1000 must be at most"),
+    ],
+)
+def test_bad_parameters(images, monkeypatch, parameters, message):
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    with pytest.raises(ValueError, match=message):
+        boosted(**parameters).fit(*images)
+
+
+def test_budgets_that_were_not_built(images):
+    fitted = boosted(ipc=4, block_size=2).fit(*images)
+    with pytest.raises(ValueError, match=r"ipc=3 must be one of \[2, 4\].*subset takes any size"):
+        fitted.transform(ipc=3)
+
+
+def test_unknown_metadata(images):
+    with pytest.raises(TypeError, match=r"fit takes X, y and sample_weight; got \['start'\]"):
+        boosted().fit(*images, start=None)
