@@ -420,8 +420,8 @@ class Compose(Augmentation):
 class OneOf(Compose):
     """Apply one of several augmentations: one for the whole batch, drawn uniformly, as in DSA.
 
-    All are drawn, and those that were not chosen get the numbers that change nothing. What is
-    applied is therefore always the whole chain, whichever is chosen.
+    Those that were not chosen get the numbers that change nothing. What is applied is therefore
+    always the whole chain, whichever is chosen.
 
     Parameters
     ----------
@@ -430,10 +430,11 @@ class OneOf(Compose):
     """
 
     def _draw(self, generator, n, shape):
+        sizes = [step.n_parameters for step in self.steps]
+        parts = list(self.identity(n, shape).split(sizes))
         chosen = torch.randint(len(self.steps), (), generator=generator).item()
-        drawn = [step._draw(generator, n, shape) for step in self.steps]
-        idle = [step.identity(n, shape) for step in self.steps]
-        return torch.cat([(drawn if k == chosen else idle)[k] for k in range(len(self.steps))])
+        parts[chosen] = self.steps[chosen]._draw(generator, n, shape)
+        return torch.cat(parts)
 
 
 # Geometric steps stand together, so that they are one resampling; of DSA's one alone is applied.

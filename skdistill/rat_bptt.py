@@ -8,6 +8,7 @@ from ._engine.runtime import chunk_size, pays_to_compile
 from ._engine.steps import CompiledSteps, Steps
 from ._engine.streams import Purpose
 from ._validation import Interval, StrOptions
+from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
 from .sampling import UniformSampler
 from .windows import SCHEDULES, WindowSchedule, resolve_schedule
@@ -66,8 +67,18 @@ class RaTBPTTDistiller(BaseDistiller):
         What the samples start from: Gaussian noise of norm 1 (Appendix C.1; the paper found random
         and real starts comparable), random real samples, the centroids of k-means in every class,
         or a set that was distilled before.
-    architecture : {"auto", "convnet", "mlp"} or callable, default="auto"
-        The networks: "convnet" for images and "mlp" for tables, or a callable
+    augmentation : {"dsa", "flip_rotate"}, Augmentation or None, default=None
+        Differentiable augmentation of images in training: of the synthetic batch at every inner
+        step, anew each time, and of the real batch once in every outer step; nothing is augmented
+        at test time. "flip_rotate": mirrored left to right or not, and turned by up to 15 degrees;
+        "dsa": one of colour, cutout, flip, rotation, crop and scale for a batch; or an object from
+        `skdistill.augmentation` with parameters of its own. The paper: flip and rotation "on the
+        target set" (section 4), and in its evaluation what earlier work does (Appendix C.1). The
+        default is None because it depends on the data which change leaves a sample in its class: a
+        mirrored digit is none, and a table has no sides.
+    architecture : {"auto", "convnet", "convnet_x4", "convnet_x8", "resnet18", "vgg11", \
+"alexnet", "mlp"} or callable, default="auto"
+        The networks: "auto" is "convnet" for images and "mlp" for tables; a callable is
         ``(input_shape, n_classes) -> torch.nn.Module``. The paper: a ConvNet of width 128 and depth
         3, or 4 for 64 x 64 pixels (section 4). See `skdistill.networks`.
     image_shape : tuple of int or None, default=None
@@ -90,8 +101,8 @@ class RaTBPTTDistiller(BaseDistiller):
         Whether `fit` continues the last one: with a larger `max_iter`, which counts from the start,
         the result is the same, bit for bit on the CPU, as if it had not been interrupted.
     random_state : int, RandomState instance or None, default=None
-        Determines the initial samples, the networks, windows and batches. The same int gives the
-        same bits on the CPU. Global random states are neither read nor changed.
+        Determines the initial samples, the networks, windows, batches and augmentations. The same
+        int gives the same bits on the CPU. Global random states are neither read nor changed.
     compile : bool or "auto", default="auto"
         Whether to compile the inner steps and their adjoints with ``torch.compile``: about twice as
         fast on a CPU, after half a minute to a minute of compilation; what cannot be compiled runs
@@ -125,8 +136,7 @@ class RaTBPTTDistiller(BaseDistiller):
     -----
     Samples are standardised inside (a channel or a feature), start as Gaussian noise of norm 1
     (Appendix C.1) and come back in the units of `X`. Meta-gradients are clipped at twice their
-    norm's moving average (Appendix C.1); one that is not finite is skipped and counted. No
-    augmentation is applied.
+    norm's moving average (Appendix C.1); one that is not finite is skipped and counted.
 
     scikit-learn stratifies cross-validation for classifiers only, and a distiller is none: pass
     ``cv=StratifiedKFold(...)`` to a search if a fold of your data could lack a class.
@@ -154,6 +164,7 @@ class RaTBPTTDistiller(BaseDistiller):
         "inner_momentum": [Interval(Real, 0, 1, closed="left")],
         "inner_weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES)), WindowSchedule],
+        "augmentation": [StrOptions(set(AUGMENTATIONS)), Augmentation, None],
         "compile": ["boolean", StrOptions({"auto"})],
     }
 
@@ -173,6 +184,7 @@ class RaTBPTTDistiller(BaseDistiller):
         inner_weight_decay=0.0,
         schedule="rat-bptt",
         init="gaussian",
+        augmentation=None,
         architecture="auto",
         image_shape=None,
         n_networks=10,
@@ -199,6 +211,7 @@ class RaTBPTTDistiller(BaseDistiller):
         self.inner_weight_decay = inner_weight_decay
         self.schedule = schedule
         self.init = init
+        self.augmentation = augmentation
         self.architecture = architecture
         self.image_shape = image_shape
         self.n_networks = n_networks
@@ -212,6 +225,12 @@ class RaTBPTTDistiller(BaseDistiller):
         self.device = device
         self.verbose = verbose
 
+    def check_input(self, X, y, *, sample_weight=None):
+        """Check parameters and data as `fit` does before any work; see `BaseDistiller`."""
+        checked = super().check_input(X, y, sample_weight=sample_weight)
+        check_augmentation(self.augmentation, checked[-1].inner)
+        return checked
+
     def _check_parameters(self):
         if self.window > self.unroll:
             raise ValueError(f"window={self.window} must be at most unroll={self.unroll}.")
@@ -221,19 +240,26 @@ class RaTBPTTDistiller(BaseDistiller):
                 "counts synthetic samples a class."
             )
         resolve_schedule(self.schedule)
+        check_augmentation(self.augmentation)
 
     def _make_objective(self, data, learner, y, streams):
+        shape = data.layout.inner
+        augmentation = check_augmentation(self.augmentation)
         sampler = UniformSampler(
             len(data.real),
             self.batch_size,
             lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch),
         )
         make_steps = CompiledSteps if self._compiles(learner, data, len(y)) else Steps
-        shape = data.layout.inner
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
         chunk = None if learner.couples_samples(shape) else chunk_size(learner, shape)
         return UnrolledObjective(
-            steps=make_steps(learner, self._make_inner_optimizer(), chunk),
+            steps=make_steps(
+                learner,
+                self._make_inner_optimizer(),
+                chunk,
+                augment=None if augmentation is None else augmentation.apply,
+            ),
             y=y,
             data=data.real,
             sampler=sampler,
@@ -244,6 +270,7 @@ class RaTBPTTDistiller(BaseDistiller):
             inner_batch_size=self.inner_batch_size,
             chunk=chunk,
             streams=streams,
+            draw=None if augmentation is None else augmentation.draw,
         )
 
     def _compiles(self, learner, data, n_synthetic) -> bool:

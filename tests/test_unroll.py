@@ -15,6 +15,8 @@ from skdistill._engine.objective import real_loss
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run
+from skdistill.augmentation import AUGMENTATIONS
+from skdistill.networks import ConvNet
 from skdistill.windows import resolve_schedule
 
 WINDOW, UNROLL = 4, 7
@@ -27,16 +29,16 @@ OPTIMIZERS = {
 TRUNCATIONS = ["rat-bptt", "bptt", "t-bptt", "r-bptt"]
 
 
-def problem(learner, optimizer, mini_batches=False, soft=False):
+def problem(learner, optimizer, mini_batches=False, soft=False, channels=1):
     """Return an inner loop on six samples, initial parameters and an outer loss."""
     generator = torch.Generator().manual_seed(1)
     draw = partial(torch.randn, generator=generator, dtype=torch.float64)
-    X, y = draw(6, 1, 8, 8), torch.arange(3).repeat(2)
+    X, y = draw(6, channels, 8, 8), torch.arange(3).repeat(2)
     if soft:
         y = F.one_hot(y, 3).to(torch.float64) + 0.1 * draw(6, 3).abs()
     batches = torch.stack([torch.randperm(6, generator=generator)[:3] for _ in range(UNROLL)])
     loop = InnerLoop(Steps(learner, optimizer), X, y, batches if mini_batches else None)
-    real = draw(20, 1, 8, 8), torch.arange(20) % 3
+    real = draw(20, channels, 8, 8), torch.arange(20) % 3
 
     def outer_loss(theta):
         theta = theta.detach().requires_grad_()
@@ -68,12 +70,19 @@ class SafeAdam(Adam):
         return torch.stack((theta, m, v))
 
 
+def seen(loop, i):
+    """Return the batch of a step, by plain means."""
+    rows = slice(None) if loop.batches is None else loop.batches[i]
+    X = loop.X[rows]
+    return X if loop.draws is None else loop.steps.augment(X, loop.draws[i]), loop.y[rows]
+
+
 def final_loss(loop, state, start, window, real):
     """Return the outer loss after the window, as an ordinary autograd graph."""
     steps = loop.steps
     for i in range(start, start + window):
         theta = state[0] if state.requires_grad else state[0].clone().requires_grad_()
-        loss = steps.learner.loss(theta, *loop.batch(i))
+        loss = steps.learner.loss(theta, *seen(loop, i))
         grad = torch.autograd.grad(loss, theta, create_graph=True)[0]
         state = torch.cat((theta[None], state[1:]))
         state = steps.optimizer.step(state, grad, *steps.optimizer.scalars(i + 1))
@@ -84,13 +93,39 @@ def by_autograd(loop, theta, start, window, real, soft=False):
     """Return the truncated meta-gradient by autograd through the whole unrolled graph."""
     steps = loop.steps
     if isinstance(steps.optimizer, Adam):
-        steps = Steps(steps.learner, SafeAdam(**vars(steps.optimizer)))
+        steps = Steps(steps.learner, SafeAdam(**vars(steps.optimizer)), augment=steps.augment)
     loop = replace(loop, steps=steps)
     state = run(loop, steps.optimizer.init(theta), 0, start).detach()
     X, y = loop.X.clone().requires_grad_(), loop.y.clone()
     inputs = (X, y.requires_grad_()) if soft else (X,)
     loss = final_loss(replace(loop, X=X, y=y), state, start, window, real)
     return loss, torch.autograd.grad(loss, inputs)
+
+
+class Rows:
+    """Real data of which batches are rows of tensors: samples, classes and, if any, weights."""
+
+    def __init__(self, *tensors):
+        self.tensors = tensors
+
+    def batch(self, rows):
+        return tuple(x[rows] for x in self.tensors)
+
+
+def assert_equals_finite_differences(loop, theta, start, window, outer_loss):
+    grad = meta_gradient(loop, theta, start, window, outer_loss).X
+    # The steps before the window are constants of the truncated gradient: run them once.
+    before = run(loop, loop.steps.optimizer.init(theta), 0, start)
+    direction = grad / grad.norm()
+
+    def loss_at(distance):
+        moved = replace(loop, X=loop.X + distance * direction)
+        return outer_loss(run(moved, before, start, window)[0])[0].item()
+
+    h = 1e-5
+    # Four-point central difference: its error is of order h**4.
+    slope = (8 * (loss_at(h) - loss_at(-h)) - loss_at(2 * h) + loss_at(-2 * h)) / (12 * h)
+    assert slope == pytest.approx(grad.norm().item(), rel=1e-5)
 
 
 def relative_error(a, b):
@@ -125,19 +160,7 @@ def test_gradient_of_soft_labels_equals_autograd(learner, optimizer):
 def test_equals_finite_differences(learner, optimizer, truncation, mini_batches):
     loop, theta, outer_loss, _ = problem(learner, OPTIMIZERS[optimizer], mini_batches)
     start, window = window_of(truncation)
-    grad = meta_gradient(loop, theta, start, window, outer_loss).X
-    # The steps before the window are constants of the truncated gradient: run them once.
-    before = run(loop, loop.steps.optimizer.init(theta), 0, start)
-    direction = grad / grad.norm()
-
-    def loss_at(distance):
-        moved = replace(loop, X=loop.X + distance * direction)
-        return outer_loss(run(moved, before, start, window)[0])[0].item()
-
-    h = 1e-5
-    # Four-point central difference: its error is of order h**4.
-    slope = (8 * (loss_at(h) - loss_at(-h)) - loss_at(2 * h) + loss_at(-2 * h)) / (12 * h)
-    assert slope == pytest.approx(grad.norm().item(), rel=1e-5)
+    assert_equals_finite_differences(loop, theta, start, window, outer_loss)
 
 
 def test_truncation_matters(learner):
@@ -276,13 +299,8 @@ def test_plain_steps_equal_torch_optim(learner, optimizer):
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 def test_real_loss_in_chunks_equals_the_whole(learner, chunk):
-    _, theta, outer_loss, (X, y) = problem(learner, SGD())
-
-    class Data:
-        def batch(self, rows):
-            return X[rows], y[rows]
-
-    loss, grad = real_loss(Steps(learner, SGD()), Data(), np.arange(20), chunk)(theta)
+    _, theta, outer_loss, real = problem(learner, SGD())
+    loss, grad = real_loss(Steps(learner, SGD()), Rows(*real), np.arange(20), chunk)(theta)
     expected_loss, expected_grad = outer_loss(theta)
     torch.testing.assert_close(loss, expected_loss)
     torch.testing.assert_close(grad, expected_grad)
@@ -302,35 +320,36 @@ def test_steps_in_chunks_equal_whole_ones(learner, optimizer, soft, chunk):
         assert relative_error(chunked.y, whole.y) < 1e-12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "chunk"), [("sgd-momentum-decay", None), ("adam", 2)])
-def test_compiled_steps_equal_the_plain_ones(learner, optimizer, chunk):
-    loop, theta, _, (X, y) = problem(learner, OPTIMIZERS[optimizer], mini_batches=True)
-
-    class Data:
-        def batch(self, rows):
-            return X[rows], y[rows]
+def assert_compiled_equals_plain(compiled, loop, theta, real, draws=None):
+    """Compare meta-gradients; return which functions were compiled, for each set of shapes."""
 
     def result(steps):
-        # 20 rows in chunks of 8: the last chunk has another shape than the compiled one.
-        outer_loss = real_loss(steps, Data(), np.arange(20), 8)
+        # 19 rows at most 8 at a time are chunks of 7, 6 and 6: two sets of shapes.
+        outer_loss = real_loss(steps, Rows(*real), np.arange(19), 8, draws)
         return meta_gradient(replace(loop, steps=steps), theta, 3, WINDOW, outer_loss)
 
-    compiled = CompiledSteps(learner, OPTIMIZERS[optimizer], chunk)
     plain, fast = result(loop.steps), result(compiled)
-    graphs = {
+    assert fast.loss.item() == pytest.approx(plain.loss.item(), rel=1e-12)
+    assert relative_error(fast.X, plain.X) < 1e-9
+    return {
         name.split("._")[-1]: [graph is not None for graph in graphs.values()]
         for name, graphs in compiled._graphs.items()
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "chunk"), [("sgd-momentum-decay", None), ("adam", 2)])
+def test_compiled_steps_equal_the_plain_ones(learner, optimizer, chunk):
+    loop, theta, _, real = problem(learner, OPTIMIZERS[optimizer], mini_batches=True)
+    compiled = CompiledSteps(learner, OPTIMIZERS[optimizer], chunk)
+    graphs = assert_compiled_equals_plain(compiled, loop, theta, real)
     expected = {"gradient": [True, True], "forward": [True], "adjoint": [True]}
     if chunk:
         own = type(OPTIMIZERS[optimizer]).__name__
-        # Batches of three in chunks of two and one.
-        expected = {"gradient": [True, True], "curvature": [True, True]}
+        # Batches of three at most two at a time are chunks of one.
+        expected = {"gradient": [True, True], "curvature": [True]}
         expected |= {f"{own}.step": [True], f"{own}.adjoint": [True]}
     assert graphs == expected
-    assert fast.loss.item() == pytest.approx(plain.loss.item(), rel=1e-12)
-    assert relative_error(fast.X, plain.X) < 1e-9
 
 
 def test_what_cannot_be_compiled_runs_eagerly(learner, monkeypatch):
@@ -343,3 +362,110 @@ def test_what_cannot_be_compiled_runs_eagerly(learner, monkeypatch):
     plain = meta_gradient(loop, theta, 1, WINDOW, outer_loss)
     fast = meta_gradient(compiled, theta, 1, WINDOW, outer_loss)
     torch.testing.assert_close(fast.X, plain.X, rtol=0, atol=0)
+
+
+# With augmentation ------------------------------------------------------------------------------
+
+AUGMENTED = pytest.mark.parametrize(
+    ("alias", "channels"), [(alias, channels) for alias in AUGMENTATIONS for channels in (1, 3)]
+)
+
+
+def augmented_problem(alias, channels, optimizer, mini_batches=False, soft=False):
+    """Return an inner loop that augments, initial parameters, an outer loss and its samples."""
+    learner = Learner(partial(ConvNet, (channels, 8, 8), 3, width=4, depth=2), dtype=torch.float64)
+    optimizer, augmentation = OPTIMIZERS[optimizer], AUGMENTATIONS[alias]
+    loop, *others = problem(learner, optimizer, mini_batches, soft, channels)
+    generator = torch.Generator().manual_seed(2)
+    n = 3 if mini_batches else 6
+    draws = [augmentation.draw(generator, n, (channels, 8, 8)) for _ in range(UNROLL)]
+    steps = Steps(learner, optimizer, augment=augmentation.apply)
+    return replace(loop, steps=steps, draws=torch.stack(draws)), *others
+
+
+@pytest.mark.parametrize("mini_batches", [False, True], ids=["whole", "mini-batches"])
+@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam"])
+@AUGMENTED
+def test_augmented_equals_autograd(alias, channels, optimizer, mini_batches):
+    loop, theta, outer_loss, real = augmented_problem(
+        alias, channels, optimizer, mini_batches, soft=True
+    )
+    start = UNROLL - WINDOW
+    ours = meta_gradient(loop, theta, start, WINDOW, outer_loss)
+    loss, (X_grad, y_grad) = by_autograd(loop, theta, start, WINDOW, real, soft=True)
+    assert ours.loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert relative_error(ours.X, X_grad) < 1e-9
+    assert relative_error(ours.y, y_grad) < 1e-9
+    bare = meta_gradient(replace(loop, draws=None), theta, start, WINDOW, outer_loss)
+    assert relative_error(ours.X, bare.X) > 0.01
+
+
+@pytest.mark.parametrize("mini_batches", [False, True], ids=["whole", "mini-batches"])
+@pytest.mark.parametrize("optimizer", ["sgd-momentum-decay", "adam"])
+@AUGMENTED
+def test_augmented_equals_finite_differences(alias, channels, optimizer, mini_batches):
+    loop, theta, outer_loss, _ = augmented_problem(alias, channels, optimizer, mini_batches)
+    assert_equals_finite_differences(loop, theta, UNROLL - WINDOW, WINDOW, outer_loss)
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+@pytest.mark.parametrize("soft", [False, True])
+@AUGMENTED
+def test_augmented_steps_in_chunks_equal_whole_ones(alias, channels, soft, chunk):
+    loop, theta, outer_loss, _ = augmented_problem(alias, channels, "adam", soft=soft)
+    whole = meta_gradient(loop, theta, 2, WINDOW, outer_loss)
+    steps = Steps(loop.steps.learner, loop.steps.optimizer, chunk, loop.steps.augment)
+    chunked = meta_gradient(replace(loop, steps=steps), theta, 2, WINDOW, outer_loss)
+    assert relative_error(chunked.X, whole.X) < 1e-12
+    if soft:
+        assert relative_error(chunked.y, whole.y) < 1e-12
+
+
+@AUGMENTED
+def test_augmented_steps_equal_torch_optim(alias, channels):
+    loop, theta, _, _ = augmented_problem(alias, channels, "adam", mini_batches=True)
+    learner = loop.steps.learner
+    model = learner._factory().to(torch.float64)
+    model.load_state_dict(learner.parameters(theta))
+    theirs = torch.optim.Adam(model.parameters(), 0.01)
+    for rows, draws in zip(loop.batches, loop.draws):
+        theirs.zero_grad()
+        X = AUGMENTATIONS[alias].apply(loop.X[rows], draws)
+        F.cross_entropy(model(X), loop.y[rows]).backward()
+        theirs.step()
+    result = run(loop, loop.steps.optimizer.init(theta), 0, UNROLL)[0]
+    expected = dict(model.named_parameters())
+    torch.testing.assert_close(learner.parameters(result), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+@AUGMENTED
+def test_augmented_real_loss_in_chunks_equals_the_whole(alias, channels, chunk):
+    loop, theta, _, (X, y) = augmented_problem(alias, channels, "adam")
+    steps, augmentation = loop.steps, AUGMENTATIONS[alias]
+    rows, weight = np.arange(20)[::-1].copy(), torch.linspace(0, 1, 20, dtype=torch.float64)
+    draws = augmentation.draw(torch.Generator().manual_seed(3), 20, (channels, 8, 8))
+    loss, grad = real_loss(steps, Rows(X, y, weight), rows, chunk, draws)(theta)
+    theta.requires_grad_()
+    augmented = augmentation.apply(X[rows], draws)
+    losses = steps.learner.loss(theta, augmented, y[rows], reduction="none")
+    expected = (losses * weight[rows]).sum() / weight.sum()
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(grad, torch.autograd.grad(expected, theta)[0])
+
+
+# Half a minute of compilation.
+@pytest.mark.slow
+def test_compiled_augmented_steps_equal_the_plain_ones():
+    loop, theta, _, real = augmented_problem("dsa", 3, "adam", mini_batches=True)
+    draws = AUGMENTATIONS["dsa"].draw(torch.Generator().manual_seed(3), 19, (3, 8, 8))
+    compiled = CompiledSteps(loop.steps.learner, loop.steps.optimizer, augment=loop.steps.augment)
+    graphs = assert_compiled_equals_plain(compiled, loop, theta, real, draws)
+    assert graphs == {
+        # The synthetic batch's and the first of the real chunks'; the others run eagerly.
+        "augmented": [True, True],
+        "augmentation_adjoint": [True],
+        "gradient": [True, True],
+        "forward": [True],
+        "adjoint": [True],
+    }

@@ -5,7 +5,12 @@
 parameters, data, window and unroll. Times alternate in one process and the ratio is the median over
 pairs; each peak of memory is taken in a process of its own, over what that process held before.
 
-    python examples/benchmarks/bench_meta_gradient.py --config digits cifar10-ipc1 --json out.json
+The floor is the time that the arithmetic alone would take: the operations that must be done, each
+once (a plain step: the network and its gradient; a step of the window: these and the derivative of
+the gradient; the real batch: the network and its gradient), at the rate that a large convolution
+reaches here, in the same precision.
+
+    python examples/benchmarks/bench_meta_gradient.py --config digits 28x28-ipc1 --json out.json
 """
 
 import argparse
@@ -15,7 +20,9 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -23,6 +30,8 @@ from time import perf_counter
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
 
 from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
@@ -54,6 +63,14 @@ CONFIGS = {
     "28x28-ipc10": Config((1, 28, 28), 10, 4, 12, 256),
     "32x32-ipc1": Config((3, 32, 32), 1, 20, 60, 256),
     "32x32-ipc10": Config((3, 32, 32), 10, 4, 12, 256),
+    "32x32-ipc50": Config((3, 32, 32), 50, 1, 3, 256),
+}
+# The paper's windows and real batches (Appendix C.1 and C.2): for a GPU.
+PAPER_CONFIGS = {
+    "paper-32x32-ipc1": Config((3, 32, 32), 1, 60, 200, 5000),
+    "paper-32x32-ipc10": Config((3, 32, 32), 10, 80, 250, 5000),
+    "paper-32x32-ipc50": Config((3, 32, 32), 50, 100, 300, 5000),
+    "paper-64x64-ipc1": Config((3, 64, 64), 1, 60, 200, 1000, depth=4, n_classes=200),
 }
 
 
@@ -102,6 +119,42 @@ class Problem:
             return torch.autograd.grad(F.cross_entropy(fmodel(self.real[0]), self.real[1]), X)[0]
 
 
+def count_operations(problem: Problem) -> int:
+    """Return the floating-point operations that one meta-gradient must take."""
+    config, plain = problem.config, Steps(problem.learner, Adam())
+    theta = problem.learner.init(0)
+    real = problem.real[0][:1], problem.real[1][:1]
+
+    def count(function, *args) -> int:
+        # Traced first: the counter cannot follow a derivative of a derivative by itself.
+        traced = make_fx(lambda *args: function(*args))(*args)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            traced(*args)
+        return counter.get_total_flops()
+
+    step = count(plain._gradient, theta, problem.X, problem.y)
+    window_step = count(plain._curvature, theta, problem.X, problem.y, torch.zeros_like(theta))
+    outer = config.real * count(plain._gradient, theta, *real)
+    return (config.unroll - config.window) * step + config.window * window_step + outer
+
+
+def convolution_rate(device: str) -> float:
+    """Return the operations a second of a large convolution: the best of several runs."""
+    n, channels, side = (256, 256, 56) if device.startswith("cuda") else (16, 128, 28)
+    layout = {"memory_format": torch.channels_last, "device": device}
+    X = torch.randn(n, channels, side, side).to(**layout)
+    weight = torch.randn(channels, channels, 3, 3).to(**layout)
+    times = []
+    with torch.no_grad():
+        for _ in range(20):
+            began = perf_counter()
+            F.conv2d(X, weight, padding=1)
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            times.append(perf_counter() - began)
+    return 2 * 9 * channels**2 * side**2 * n / min(times)
+
+
 def peak_mib(config: Config, device: str, which: str) -> float:
     """Return the peak of memory of one meta-gradient over what the process held before, in MiB."""
     return_freed_memory_at_once()
@@ -144,9 +197,10 @@ def resident_peak_kib() -> int:
 def peak_in_own_process(config: Config, device: str, which: str) -> float:
     """Return `peak_mib`, measured in a fresh process."""
     job = json.dumps({"config": asdict(config), "device": device, "which": which})
-    done = subprocess.run(
-        [sys.executable, __file__, "--peak", job], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, __file__, "--peak", job], capture_output=True, text=True)
+    if done.returncode and "OutOfMemoryError" in done.stderr:
+        return nan
+    done.check_returncode()
     return float(done.stdout.split()[-1])
 
 
@@ -162,36 +216,47 @@ def seconds(compute, config: Config, device: str) -> float:
 def measure(name: str, config: Config, device: str, repeats: int, compiled: bool) -> dict:
     """Return the row of the table for one configuration."""
     problem = Problem(config, device, compiled)
+    operations, rate = count_operations(problem), convolution_rate(device)
     began = perf_counter()
-    ours = problem.ours(1, 2)
+    ours = problem.ours(1, 1)
     first_s = perf_counter() - began
-    theirs = problem.higher(1, 2)
-    pairs = [
-        (seconds(problem.ours, config, device), seconds(problem.higher, config, device))
-        for _ in range(repeats)
-    ]
+    theirs = problem.higher(1, 1)
+    pairs = []
+    for _ in range(repeats):
+        a = seconds(problem.ours, config, device)
+        try:
+            pairs.append((a, seconds(problem.higher, config, device)))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            pairs.append((a, nan))
     row = {
         "config": name,
         **asdict(config),
         "ours_s": median(a for a, _ in pairs),
         "higher_s": median(b for _, b in pairs),
+        "gflop": operations / 1e9,
+        "gflop_per_s": rate / 1e9,
+        "floor_s": operations / rate,
+        "floor_ratio": median(a for a, _ in pairs) * rate / operations,
         "compiled": compiled,
         "first_call_s": first_s,
         "time_ratio": median(a / b for a, b in pairs),
         # higher adds epsilon before the bias correction: close, not equal.
         "relative_difference": ((ours - theirs).norm() / theirs.norm()).item(),
     }
+    del problem
     for which in ("ours", "higher"):
         row[f"{which}_mib"] = peak_in_own_process(config, device, which)
     # On tiny problems the process's own memory hides the peak.
-    row["memory_ratio"] = row["ours_mib"] / row["higher_mib"] if row["higher_mib"] else float("nan")
+    row["memory_ratio"] = row["ours_mib"] / row["higher_mib"] if row["higher_mib"] else nan
     return row
 
 
 def main() -> None:
     """Print the table and write JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+    configs = CONFIGS | PAPER_CONFIGS
+    parser.add_argument("--config", nargs="+", default=list(CONFIGS), choices=list(configs))
     parser.add_argument("--window", type=int, help="instead of the configuration's")
     parser.add_argument("--unroll", type=int, help="instead of the configuration's")
     parser.add_argument("--repeats", type=int, default=5)
@@ -205,22 +270,31 @@ def main() -> None:
         print(peak_mib(Config(**job["config"]), job["device"], job["which"]))
         return
     rows = []
-    print("config         window unroll  ours (s)  higher (s)  ratio   ours (MiB)  higher  ratio")
+    print(
+        "config            window unroll  ours (s)  higher (s)  ratio  floor (s)  ours/floor"
+        "  ours (MiB)  higher  ratio"
+    )
     for name in args.config:
-        config = asdict(CONFIGS[name])
+        config = asdict(configs[name])
         config |= {k: v for k in ("window", "unroll") if (v := getattr(args, k))}
         r = measure(name, Config(**config), args.device, args.repeats, args.compile)
         rows.append(r)
         print(
-            f"{name:14s} {r['window']:6d} {r['unroll']:6d} {r['ours_s']:9.3f} "
-            f"{r['higher_s']:11.3f} {r['time_ratio']:6.2f} {r['ours_mib']:12.0f} "
+            f"{name:17s} {r['window']:6d} {r['unroll']:6d} {r['ours_s']:9.3f} "
+            f"{r['higher_s']:11.3f} {r['time_ratio']:6.2f} {r['floor_s']:10.3f} "
+            f"{r['floor_ratio']:11.1f} {r['ours_mib']:11.0f} "
             f"{r['higher_mib']:7.0f} {r['memory_ratio']:6.2f}",
             flush=True,
         )
     if args.json:
         cuda = args.device.startswith("cuda")
         machine = torch.cuda.get_device_name() if cuda else platform.processor()
-        about = {"machine": machine, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        about = {
+            "machine": machine,
+            "date": date.today().isoformat(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
         with open(args.json, "w") as file:
             json.dump({**about, "rows": rows}, file, indent=1)
 

@@ -21,7 +21,7 @@ class UnrolledObjective:
     ----------
     steps : Steps
         The networks of the inner loop, of which each outer step draws a fresh one, what trains
-        them, and how a step is computed.
+        them, how a step is computed, and how samples are augmented.
     y : Tensor
         Class indices of the synthetic samples, in rows of ``n_classes``, one of each class.
     data : RealData
@@ -39,6 +39,9 @@ class UnrolledObjective:
         Most real samples that go through the network at once; None for all.
     streams : Streams
         The run's randomness.
+    draw : callable or None, default=None
+        Maps a CPU generator, a number of samples and their shape to the random numbers of an
+        augmentation, ``(n_numbers, n)``. None if there is none.
     """
 
     steps: Steps
@@ -52,6 +55,7 @@ class UnrolledObjective:
     inner_batch_size: int | None
     chunk: int | None
     streams: Streams
+    draw: Callable[[torch.Generator, int, tuple[int, ...]], Tensor] | None = None
 
     def begin(self) -> dict:
         """Return the memory with which a run starts."""
@@ -67,10 +71,34 @@ class UnrolledObjective:
         start, window = self.schedule.draw(rng, self.window, self.unroll, memory)
         batches = self._inner_batches(len(X), step, start + window)
         theta = self.steps.learner.init(self.streams.integer(Purpose.NETWORK, step))
-        outer_loss = real_loss(self.steps, self.data, self.sampler.batch(step), self.chunk)
-        loop = InnerLoop(self.steps, X, self.y, batches)
+        outer_loss = self._outer_loss(X.shape[1:], step)
+        n = len(X) if batches is None else batches.shape[1]
+        draws = self._inner_draws(n, X.shape[1:], step, start + window)
+        loop = InnerLoop(self.steps, X, self.y, batches, draws)
         meta = meta_gradient(loop, theta, start, window, outer_loss)
         return meta.loss, meta.X, {"start": start, "window": window}
+
+    def _outer_loss(self, shape: tuple[int, ...], step: int):
+        """Return the loss on the real batch, augmented once, as a function of parameters."""
+        rows, draws = self.sampler.batch(step), None
+        if self.draw is not None:
+            generator = self.streams.torch(Purpose.REAL_AUGMENTATION, step)
+            draws = self._to_engine(self.draw(generator, len(rows), shape))
+        return real_loss(self.steps, self.data, rows, self.chunk, draws)
+
+    def _inner_draws(
+        self, n: int, shape: tuple[int, ...], step: int, n_steps: int
+    ) -> Tensor | None:
+        """Draw the numbers of each inner step's augmentation, for ``n`` samples; None is none."""
+        if self.draw is None:
+            return None
+        generator = self.streams.torch(Purpose.INNER_AUGMENTATION, step)
+        # Step by step: what an augmentation draws for a batch as a whole differs between steps.
+        draws = [self.draw(generator, n, shape) for _ in range(n_steps)]
+        return self._to_engine(torch.stack(draws))
+
+    def _to_engine(self, draws: Tensor) -> Tensor:
+        return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
 
     def _inner_batches(self, n_synthetic: int, step: int, n_steps: int) -> Tensor | None:
         """Draw the rows of each inner step, ``inner_batch_size`` of every class; None is all."""
@@ -85,19 +113,24 @@ class UnrolledObjective:
 
 
 def real_loss(
-    steps: Steps, data: RealData, rows, chunk: int | None
+    steps: Steps, data: RealData, rows, chunk: int | None, draws: Tensor | None = None
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the mean loss on these real samples and its gradient as a function of parameters.
 
-    The batch is taken at most ``chunk`` samples at a time: that bounds memory, and on a CPU it is faster
-    because a chunk's activations stay near the cache.
+    The batch is taken at most ``chunk`` samples at a time: that bounds memory, and on a CPU it is
+    faster because a chunk's activations stay near the cache. With ``draws``, the numbers of an
+    augmentation ``(n_numbers, len(rows))``, it is augmented; each chunk has its columns.
     """
 
     def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
         total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
         total_weight = theta.new_zeros(())
-        for part in np.array_split(rows, n_chunks(len(rows), chunk)):
+        n = n_chunks(len(rows), chunk)
+        part_draws = [None] * n if draws is None else draws.tensor_split(n, dim=1)
+        for part, numbers in zip(np.array_split(rows, n), part_draws):
             X, y, *weight = data.batch(part)
+            if numbers is not None:
+                X = steps.augmented(X, numbers)
             loss, grad = steps.gradient(theta, X, y, *weight)
             total += loss
             total_grad += grad

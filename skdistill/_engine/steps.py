@@ -6,6 +6,10 @@ needs no autograd any more.
 
 A batch may be taken in chunks, for the loss is a mean over samples: a chunk's activations stay near
 the cache, and memory holds those of one.
+
+Augmentation comes before a step: the step sees the augmented batch, and its adjoint's sensitivity
+to that is pulled back through the augmentation, replayed with the same numbers. So a step is the
+same with and without it, and of the augmentation nobody needs a second derivative.
 """
 
 import logging
@@ -41,12 +45,22 @@ class Steps:
     optimizer : InnerOptimizer
     chunk : int or None, default=None
         Most synthetic samples that go through the network at once; None for all.
+    augment : callable or None, default=None
+        Maps samples and the numbers drawn for them, ``(n_numbers, n)``, to augmented samples: a
+        pure function, differentiable in the samples, that mixes none. None if there is none.
     """
 
-    def __init__(self, learner: Learner, optimizer: InnerOptimizer, chunk: int | None = None):
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: InnerOptimizer,
+        chunk: int | None = None,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ):
         self.learner = learner
         self.optimizer = optimizer
         self.chunk = chunk
+        self.augment = augment
 
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
@@ -81,6 +95,18 @@ class Steps:
     ) -> tuple[Tensor, Tensor]:
         """Return the sum of the (weighted) loss over samples, and its gradient."""
         return self._call(self._gradient, theta, X, y, *weight)
+
+    def augmented(self, X: Tensor, draws: Tensor) -> Tensor:
+        """Return samples augmented with the numbers ``(n_numbers, n)`` drawn for them."""
+        n = self._n_chunks(X)
+        parts = zip(X.chunk(n), draws.chunk(n, dim=1))
+        return torch.cat([self._call(self._augmented, *part) for part in parts])
+
+    def augmentation_adjoint(self, X: Tensor, draws: Tensor, bar: Tensor) -> Tensor:
+        """Pull ``bar``, the sensitivity to the augmented samples, back to the samples ``X``."""
+        n = self._n_chunks(X)
+        parts = zip(X.chunk(n), draws.chunk(n, dim=1), bar.chunk(n))
+        return torch.cat([self._call(self._augmentation_adjoint, *part) for part in parts])
 
     def _call(self, function: Callable, *tensors):
         return function(*tensors)
@@ -120,6 +146,15 @@ class Steps:
         grad = self._gradient(state[0], X, y)[1] / len(X)
         return self.optimizer.step(state, grad, *scalars)
 
+    def _augmented(self, X: Tensor, draws: Tensor) -> Tensor:
+        return self.augment(X, draws)
+
+    def _augmentation_adjoint(self, X: Tensor, draws: Tensor, bar: Tensor) -> Tensor:
+        X = X.detach().requires_grad_()
+        with torch.enable_grad():
+            augmented = self.augment(X, draws)
+        return torch.autograd.grad(augmented, X, bar)[0]
+
     def _adjoint(self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, *scalars):
         grad_bar, state_bar = self.optimizer.adjoint(state, new, bar, *scalars)
         theta_bar, *data_bars = self._curvature(state[0], X, y, grad_bar / len(X))
@@ -135,8 +170,8 @@ class CompiledSteps(Steps):
 
     _MAX_SHAPES = 2
 
-    def __init__(self, learner: Learner, optimizer: InnerOptimizer, chunk: int | None = None):
-        super().__init__(learner, optimizer, chunk)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
 
     def _scalars(self, state: Tensor, t: int) -> tuple[Tensor, ...]:

@@ -24,6 +24,8 @@ class Purpose(IntEnum):
     EVALUATION_NETWORK = 5
     EVALUATION_BATCH = 6
     CORESET = 7
+    INNER_AUGMENTATION = 8
+    REAL_AUGMENTATION = 9
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,31 @@ class InnerLoop:
     batches : Tensor of shape (n_steps, batch_size) or None
         The rows that each step uses, drawn beforehand so that the adjoint replays them; ``None``
         uses all rows in every step.
+    draws : Tensor of shape (n_steps, n_numbers, batch_size) or None
+        The random numbers of each step's augmentation, drawn beforehand for the same reason;
+        ``None`` augments nothing.
     """
 
     steps: Steps
     X: Tensor
     y: Tensor
     batches: Tensor | None = None
+    draws: Tensor | None = None
 
     def batch(self, i: int) -> tuple[Tensor, Tensor]:
-        """Return the synthetic samples and labels of step ``i`` (counted from 0)."""
+        """Return the synthetic samples, as step ``i`` (counted from 0) sees them, and labels."""
+        X, y = self._rows(i)
+        if self.draws is None:
+            return X, y
+        return self.steps.augmented(X, self.draws[i]), y
+
+    def before_augmentation(self, i: int, bar: Tensor) -> Tensor:
+        """Pull the sensitivity to the samples that step ``i`` saw back to its rows of ``X``."""
+        if self.draws is None:
+            return bar
+        return self.steps.augmentation_adjoint(self._rows(i)[0], self.draws[i], bar)
+
+    def _rows(self, i: int) -> tuple[Tensor, Tensor]:
         if self.batches is None:
             return self.X, self.y
         rows = self.batches[i]
@@ -83,8 +99,10 @@ def pull_back(
         totals.append(torch.zeros_like(loop.y))
     for k in reversed(range(len(states) - 1)):
         i = first + k
-        bar, *parts = loop.steps.adjoint(states[k], states[k + 1], *loop.batch(i), bar, i + 1)
-        for total, part in zip(totals, parts):
+        bar, X_bar, *y_bar = loop.steps.adjoint(
+            states[k], states[k + 1], *loop.batch(i), bar, i + 1
+        )
+        for total, part in zip(totals, [loop.before_augmentation(i, X_bar), *y_bar]):
             if loop.batches is None:
                 total += part
             else:

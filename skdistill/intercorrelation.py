@@ -1,0 +1,328 @@
+"""How much the samples of a distilled set depend on each other (section 5, figures 7 and 9)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import coresets
+from ._engine.streams import Purpose, Streams
+from ._seeds import draw_seed
+from .distilled import DistilledDataset
+from .evaluation import Comparison, check_test_data, evaluate
+
+__all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
+
+
+@dataclass(frozen=True, eq=False)
+class SubsampleCurve:
+    """Test accuracy by samples a class: random subsets of a set, beside other sets of their size.
+
+    Prints as a table. `skdistill.inspection.BudgetCurveDisplay` draws it.
+
+    Parameters
+    ----------
+    ipc : int
+        Samples a class of the set that the subsets are of.
+    sizes : ndarray of shape (n_sizes,)
+        Samples a class of the subsets, ascending.
+    subsets : ndarray of shape (n_sizes, n_draws, n_networks_a_draw)
+        Accuracy of each network on each random subset.
+    real : ndarray of shape (n_sizes, n_draws, n_networks_a_draw) or None
+        The same of random real samples; None if there were none.
+    direct : ndarray of shape (n_sizes, n_networks) or None
+        Accuracy of each network on the set that was distilled at that size; NaN where there is no
+        such set, None if there is none at all.
+    """
+
+    ipc: int
+    sizes: np.ndarray
+    subsets: np.ndarray
+    real: np.ndarray | None = None
+    direct: np.ndarray | None = None
+
+    @property
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Mean and standard deviation of the accuracy, over draws and networks, by size.
+
+        The names are "distilled at that size", "random subsets" and "random real samples".
+        """
+        named = {
+            "distilled at that size": self.direct,
+            "random subsets": self.subsets,
+            "random real samples": self.real,
+        }
+        flat = {k: v.reshape(len(self.sizes), -1) for k, v in named.items() if v is not None}
+        return {name: (values.mean(axis=1), values.std(axis=1)) for name, values in flat.items()}
+
+    def __str__(self) -> str:
+        curves = self.curves
+        first = "samples a class"
+        lines = ["  ".join([first, *(f"{name} (%)" for name in curves)])]
+        for i, size in enumerate(self.sizes):
+            cells = [f"{size:>{len(first)}}"]
+            for name, (mean, std) in curves.items():
+                cell = "-" if np.isnan(mean[i]) else f"{100 * mean[i]:.1f} ± {100 * std[i]:.1f}"
+                cells.append(f"{cell:>{len(name) + 4}}")
+            lines.append("  ".join(cells))
+        _, n_draws, n_networks = self.subsets.shape
+        lines.append(
+            f"Subsets of {self.ipc} samples a class. Draws x networks: {n_draws} x {n_networks}."
+        )
+        return "\n".join(lines)
+
+
+def subsample_curve(
+    distilled: DistilledDataset,
+    X,
+    y,
+    *,
+    sizes: Sequence[int],
+    n_draws: int = 5,
+    n_networks: int | None = None,
+    real: tuple | None = None,
+    sets: Mapping[int, DistilledDataset] | None = None,
+    architecture=None,
+    random_state=None,
+    device="auto",
+) -> SubsampleCurve:
+    """Evaluate random subsets of a distilled set, for several sizes.
+
+    Where samples were distilled jointly, a random part of them is far worse than a set distilled at
+    that size, and for small parts worse than random real samples (figure 7 of the paper); how much
+    worse says how much the samples depend on each other. All networks are trained by the recipe of
+    `distilled`.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X, y : array-like
+        Test samples in the layout of the training data, and their labels.
+    sizes : sequence of int
+        Samples a class of the subsets, each at most ``distilled.ipc``. At ``distilled.ipc`` itself
+        all draws are the whole set.
+    n_draws : int, default=5
+        Random subsets of each size, and random draws of real samples. They share the networks: each
+        is evaluated by ``ceil(n_networks / n_draws)``. Each class's samples are drawn apart. The
+        draws at one size do not depend on the other sizes.
+    n_networks : int or None, default=None
+        Networks for each size and kind of samples; None takes the recipe's.
+    real : (X_train, y_train) or None, default=None
+        Real samples, of which random ones are evaluated beside the subsets.
+    sets : mapping of int to DistilledDataset or None, default=None
+        By samples a class: sets that were distilled at that size.
+    architecture : str, callable or None, default=None
+        As in `skdistill.evaluation.evaluate`.
+    random_state : int, RandomState instance or None, default=None
+        Determines the draws. None takes the recipe's seed, which determines the networks.
+    device : str, default="auto"
+        Where to compute.
+
+    Returns
+    -------
+    SubsampleCurve
+
+    Raises
+    ------
+    ValueError
+        If a size is more than there are samples of a class, if `sets` do not fit `sizes` and
+        `distilled`, or if the data does not fit the distilled set.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.intercorrelation import subsample_curve
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distilled = RaTBPTTDistiller(ipc=4, max_iter=2, window=2, unroll=4).fit(X, y).distilled_
+    >>> curve = subsample_curve(
+    ...     distilled, X, y, sizes=[1, 2], n_draws=3, n_networks=3, real=(X, y)
+    ... )
+    >>> curve.subsets.shape, list(curve.curves)
+    ((2, 3, 1), ['random subsets', 'random real samples'])
+    """
+    sizes = _check_sizes(sizes, distilled.ipc)
+    n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
+    for name, value in (("n_draws", n_draws), ("n_networks", n_networks)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}.")
+    sets = _check_sets({} if sets is None else sets, distilled, sizes)
+    real = None if real is None else _check_real(real, distilled, sizes[-1])
+    seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)
+    # Taken once through the preprocessing, not once for every set; `sets` have their own.
+    ready, _ = check_test_data(distilled, X, y)
+    bare = replace(distilled, preprocessing=None)
+
+    def accuracies(data, X, n):
+        return evaluate(
+            data, X, y, n_networks=n, architecture=architecture, device=device
+        ).accuracies
+
+    def over_draws(choose):
+        """Return the accuracies of what is chosen at each size and draw."""
+        n = -(-n_networks // n_draws)
+        values = np.empty((len(sizes), n_draws, n))
+        for i, size in enumerate(sizes.tolist()):
+            for draw in range(n_draws):
+                chosen_X, chosen_y = choose(size, draw)
+                # As in `compare`: every draw has networks of its own.
+                recipe = replace(bare.recipe, seed=bare.recipe.seed + draw)
+                data = replace(bare, X=chosen_X, y=chosen_y, ipc=size, recipe=recipe)
+                values[i, draw] = accuracies(data, ready, n)
+        return values
+
+    def subset(size, draw):
+        rows = _subset_rows(bare, size, _generator(seed, Purpose.SYNTHETIC, size, draw))
+        return bare.X[rows], bare.y[rows]
+
+    def real_samples(size, draw):
+        rng = _generator(seed, Purpose.CORESET, size, draw)
+        return coresets.random_samples(*real, bare.classes, size, rng)
+
+    direct = None
+    if sets:
+        direct = np.full((len(sizes), n_networks), np.nan)
+        for i, size in enumerate(sizes.tolist()):
+            if size in sets:
+                direct[i] = accuracies(sets[size], X, n_networks)
+    return SubsampleCurve(
+        ipc=distilled.ipc,
+        sizes=sizes,
+        subsets=over_draws(subset),
+        real=None if real is None else over_draws(real_samples),
+        direct=direct,
+    )
+
+
+def compare_blocks(
+    distilled: DistilledDataset,
+    X,
+    y,
+    *,
+    block_size: int,
+    n_networks: int | None = None,
+    architecture=None,
+    device="auto",
+) -> Comparison:
+    """Evaluate the consecutive blocks of a set one by one (figure 9b of the paper).
+
+    The blocks of a boosted set are good sets of their own, if less so than the first, which shows
+    how much the later ones depend on it; those of a jointly distilled set are no better than random
+    subsets.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X, y : array-like
+        Test samples in the layout of the training data, and their labels.
+    block_size : int
+        Samples a class in a block. If ``distilled.ipc`` is no multiple of it, the last block is
+        smaller.
+    n_networks, architecture, device
+        As in `skdistill.evaluation.evaluate`.
+
+    Returns
+    -------
+    Comparison
+        With the rows "block 1", "block 2", ...
+
+    Raises
+    ------
+    ValueError
+        If `block_size` is not between 1 and ``distilled.ipc``, or the data does not fit the set.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.intercorrelation import compare_blocks
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distilled = RaTBPTTDistiller(ipc=3, max_iter=2, window=2, unroll=4).fit(X, y).distilled_
+    >>> blocks = compare_blocks(distilled, X, y, block_size=2, n_networks=2)
+    >>> [(name, result.n_samples) for name, result in blocks.results.items()]
+    [('block 1', 6), ('block 2', 3)]
+    """
+    if not 1 <= block_size <= distilled.ipc:
+        raise ValueError(
+            f"block_size={block_size} must be between 1 and {distilled.ipc}, what was distilled."
+        )
+    ready, _ = check_test_data(distilled, X, y)
+    n_classes, results = len(distilled.classes), {}
+    for k, first in enumerate(range(0, distilled.ipc, block_size)):
+        last = min(first + block_size, distilled.ipc)
+        rows = slice(first * n_classes, last * n_classes)
+        block = replace(
+            distilled,
+            X=distilled.X[rows],
+            y=distilled.y[rows],
+            ipc=last - first,
+            preprocessing=None,
+        )
+        results[f"block {k + 1}"] = evaluate(
+            block, ready, y, n_networks=n_networks, architecture=architecture, device=device
+        )
+    return Comparison(results)
+
+
+def _subset_rows(distilled: DistilledDataset, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the rows of ``size`` random samples of every class, in the order of sets."""
+    # A sample's class is its place, row k * n_classes + c, for its labels may be soft.
+    places = np.tile(np.arange(len(distilled.classes)), distilled.ipc)
+    rows, _ = coresets.random_samples(
+        np.arange(len(places)), places, np.arange(len(distilled.classes)), size, rng
+    )
+    # Sorted within a class, so that a subset of all samples is the set itself.
+    return np.sort(rows.reshape(size, -1), axis=0).ravel()
+
+
+def _generator(seed: int, purpose: Purpose, size: int, draw: int) -> np.random.Generator:
+    return Streams(Streams(seed).integer(purpose, size)).numpy(purpose, draw)
+
+
+def _check_sizes(sizes, ipc: int) -> np.ndarray:
+    """Return the sizes ascending, each once, or raise a ValueError."""
+    array = np.unique(np.atleast_1d(sizes))
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or array[0] < 1:
+        raise ValueError(f"sizes must be positive integers; got {sizes!r}.")
+    if array[-1] > ipc:
+        raise ValueError(f"sizes must be at most ipc={ipc}, what was distilled; got {array[-1]}.")
+    return array
+
+
+def _check_sets(
+    sets: Mapping[int, DistilledDataset], distilled: DistilledDataset, sizes: np.ndarray
+) -> dict[int, DistilledDataset]:
+    """Return the sets with the protocol of `distilled`, or raise a ValueError."""
+    ready = {}
+    for size, other in sets.items():
+        if size not in sizes:
+            raise ValueError(f"sets must be of sizes among {sizes.tolist()}; got one of {size!r}.")
+        if other.ipc != size:
+            raise ValueError(f"sets[{size}] must hold {size} samples a class; got ipc={other.ipc}.")
+        same = np.array_equal(other.classes, distilled.classes)
+        if not same or other.recipe.layout != distilled.recipe.layout:
+            raise ValueError(f"sets[{size}] must have the classes and sample shape of distilled.")
+        if (other.preprocessing is None) != (distilled.preprocessing is None):
+            raise ValueError(
+                f"sets[{size}] must keep its preprocessing if distilled does, and only then: the "
+                "test samples would be in the units of one of them alone."
+            )
+        # Only what belongs to the data that it was distilled from stays its own.
+        recipe = replace(distilled.recipe, mean=other.recipe.mean, scale=other.recipe.scale)
+        ready[int(size)] = replace(other, recipe=recipe)
+    return ready
+
+
+def _check_real(real, distilled: DistilledDataset, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return real samples, ready for networks, and their labels, or raise a ValueError."""
+    if not isinstance(real, tuple | list) or len(real) != 2:
+        raise ValueError(f"real must be (X_train, y_train); got {type(real).__name__}.")
+    X, index = check_test_data(distilled, *real)
+    if (index < 0).any():
+        raise ValueError("real must hold only labels that the distilled set knows.")
+    fewest = np.bincount(index, minlength=len(distilled.classes)).min()
+    if fewest < most:
+        raise ValueError(
+            f"sizes must be at most {fewest}, the smallest class of the real samples; got {most}."
+        )
+    return X, distilled.classes[index]
