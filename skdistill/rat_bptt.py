@@ -2,14 +2,20 @@
 
 from numbers import Integral, Real
 
+import torch
+from sklearn.base import clone
+
 from ._engine.objective import UnrolledObjective
 from ._engine.optimizers import SGD, Adam
-from ._engine.runtime import chunk_size, pays_to_compile
+from ._engine.outer import gaussian_rows
+from ._engine.runtime import chunk_size, pays_to_compile, resolve_device
 from ._engine.steps import CompiledSteps, Steps
-from ._engine.streams import Purpose
+from ._engine.streams import Purpose, Streams
+from ._training_data import training_data
 from ._validation import Interval, StrOptions
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
+from .forecast import Forecast, forecast
 from .sampling import UniformSampler
 from .windows import SCHEDULES, WindowSchedule, resolve_schedule
 
@@ -224,6 +230,53 @@ class RaTBPTTDistiller(BaseDistiller):
         self.compile = compile
         self.device = device
         self.verbose = verbose
+
+    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+        """Say what a long run will take, from a few of its outer steps.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        n_steps : int, default=3
+            Outer steps to time, after one that is not counted. If `compile` comes to compiling,
+            the steps are compiled first, as in `fit`.
+
+        Returns
+        -------
+        Forecast
+            Seconds an outer step and in all, bytes at the peak of memory, and which of `window`,
+            `ipc`, `inner_batch_size` and `batch_size` to lower first. It prints as a few lines. The
+            estimator is left as it was.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit, as in `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_digits(return_X_y=True)
+        >>> forecast = RaTBPTTDistiller(image_shape=(1, 8, 8), window=3, unroll=9).estimate(X, y)
+        >>> forecast.n_steps
+        200
+        """
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
+        other = clone(self)
+        other._validate_params()
+        X, y, weight, classes, layout = other.check_input(X, y, sample_weight=sample_weight)
+        data = training_data(X, y, weight, classes, layout, resolve_device(self.device), {})
+        learner = self._make_learner(layout, len(classes), data.device)
+        streams = Streams(0)
+        synthetic_y = torch.arange(len(classes), device=data.device).repeat(self.ipc)
+        objective = self._make_objective(data, learner, synthetic_y, streams)
+        samples = gaussian_rows(
+            len(synthetic_y), layout.inner, streams.torch(Purpose.SYNTHETIC, 0)
+        ).to(device=data.device, dtype=learner.dtype)
+        return forecast(objective, samples, n_steps, self.max_iter)
 
     def check_input(self, X, y, *, sample_weight=None):
         """Check parameters and data as `fit` does before any work; see `BaseDistiller`."""

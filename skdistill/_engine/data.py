@@ -62,6 +62,11 @@ class RealData:
     def __len__(self) -> int:
         return len(self._X)
 
+    @property
+    def n_bytes(self) -> int:
+        """What the samples take of the device's memory."""
+        return self._X.nbytes
+
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Return the standardised samples, class indices and, if there are any, weights."""
         index = torch.from_numpy(rows).to(self._device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .data import RealData
+from .memory import PeakMemory, unrolled_peak
 from .steps import Steps, n_chunks
 from .streams import Purpose, Streams
 from .unroll import InnerLoop, meta_gradient
@@ -77,6 +78,20 @@ class UnrolledObjective:
         loop = InnerLoop(self.steps, X, self.y, batches, draws)
         meta = meta_gradient(loop, theta, start, window, outer_loss)
         return meta.loss, meta.X, {"start": start, "window": window}
+
+    def peak(self, X: Tensor) -> PeakMemory:
+        """Return what an outer step on the samples ``X`` takes of the memory."""
+        per_class = self.inner_batch_size or len(X)
+        return unrolled_peak(
+            self.steps.learner,
+            self.steps.optimizer.n_slots,
+            tuple(X.shape[1:]),
+            min(len(X), per_class * self.n_classes),
+            len(self.sampler.batch(0)),
+            self.window,
+            self.chunk,
+            self.data.n_bytes,
+        )
 
     def _outer_loss(self, shape: tuple[int, ...], step: int):
         """Return the loss on the real batch, augmented once, as a function of parameters."""

@@ -35,9 +35,7 @@ class InnerOptimizer(Protocol):
     def step(self, state: Tensor, grad: Tensor, *scalars) -> Tensor:
         """Return the state after a step."""
 
-    def adjoint(
-        self, state: Tensor, new: Tensor, bar: Tensor, *scalars
-    ) -> tuple[Tensor, Tensor]:
+    def adjoint(self, state: Tensor, new: Tensor, bar: Tensor, *scalars) -> tuple[Tensor, Tensor]:
         """Return ``(grad_bar, state_bar)`` for ``bar``, the sensitivity to ``new``."""
 
 

@@ -1,0 +1,103 @@
+"""A forecast of a run: how long, how much memory, and what to lower."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+from torch import Tensor
+
+from ._engine.memory import PeakMemory
+from ._engine.objective import UnrolledObjective
+from ._engine.steps import CompiledSteps
+
+__all__ = ["Forecast"]
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take, from a few of its outer steps; prints as a few lines.
+
+    Parameters
+    ----------
+    seconds_per_step : float
+        Mean over the measured outer steps. The length of the unrolled training is drawn for each,
+        so a few steps give it within about a tenth.
+    n_steps : int
+        Outer steps of the run.
+    memory : PeakMemory
+        Bytes at the peak, by what they grow with.
+    compiled : bool
+        Whether the steps were compiled; half a minute to a minute of compilation is not counted.
+    device : str
+        Where it was measured.
+    """
+
+    seconds_per_step: float
+    n_steps: int
+    memory: PeakMemory
+    compiled: bool
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the whole run, without evaluation."""
+        return self.seconds_per_step * self.n_steps
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes at the peak, beside what torch and Python take."""
+        return self.memory.total
+
+    @property
+    def advice(self) -> str:
+        """What to lower if the memory or the time is too short."""
+        return advice(self.memory)
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compiled else "eager"
+        return (
+            f"{self.seconds_per_step:.3g} s an outer step ({how}, {self.device}), "
+            f"{_duration(self.seconds)} for {self.n_steps} steps, "
+            f"{self.peak_bytes / _MIB:.0f} MiB at the peak.\n{self.advice}"
+        )
+
+
+def forecast(objective: UnrolledObjective, X: Tensor, n_steps: int, max_iter: int) -> Forecast:
+    """Time a few outer steps from the samples ``X``, after one that is not counted."""
+    memory = objective.begin()
+    seconds = []
+    for step in range(n_steps + 1):
+        began = perf_counter()
+        loss, *_ = objective.gradient(X, step, memory)
+        loss.item()  # waits for a GPU
+        seconds.append(perf_counter() - began)
+    return Forecast(
+        seconds_per_step=sum(seconds[1:]) / n_steps,
+        n_steps=max_iter,
+        memory=objective.peak(X),
+        compiled=isinstance(objective.steps, CompiledSteps),
+        device=str(X.device),
+    )
+
+
+def advice(memory: PeakMemory) -> str:
+    """Return which parameter takes most of the memory, and what lowers the time."""
+    parts = {
+        "window (the states of its steps)": memory.states,
+        "ipc or inner_batch_size (the synthetic samples' activations)": memory.activations,
+        "batch_size (the real samples' activations)": memory.real,
+        "the training set (uint8 takes a quarter of float32)": memory.data,
+    }
+    largest = max(parts, key=parts.get)
+    shares = ", ".join(f"{name} {size / _MIB:.0f} MiB" for name, size in parts.items())
+    return (
+        f"To take less memory, lower {largest} first. In all: {shares}. "
+        "To take less time, lower unroll and window (in proportion, about 3 to 1), or batch_size."
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

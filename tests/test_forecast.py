@@ -1,0 +1,117 @@
+"""The forecast of a run: its time, its memory, and what it advises."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skdistill import RaTBPTTDistiller
+from skdistill._engine.learner import Learner
+from skdistill.exceptions import DivergenceWarning
+from skdistill.forecast import Forecast
+from skdistill.networks import network_factory
+
+QUICK = {"window": 2, "unroll": 4, "max_iter": 7}
+
+
+@pytest.mark.filterwarnings("error", category=DivergenceWarning)
+def test_estimate_leaves_the_estimator_as_it_was(images):
+    distiller = RaTBPTTDistiller(**QUICK)
+    before = vars(distiller).copy()
+    forecast = distiller.estimate(*images, n_steps=2)
+    assert vars(distiller) == before
+    assert forecast.n_steps == 7
+    assert 0 < forecast.seconds_per_step < 60
+    assert forecast.seconds == 7 * forecast.seconds_per_step
+    assert not forecast.compiled
+    assert str(forecast).startswith(f"{forecast.seconds_per_step:.3g} s an outer step (eager, cpu)")
+    # The time of a forecast step is that of a step of fit: the same work, within a wide margin.
+    seconds = np.median(distiller.fit(*images).history_["seconds"])
+    assert 0.1 < forecast.seconds_per_step / seconds < 10
+
+
+def test_memory_grows_with_the_window_by_the_states(images):
+    parameters = Learner(network_factory("auto", (1, 6, 6), 2)).n_parameters
+
+    def memory(**changes):
+        return RaTBPTTDistiller(**{**QUICK, **changes}).estimate(*images, n_steps=1).memory
+
+    short = memory()
+    assert memory(window=4).states - short.states == 2 * 3 * 4 * parameters
+    assert memory(inner_optimizer="sgd").states * 3 == short.states * 2
+    assert memory(ipc=3).activations == pytest.approx(3 * short.activations, rel=1e-4)
+    assert memory(ipc=3, inner_batch_size=1).activations == short.activations
+    assert memory(batch_size=10).real * 4 == pytest.approx(short.real, rel=1e-4)
+    assert short.data == images[0].nbytes
+    assert short.total == short.states + max(short.activations, short.real) + short.data
+
+
+@pytest.mark.parametrize(
+    ("largest", "name"),
+    [
+        ("states", "window"),
+        ("activations", "ipc"),
+        ("real", "batch_size"),
+        ("data", "the training"),
+    ],
+)
+def test_advice_names_what_takes_most(images, largest, name):
+    forecast = RaTBPTTDistiller(**QUICK).estimate(*images, n_steps=1)
+    memory = replace(forecast.memory, **{largest: 10**9})
+    assert replace(forecast, memory=memory).advice.startswith(f"To take less memory, lower {name}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(10, "70 s for"), (60, "7 min for"), (3600, "7.0 h for")]
+)
+def test_durations(images, seconds, words):
+    forecast = RaTBPTTDistiller(**QUICK).estimate(*images, n_steps=1)
+    assert words in str(replace(forecast, seconds_per_step=seconds))
+    assert isinstance(forecast, Forecast)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_steps": 0}, "n_steps must be at least 1; got 0"),
+        ({"window": 9}, "window=9 must be at most unroll=4"),
+        ({"window": "long"}, "'window'"),
+    ],
+)
+def test_bad_input(images, parameters, message):
+    n_steps = parameters.pop("n_steps", 1)
+    with pytest.raises(ValueError, match=message):
+        RaTBPTTDistiller(**{**QUICK, **parameters}).estimate(*images, n_steps=n_steps)
+
+
+MEASURE = """if True:
+    import ctypes
+    ctypes.CDLL(None).mallopt(-3, 65536)  # every tensor by itself, returned when it is freed
+    import numpy as np
+    from skdistill import RaTBPTTDistiller
+
+    def peak():
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 20
+    X = rng.normal(size=(40, 1, 28, 28)).astype(np.float32)
+    RaTBPTTDistiller(window=1, unroll=1, compile=False).estimate(X[:4], y[:4] % 2, n_steps=1)
+    before = peak()
+    distiller = RaTBPTTDistiller(window=20, unroll=20, compile=False)
+    forecast = distiller.estimate(X, y, n_steps=1)
+    print(peak() - before, forecast.peak_bytes / 2**20)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
+def test_the_peak_is_near_the_measured_one():
+    command = [sys.executable, "-c", MEASURE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured, expected = map(float, done.stdout.split())
+    assert expected > 100
+    assert measured == pytest.approx(expected, rel=0.3)
