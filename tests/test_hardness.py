@@ -87,7 +87,7 @@ def test_forgetting_scores_are_means_over_networks(monkeypatch, data):
 def test_forgetting_asks_after_every_epoch(monkeypatch, data):
     asked = []
 
-    def note(family, distilled, n_networks, counts):
+    def note(family, distilled, n_networks, counts, *visit):
         asked.append((distilled, n_networks, list(counts)))
         return iter(())
 

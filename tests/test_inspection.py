@@ -94,6 +94,8 @@ def test_some_of_the_images():
     # Values keep the range of the whole set.
     np.testing.assert_array_equal(part.images, whole.images[:2, [2, 0]])
     assert part.classes.tolist() == ["c", "a"]
+    pale = DistilledImagesDisplay.from_distilled(distilled, value_range=(-100, 100))
+    assert pale.image_.get_clim() == (0, 255)
 
 
 def test_given_axes_are_used():
@@ -118,7 +120,10 @@ def test_lines_between_blocks():
     assert DistilledImagesDisplay.from_distilled(make_images(GREY)).block_lines_ is None
     one = DistilledImagesDisplay.from_distilled(boosted, block_size=3)
     assert len(one.block_lines_.get_segments()) == 1
+    # None after the last block.
     assert DistilledImagesDisplay.from_distilled(boosted, ipc=2).block_lines_ is None
+    two = DistilledImagesDisplay.from_distilled(boosted, ipc=4)
+    assert len(two.block_lines_.get_segments()) == 1
 
 
 def test_images_come_back_from_their_preprocessing():
@@ -254,6 +259,7 @@ def test_no_loss_has_no_mean():
 
 def test_runs_are_compared_in_the_same_axes():
     first = TrainingCurveDisplay.from_estimator(RUN, label="RaT-BPTT")
+    first.axes_[2].plot([1], [1])  # a panel's own lines do not move the colours of a run
     second = TrainingCurveDisplay.from_estimator(RUN, ax=first.axes_, label="BPTT")
     assert list(second.axes_) == list(first.axes_)
     assert len(first.figure_.axes) == 3
@@ -278,6 +284,8 @@ def test_axes_that_do_not_fit():
     figure, axes = plt.subplots(1, 2)
     with pytest.raises(ValueError, match="ax must be 3 Axes, one a panel, or one; got 2"):
         TrainingCurveDisplay.from_estimator(RUN, ax=axes)
+    with pytest.raises(ValueError, match="ax must be 3 Axes, one a panel, or one; got 4"):
+        TrainingCurveDisplay.from_estimator(RUN, ax=[*axes, *axes])
     with pytest.raises(ValueError, match="ax must be made by subplots to be divided; pass 3 Axes"):
         TrainingCurveDisplay.from_estimator(RUN, ax=figure.add_axes((0, 0, 1, 1)))
     with pytest.raises(ValueError, match="smoothing=0 must be at least 1"):
