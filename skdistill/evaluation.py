@@ -7,6 +7,7 @@ steps is fixed before the test set is seen; nothing is selected on it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,11 @@ from torch import Tensor
 
 from . import coresets
 from ._engine.data import RealData, Standardizer, as_tensor
+from ._engine.ensemble import Member, Plan, Task, choose_plan, train
 from ._engine.learner import Learner
 from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
-from ._engine.steps import Steps
 from ._engine.streams import Purpose, Streams
-from ._engine.unroll import InnerLoop, run
 from ._layout import Layout
 from ._validation import check_sample_weight
 from .distilled import DistilledDataset
@@ -137,9 +137,7 @@ def evaluate(
     test = family.data(X, y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    curve = np.empty((n_networks, len(counts)))
-    for k, j, theta in train_networks(family, distilled, n_networks, counts):
-        curve[k, j] = _accuracy(family, theta, test, sample_weight)
+    curve = accuracy_curve(family, distilled, n_networks, counts, test, sample_weight)
     return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled))
 
 
@@ -187,13 +185,40 @@ def network_family(distilled: DistilledDataset, architecture, device) -> Network
     return NetworkFamily(learner, recipe.layout, standardizer, chunk_size(learner, shape))
 
 
-@torch.no_grad()
-def train_networks(
-    family: NetworkFamily, distilled: DistilledDataset, n_networks: int, counts: Sequence[int]
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Train fresh networks on a distilled set by its recipe.
+def accuracy_curve(
+    family: NetworkFamily,
+    distilled: DistilledDataset,
+    n_networks: int,
+    counts: Sequence[int],
+    test: RealData,
+    sample_weight: np.ndarray | None = None,
+    plan: Plan | None = None,
+) -> np.ndarray:
+    """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
 
-    Network ``k`` is the same one whatever ``n_networks`` and ``counts`` are.
+    Parameters are those of `train_networks`, and the test samples with their weights.
+    """
+    curve = np.empty((n_networks, len(counts)))
+
+    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
+        return _correct(family, theta, test)
+
+    for k, j, correct in train_networks(family, distilled, n_networks, counts, visit, plan):
+        curve[k, j] = np.average(correct.cpu().numpy(), weights=sample_weight)
+    return curve
+
+
+def train_networks(
+    family: NetworkFamily,
+    distilled: DistilledDataset,
+    n_networks: int,
+    counts: Sequence[int],
+    visit: Callable[[NetworkFamily, Tensor], Any] | None = None,
+    plan: Plan | None = None,
+) -> Iterator[tuple[int, int, Any]]:
+    """Train fresh networks on a distilled set by its recipe, together where that is faster.
+
+    Network ``k`` is the same one whatever ``n_networks`` and ``counts`` are: on a CPU bit for bit.
 
     Parameters
     ----------
@@ -202,27 +227,38 @@ def train_networks(
     n_networks : int
     counts : sequence of int
         Ascending step counts; a network is trained for the last of them.
+    visit : callable or None, default=None
+        Called with the family and the parameters ``(n_parameters,)`` of a network, perhaps in a
+        thread, perhaps again if the networks turn out not to fit together. None copies the
+        parameters: several networks' are then held at all counts.
+    plan : Plan or None, default=None
+        How networks are trained together; None decides by their size.
 
     Yields
     ------
     k, j : int
-        The network, and the place in ``counts`` of the steps that it has been trained for.
-    theta : Tensor of shape (n_parameters,)
-        Its parameters then.
+        The network, and the place in ``counts`` of the steps that it has been trained for; in this
+        order.
+    seen
+        What ``visit`` returned.
     """
     recipe, learner = distilled.recipe, family.learner
-    train = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
-    labels = _training_labels(distilled, learner.device, learner.dtype)
-    steps = Steps(learner, Adam(lr=recipe.learning_rate))
-    for k in range(n_networks):
+    X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
+    y = _training_labels(distilled, learner.device, learner.dtype)
+    if plan is None:
+        size = min(len(X), recipe.batch_size)
+        plan = choose_plan(learner, tuple(X.shape[1:]), size, n_networks)
+
+    def seen(learner: Learner, theta: Tensor) -> Any:
+        return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
+
+    def member(k: int) -> Member:
         streams = Streams(recipe.seed)
         theta = learner.init(streams.integer(Purpose.EVALUATION_NETWORK, k))
-        batches = _mini_batches(len(train), recipe.batch_size, int(counts[-1]), streams, k)
-        loop = InnerLoop(steps, train, labels, batches)
-        state, done = steps.optimizer.init(theta), 0
-        for j, count in enumerate(map(int, counts)):
-            state, done = run(loop, state, done, count - done), count
-            yield k, j, state[0]
+        return Member(theta, _mini_batches(len(X), recipe.batch_size, int(counts[-1]), streams, k))
+
+    task = Task(learner, Adam(lr=recipe.learning_rate), X, y, tuple(map(int, counts)), seen)
+    yield from train(task, map(member, range(n_networks)), plan)
 
 
 @torch.no_grad()
@@ -235,10 +271,11 @@ def logits_in_chunks(
         yield family.learner.logits(theta, X), y
 
 
-def _accuracy(family: NetworkFamily, theta: Tensor, test: RealData, sample_weight) -> float:
-    # Collected on the device, and read once: to read after each chunk would wait for the GPU.
-    parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, test)]
-    return float(np.average(torch.cat(parts).cpu().numpy(), weights=sample_weight))
+def _correct(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
+    """Return whether the network is right, by sample."""
+    # Left on the device: to read after each chunk would wait for the GPU.
+    parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, data)]
+    return torch.cat(parts)
 
 
 def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,167 @@
+"""Time of an evaluation: networks one after the other, and together as `evaluate` trains them.
+
+Both train the same networks on the same samples and test them at the last step; what comes out is
+compared too. Times alternate in one process after a run of each that does not count, and the ratio,
+together over one after the other, is the median over pairs. The samples are noise: neither way
+depends on their values.
+
+    python examples/benchmarks/bench_evaluation.py --config digits-ipc1 --json out.json
+"""
+
+import argparse
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan, choose_plan
+from skdistill._layout import Layout
+from skdistill.distilled import DistilledDataset, EvaluationRecipe
+from skdistill.evaluation import NetworkFamily, accuracy_curve, network_family
+
+
+@dataclass(frozen=True)
+class Config:
+    """One evaluation: samples, network and protocol."""
+
+    shape: tuple[int, ...]
+    ipc: int
+    steps: int = 300
+    n_test: int = 2000
+    architecture: str = "auto"
+    n_classes: int = 10
+    n_networks: int = 10
+
+
+CONFIGS = {
+    "table-ipc1": Config((30,), 1, n_classes=2),
+    "digits-ipc1": Config((1, 8, 8), 1, n_test=450),
+    "28x28-ipc1": Config((1, 28, 28), 1, steps=30, n_test=500),
+    "28x28-ipc10": Config((1, 28, 28), 10, steps=6, n_test=500),
+}
+# These take minutes a run on a few cores.
+GPU_CONFIGS = {
+    "28x28-ipc1": Config((1, 28, 28), 1, n_test=10_000),
+    "28x28-ipc10": Config((1, 28, 28), 10, n_test=10_000),
+    "32x32-ipc1": Config((3, 32, 32), 1, n_test=10_000),
+    "32x32-ipc10": Config((3, 32, 32), 10, n_test=10_000),
+    "32x32-ipc50": Config((3, 32, 32), 50, n_test=10_000),
+}
+
+
+class Problem:
+    """A distilled set of noise, its networks, and test samples."""
+
+    def __init__(self, config: Config, device: str):
+        rng = np.random.default_rng(0)
+        n = config.ipc * config.n_classes
+        self.config = config
+        recipe = EvaluationRecipe(
+            layout=Layout(config.shape, config.shape),
+            mean=(0.0,) * config.shape[0],
+            scale=(1.0,) * config.shape[0],
+            architecture=config.architecture,
+            steps=config.steps,
+        )
+        self.distilled = DistilledDataset(
+            X=rng.standard_normal((n, *config.shape), dtype=np.float32),
+            y=np.tile(np.arange(config.n_classes), config.ipc),
+            classes=np.arange(config.n_classes),
+            ipc=config.ipc,
+            recipe=recipe,
+            provenance={},
+        )
+        self.family: NetworkFamily = network_family(self.distilled, config.architecture, device)
+        self.test = self.family.data(
+            rng.standard_normal((config.n_test, *config.shape), dtype=np.float32),
+            rng.integers(config.n_classes, size=config.n_test),
+        )
+        size = min(n, recipe.batch_size)
+        self.plan = choose_plan(self.family.learner, config.shape, size, config.n_networks)
+
+    def accuracies(self, plan: Plan) -> np.ndarray:
+        """Return each network's accuracy, trained by this plan."""
+        config = self.config
+        return accuracy_curve(
+            self.family, self.distilled, config.n_networks, [config.steps], self.test, plan=plan
+        )[:, 0]
+
+    def seconds(self, plan: Plan) -> float:
+        """Return the time of an evaluation by this plan."""
+        # An accuracy is a number on the CPU: there is no device to wait for.
+        began = perf_counter()
+        self.accuracies(plan)
+        return perf_counter() - began
+
+
+def measure(name: str, config: Config, device: str, repeats: int) -> dict:
+    """Return the row of the table for one configuration."""
+    problem = Problem(config, device)
+    plans = ONE_AFTER_THE_OTHER, problem.plan
+    apart, together = (problem.accuracies(plan) for plan in plans)
+    pairs = [tuple(problem.seconds(plan) for plan in plans) for _ in range(repeats)]
+    ratios = [b / a for a, b in pairs]
+    return {
+        "config": name,
+        **asdict(config),
+        "plan": asdict(problem.plan),
+        "sequential_s": median(a for a, _ in pairs),
+        "together_s": median(b for _, b in pairs),
+        "ratio": median(ratios),
+        "ratios": ratios,
+        "largest_difference": float(np.abs(apart - together).max()),
+    }
+
+
+def main() -> None:
+    """Print the table and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", nargs="+", help="by default those that suit the device")
+    parser.add_argument("--networks", type=int, help="instead of the configuration's")
+    parser.add_argument("--steps", type=int, help="instead of the configuration's")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", help="file to write")
+    args = parser.parse_args()
+    cuda = args.device.startswith("cuda")
+    configs = CONFIGS | GPU_CONFIGS if cuda else GPU_CONFIGS | CONFIGS
+    names = args.config or list(configs if cuda else CONFIGS)
+    if unknown := set(names) - set(configs):
+        parser.error(f"--config must be among {list(configs)}; got {sorted(unknown)}")
+    rows = []
+    print("config        networks  steps  plan           apart (s)  together (s)  ratio  range")
+    for name in names:
+        config = asdict(configs[name])
+        config |= {"n_networks": args.networks} if args.networks else {}
+        config |= {"steps": args.steps} if args.steps else {}
+        r = measure(name, Config(**config), args.device, args.repeats)
+        rows.append(r)
+        stack, workers = r["plan"]["stack"], r["plan"]["workers"]
+        plan = f"stacks of {stack}" if stack > 1 else f"{workers} threads" if workers else "apart"
+        print(
+            f"{name:13s} {r['n_networks']:8d} {r['steps']:6d}  {plan:13s} "
+            f"{r['sequential_s']:10.3f} {r['together_s']:13.3f} {r['ratio']:6.2f}  "
+            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f}",
+            flush=True,
+        )
+    if args.json:
+        machine = torch.cuda.get_device_name() if cuda else platform.processor()
+        about = {
+            "machine": machine,
+            "date": date.today().isoformat(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "command": " ".join(["python examples/benchmarks/bench_evaluation.py", *sys.argv[1:]]),
+        }
+        Path(args.json).write_text(json.dumps({**about, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

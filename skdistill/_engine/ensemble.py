@@ -1,0 +1,296 @@
+"""Several networks trained on the same samples, together where that is faster.
+
+A step of a small network on a few samples costs launches and Python more than arithmetic, and
+leaves most of a device idle. On a GPU several networks therefore become one: their states are
+stacked, and `torch.func.vmap` takes the loss over the stack. On a CPU, where the convolutions that
+this makes (one with a group for each network) are slow, each network has a thread: it is computed
+as if it were alone, to the bit.
+"""
+
+import logging
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import copy, deepcopy
+from dataclasses import dataclass
+from itertools import islice
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from .learner import Learner
+from .optimizers import InnerOptimizer
+from .steps import Steps
+from .unroll import InnerLoop, run
+
+_logger = logging.getLogger(__name__)
+
+# A CPU's cores share the work of one network badly if its batch's activations take less than this.
+_SMALL_BYTES_CPU = 8 * 2**20
+# What a stack's activations and states may take on a GPU. More would fit, but there a single
+# network already keeps the device busy.
+_STACK_BYTES_GPU = 2**30
+# Of Adam's step: a state before and after, the gradient, and the new state's parts.
+_PARAMETERS_IN_A_STEP = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How networks are trained together.
+
+    Parameters
+    ----------
+    stack : int, default=1
+        Networks in one stack.
+    workers : int or None, default=None
+        Threads, each of which trains one network at a time on one core. None trains in the calling
+        thread, with all cores. A stack has no threads of its own.
+    """
+
+    stack: int = 1
+    workers: int | None = None
+
+
+ONE_AFTER_THE_OTHER = Plan()
+
+
+def choose_plan(
+    learner: Learner, sample_shape: tuple[int, ...], batch_size: int, n_networks: int
+) -> Plan:
+    """Return how to train this many networks on batches of this size.
+
+    It depends on counts alone, not on a clock. On a CPU it may depend on the number of networks
+    only in what leaves each network's bits alone.
+    """
+    activations = batch_size * learner.activation_bytes(sample_shape)
+    if learner.device.type == "cpu":
+        n_cores = torch.get_num_threads()
+        if n_cores == 1 or activations > _SMALL_BYTES_CPU:
+            return ONE_AFTER_THE_OTHER
+        return Plan(workers=min(n_networks, n_cores))
+    if learner.device.type != "cuda":
+        return ONE_AFTER_THE_OTHER
+    states = _PARAMETERS_IN_A_STEP * learner.n_parameters * learner.dtype.itemsize
+    most = max(1, _STACK_BYTES_GPU // (activations + states))
+    n_stacks = -(-n_networks // most)
+    return Plan(stack=-(-n_networks // n_stacks))
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one network, or a stack of them, has for itself.
+
+    Parameters
+    ----------
+    theta : Tensor of shape ([n_networks,] n_parameters)
+        Its parameters before the first step.
+    batches : Tensor of shape (n_steps, [n_networks,] batch_size) or None
+        The rows that each step uses; None uses all.
+    """
+
+    theta: Tensor
+    batches: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What networks that are trained together have in common.
+
+    Parameters
+    ----------
+    learner : Learner
+    optimizer : InnerOptimizer
+    X, y : Tensor
+        The training samples and their class indices ``(n,)`` or soft labels ``(n, n_classes)``.
+    counts : tuple of int
+        Ascending step counts; a network is trained for the last of them.
+    visit : callable
+        Called with the learner and a network's parameters at each of the counts. What it returns
+        is all that is kept. It may run in a thread.
+    """
+
+    learner: Learner
+    optimizer: InnerOptimizer
+    X: Tensor
+    y: Tensor
+    counts: tuple[int, ...]
+    visit: Callable[[Learner, Tensor], Any]
+
+
+class StackedSteps(Steps):
+    """Like `Steps`, for a stack of networks: a state is ``(n_slots, n_networks, n_parameters)``.
+
+    Parameters
+    ----------
+    learner : Learner
+    optimizer : InnerOptimizer
+    own_batches : bool
+        Whether each network has samples of its own, ``(n_networks, n, ...)``, or all share them.
+    """
+
+    def __init__(self, learner: Learner, optimizer: InnerOptimizer, own_batches: bool):
+        super().__init__(learner, optimizer)
+        data = 0 if own_batches else None
+        self._loss = torch.func.vmap(learner.loss, in_dims=(0, data, data))
+
+    def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
+        """Return the states after step ``t`` (counted from 1)."""
+        theta = state[0].detach().requires_grad_()
+        with torch.enable_grad():
+            # No network's loss depends on another's parameters: the gradient of the sum has all.
+            loss = self._loss(theta, X, y).sum()
+        (grad,) = torch.autograd.grad(loss, theta)
+        return self.optimizer.step(state, grad, *self.optimizer.scalars(t))
+
+
+def train(task: Task, members: Iterable[Member], plan: Plan) -> Iterator[tuple[int, int, Any]]:
+    """Train networks and yield what was seen of each at each count.
+
+    Parameters
+    ----------
+    task : Task
+    members : iterable of Member
+        Taken from, in the calling thread, when there is room for them.
+    plan : Plan
+
+    Yields
+    ------
+    k, j : int
+        The network, and the place in the task's counts of the steps that it has been trained for;
+        in this order.
+    seen
+        What ``task.visit`` returned.
+    """
+    if plan.stack > 1:
+        lists = _in_stacks(task, iter(members), plan.stack)
+    elif plan.workers is not None:
+        lists = _in_threads(task, members, plan.workers)
+    else:
+        lists = (_train_one(task, task.learner, member) for member in members)
+    for k, seen in enumerate(lists):
+        for j, value in enumerate(seen):
+            yield k, j, value
+
+
+@torch.no_grad()
+def _trained(
+    steps: Steps, task: Task, member: Member, stopped: Event | None = None
+) -> Iterator[Tensor]:
+    """Yield the parameters ``([n_networks,] n_parameters)`` at each count."""
+    loop = InnerLoop(steps, task.X, task.y, member.batches)
+    state, done = steps.optimizer.init(member.theta), 0
+    for count in task.counts:
+        for i in range(done, count):
+            if stopped is not None and stopped.is_set():
+                return
+            state = run(loop, state, i, 1)
+        done = count
+        yield state[0]
+
+
+@torch.no_grad()
+def _train_one(
+    task: Task, learner: Learner, member: Member, stopped: Event | None = None
+) -> Iterator[Any]:
+    """Yield what is seen of a network at each count."""
+    for theta in _trained(Steps(learner, task.optimizer), task, member, stopped):
+        yield task.visit(learner, theta)
+
+
+def _in_threads(task: Task, members: Iterable[Member], n_workers: int) -> Iterator[list]:
+    """Yield, for each network, what is seen at the counts; several are trained at once."""
+    try:
+        # A call of a network with other parameters swaps them in its module: to each its own.
+        learners = [_twin(task.learner) for _ in range(n_workers)]
+    except Exception as error:
+        _logger.debug("one network after the other: %s", error)
+        yield from (_train_one(task, task.learner, member) for member in members)
+        return
+    free: SimpleQueue[Learner] = SimpleQueue()
+    for learner in learners:
+        free.put(learner)
+    stopped = Event()
+
+    def work(member: Member) -> list:
+        learner = free.get()
+        try:
+            with _on_one_core():
+                return list(_train_one(task, learner, member, stopped))
+        finally:
+            free.put(learner)
+
+    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="skdistill")
+    pending = deque()
+    try:
+        for member in members:
+            pending.append(pool.submit(work, member))
+            # One more than are at work, so that none waits for whoever takes the results.
+            if len(pending) > n_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        # An error, an interrupt, or a caller who has seen enough.
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _twin(learner: Learner) -> Learner:
+    twin = copy(learner)
+    twin.module = deepcopy(learner.module)
+    return twin
+
+
+@contextmanager
+def _on_one_core():
+    """Keep torch's operations in this thread from being divided among cores.
+
+    ``torch.set_num_threads`` would do so for the whole process. OpenMP's own setting is a thread's.
+    """
+    torch.get_num_threads()  # torch sets it when a thread first asks, and not again
+    with threadpool_limits(1, user_api="openmp"):
+        yield
+
+
+def _in_stacks(task: Task, members: Iterator[Member], size: int) -> Iterator[Iterable]:
+    """Yield, for each network, what is seen at the counts; a stack is trained at once."""
+    stackable = True
+    while group := list(islice(members, size)):
+        seen = None
+        if stackable and len(group) > 1:
+            try:
+                seen = _train_stack(task, group)
+            except Exception as error:
+                # What vmap cannot take, or memory hold. An error of the network's own comes again.
+                _logger.debug("one network after the other: %s", error)
+                stackable = False
+        yield from seen or (_train_one(task, task.learner, member) for member in group)
+
+
+@torch.no_grad()
+def _train_stack(task: Task, group: list[Member]) -> list[list]:
+    seen: list[list] = [[] for _ in group]
+    stack = _stacked(group, task.learner.device)
+    steps = StackedSteps(task.learner, task.optimizer, own_batches=stack.batches is not None)
+    with warnings.catch_warnings():
+        # vmap loops over what it has no rule for, and says so: that is no faster.
+        warnings.filterwarnings("error", message="There is a performance drop")
+        for thetas in _trained(steps, task, stack):
+            # One by one: a test set's chunks keep a device busy without a stack.
+            for theta, values in zip(thetas, seen):
+                values.append(task.visit(task.learner, theta))
+    return seen
+
+
+def _stacked(group: list[Member], device: torch.device) -> Member:
+    theta = torch.stack([member.theta for member in group])
+    if group[0].batches is None:
+        return Member(theta)
+    batches = torch.stack([member.batches for member in group], dim=1)
+    return Member(theta, batches.to(device))
