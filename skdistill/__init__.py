@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .adapters import DistillationSampler, DistilledClassifier
     from .boosted import BoostedDistiller
     from .distilled import DistilledDataset
+    from .distribution_matching import DistributionMatchingDistiller
     from .preprocessing import ZCAWhitener
     from .rat_bptt import RaTBPTTDistiller
 
@@ -18,6 +19,7 @@ _HOMES = {
     "DistillationSampler": "adapters",
     "DistilledClassifier": "adapters",
     "DistilledDataset": "distilled",
+    "DistributionMatchingDistiller": "distribution_matching",
     "RaTBPTTDistiller": "rat_bptt",
     "ZCAWhitener": "preprocessing",
 }
@@ -27,6 +29,7 @@ __all__ = [
     "DistillationSampler",
     "DistilledClassifier",
     "DistilledDataset",
+    "DistributionMatchingDistiller",
     "RaTBPTTDistiller",
     "ZCAWhitener",
 ]

@@ -63,6 +63,11 @@ class RealData:
         return len(self._X)
 
     @property
+    def y(self) -> Tensor:
+        """The class indices of all samples."""
+        return self._y
+
+    @property
     def n_bytes(self) -> int:
         """What the samples take of the device's memory."""
         return self._X.nbytes
