@@ -1,11 +1,10 @@
 """What all distillers share: validated data in, a distilled data set out, its evaluation."""
 
+import os
 import platform
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from math import isfinite, prod, sqrt
+from math import prod, sqrt
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -14,64 +13,35 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import train_test_split
 
 from . import __version__, coresets
+from ._checkpoint import Checkpoint, NoCheckpoint
 from ._engine.data import as_tensor
 from ._engine.learner import Learner
-from ._engine.outer import Objective, OuterState, Record, gaussian_rows, initial_state, update
+from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
+from ._held_out import HeldOut, hold_out
+from ._identity import describe_value
 from ._layout import Layout
 from ._output import DistillerOutputMixin
+from ._run import Best, Point, Run
 from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
 from ._validation import Interval, StrOptions, check_image_shape, fit_context
+from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
-from .evaluation import evaluate
-from .exceptions import DivergenceError, DivergenceWarning
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 
 __all__ = ["BaseDistiller"]
 
-# Skipped outer steps in a row after which a run gives up.
-_MAX_FAILURES = 10
-# Networks that judge an iterate on the held-out part of the training data. They are the same ones
-# each time, so that iterates are compared on equal terms.
-_VALIDATION_NETWORKS = 3
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The iterate that did best on the held-out part of the training data."""
-
-    accuracy: float
-    step: int
-    samples: np.ndarray
-
-
-@dataclass
-class _Run:
-    """A run: as far as it has come, and what is needed to go on with it."""
-
-    seed: int
-    state: OuterState
-    history: dict[str, list] = field(default_factory=dict)
-    best: _Best | None = None
-    seconds: float = 0.0
-
-    def append(self, record: Record) -> None:
-        """Add an outer step to the history, with None for what is not finite (JSON has no NaN)."""
-        row = {
-            "loss": record.loss,
-            "grad_norm": record.grad_norm,
-            "clip_level": record.clip_level,
-            "skipped": record.skipped,
-            "seconds": record.seconds,
-            **record.detail,
-        }
-        for name, value in row.items():
-            self.history.setdefault(name, []).append(value if isfinite(value) else None)
+# What a run that is taken up from a checkpoint may have otherwise: how far it goes, where and by
+# what code it is computed, what is told of it, how its result is scored. `random_state` is compared
+# by the seed that it gives.
+_MAY_CHANGE = {
+    "max_iter", "device", "compile", "verbose", "n_networks", "warm_start", "random_state",
+    "checkpoint", "checkpoint_every",
+}  # fmt: skip
 
 
 class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
@@ -83,8 +53,8 @@ class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
     Parameters
     ----------
     ipc, max_iter, batch_size, learning_rate, init, architecture, image_shape, n_networks, \
-eval_steps, validation_fraction, validation_interval, n_iter_no_change, warm_start, random_state, \
-device, verbose
+eval_steps, validation_fraction, validation_interval, n_iter_no_change, warm_start, checkpoint, \
+checkpoint_every, random_state, device, verbose
         See `RaTBPTTDistiller`.
     """
 
@@ -102,6 +72,8 @@ device, verbose
         "validation_interval": [Interval(Integral, 1, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
         "device": [str, torch.device],
         "verbose": ["verbose"],
@@ -154,7 +126,10 @@ device, verbose
         TypeError
             If any other metadata is passed.
         ValueError
-            If a parameter or the data is unfit, before any work starts.
+            If a parameter or the data is unfit, or not that of the run in `checkpoint`, before any
+            work starts.
+        InvalidFileError
+            If the file at `checkpoint` and the one before it are damaged.
         DivergenceError
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
@@ -175,34 +150,40 @@ device, verbose
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
         start = self._check_start(start, layout, classes)
-        seed = draw_seed(self.random_state) if earlier is None else earlier.seed
         provenance = describe(X, classes[y], weight)
-        X, y, weight, held_out = self._hold_out(X, y, weight, classes, seed)
-        data = training_data(X, y, weight, classes, layout, device, provenance)
         learner = self._make_learner(layout, len(classes), device)
+        checkpoint = self._open_checkpoint(learner, provenance, start, factors)
+        earlier = checkpoint.take_up(earlier, self.random_state, self.max_iter)
+        seed = draw_seed(self.random_state) if earlier is None else earlier.seed
+        X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
+        data = training_data(X, y, weight, classes, layout, device, provenance)
         streams = Streams(seed)
         synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
         objective = self._make_objective(data, learner, synthetic_y, streams)
         if earlier is None:
             samples = self._initial_samples(X, y, data, start, streams)
             samples = samples.to(device=device, dtype=learner.dtype)
-            run = _Run(seed, initial_state(objective, samples))
+            run = Run(seed, Point(initial_state(objective, samples)))
         else:
-            adam = torch.from_numpy(earlier.state.adam).to(device)
-            run = replace(earlier, state=replace(earlier.state, adam=adam))
+            run = earlier.on(device)
 
-        def fitted_attributes():
+        def fitted_attributes(run=run):
             return {**self._fitted_attributes(run, data, start, factors), "_columns": columns}
 
         rates = self._learning_rates(factors, run.state.samples)
-        try:
-            self._iterate(objective, run, rates, X, classes[y], held_out, fitted_attributes)
-        finally:
-            # However the run ended, with an error or Ctrl-C as well, what it had is kept.
-            if run.state.step > 0:
-                vars(self).update(fitted_attributes())
-                adam = run.state.adam.cpu().numpy()
-                self._run = replace(run, state=replace(run.state, adam=adam))
+        with checkpoint.guard(run):
+            try:
+                self._iterate(
+                    objective, run, rates, X, classes[y], held_out, fitted_attributes, checkpoint
+                )
+            except Exception as error:
+                explain_out_of_memory(error, run)
+                raise
+            finally:
+                # However the run ended, with an error or Ctrl-C as well, what it had is kept.
+                if run.step > 0:
+                    vars(self).update(fitted_attributes())
+                    self._run = run.at_rest()
         return self
 
     def check_input(self, X, y, *, sample_weight=None):
@@ -234,7 +215,7 @@ device, verbose
         resolve_device(self.device)
         return check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
 
-    def _check_continuation(self, earlier: _Run, layout: Layout, classes: np.ndarray) -> None:
+    def _check_continuation(self, earlier: Run, layout: Layout, classes: np.ndarray) -> None:
         """Raise ValueError unless an earlier run can be continued with these parameters."""
         recipe = self.distilled_.recipe
         if recipe.layout != layout or not np.array_equal(self.classes_, classes):
@@ -247,30 +228,31 @@ device, verbose
                 f"ipc={self.ipc} must be {self.distilled_.ipc}, as in the earlier fit; "
                 "warm_start=True continues it."
             )
-        if self.max_iter < earlier.state.step:
+        if self.max_iter < earlier.step:
             raise ValueError(
-                f"max_iter={self.max_iter} must be at least {earlier.state.step}, the outer steps "
+                f"max_iter={self.max_iter} must be at least {earlier.step}, the outer steps "
                 "done in the earlier fit; warm_start=True continues it."
             )
 
-    def _hold_out(self, X, y, weight, classes, seed):
-        """Return training data and, with `validation_fraction`, a stratified part held out."""
-        if self.validation_fraction is None:
-            return X, y, weight, None
-        try:
-            rows, rows_out = train_test_split(
-                np.arange(len(y)),
-                test_size=self.validation_fraction,
-                stratify=y,
-                random_state=seed % 2**32,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} must leave samples of every class "
-                f"on both sides: {error}"
-            ) from error
-        weight = None if weight is None else weight[rows]
-        return X[rows], y[rows], weight, (X[rows_out], classes[y[rows_out]])
+    def _open_checkpoint(
+        self, learner: Learner, provenance: dict, start: DistilledDataset | None, factors
+    ) -> Checkpoint | NoCheckpoint:
+        """Return the file of the run, which knows what makes it this one."""
+        if self.checkpoint is None:
+            return NoCheckpoint()
+        # Without validation, networks are evaluated after the run alone.
+        may_change = _MAY_CHANGE | ({"eval_steps"} if self.validation_fraction is None else set())
+        parameters = self.get_params(deep=False)
+        identity = {
+            "the distiller": type(self),
+            **{name: value for name, value in parameters.items() if name not in may_change},
+            # A function may have been rewritten under its name.
+            "the network": None if isinstance(self.architecture, str) else repr(learner.module),
+            "X, y and sample_weight": provenance,
+            "start": start if start is not self.init else None,
+            "learning_rate_factors": None if factors is None else factors.tolist(),
+        }
+        return Checkpoint(self.checkpoint, self.checkpoint_every, describe_value(identity))
 
     def _check_factors(self, factors) -> np.ndarray | None:
         if factors is None:
@@ -345,10 +327,20 @@ device, verbose
         return learner
 
     def _iterate(
-        self, objective: Objective, run: _Run, rates, X, y, held_out, fitted_attributes: Callable
+        self,
+        objective: Objective,
+        run: Run,
+        rates,
+        X,
+        y,
+        held_out: HeldOut | None,
+        fitted_attributes: Callable,
+        checkpoint: Checkpoint | NoCheckpoint,
     ) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
         began = perf_counter() - run.seconds
+        watch = Watch(type(self).__name__, self.max_iter, self.verbose)
+        watch.begin(run)
         # What callbacks may ask for; the attributes are computed only if one does.
         offer = {
             "estimator": self,
@@ -356,20 +348,23 @@ device, verbose
             "y": y,
             "reconstruction_attributes": fitted_attributes,
         }
-        n_steps = self.max_iter - run.state.step
+        n_steps = self.max_iter - run.step
         callbacks = self._init_callback_context(max_subtasks=n_steps)
         callbacks.call_on_fit_task_begin(**offer)
+        if self.checkpoint is not None:
+            # A run that had given up when it was saved does so again.
+            watch.give_up_after_many_failures(run)
         for _ in range(n_steps):
+            if self._has_stagnated(run):
+                break
             task = callbacks.subcontext(task_name="outer step")
             task.call_on_fit_task_begin(**offer)
-            run.state, record = update(objective, run.state, rates)
-            run.append(record)
-            run.seconds = perf_counter() - began
-            self._watch(run, record)
-            if held_out is not None:
-                self._validate(run, held_out, fitted_attributes)
-            stop = task.call_on_fit_task_end(**offer)
-            if stop or self._has_stagnated(run):
+            state, record = update(objective, run.state, rates)
+            best, judged = self._judge(run, state, held_out, fitted_attributes)
+            run.advance(Point(state, best, perf_counter() - began), record.row() | judged)
+            watch.step(run, record)
+            checkpoint.save_if_due(run)
+            if task.call_on_fit_task_end(**offer):
                 break
         callbacks.call_on_fit_task_end(**offer)
 
@@ -381,62 +376,35 @@ device, verbose
         # the learning rate: this is a quarter of their size (Appendix C.1 on scale and rate).
         return 0.25 / sqrt(n_values)
 
-    def _validate(self, run: _Run, held_out, fitted_attributes: Callable) -> None:
-        """Every `validation_interval` steps, judge the samples and keep the best."""
-        accuracy, step = None, run.state.step
-        if step % self.validation_interval == 0 or step == self.max_iter:
-            best, run.best = run.best, None
-            current = fitted_attributes()["distilled_"]
-            run.best = best
-            accuracy = evaluate(
-                current,
-                *held_out,
-                n_networks=_VALIDATION_NETWORKS,
-                architecture=self.architecture,
-                device=self.device,
-            ).mean
-            if best is None or accuracy > best.accuracy:
-                run.best = _Best(accuracy, step, run.state.samples.cpu().numpy())
-        run.history.setdefault("validation_accuracy", []).append(accuracy)
+    def _judge(
+        self, run: Run, state: OuterState, held_out: HeldOut | None, fitted_attributes: Callable
+    ) -> tuple[Best | None, dict]:
+        """Every `validation_interval` steps, judge the samples in a run's next state.
 
-    def _has_stagnated(self, run: _Run) -> bool:
+        Returns the best ones so far, and what the history is to tell of it.
+        """
+        if held_out is None:
+            return run.best, {}
+        if state.step % self.validation_interval and state.step != self.max_iter:
+            return run.best, {"validation_accuracy": None}
+        # A run without a best one, so that it is the last samples that are judged.
+        latest = Run(run.seed, Point(state), run.columns)
+        distilled = fitted_attributes(latest)["distilled_"]
+        accuracy = held_out.accuracy(distilled, self.architecture, self.device)
+        best = run.best
+        if best is None or accuracy > best.accuracy:
+            best = Best(accuracy, state.step, state.samples.cpu().numpy())
+        return best, {"validation_accuracy": accuracy}
+
+    def _has_stagnated(self, run: Run) -> bool:
         return (
             self.n_iter_no_change is not None
             and run.best is not None
-            and run.state.step - run.best.step >= self.n_iter_no_change
+            and run.step - run.best.step >= self.n_iter_no_change
         )
-
-    def _watch(self, run: _Run, record: Record) -> None:
-        """Report the last outer step; warn about a skipped one, and give up after many."""
-        step = run.state.step
-        every = max(1, self.max_iter // 10) if self.verbose == 1 else 1
-        if self.verbose and (step % every == 0 or step == self.max_iter):
-            print(
-                f"[{type(self).__name__}] outer step {step}/{self.max_iter}: "
-                f"loss {record.loss:.4f}, gradient norm {record.grad_norm:.3g}, "
-                f"{record.seconds:.2f} s"
-            )
-        if not record.skipped:
-            return
-        advice = (
-            "Use a shorter window, a lower inner_lr, or check the scale of X (section 3 and "
-            "appendix C.2 of the paper)."
-        )
-        if run.state.n_failures >= _MAX_FAILURES:
-            raise DivergenceError(
-                f"{_MAX_FAILURES} meta-gradients in a row were not finite, up to outer step "
-                f"{step}. {advice} The samples from before are kept: transform() returns them."
-            )
-        if run.state.n_failures == 1:
-            warnings.warn(
-                f"The meta-gradient of outer step {step} was not finite; the step was skipped. "
-                + advice,
-                DivergenceWarning,
-                stacklevel=4,
-            )
 
     def _fitted_attributes(
-        self, run: _Run, data: TrainingData, start: DistilledDataset | None, factors
+        self, run: Run, data: TrainingData, start: DistilledDataset | None, factors
     ) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         n_classes = len(data.classes)
@@ -460,12 +428,17 @@ device, verbose
         )
         provenance = {
             "method": type(self).__name__,
-            "parameters": {k: _json_safe(v) for k, v in self.get_params(deep=False).items()},
+            "parameters": {
+                name: _json_safe(value)
+                for name, value in self.get_params(deep=False).items()
+                # A path on this machine tells others nothing.
+                if not name.startswith("checkpoint")
+            },
             "seed": run.seed,
             "learning_rate": self._resolve_learning_rate(prod(data.layout.inner)),
-            "n_iter": run.state.step,
+            "n_iter": run.step,
             "best_iter": None if run.best is None else run.best.step,
-            "n_skipped": run.state.step - run.state.n_updates,
+            "n_skipped": run.step - run.state.n_updates,
             "seconds": run.seconds,
             "device": str(data.device),
             "training_data": data.provenance,
@@ -480,9 +453,9 @@ device, verbose
         return {
             "classes_": data.classes,
             "device_": str(data.device),
-            "n_iter_": run.state.step,
+            "n_iter_": run.step,
             "n_features_in_": prod(data.layout.outer),
-            "history_": {name: list(values) for name, values in run.history.items()},
+            "history_": run.history,
             "distilled_": DistilledDataset(
                 X=samples,
                 y=data.classes[np.tile(np.arange(n_classes), self.ipc)],

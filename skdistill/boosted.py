@@ -1,22 +1,29 @@
 """Boost-DD: distilled sets whose every prefix of blocks is a good set of its size."""
 
+import os
 from dataclasses import replace
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
+from . import _npz
 from ._output import DistillerOutputMixin
 from ._seeds import draw_seed
 from ._validation import Interval, fit_context
 from .base import BaseDistiller
 from .distilled import DistilledDataset
 from .evaluation import EvaluationResult
+from .exceptions import InvalidFileError
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["BoostedDistiller"]
+
+# The file in a folder of checkpoints that holds what all blocks have in common.
+_COMMON, _FORMAT, _VERSION = "boosted.npz", "skdistill.BoostedRun", 1
 
 
 class BoostedDistiller(
@@ -50,6 +57,12 @@ class BoostedDistiller(
     warm_start : bool, default=False
         Whether `fit` adds blocks to those that are there, up to a larger `ipc`. It goes on where an
         interrupted `fit` was, too: with the block that was not finished.
+    checkpoint : path or None, default=None
+        Folder, made if it is not there, in which every block has a checkpoint, as often as the
+        distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, in
+        another process as well, takes finished blocks from there and goes on in the one that was
+        interrupted; so does one with a larger `ipc`. Other parameters or data are refused, as
+        `RaTBPTTDistiller` does. None writes nothing.
     random_state : int, RandomState instance or None, default=None
         Seeds the blocks, each differently. None is fresh entropy, unless the distiller has a
         `random_state`.
@@ -97,6 +110,7 @@ class BoostedDistiller(
         "beta": [Interval(Real, 0, 1, closed="both")],
         "distiller": [BaseDistiller, None],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
         "random_state": ["random_state"],
     }
 
@@ -111,6 +125,7 @@ class BoostedDistiller(
         beta=0.0,
         distiller=None,
         warm_start=False,
+        checkpoint=None,
         random_state=None,
     ):
         self.ipc = ipc
@@ -118,6 +133,7 @@ class BoostedDistiller(
         self.beta = beta
         self.distiller = distiller
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
 
     @with_callbacks
@@ -144,7 +160,10 @@ class BoostedDistiller(
         TypeError
             If anything but ``sample_weight`` is passed.
         ValueError
-            If a parameter or the data is unfit, before any work starts.
+            If a parameter or the data is unfit, before any work starts, or is not that of the runs
+            in the folder `checkpoint`.
+        InvalidFileError
+            If a file in the folder `checkpoint` and the one before it are damaged.
         DivergenceError
             If a block diverges. The blocks before are kept: `transform` returns them.
         """
@@ -158,12 +177,14 @@ class BoostedDistiller(
                 f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
                 "distilled; warm_start=True adds to it."
             )
+        self._check_checkpoints()
         # What would stop the last block is to stop the first.
         self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, **metadata)
+        seed = self._take_seed(self._seed if earlier else None)
         if not earlier:
             for name in [name for name in vars(self) if name.endswith("_")]:
                 delattr(self, name)
-            self._seed, self.budgets_, self.history_, self.n_iter_ = self._draw_seed(), [], {}, 0
+            self._seed, self.budgets_, self.history_, self.n_iter_ = seed, [], {}, 0
         start = self.distilled_ if earlier else None
         budgets = self._remaining_budgets()
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
@@ -183,12 +204,42 @@ class BoostedDistiller(
         callbacks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _draw_seed(self) -> int:
-        """Return what the blocks' seeds are made of."""
+    def _check_checkpoints(self) -> None:
+        """Raise ValueError unless every block can have a checkpoint, if there is to be one."""
+        if getattr(self.distiller, "checkpoint", None) is not None:
+            raise ValueError(
+                "distiller's checkpoint must be None, for every block needs a file of its own; "
+                "pass a folder as BoostedDistiller's checkpoint."
+            )
+
+    def _take_seed(self, seed: int | None) -> int:
+        """Return what the blocks' seeds are made of: as it is given, saved or drawn."""
+        folder = None if self.checkpoint is None else Path(self.checkpoint)
+        saved = None if folder is None else _read_common(folder)
         state = self.random_state
         if state is None:
             state = getattr(self.distiller, "random_state", None)
-        return draw_seed(state)
+        if seed is None:
+            seed = saved["seed"] if saved and state is None else draw_seed(state)
+        # The seeds of the blocks depend on their number as well, and beta comes in with the second.
+        here = {"seed": seed, "block_size": int(self.block_size), "beta": float(self.beta)}
+        for name in here:
+            if saved and saved[name] != here[name]:
+                what = "the seed that random_state gives" if name == "seed" else name
+                raise ValueError(
+                    f"{what} must be {saved[name]}; got {here[name]}; as in the blocks that "
+                    f"checkpoint={str(folder)!r} holds. Give another folder to begin anew."
+                )
+        if folder is not None and saved is None:
+            try:
+                folder.mkdir(exist_ok=True)
+                _npz.write(folder / _COMMON, _FORMAT, _VERSION, {}, here)
+            except OSError as error:
+                raise ValueError(
+                    f"checkpoint={str(folder)!r} must be a folder that can be written, or a place "
+                    f"for one: {error}."
+                ) from error
+        return seed
 
     def _remaining_budgets(self) -> list[int]:
         done = self.budgets_[-1] if self.budgets_ else 0
@@ -199,6 +250,9 @@ class BoostedDistiller(
     def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
         seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
+        if self.checkpoint is not None:
+            # By its budget, so that a larger ipc finds the blocks before.
+            distiller.set_params(checkpoint=Path(self.checkpoint, f"ipc-{ipc}.npz"))
         return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
 
     def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
@@ -293,3 +347,16 @@ class BoostedDistiller(
 
     def _evaluates_like(self):
         return self.distiller_
+
+
+def _read_common(folder: Path) -> dict | None:
+    """Return what all blocks in a folder have in common; None if there is nothing yet."""
+    try:
+        with open(folder / _COMMON, "rb") as file:
+            meta = _npz.read(file, _FORMAT, _VERSION, (), "blocks.")[1]
+        return {name: meta[name] for name in ("seed", "block_size", "beta")}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InvalidFileError(f"{folder / _COMMON} cannot be loaded: {reason}") from error

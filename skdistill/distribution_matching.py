@@ -70,6 +70,10 @@ class DistributionMatchingDistiller(BaseDistiller):
     warm_start : bool, default=False
         Whether `fit` continues the last one: with a larger `max_iter`, which counts from the start,
         the result is the same, bit for bit on the CPU, as if it had not been interrupted.
+    checkpoint : path or None, default=None
+        File in which the run is kept, to go on from exactly; see `RaTBPTTDistiller`.
+    checkpoint_every : int or float, default=60.0
+        Outer steps (an int) or seconds (a float) between two writings of it.
     random_state : int, RandomState instance or None, default=None
         Determines the initial samples, the networks, batches and augmentations. The same int gives
         the same bits on the CPU. Global random states are neither read nor changed.
@@ -145,6 +149,8 @@ class DistributionMatchingDistiller(BaseDistiller):
         validation_interval=25,
         n_iter_no_change=None,
         warm_start=False,
+        checkpoint=None,
+        checkpoint_every=60.0,
         random_state=None,
         device="auto",
         verbose=0,
@@ -163,6 +169,8 @@ class DistributionMatchingDistiller(BaseDistiller):
         self.validation_interval = validation_interval
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.device = device
         self.verbose = verbose

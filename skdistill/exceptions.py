@@ -1,6 +1,10 @@
 """Errors and warnings of skdistill that are more specific than Python's and scikit-learn's."""
 
-__all__ = ["DivergenceError", "DivergenceWarning", "InvalidFileError"]
+__all__ = ["CheckpointWarning", "DivergenceError", "DivergenceWarning", "InvalidFileError"]
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written, or it was damaged and the one before it was used."""
 
 
 class DivergenceWarning(UserWarning):

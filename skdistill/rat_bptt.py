@@ -106,6 +106,19 @@ class RaTBPTTDistiller(BaseDistiller):
     warm_start : bool, default=False
         Whether `fit` continues the last one: with a larger `max_iter`, which counts from the start,
         the result is the same, bit for bit on the CPU, as if it had not been interrupted.
+    checkpoint : path or None, default=None
+        File in which the run is kept while it goes on, and after: all that is needed to go on
+        exactly. If it is there, `fit` goes on from it, in another process as well, and the result
+        is the same, bit for bit on the CPU, as if nothing had happened; at once if the run was at
+        its end. Parameters and data must be those of the run: others are refused, but for
+        `max_iter`, which may be larger, `device`, `compile`, `n_networks`, `verbose`, and
+        `eval_steps` if nothing is validated. The file before the last one is kept as
+        ``<checkpoint>.previous``, and used, with a warning, if the last is damaged. None writes
+        nothing.
+    checkpoint_every : int or float, default=60.0
+        Outer steps (an int) or seconds (a float) between two writings of `checkpoint`. It is
+        written at the end as well, however `fit` ends: by an error, Ctrl-C, or SIGTERM, which in
+        the main thread raises KeyboardInterrupt while a run with a checkpoint goes on.
     random_state : int, RandomState instance or None, default=None
         Determines the initial samples, the networks, windows, batches and augmentations. The same
         int gives the same bits on the CPU. Global random states are neither read nor changed.
@@ -199,6 +212,8 @@ class RaTBPTTDistiller(BaseDistiller):
         validation_interval=25,
         n_iter_no_change=None,
         warm_start=False,
+        checkpoint=None,
+        checkpoint_every=60.0,
         random_state=None,
         compile="auto",
         device="auto",
@@ -226,6 +241,8 @@ class RaTBPTTDistiller(BaseDistiller):
         self.validation_interval = validation_interval
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.compile = compile
         self.device = device

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
 from skdistill._engine import outer
-from skdistill.exceptions import DivergenceError
+from skdistill.exceptions import DivergenceError, InvalidFileError
 
 QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 20}
 
@@ -251,3 +251,117 @@ def test_budgets_that_were_not_built(images):
 def test_unknown_metadata(images):
     with pytest.raises(TypeError, match=r"fit takes X, y and sample_weight; got \['start'\]"):
         boosted().fit(*images, start=None)
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
+def interrupt(monkeypatch, at):
+    """Raise KeyboardInterrupt in an outer step, counted from 1 over all blocks; count the steps."""
+    steps = []
+
+    def update(*args):
+        steps.append(1)
+        if len(steps) == at:
+            raise KeyboardInterrupt
+        return outer.update(*args)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    return steps
+
+
+def checkpointed(folder, ipc=3, every=1, **parameters):
+    return boosted(
+        ipc,
+        distiller=RaTBPTTDistiller(**QUICK, checkpoint_every=every),
+        checkpoint=folder,
+        **parameters,
+    )
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_another_process_goes_on_in_the_block_that_was_interrupted(
+    images, tmp_path, monkeypatch, random_state
+):
+    parameters = {"beta": 0.1, "random_state": random_state}
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=6)  # in the second block, of three steps
+        first = checkpointed(tmp_path / "run", **parameters)
+        with pytest.raises(KeyboardInterrupt):
+            first.fit(*images)
+    assert first.budgets_ == [1]
+    done = interrupt(monkeypatch, at=None)
+    second = checkpointed(tmp_path / "run", **parameters).fit(*images)
+    assert len(done) == 4
+    monkeypatch.setattr("skdistill.boosted.draw_seed", lambda state: first._seed)
+    whole = boosted(beta=0.1).fit(*images)
+    np.testing.assert_array_equal(second.transform()[0], whole.transform()[0])
+    assert second.history_["loss"] == whole.history_["loss"]
+    assert second.history_["block"] == [0] * 3 + [1] * 3 + [2] * 3
+    # All that is done stays done, and a larger ipc adds to it.
+    done.clear()
+    again = checkpointed(tmp_path / "run", **parameters).fit(*images)
+    assert done == []
+    np.testing.assert_array_equal(again.transform()[0], whole.transform()[0])
+    more = checkpointed(tmp_path / "run", ipc=4, **parameters).fit(*images)
+    assert len(done) == 3
+    assert more.budgets_ == [1, 2, 3, 4]
+
+
+def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, monkeypatch):
+    checkpointed(tmp_path, ipc=3, block_size=2).fit(*images)
+    done = interrupt(monkeypatch, at=None)
+    more = checkpointed(tmp_path, ipc=4, block_size=2).fit(*images)
+    assert len(done) == 3
+    monkeypatch.undo()
+    whole = boosted(ipc=4, block_size=2).fit(*images)
+    np.testing.assert_array_equal(more.transform()[0], whole.transform()[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_size": 2}, "block_size must be 1; got 2; as in the blocks that checkpoint="),
+        ({"beta": 0.5}, "beta must be 0.0; got 0.5; as in the blocks"),
+        ({"random_state": 1}, "the seed that random_state gives must be 209652396; got 1791"),
+        (
+            {"distiller": RaTBPTTDistiller(**{**QUICK, "window": 1})},
+            "window must be 2; got 1; as in the",
+        ),
+    ],
+)
+def test_blocks_of_another_run_are_refused(images, tmp_path, monkeypatch, change, message):
+    checkpointed(tmp_path).fit(*images)
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    distiller = checkpointed(tmp_path).set_params(**change)
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(*images)
+    with pytest.raises(ValueError, match="X, y and sample_weight must be"):
+        checkpointed(tmp_path).fit(images[0] + 1, images[1])
+
+
+def test_bad_checkpoints(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    (tmp_path / "file").touch()
+
+    def refused(message, error=ValueError, **parameters):
+        with pytest.raises(error, match=message):
+            boosted(**{"distiller": RaTBPTTDistiller(**QUICK), **parameters}).fit(*images)
+
+    refused(
+        "distiller's checkpoint must be None", distiller=RaTBPTTDistiller(**QUICK, checkpoint="run")
+    )
+    refused("file' must be a folder that can be written", checkpoint=tmp_path / "file")
+    refused("a/b' must be a folder .* place for one: .*No such", checkpoint=tmp_path / "a/b")
+    refused("'checkpoint' parameter .* Got 3", checkpoint=3)
+    (tmp_path / "boosted.npz").write_bytes(b"PK")
+    refused("boosted.npz cannot be loaded: it is", InvalidFileError, checkpoint=tmp_path)
+
+
+def test_warm_start_writes_checkpoints_too(images, tmp_path, monkeypatch):
+    growing = checkpointed(tmp_path, ipc=1, warm_start=True).fit(*images)
+    growing.set_params(ipc=2).fit(*images)
+    done = interrupt(monkeypatch, at=None)
+    again = checkpointed(tmp_path, ipc=2).fit(*images)
+    assert done == []
+    np.testing.assert_array_equal(again.transform()[0], growing.transform()[0])

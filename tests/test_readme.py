@@ -16,7 +16,8 @@ def test_python_blocks_run(digits, tmp_path, monkeypatch):
         "random_state=0": "random_state=0, max_iter=2, n_networks=1, eval_steps=5",
         "max_iter=400": "max_iter=3",
         '"unroll": [20, 40]': '"unroll": [20]',
-        "max_iter=100": "max_iter=2, n_networks=1, eval_steps=5",
+        "max_iter=1000": "max_iter=2, n_networks=1, eval_steps=5",
+        "max_iter=100)": "max_iter=2, n_networks=1, eval_steps=5)",
     }
     for text, replacement in smaller.items():
         assert code.count(text) == 1, text

@@ -73,6 +73,12 @@ class Record:
     seconds: float
     detail: dict
 
+    def row(self) -> dict:
+        """Return it flat, with None for what is not finite: JSON has no NaN."""
+        row = {**vars(self), **self.detail}
+        del row["detail"]
+        return {name: value if isfinite(value) else None for name, value in row.items()}
+
 
 def gaussian_rows(n: int, sample_shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Return ``n`` Gaussian samples, each scaled to norm 1 (Appendix C.1), on the CPU."""

@@ -1,0 +1,64 @@
+"""What makes a run this one and no other, in words that a file can hold and an error can show."""
+
+from collections.abc import Mapping
+from functools import partial
+from numbers import Integral, Real
+
+import joblib
+import numpy as np
+
+from .distilled import DistilledDataset
+
+__all__ = ["describe_value", "differences"]
+
+
+def describe_value(value):
+    """Return what tells a parameter's value from others, as JSON can say it.
+
+    Functions are told apart by their names, objects with parameters by those, others by a hash.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if np.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [describe_value(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): describe_value(v) for k, v in value.items()}
+    if isinstance(value, partial):
+        parts = value.func, value.args, value.keywords
+        return {"functools.partial": [describe_value(part) for part in parts]}
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    kind = describe_value(type(value))
+    if hasattr(value, "get_params"):
+        return {kind: describe_value(value.get_params(deep=False))}
+    if isinstance(value, DistilledDataset):
+        # Not its provenance, in which seconds and paths differ between equal sets.
+        return {kind: joblib.hash((value.X, value.y))}
+    try:
+        return {kind: joblib.hash(value)}
+    except Exception:
+        # What cannot be pickled raises anything.
+        return kind
+
+
+def differences(there: dict, here: dict) -> list[str]:
+    """Return "name must be ...; got ..." for all that is one way there and another here."""
+    texts = []
+    for name in {**here, **there}:
+        if name not in here or name not in there or here[name] != there[name]:
+            pair = [repr(values.get(name, "absent")) for values in (there, here)]
+            texts.append("{} must be {}; got {}".format(name, *_where_they_differ(pair)))
+    return texts
+
+
+def _where_they_differ(texts: list[str]) -> list[str]:
+    """Return texts or, if they are long, excerpts that show the first difference."""
+    if max(map(len, texts)) <= 200:
+        return texts
+    first = next((i for i, (a, b) in enumerate(zip(*texts)) if a != b), min(map(len, texts)))
+    start = max(0, first - 60)
+    return [f"...{text[start : start + 160]}..." for text in texts]

@@ -1,0 +1,952 @@
+"""Checkpoints: a run that ends at any moment goes on as if nothing had happened."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skdistill import (
+    DistributionMatchingDistiller,
+    RaTBPTTDistiller,
+    _checkpoint,
+    _interruption,
+    _npz,
+    _run,
+    base,
+)
+from skdistill._checkpoint import Checkpoint
+from skdistill._engine import outer
+from skdistill._identity import describe_value
+from skdistill._run import Point, Run
+from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
+from skdistill.windows import MovingWindow
+
+pytestmark = pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
+
+SCRIPT = Path(__file__).parents[1] / "examples/benchmarks/kill_resume.py"
+
+
+def tiny(input_shape, n_classes, width=4):
+    return nn.Sequential(nn.Linear(input_shape[0], width), nn.ReLU(), nn.Linear(width, n_classes))
+
+
+QUICK = {
+    "max_iter": 4,
+    "window": 1,
+    "unroll": 3,
+    "batch_size": 8,
+    "schedule": MovingWindow(patience=2),
+    "architecture": tiny,
+    "n_networks": 1,
+    "eval_steps": 2,
+    "device": "cpu",
+}
+VALIDATED = {"validation_fraction": 0.3, "validation_interval": 2}
+
+
+def quick(checkpoint=None, **parameters):
+    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, "checkpoint": checkpoint, **parameters})
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    return rng.normal(size=(30, 3)) + y[:, None], y
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.npz"
+
+
+def previous_of(path):
+    return path.with_name("run.npz.previous")
+
+
+def everything(run):
+    """Return a run as plain values that can be compared."""
+    best = {} if run.best is None else vars(run.best)
+    values = {**vars(run.state), **{f"best {k}": v for k, v in best.items()}}
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            values[name] = value.dtype, value.shape, value.tobytes()
+    return {**values, "seed": run.seed, "seconds": run.seconds, "history": run.history}
+
+
+def bits(distiller):
+    """Return all that two runs must have in common to the bit."""
+    run = {k: v for k, v in everything(distiller._run).items() if k != "seconds"}
+    run["history"] = {k: v for k, v in run["history"].items() if k != "seconds"}
+    return run, distiller.transform()[0].tobytes(), distiller.n_iter_
+
+
+def saved_step(path):
+    with open(path, "rb") as file:
+        return _npz.read(file, "skdistill.Run", 1, (), "run.")[1]["run"]["state"]["step"]
+
+
+def interrupt(monkeypatch, at, error=KeyboardInterrupt):
+    """Raise an error in an outer step, counted from 1."""
+
+    def update(objective, state, rates):
+        if state.step + 1 == at:
+            raise error
+        return outer.update(objective, state, rates)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+
+
+def refuse_work(monkeypatch):
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work was begun"))
+
+
+# --- the same bits ----------------------------------------------------------------------------
+
+
+def kill_and_resume(n_kills):
+    command = [sys.executable, str(SCRIPT), "--kills", str(n_kills)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps = [int(word) for word in done.stdout.splitlines()[1].split()]
+    assert len(steps) == n_kills
+    # The processes did go on from each other's steps, and the last had some left.
+    assert sorted(steps) == steps
+    assert len(set(steps)) > n_kills // 3
+    assert done.stdout.endswith("same bits: yes\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_run_that_is_killed_ten_times_ends_with_the_same_bits():
+    kill_and_resume(10)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_run_that_is_killed_a_hundred_times_ends_with_the_same_bits():
+    kill_and_resume(100)
+
+
+class Interruption:
+    """Raise KeyboardInterrupt, or only count, at a line of the code that keeps runs."""
+
+    def __init__(self, line=None, modules=(_checkpoint, _npz, _run, base, outer)):
+        self.line, self.n_lines = line, 0
+        self.files = {module.__file__ for module in modules}
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename not in self.files:
+            return None
+        if event == "line":
+            self.n_lines += 1
+            if self.n_lines == self.line:
+                raise KeyboardInterrupt
+        return self
+
+    def call(self, function, *args):
+        sys.settrace(self)
+        try:
+            function(*args)
+        finally:
+            sys.settrace(None)
+        return self.n_lines
+
+
+def interruptions(make_call, module):
+    """Interrupt a call, made anew each time, at each of a module's lines; yield after each time."""
+    for line in range(1, 1 + Interruption(None, [module]).call(make_call())):
+        with pytest.raises(KeyboardInterrupt):
+            Interruption(line, [module]).call(make_call())
+        yield line
+
+
+def test_a_run_that_is_interrupted_at_any_line_ends_with_the_same_bits(table, tmp_path):
+    parameters = {"ipc": 2, "inner_batch_size": 1, **VALIDATED}
+    whole = quick(**parameters).fit(*table)
+    parameters["checkpoint_every"] = 1
+    n_lines = Interruption().call(quick(tmp_path / "counted.npz", **parameters).fit, *table)
+    rng, n_kept = np.random.default_rng(0), 0
+    for line in rng.choice(n_lines, size=12, replace=False) + 1:
+        path = tmp_path / f"{line}.npz"
+        first = quick(path, warm_start=True, **parameters)
+        with pytest.raises(KeyboardInterrupt):
+            Interruption(line).call(first.fit, *table)
+        if hasattr(first, "distilled_"):
+            n_kept += 1
+            assert set(map(len, first.history_.values())) == {first.n_iter_}
+            assert first.transform()[0].shape == (4, 3)
+        # Another process, which has the file alone, and this one, which has its memory as well.
+        other = quick(path.with_name("other.npz"), **parameters)
+        if path.exists():
+            os.replace(path, other.checkpoint)
+        assert bits(other.fit(*table)) == bits(whole), line
+        assert bits(first.fit(*table)) == bits(whole), line
+        other.checkpoint.unlink()
+    assert 5 < n_kept < 12
+
+
+def test_a_step_is_added_as_a_whole_or_not_at_all():
+    runs = []
+
+    def state(step):
+        return outer.OuterState(adam=None, memory={}, step=step)
+
+    def advance_once_more():
+        runs.append(Run(0, Point(state(0))))
+        runs[-1].advance(Point(state(1)), {"a": 1, "b": 1})
+        return partial(runs[-1].advance, Point(state(2)), {"a": 2, "c": 2})
+
+    for _ in interruptions(advance_once_more, _run):
+        run = runs[-1]
+        assert run.step == 1
+        # That there will be a third column may be known already.
+        assert run.history in ({"a": [1], "b": [1]}, {"a": [1], "b": [1], "c": [None]})
+        run.advance(Point(state(2)), {"a": 5, "b": 5, "c": 5})
+        assert run.history == {"a": [1, 5], "b": [1, 5], "c": [None, 5]}
+
+
+def test_writing_may_be_interrupted_at_any_line(table, path, monkeypatch):
+    # Takes most of the time, and nothing here depends on it.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    runs = [quick(max_iter=n).fit(*table)._run for n in (1, 2, 3)]
+
+    def save():
+        path.unlink(missing_ok=True)
+        save.checkpoint = Checkpoint(path, 1, {})
+        save.checkpoint.save(runs[0])
+        return partial(save.checkpoint.save, runs[1])
+
+    steps = []
+    for _ in interruptions(save, _checkpoint):
+        steps.append(Checkpoint(path, 1, {}).load().step)
+        save.checkpoint.save(runs[2])
+        assert everything(Checkpoint(path, 1, {}).load()) == everything(runs[2])
+        assert len(list(path.parent.iterdir())) == 2
+    assert sorted(steps) == steps
+    assert set(steps) == {1, 2}
+
+
+@pytest.mark.parametrize("parameters", [{}, VALIDATED], ids=["plain", "validated"])
+def test_ctrl_c_writes_and_sets_what_there_is(table, path, monkeypatch, parameters):
+    whole = quick(max_iter=6, **parameters).fit(*table)
+    distiller = quick(path, max_iter=6, **parameters)
+    interrupt(monkeypatch, at=4)
+    with pytest.raises(KeyboardInterrupt, match=r"kept up to outer step 3 in checkpoint=.*run.npz"):
+        distiller.fit(*table)
+    monkeypatch.undo()
+    assert (distiller.n_iter_, saved_step(path)) == (3, 3)
+    expected = quick(max_iter=3, **parameters)
+    if not parameters:
+        assert bits(distiller) == bits(expected.fit(*table))
+    assert distiller.distilled_.provenance["best_iter"] == (2 if parameters else None)
+    assert bits(distiller.fit(*table)) == bits(whole)
+    assert bits(quick(path, max_iter=6, **parameters).fit(*table)) == bits(whole)
+
+
+def test_every_distiller_has_checkpoints(table, path, monkeypatch):
+    parameters = {"max_iter": 4, "batch_size": 8, "architecture": tiny, "random_state": 0}
+
+    def make(checkpoint=None):
+        return DistributionMatchingDistiller(**parameters, checkpoint=checkpoint)
+
+    interrupt(monkeypatch, at=3)
+    with pytest.raises(KeyboardInterrupt, match="kept up to outer step 2"):
+        make(path).fit(*table)
+    monkeypatch.undo()
+    assert bits(make(path).fit(*table)) == bits(make().fit(*table))
+    with pytest.raises(ValueError, match=r"the distiller must be .*DistributionM.*; got .*RaTBPTT"):
+        quick(path).fit(*table)
+
+
+def test_seconds_add_up(table, path):
+    first = quick(path, max_iter=2).fit(*table)
+    second = quick(path, max_iter=4).fit(*table)
+    assert second.history_["seconds"][:2] == first.history_["seconds"]
+    seconds = [d.distilled_.provenance["seconds"] for d in (first, second)]
+    assert sum(second.history_["seconds"][2:]) < seconds[1] - seconds[0] < 60
+
+
+def test_without_a_random_state_the_seed_is_the_runs(table, path):
+    first = quick(path, random_state=None, max_iter=2).fit(*table)
+    second = quick(path, random_state=None).fit(*table)
+    seed = first.distilled_.recipe.seed
+    assert second.distilled_.recipe.seed == seed
+    assert second.history_["loss"][:2] == first.history_["loss"]
+
+
+# --- when it is written -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def saves(monkeypatch):
+    steps, write = [], Checkpoint._write
+
+    def recorded(self, run):
+        write(self, run)
+        assert saved_step(self.path) == run.step
+        steps.append(run.step)
+
+    monkeypatch.setattr(Checkpoint, "_write", recorded)
+    return steps
+
+
+def test_every_so_many_steps_and_at_the_end(table, path, saves):
+    quick(path, checkpoint_every=2, max_iter=5).fit(*table)
+    assert saves == [2, 4, 5]
+    assert saved_step(previous_of(path)) == 4
+    assert sorted(path.parent.iterdir()) == [path, previous_of(path)]
+
+
+def test_every_so_many_seconds(table, path, saves, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("skdistill._checkpoint.perf_counter", lambda: clock[0])
+
+    def update(*args):
+        clock[0] += 10.0
+        return outer.update(*args)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    quick(path, checkpoint_every=25.0, max_iter=7).fit(*table)
+    assert saves == [3, 6, 7]
+
+
+def test_the_default_is_a_minute():
+    assert RaTBPTTDistiller().checkpoint_every == 60.0
+
+
+def test_without_a_checkpoint_nothing_is_written(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick().fit(*table)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_path_stays_where_it_was(table, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def update(*args):
+        os.chdir(tmp_path / "other")
+        return outer.update(*args)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    quick("run.npz", checkpoint_every=1).fit(*table)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "run.npz", "run.npz.previous"]
+
+
+def test_a_published_set_does_not_tell_the_path(table, path):
+    parameters = quick(path).fit(*table).distilled_.provenance["parameters"]
+    assert "max_iter" in parameters
+    assert not [name for name in parameters if "checkpoint" in name]
+
+
+# --- runs at their end ------------------------------------------------------------------------
+
+
+def test_a_complete_run_returns_at_once_and_goes_on_with_more_steps(table, path, monkeypatch):
+    first = quick(path, **VALIDATED).fit(*table)
+    before = os.stat(path)
+    with monkeypatch.context() as patch:
+        refuse_work(patch)
+        again = quick(path, **VALIDATED).fit(*table)
+    assert bits(again) == bits(first)
+    assert again.history_["seconds"] == first.history_["seconds"]
+    assert (os.stat(path).st_ino, os.stat(path).st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    more = quick(path, max_iter=8, **VALIDATED).fit(*table)
+    assert bits(more) == bits(quick(max_iter=8, **VALIDATED).fit(*table))
+
+
+def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch):
+    parameters = {**VALIDATED, "n_iter_no_change": 3, "max_iter": 20}
+    accuracies = iter([0.9, 0.5, 0.5])
+    with monkeypatch.context() as patch:
+        result = lambda *args, **options: type("Result", (), {"mean": next(accuracies)})  # noqa: E731
+        patch.setattr("skdistill._held_out.evaluate", result)
+        first = quick(path, **parameters).fit(*table)
+    assert first.n_iter_ == 5
+    refuse_work(monkeypatch)
+    assert bits(quick(path, **parameters).fit(*table)) == bits(first)
+
+
+@pytest.mark.filterwarnings("ignore::skdistill.exceptions.DivergenceWarning")
+def test_a_run_that_has_diverged_says_so_again(table, path, monkeypatch):
+    steps = []
+
+    class Spoiled:
+        def __init__(self, objective):
+            self._objective = objective
+
+        def __getattr__(self, name):
+            return getattr(self._objective, name)
+
+        def gradient(self, X, step, memory):
+            steps.append(step)
+            loss, grad, detail = self._objective.gradient(X, step, memory)
+            return loss, grad * (float("nan") if step >= 2 else 1.0), detail
+
+    monkeypatch.setattr(
+        "skdistill.base.update", lambda objective, *rest: outer.update(Spoiled(objective), *rest)
+    )
+    for _ in range(2):
+        distiller = quick(path, max_iter=50)
+        with pytest.raises(DivergenceError, match="up to outer step 12"):
+            distiller.fit(*table)
+        assert steps == list(range(12))
+        assert np.isfinite(distiller.transform()[0]).all()
+
+
+class StopAfter:
+    """A callback that stops a run after some outer steps."""
+
+    def __init__(self, n):
+        self.n, self.steps = n, 0
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Ask to stop after the n-th outer step."""
+        self.steps += context.task_name == "outer step"
+        return self.steps >= self.n
+
+
+def test_a_run_that_a_callback_stopped_goes_on(table, path):
+    first = quick(path).set_callbacks(StopAfter(2)).fit(*table)
+    assert first.n_iter_ == 2
+    assert bits(quick(path).fit(*table)) == bits(quick().fit(*table))
+
+
+# --- other parameters, other data -------------------------------------------------------------
+
+
+def other_network(input_shape, n_classes):
+    return tiny(input_shape, n_classes)
+
+
+DIFFERENT = {
+    "ipc": ({"ipc": 2}, {}, r"ipc must be 1; got 2; as in the run that checkpoint='.*run.npz' hol"),
+    "float": ({"learning_rate": 0.1}, {}, "learning_rate must be 'auto'; got 0.1"),
+    "schedule": (
+        {"schedule": MovingWindow(patience=5)},
+        {},
+        "schedule must be {'skdistill.windows.MovingWindow': .*'patience': 2.*; got .*: 5",
+    ),
+    "function": ({"architecture": other_network}, {}, r"must be '\w+.tiny'; got '\w+.other_netw"),
+    "named": ({"architecture": "mlp"}, {}, "architecture must be .*tiny'; got 'mlp'"),
+    "init": ({"init": "real"}, {}, "init must be 'gaussian'; got 'real'"),
+    "validation": (VALIDATED, {}, "validation_fraction must be None; got 0.3; validation_inter"),
+    "random_state": ({"random_state": 1}, {}, "random_state=1 must be .* seed 209652396; got"),
+    "max_iter": ({"max_iter": 2}, {}, "max_iter=2 must be at least 4, the outer steps done in"),
+    "X": ({}, {"X": 1}, "X, y and sample_weight must be .*'shape': .30, 3.*; got {"),
+    "y": ({}, {"y": 1}, "X, y and sample_weight must be"),
+    "weight": ({}, {"sample_weight": np.r_[2, np.ones(29)]}, "X, y and sample_weight must be"),
+    "factors": ({}, {"learning_rate_factors": [0.5]}, r"factors must be None; got \[0.5\]"),
+    "start": ({"ipc": 1}, {"start": 1}, "start must be None; got {'skdistill.distilled.Distil"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "data", "message"), DIFFERENT.values(), ids=DIFFERENT)
+def test_another_run_is_refused(table, path, monkeypatch, parameters, data, message):
+    X, y = table
+    fitted = quick(path).fit(X, y)
+    before = path.read_bytes()
+    others = {"X": X + np.eye(*X.shape), "y": 1 - y, "start": fitted.distilled_}
+    data = {"X": X, "y": y, **{name: others.get(name, value) for name, value in data.items()}}
+    refuse_work(monkeypatch)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        quick(path, **parameters).fit(**data)
+    assert path.read_bytes() == before
+
+
+def test_eval_steps_matter_to_a_validated_run_alone(table, path):
+    quick(path, **VALIDATED).fit(*table)
+    with pytest.raises(ValueError, match="eval_steps must be 2; got 3"):
+        quick(path, eval_steps=3, **VALIDATED).fit(*table)
+
+
+def test_a_network_that_was_rewritten_under_its_name_is_refused(table, path, monkeypatch):
+    quick(path).fit(*table)
+    monkeypatch.setattr(tiny, "__defaults__", (5,))
+    with pytest.raises(ValueError, match=r"(?s)the network must be .*out_features=4.*; got .*=5"):
+        quick(path).fit(*table)
+
+
+def test_a_random_state_that_moves_on_is_refused(table, path):
+    state = np.random.RandomState(0)
+    quick(path, random_state=state).fit(*table)
+    with pytest.raises(ValueError, match="A RandomState gives another seed each time"):
+        quick(path, random_state=state).fit(*table)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_iter": 5},
+        {"n_networks": 3},
+        {"eval_steps": 3},
+        {"verbose": 1},
+        {"warm_start": True},
+        {"checkpoint_every": 1},
+        {"compile": False},
+        {"device": torch.device("cpu")},
+        {"random_state": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_may_be_otherwise(table, path, change, capsys):
+    quick(path, max_iter=3).fit(*table)
+    distiller = quick(path, **change).fit(*table)
+    max_iter = change.get("max_iter", 4)
+    assert bits(distiller) == bits(quick(max_iter=max_iter).fit(*table))
+    assert distiller.n_iter_ == max_iter
+    assert ("goes on from outer step 3" in capsys.readouterr().out) == ("verbose" in change)
+
+
+def test_warm_start_takes_the_run_that_is_further_on(table, path, monkeypatch):
+    whole = quick(max_iter=6).fit(*table)
+    ahead = quick(path, max_iter=3, warm_start=True).fit(*table)
+    quick(path, max_iter=5).fit(*table)
+    done = []
+
+    def update(objective, state, rates):
+        done.append(state.step)
+        return outer.update(objective, state, rates)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    assert bits(ahead.set_params(max_iter=6).fit(*table)) == bits(whole)
+    assert done == [5]
+    ahead.set_params(max_iter=8, checkpoint=None).fit(*table)
+    ahead.set_params(max_iter=9, checkpoint=path).fit(*table)
+    assert done == [5, 6, 7, 8]
+    assert saved_step(path) == 9
+
+
+def test_warm_start_of_another_run_is_refused(table, path):
+    quick(path, random_state=None).fit(*table)
+    distiller = quick(random_state=None, warm_start=True).fit(*table)
+    with pytest.raises(ValueError, match="random_state=None must be what the run"):
+        distiller.set_params(checkpoint=path).fit(*table)
+
+
+def test_values_are_told_apart():
+    same = [
+        (np.float64(0.5), 0.5),
+        (1, np.int64(1)),
+        ((1, 2), [1, 2]),
+        (MovingWindow(patience=3), MovingWindow(patience=3)),
+        (partial(tiny, width=3), partial(tiny, width=3)),
+        (np.arange(3), np.arange(3)),
+        (float("nan"), float("nan")),
+        (lambda: 1, lambda: 1),  # of one name
+    ]
+    for a, b in same:
+        assert describe_value(a) == describe_value(b), a
+    different = [
+        *(None, "a", 1, 1.5, float("inf"), [1], {"a": 1}, {"b": 1}, tiny, other_network),
+        *(MovingWindow, MovingWindow(patience=3), MovingWindow(patience=4)),
+        *(np.arange(3), np.arange(4), partial(lambda n: n, 3), partial(lambda n: n, 4)),
+        *(partial(tiny, width=3), partial(tiny, width=4), partial(other_network, width=3)),
+    ]  # fmt: skip
+    described = [describe_value(value) for value in different]
+    for i, a in enumerate(described):
+        assert not [b for j, b in enumerate(described) if j != i and b == a], different[i]
+    # What cannot be pickled is told apart by its kind alone.
+    assert describe_value(threading.Lock()) == "_thread.lock"
+
+
+def test_a_long_value_is_shown_where_it_differs(table, path):
+    def deep(input_shape, n_classes, n=20, last=nn.ReLU):
+        hidden = [nn.Identity() for _ in range(n)]
+        return nn.Sequential(*hidden, nn.Linear(3, 4), last(), nn.Linear(4, n_classes))
+
+    quick(path, architecture=deep).fit(*table)
+    deep.__defaults__ = (20, nn.Tanh)
+    with pytest.raises(ValueError, match=r"network must be \.\.\.[^;]*ReLU[^;]*; got .*Tanh"):
+        quick(path, architecture=deep).fit(*table)
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, monkeypatch):
+    quick(path, checkpoint_every=1).fit(*table)
+    path.write_bytes(path.read_bytes()[:-100])
+    good = previous_of(path).read_bytes()
+    interrupt(monkeypatch, at=5)
+    message = r"run.npz cannot be loaded: .* goes on from .*run.npz.previous, outer step 3"
+    with pytest.warns(CheckpointWarning, match=message), pytest.raises(KeyboardInterrupt):
+        quick(path, checkpoint_every=1, max_iter=6).fit(*table)
+    # The good file before the damaged one was not thrown away for it.
+    assert previous_of(path).read_bytes() == good
+    assert saved_step(path) == 4
+    monkeypatch.undo()
+    quick(path, checkpoint_every=10, max_iter=6).fit(*table)
+    assert (saved_step(path), saved_step(previous_of(path))) == (6, 4)
+
+
+def test_a_run_that_goes_on_from_the_file_before_ends_with_the_same_bits(table, path):
+    whole = quick(path, checkpoint_every=1, **VALIDATED).fit(*table)
+    path.write_bytes(b"")
+    with pytest.warns(CheckpointWarning):
+        again = quick(path, **VALIDATED).fit(*table)
+    assert bits(again) == bits(whole)
+
+
+@pytest.mark.parametrize("with_previous", [True, False])
+def test_nothing_is_begun_anew_over_damaged_files(table, path, monkeypatch, with_previous):
+    quick(path, checkpoint_every=1).fit(*table)
+    path.write_bytes(b"PK\x03\x04 and nothing else")
+    if with_previous:
+        previous_of(path).write_bytes(b"x,y\n1,2\n")
+        message = "run.npz cannot be loaded: .*previous cannot be loaded: it is not an .npz .*Rem"
+    else:
+        previous_of(path).unlink()
+        message = "run.npz cannot be loaded: .* There is no .*previous to go on from. Remove them"
+    refuse_work(monkeypatch)
+    with pytest.raises(InvalidFileError, match=message):
+        quick(path).fit(*table)
+    assert path.read_bytes() == b"PK\x03\x04 and nothing else"
+
+
+def test_a_file_of_another_kind_is_not_written_over(table, path):
+    quick().fit(*table).distilled_.save(path)
+    before = path.read_bytes()
+    with pytest.raises(InvalidFileError, match=r"format must be 'skdistill.Run'; got 'skdistill.D"):
+        quick(path).fit(*table)
+    assert path.read_bytes() == before
+
+
+def test_without_its_file_a_run_begins_anew(table, path):
+    first = quick(path, checkpoint_every=1, random_state=None).fit(*table)
+    path.unlink()
+    second = quick(path, checkpoint_every=1, random_state=None).fit(*table)
+    assert second.distilled_.recipe.seed != first.distilled_.recipe.seed
+
+
+def test_a_history_of_another_length_is_refused(table, path):
+    quick(path).fit(*table)
+    with open(path, "rb") as file:
+        arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
+    meta["run"]["history"]["loss"].pop()
+    _npz.write(path, "skdistill.Run", 1, arrays, meta)
+    with pytest.raises(InvalidFileError, match=r"its history must have 4 outer steps; got .*: 3"):
+        quick(path).fit(*table)
+
+
+def spoil(content, rng):
+    """Return a file cut short, or with some bits of some bytes turned over."""
+    if rng.random() < 0.3:
+        return content[: rng.integers(len(content))]
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        content[rng.integers(len(content))] ^= int(rng.integers(1, 256))
+    return bytes(content)
+
+
+def fuzz(table, path, n):
+    quick(path, **VALIDATED).fit(*table)
+    content = path.read_bytes()
+    with open(path, "rb") as file:
+        identity = _npz.read(file, "skdistill.Run", 1, (), "run.")[1]["identity"]
+
+    def load():
+        return Checkpoint(path, 60.0, identity).load()
+
+    expected, rng, n_refused = everything(load()), np.random.default_rng(0), 0
+    for _ in range(n):
+        path.write_bytes(spoil(content, rng))
+        try:
+            run = load()
+        except InvalidFileError:
+            n_refused += 1
+        else:
+            assert everything(run) == expected
+    # Some bytes of a zip file, such as dates, mean nothing.
+    assert 0.8 * n < n_refused < n
+
+
+def test_damaged_files_are_refused_or_load_as_they_were(table, path):
+    fuzz(table, path, 200)
+
+
+@pytest.mark.slow
+def test_many_damaged_files_are_refused_or_load_as_they_were(table, path):
+    fuzz(table, path, 2000)
+
+
+# --- disks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing/run.npz", "No such file"),
+        ("file/run.npz", "Not a directory"),
+        ("folder", "it is a folder"),
+    ],
+)
+def test_where_nothing_can_be_written(table, tmp_path, monkeypatch, name, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    refuse_work(monkeypatch)
+    with pytest.raises(
+        ValueError, match=f"{name}' must be a file that can be written: .*{message}"
+    ):
+        quick(tmp_path / name).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"checkpoint": 3}, "'checkpoint' parameter .* Got 3"),
+        ({"checkpoint_every": 0}, "'checkpoint_every' parameter .* Got 0"),
+        ({"checkpoint_every": "1h"}, "'checkpoint_every' parameter .* Got '1h'"),
+    ],
+)
+def test_bad_parameters(table, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(*table)
+
+
+def full_disk(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    refuse_work(monkeypatch)
+    with pytest.raises(ValueError, match=r"must be a file that can be written: .*No space left"):
+        quick(path).fit(*table)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch):
+    def update(objective, state, rates):
+        if state.step == 2:
+            monkeypatch.setattr(os, "fsync", full_disk)
+        return outer.update(objective, state, rates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skdistill.base.update", update)
+        with pytest.warns(CheckpointWarning, match="could not be written: .*No space left") as seen:
+            distiller = quick(path, checkpoint_every=1).fit(*table)
+    monkeypatch.undo()
+    # One text for all of them, so that Python's default filter shows it once.
+    texts = [str(w.message) for w in seen if w.category is CheckpointWarning]
+    assert len(texts) == 3
+    assert len(set(texts)) == 1
+    assert bits(distiller) == bits(quick().fit(*table))
+    assert (saved_step(path), saved_step(previous_of(path))) == (2, 1)
+    assert len(list(path.parent.iterdir())) == 2
+    assert bits(quick(path).fit(*table)) == bits(distiller)
+
+
+def test_an_error_does_not_say_that_more_is_kept_than_is(table, path, monkeypatch):
+    quick(path, max_iter=2).fit(*table)
+    monkeypatch.setattr(Checkpoint, "_write", full_disk)
+    interrupt(monkeypatch, at=4)
+    with (
+        pytest.warns(CheckpointWarning),
+        pytest.raises(KeyboardInterrupt, match="kept up to outer step 2"),
+    ):
+        quick(path).fit(*table)
+
+
+class CrashError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "nth"),
+    [("mkdir", 1), ("fsync", 1), ("replace", 1), ("link", 1), ("replace", 2), ("replace", 3)],
+)
+def test_a_crash_while_writing_leaves_a_whole_file(table, path, monkeypatch, name, nth):
+    runs = [quick(max_iter=n).fit(*table)._run for n in (1, 2, 3, 4)]
+    checkpoint = Checkpoint(path, 1, {})
+    for run in runs[:2]:
+        checkpoint.save(run)
+    function, calls = getattr(os, name), []
+
+    def crash(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == nth:
+            raise CrashError
+        return function(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, crash)
+        # What a killed process leaves behind is not tidied up.
+        patch.setattr(Checkpoint, "_remove_partial", lambda self: None)
+        with pytest.raises(CrashError):
+            checkpoint.save(runs[2])
+    another = Checkpoint(path, 1, {})
+    assert everything(another.load()) == everything(runs[1])
+    assert saved_step(previous_of(path)) in (1, 2)
+    for writer, run in ((checkpoint, runs[2]), (another, runs[3])):
+        if writer is another:
+            another.load()
+        writer.save(run)
+        assert everything(Checkpoint(path, 1, {}).load()) == everything(run)
+        assert saved_step(previous_of(path)) == run.step - 1
+        assert len(list(path.parent.iterdir())) == 2
+
+
+def test_disks_without_hard_links(table, path, monkeypatch):
+    def link(*args):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    quick(path, checkpoint_every=1).fit(*table)
+    assert (saved_step(path), saved_step(previous_of(path))) == (4, 3)
+
+
+def test_two_runs_do_not_write_over_each_other(table, path, monkeypatch):
+    other = quick(path, max_iter=2, random_state=1)
+
+    def update(objective, state, rates):
+        if state.step == 3 and not hasattr(other, "distilled_"):
+            path.unlink()
+            other.fit(*table)
+        return outer.update(objective, state, rates)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    with pytest.warns(CheckpointWarning, match="written: another run has written to it since"):
+        distiller = quick(path, checkpoint_every=1).fit(*table)
+    assert distiller.n_iter_ == 4
+    assert saved_step(path) == 2
+    assert bits(quick(path, random_state=1, max_iter=2).fit(*table)) == bits(other)
+
+
+def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, monkeypatch):
+    def update(objective, state, rates):
+        if state.step == 2:
+            path.unlink()
+        return outer.update(objective, state, rates)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    quick(path, checkpoint_every=1).fit(*table)
+    assert saved_step(path) == 4
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def allocate(*args):
+    torch.empty(2**50)
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError, allocate])
+def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, monkeypatch, error):
+    def update(objective, state, rates):
+        if state.step == 2:
+            raise error() if error is not allocate else allocate()
+        return outer.update(objective, state, rates)
+
+    kinds = (MemoryError, RuntimeError)
+    with monkeypatch.context() as patch:
+        patch.setattr("skdistill.base.update", update)
+        distiller = quick(path)
+        with pytest.raises(kinds, match=r"(?s)step 3 ran out of memory: lower batch_size.*step 2 "):
+            distiller.fit(*table)
+        assert distiller.n_iter_ == 2
+    assert bits(quick(path).fit(*table)) == bits(quick().fit(*table))
+
+
+def test_other_errors_have_nothing_to_do_with_memory(table, path, monkeypatch):
+    interrupt(monkeypatch, at=1, error=RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else") as raised:
+        quick(path).fit(*table)
+    assert not hasattr(raised.value, "__notes__")
+    assert not path.exists()
+
+
+# --- SIGTERM ----------------------------------------------------------------------------------
+
+
+def terminate(monkeypatch, n=1):
+    """Send SIGTERM to this process in the third outer step."""
+
+    def update(objective, state, rates):
+        if state.step == 2:
+            # Or else the tests would end here.
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            os.kill(os.getpid(), signal.SIGTERM)
+        return outer.update(objective, state, rates)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+
+
+def test_sigterm_is_like_ctrl_c(table, path, monkeypatch):
+    terminate(monkeypatch)
+    distiller = quick(path)
+    with pytest.raises(KeyboardInterrupt, match=r"(?s)SIGTERM.*kept up to outer step 2"):
+        distiller.fit(*table)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert distiller.transform()[0].shape == (2, 3)
+    assert saved_step(path) == 2
+
+
+def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch):
+    terminate(monkeypatch)
+    write = Checkpoint._write
+
+    def terminated(self, run):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(self, run)
+
+    monkeypatch.setattr(Checkpoint, "_write", terminated)
+    with pytest.raises(KeyboardInterrupt):
+        quick(path).fit(*table)
+    assert saved_step(path) == 2
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *args: None], ids=["ignored", "own"])
+def test_a_programs_own_handler_of_sigterm_is_left_alone(table, path, handler, monkeypatch):
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        terminate(monkeypatch)
+        assert quick(path).fit(*table).n_iter_ == 4
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table, path, monkeypatch):
+    handlers = []
+
+    def update(*args):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        return outer.update(*args)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    quick().fit(*table)
+    thread = threading.Thread(target=quick(path).fit, args=table)
+    thread.start()
+    thread.join()
+    assert saved_step(path) == 4
+    assert handlers == [signal.SIG_DFL] * 8
+
+
+def test_the_handler_is_put_back_after_an_error():
+    def fail():
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        raise CrashError
+
+    with pytest.raises(CrashError), _interruption.sigterm_interrupts():
+        fail()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
