@@ -94,7 +94,7 @@ class Run:
     def on(self, device: torch.device) -> "Run":
         """Return a copy of a run at rest that can go on, on this device."""
         state = _convert(
-            vars(self.state), np.ndarray, lambda array: torch.from_numpy(array.copy()).to(device)
+            vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
         )
         return Run(self.seed, replace(self.point, state=OuterState(**state)), self.history)
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from ._engine.data import RealData, Standardizer, as_tensor
 from ._layout import Layout, infer_layout
-from ._validation import as_array, check_sample_weight
+from ._validation import as_array, check_magnitude, check_sample_weight
 
 # The data's mean and variance are summed over about this many values at a time.
 _MOMENT_BLOCK = 2**22
@@ -57,6 +57,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    check_magnitude(X)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)
     if sample_weight is not None:
@@ -149,5 +150,6 @@ def _moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.n
     scale = np.sqrt(variance)
     # Rounding leaves a constant feature a tiny variance; dividing by its root would make noise.
     scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0
-    scale[scale == 0] = 1.0
+    # So small a one would be 0 in single precision.
+    scale[scale < np.finfo(np.float32).tiny] = 1.0
     return mean, scale

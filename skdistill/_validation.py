@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import (
     Interval,
@@ -19,10 +20,14 @@ __all__ = [
     "StrOptions",
     "as_array",
     "check_image_shape",
+    "check_magnitude",
     "check_sample_weight",
     "fit_context",
     "validate_parameter_constraints",
 ]
+
+# Networks compute in single precision: the difference of two such values is still finite there.
+_LARGEST = 1e38
 
 
 def check_image_shape(image_shape) -> tuple[int, int, int] | None:
@@ -41,3 +46,12 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
 def as_array(X):
     """Return a torch tensor as an array on the CPU, and anything else as it is."""
     return X.detach().cpu().numpy() if hasattr(X, "detach") else X
+
+
+def check_magnitude(X: np.ndarray) -> None:
+    """Raise a ValueError if samples hold values beyond what networks compute with."""
+    if X.dtype.kind == "f" and max(X.max(), -X.min()) > _LARGEST:
+        raise ValueError(
+            f"X must hold values between -{_LARGEST:g} and {_LARGEST:g}, for networks compute in "
+            f"single precision; got values from {X.min():g} to {X.max():g}."
+        )

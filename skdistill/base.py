@@ -205,6 +205,8 @@ checkpoint_every, random_state, device, verbose
         ValueError
             If a parameter or the data is unfit.
         """
+        # Within others' fit, which may skip it, or before it.
+        self._validate_params()
         image_shape = check_image_shape(self.image_shape)
         if self.n_iter_no_change is not None and self.validation_fraction is None:
             raise ValueError(

@@ -22,7 +22,7 @@ from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
-from ._validation import check_sample_weight
+from ._validation import check_magnitude, check_sample_weight
 from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
@@ -283,6 +283,7 @@ def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.n
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
+    check_magnitude(X)
     distilled.recipe.layout.check(X)
     y = column_or_1d(y)
     if len(X) != len(y):

@@ -283,7 +283,6 @@ class RaTBPTTDistiller(BaseDistiller):
         if n_steps < 1:
             raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
         other = clone(self)
-        other._validate_params()
         X, y, weight, classes, layout = other.check_input(X, y, sample_weight=sample_weight)
         data = training_data(X, y, weight, classes, layout, resolve_device(self.device), {})
         learner = self._make_learner(layout, len(classes), data.device)

@@ -232,6 +232,7 @@ def test_pipelines_frames_and_callbacks(capsys):
         ({"block_size": 4}, "block_size=4 must be at most ipc=3"),
         ({"block_size": 0}, "'block_size'"),
         ({"distiller": StandardScaler()}, "'distiller' .*BaseDistiller' or None. Got Stand"),
+        ({"distiller": quick(schedule="moving")}, "'schedule' parameter .* Got 'moving'"),
         ({"distiller": quick(window=9)}, "window=9 must be at most unroll=4"),
         ({"ipc": 1000}, "ipc=1000 must be at most"),
     ],

@@ -456,30 +456,6 @@ def test_headers_that_lie(path, content, message):
     refused(path, message)
 
 
-def test_damaged_files_are_refused_or_load_as_they_were(path):
-    data = make(feature_names=tuple("abcdefghijkl"), classes=["a", "b"], ipc=1)
-    data.save(path)
-    whole = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for k in range(300):
-        place, content = int(rng.integers(len(whole))), bytearray(whole)
-        if k < 80:
-            del content[place:]
-        elif k < 240:
-            content[place] ^= 1 << rng.integers(8)
-        elif k < 270:
-            content[place : place + 20] = rng.bytes(20)
-        else:
-            content += rng.bytes(place)
-        path.write_bytes(content)
-        try:
-            loaded = DistilledDataset.load(path)
-        except InvalidFileError:
-            continue
-        assert k >= 80, "a truncated file was loaded"
-        assert_same(loaded, data)
-
-
 # --- torch ------------------------------------------------------------------------------------
 
 

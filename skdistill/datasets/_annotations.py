@@ -1,6 +1,7 @@
 """Text files that say which image is what: a key and a value a line."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..exceptions import InvalidFileError
 
@@ -36,3 +37,20 @@ def read_table(file: Path) -> dict[str, str]:
     if not table:
         raise InvalidFileError(f"{file} is empty.")
     return table
+
+
+def files_inside(folder: Path, names: Iterable[str], table: Path) -> list[Path]:
+    """Return the paths in a folder of files that a table names.
+
+    Raises
+    ------
+    InvalidFileError
+        If one is not in the folder: the table came with the images, from anywhere.
+    """
+    files = []
+    for name in names:
+        posix, windows = PurePosixPath(name), PureWindowsPath(name)
+        if posix.is_absolute() or windows.anchor or ".." in {*posix.parts, *windows.parts}:
+            raise InvalidFileError(f"{table} names {name!r}, which is not in {folder}.")
+        files.append(folder / posix)
+    return files

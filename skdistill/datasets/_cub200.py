@@ -1,12 +1,11 @@
 """Caltech-UCSD Birds-200-2011."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ..exceptions import InvalidFileError
-from ._annotations import read_table
+from ._annotations import files_inside, read_table
 from ._arguments import answer, check_arguments, check_folder
 from ._decode import decode
 
@@ -100,8 +99,9 @@ def load_cub200(
     chosen = [image for image in images if splits[image] in _SPLITS[subset]]
     if not chosen:
         raise InvalidFileError(f"{folder / 'train_test_split.txt'} has no images for {subset=}.")
-    files = [os.path.join(folder, "images", *images[image].split("/")) for image in chosen]
-    check_folder(folder / "images", "the photographs of CUB-200-2011")
+    photographs = check_folder(folder / "images", "the photographs of CUB-200-2011")
+    names_there = [images[image] for image in chosen]
+    files = list(map(str, files_inside(photographs, names_there, folder / "images.txt")))
     positions = {class_id: k for k, class_id in enumerate(names)}
     X, _ = decode(files, size=size, n_jobs=n_jobs, verbose=verbose, mmap_path=mmap_path)
     return answer(

@@ -1,12 +1,11 @@
 """Tiny-ImageNet-200."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ..exceptions import InvalidFileError
-from ._annotations import read_table
+from ._annotations import files_inside, read_table
 from ._arguments import answer, check_arguments, check_folder
 from ._decode import decode
 
@@ -115,8 +114,8 @@ def load_tiny_imagenet(
 def _train(folder: Path, wnids: list[str]) -> tuple[list[str], list[str]]:
     """Return the training images' files and WordNet ids."""
     files, labels = [], []
-    for wnid in wnids:
-        images = folder / "train" / wnid / "images"
+    folders = files_inside(folder / "train", wnids, folder / "wnids.txt")
+    for wnid, images in zip(wnids, (folder / "images" for folder in folders)):
         found = sorted(map(str, images.glob("*.JPEG")))
         if not found:
             raise FileNotFoundError(f"{images} must be a folder of .JPEG files; there are none.")
@@ -136,4 +135,4 @@ def _val(folder: Path, wnids: list[str]) -> tuple[list[str], list[str]]:
                 f"{annotations} has {wnid!r} for {file!r}, which is not in wnids.txt."
             )
     images = check_folder(folder / "val" / "images", "the validation images of Tiny-ImageNet-200")
-    return [os.path.join(images, file) for file in labels], list(labels.values())
+    return list(map(str, files_inside(images, labels, annotations))), list(labels.values())
