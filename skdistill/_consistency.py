@@ -10,7 +10,7 @@ import numpy as np
 from ._layout import Layout
 
 if TYPE_CHECKING:
-    from .distilled import DistilledDataset, EvaluationRecipe
+    from .distilled import BasisBlock, DistilledDataset, EvaluationRecipe
 
 
 def check_consistency(data: "DistilledDataset") -> None:
@@ -25,6 +25,8 @@ def check_consistency(data: "DistilledDataset") -> None:
     good = data.preprocessing is None or hasattr(data.preprocessing, "transform")
     _require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
     _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)
+    if data.bases:
+        _check_bases(data.bases, data.X.shape)
 
 
 def _check_arrays(
@@ -47,6 +49,24 @@ def _check_arrays(
         # Before comparing, for NumPy finds that 1 is in ["1"].
         good = y.dtype.kind == classes.dtype.kind and bool(np.isin(y, classes).all())
         _require(good, "y", f"labels that are in classes, {classes.tolist()!r:.100}", y)
+
+
+def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...]) -> None:
+    for block in bases:
+        n, n_basis = len(block.coefficients), len(block.basis)
+        shapes = {
+            "basis": (n_basis, *shape[1:]),
+            "coefficients": (n, n_basis),
+            "offset": shape[1:],
+        }
+        for name, expected in shapes.items():
+            array = getattr(block, name)
+            good = array.dtype.kind == "f" and array.shape == expected
+            words = f"real numbers of shape {expected}"
+            _require(good, f"bases' {name}", words, f"{array.dtype} of shape {array.shape}")
+            _require(bool(np.isfinite(array).all()), f"bases' {name}", "finite", "NaN or infinity")
+    n = sum(len(block.coefficients) for block in bases)
+    _require(n == shape[0], "bases' coefficients", f"a row a sample, {shape[0]}", n)
 
 
 def _check_recipe(recipe: "EvaluationRecipe") -> None:

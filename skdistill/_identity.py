@@ -37,7 +37,7 @@ def describe_value(value):
         return {kind: describe_value(value.get_params(deep=False))}
     if isinstance(value, DistilledDataset):
         # Not its provenance, in which seconds and paths differ between equal sets.
-        return {kind: joblib.hash((value.X, value.y))}
+        return {kind: joblib.hash((value.X, value.y, value.bases))}
     try:
         return {kind: joblib.hash(value)}
     except Exception:

@@ -68,7 +68,7 @@ def write(
 
 
 def read(
-    file: BinaryIO, kind: str, version: int, names: Sequence[str], prefix: str
+    file: BinaryIO, kind: str, version: int, names: Sequence[str], prefix: str | tuple[str, ...]
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Return the arrays of these names, and the metadata, of an open file.
 
@@ -79,7 +79,7 @@ def read(
         What the file must hold, as `write` was told.
     names : sequence of str
         Arrays that must be there.
-    prefix : str
+    prefix : str or tuple of str
         What the names of further arrays start with, of which there may be any number.
 
     Raises

@@ -21,7 +21,7 @@ class Best:
 
     accuracy: float
     step: int
-    samples: np.ndarray
+    tensors: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

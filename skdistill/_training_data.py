@@ -1,7 +1,7 @@
 """The training set: checked in one place, and on the device with its moments."""
 
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 
 import joblib
 import numpy as np
@@ -45,6 +45,17 @@ class TrainingData:
     standardizer: Standardizer
     real: RealData
     provenance: dict
+
+    @property
+    def auto_rate(self) -> float:
+        """The outer learning rate that "auto" stands for, for samples of norm 1."""
+        # A value is then about n ** -0.5, and a step of Adam moves it by about the learning rate:
+        # this is a quarter of its size (Appendix C.1 on scale and rate).
+        return 0.25 / sqrt(prod(self.layout.inner))
+
+    def to_caller(self, X: torch.Tensor) -> np.ndarray:
+        """Return samples in raw units as arrays of the user's layout and dtype."""
+        return self.layout.to_caller(X.cpu().numpy()).astype(self.dtype)
 
 
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):

@@ -120,7 +120,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             self.classes_ = self.distiller_.classes_
         else:
             X_syn = _flat(distilled.X.copy())
-            self.classifier_ = clone(self.classifier).fit(X_syn, _hard_labels(distilled))
+            self.classifier_ = clone(self.classifier).fit(X_syn, distilled.hard_labels())
             self.classes_ = self.classifier_.classes_
         return self
 
@@ -302,7 +302,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             same name and dtype if ``y`` is one of pandas.
         """
         distilled = self.fit(X, y).distiller_.distilled_
-        return _like_frame(distilled.X.copy(), X), _like_series(_hard_labels(distilled), y)
+        return _like_frame(distilled.X.copy(), X), _like_series(distilled.hard_labels(), y)
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
@@ -338,13 +338,6 @@ def _is_estimator(value, method: str) -> bool:
 
 def _flat(X: np.ndarray) -> np.ndarray:
     return X.reshape(len(X), -1)
-
-
-def _hard_labels(distilled: DistilledDataset) -> np.ndarray:
-    """Return a label a sample, of soft labels that of the largest probability."""
-    if distilled.y.ndim == 1:
-        return distilled.y.copy()
-    return distilled.classes[distilled.y.argmax(axis=1)]
 
 
 def _train_ensemble(family: NetworkFamily, distilled: DistilledDataset) -> np.ndarray:

@@ -4,7 +4,7 @@ import os
 import platform
 from abc import abstractmethod
 from collections.abc import Callable
-from math import prod, sqrt
+from math import prod
 from numbers import Integral, Real
 from time import perf_counter
 
@@ -24,6 +24,7 @@ from ._engine.streams import Purpose, Streams
 from ._held_out import HeldOut, hold_out
 from ._identity import describe_value
 from ._layout import Layout
+from ._learned import Learned
 from ._output import DistillerOutputMixin
 from ._run import Best, Point, Run
 from ._seeds import draw_seed
@@ -32,6 +33,7 @@ from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
+from .parametrization import SampleParametrization, resolve_parametrization
 
 __all__ = ["BaseDistiller"]
 
@@ -52,9 +54,9 @@ class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
 
     Parameters
     ----------
-    ipc, max_iter, batch_size, learning_rate, init, architecture, image_shape, n_networks, \
-eval_steps, validation_fraction, validation_interval, n_iter_no_change, warm_start, checkpoint, \
-checkpoint_every, random_state, device, verbose
+    ipc, max_iter, batch_size, learning_rate, init, parametrization, learn_labels, label_lr_scale, \
+architecture, image_shape, n_networks, eval_steps, validation_fraction, validation_interval, \
+n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device, verbose
         See `RaTBPTTDistiller`.
     """
 
@@ -64,6 +66,9 @@ checkpoint_every, random_state, device, verbose
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "init": [StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
+        "parametrization": [StrOptions({"pixels"}), SampleParametrization],
+        "learn_labels": ["boolean"],
+        "label_lr_scale": [Interval(Real, 0, None, closed="neither")],
         "architecture": [StrOptions({"auto", *ARCHITECTURES}), callable],
         "image_shape": [tuple, list, None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
@@ -85,9 +90,7 @@ checkpoint_every, random_state, device, verbose
     __metadata_request__fit = {"sample_weight": None}
 
     @abstractmethod
-    def _make_objective(
-        self, data: TrainingData, learner: Learner, y: torch.Tensor, streams: Streams
-    ) -> Objective:
+    def _make_objective(self, data: TrainingData, learner: Learner, streams: Streams) -> Objective:
         """Return what the outer loop minimises."""
 
     def _check_parameters(self) -> None:
@@ -110,12 +113,13 @@ checkpoint_every, random_state, device, verbose
             out. It takes part in metadata routing (``set_fit_request(sample_weight=True)``).
 
             ``start``, a `DistilledDataset` of the same classes: its samples come first, and those
-            that ``ipc`` wants beyond them are made as `init` says.
+            that ``ipc`` wants beyond them are made as `init` says. Soft labels need `learn_labels`,
+            and a `LinearBasis` as `parametrization` needs a set that was distilled with one.
 
             ``learning_rate_factors``, array-like of shape (ipc,): what multiplies the learning rate
-            of the first sample of every class, of the second, and so on. With 0 a sample of
-            ``start`` is kept as it is, bit for bit. These two are what `BoostedDistiller` needs of
-            a distiller.
+            of the first sample of every class and its labels, of the second, and so on. With 0 a
+            sample of ``start`` is kept as it is, bit for bit. (Bases are learned at the lowest of
+            their samples' rates.) These two are what `BoostedDistiller` needs of a distiller.
 
         Returns
         -------
@@ -158,23 +162,25 @@ checkpoint_every, random_state, device, verbose
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
         streams = Streams(seed)
-        synthetic_y = torch.arange(len(classes), device=device).repeat(self.ipc)
-        objective = self._make_objective(data, learner, synthetic_y, streams)
+        objective = self._make_objective(data, learner, streams)
+        learned = self._make_learned(data, start, factors)
         if earlier is None:
-            samples = self._initial_samples(X, y, data, start, streams)
-            samples = samples.to(device=device, dtype=learner.dtype)
-            run = Run(seed, Point(initial_state(objective, samples)))
+            tensors = learned.begin(
+                lambda: self._initial_samples(X, y, data, start, streams),
+                streams.torch(Purpose.SYNTHETIC, 0),
+                learner.dtype,
+            )
+            run = Run(seed, Point(initial_state(objective, tensors)))
         else:
             run = earlier.on(device)
 
         def fitted_attributes(run=run):
-            return {**self._fitted_attributes(run, data, start, factors), "_columns": columns}
+            return {**self._fitted_attributes(run, learned), "_columns": columns}
 
-        rates = self._learning_rates(factors, run.state.samples)
         with checkpoint.guard(run):
             try:
                 self._iterate(
-                    objective, run, rates, X, classes[y], held_out, fitted_attributes, checkpoint
+                    objective, run, learned, X, classes[y], held_out, fitted_attributes, checkpoint
                 )
             except Exception as error:
                 explain_out_of_memory(error, run)
@@ -213,6 +219,7 @@ checkpoint_every, random_state, device, verbose
                 f"n_iter_no_change={self.n_iter_no_change} must come with a validation_fraction: "
                 "without one nothing is validated."
             )
+        resolve_parametrization(self.parametrization).check(self.init)
         self._check_parameters()
         resolve_device(self.device)
         return check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
@@ -286,6 +293,12 @@ checkpoint_every, random_state, device, verbose
             )
         if not np.array_equal(start.classes, classes):
             raise ValueError(f"{name} must hold the classes of y; its own differ.")
+        if start.y.ndim == 2 and not self.learn_labels:
+            raise ValueError(
+                f"{name} must hold hard labels unless learn_labels=True; its own are soft. "
+                "with_hard_labels() of a distilled set makes them."
+            )
+        resolve_parametrization(self.parametrization).check(self.init, start)
         return start
 
     def _initial_samples(
@@ -312,14 +325,16 @@ checkpoint_every, random_state, device, verbose
             )
         return torch.cat(parts)
 
-    def _learning_rates(self, factors, samples: torch.Tensor) -> float | torch.Tensor:
-        """Return the outer learning rate, or one for each sample if they differ."""
-        rate = self._resolve_learning_rate(samples[0].numel())
-        if factors is None:
-            return rate
-        factors = np.repeat(factors, len(samples) // self.ipc)
-        factors = torch.from_numpy(factors).to(samples)
-        return rate * factors.view(-1, *[1] * (samples.ndim - 1))
+    def _make_learned(self, data: TrainingData, start: DistilledDataset | None, factors) -> Learned:
+        return Learned(
+            resolve_parametrization(self.parametrization),
+            self.label_lr_scale if self.learn_labels else None,
+            self.learning_rate,
+            data,
+            self.ipc,
+            start,
+            factors,
+        )
 
     def _make_learner(self, layout: Layout, n_classes: int, device: torch.device) -> Learner:
         factory = network_factory(self.architecture, layout.inner, n_classes)
@@ -332,7 +347,7 @@ checkpoint_every, random_state, device, verbose
         self,
         objective: Objective,
         run: Run,
-        rates,
+        learned: Learned,
         X,
         y,
         held_out: HeldOut | None,
@@ -341,6 +356,7 @@ checkpoint_every, random_state, device, verbose
     ) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
         began = perf_counter() - run.seconds
+        rates = learned.rates(run.state.tensors)
         watch = Watch(type(self).__name__, self.max_iter, self.verbose)
         watch.begin(run)
         # What callbacks may ask for; the attributes are computed only if one does.
@@ -361,7 +377,7 @@ checkpoint_every, random_state, device, verbose
                 break
             task = callbacks.subcontext(task_name="outer step")
             task.call_on_fit_task_begin(**offer)
-            state, record = update(objective, run.state, rates)
+            state, record = update(objective, run.state, learned.parametrization, rates)
             best, judged = self._judge(run, state, held_out, fitted_attributes)
             run.advance(Point(state, best, perf_counter() - began), record.row() | judged)
             watch.step(run, record)
@@ -369,14 +385,6 @@ checkpoint_every, random_state, device, verbose
             if task.call_on_fit_task_end(**offer):
                 break
         callbacks.call_on_fit_task_end(**offer)
-
-    def _resolve_learning_rate(self, n_values: int) -> float:
-        """Return the outer learning rate for samples of this many values."""
-        if self.learning_rate != "auto":
-            return self.learning_rate
-        # A sample of norm 1 has values of about n ** -0.5, and a step of Adam moves each by about
-        # the learning rate: this is a quarter of their size (Appendix C.1 on scale and rate).
-        return 0.25 / sqrt(n_values)
 
     def _judge(
         self, run: Run, state: OuterState, held_out: HeldOut | None, fitted_attributes: Callable
@@ -395,7 +403,8 @@ checkpoint_every, random_state, device, verbose
         accuracy = held_out.accuracy(distilled, self.architecture, self.device)
         best = run.best
         if best is None or accuracy > best.accuracy:
-            best = Best(accuracy, state.step, state.samples.cpu().numpy())
+            tensors = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
+            best = Best(accuracy, state.step, tensors)
         return best, {"validation_accuracy": accuracy}
 
     def _has_stagnated(self, run: Run) -> bool:
@@ -405,18 +414,12 @@ checkpoint_every, random_state, device, verbose
             and run.step - run.best.step >= self.n_iter_no_change
         )
 
-    def _fitted_attributes(
-        self, run: Run, data: TrainingData, start: DistilledDataset | None, factors
-    ) -> dict:
+    def _fitted_attributes(self, run: Run, learned: Learned) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
-        n_classes = len(data.classes)
-        samples = run.state.samples if run.best is None else as_tensor(run.best.samples)
-        samples = data.standardizer.inverse(samples.to(data.device)).cpu().numpy()
-        samples = data.layout.to_caller(samples).astype(data.dtype)
-        if start is not None and factors is not None:
-            # Rounding on the way in and out would move what was not to move.
-            kept = np.flatnonzero(np.repeat(factors[: start.ipc] == 0, n_classes))
-            samples[kept] = start.X[kept]
+        data, tensors = learned.data, run.state.tensors
+        if run.best is not None:
+            tensors = {k: as_tensor(v).to(data.device) for k, v in run.best.tensors.items()}
+        X_syn, y_syn, bases = learned.result(tensors)
         names = getattr(self, "feature_names_in_", None)
         architecture = resolve_architecture(self.architecture, data.layout.inner)
         recipe = EvaluationRecipe(
@@ -437,7 +440,7 @@ checkpoint_every, random_state, device, verbose
                 if not name.startswith("checkpoint")
             },
             "seed": run.seed,
-            "learning_rate": self._resolve_learning_rate(prod(data.layout.inner)),
+            "learning_rate": learned.learning_rate_used,
             "n_iter": run.step,
             "best_iter": None if run.best is None else run.best.step,
             "n_skipped": run.step - run.state.n_updates,
@@ -459,13 +462,14 @@ checkpoint_every, random_state, device, verbose
             "n_features_in_": prod(data.layout.outer),
             "history_": run.history,
             "distilled_": DistilledDataset(
-                X=samples,
-                y=data.classes[np.tile(np.arange(n_classes), self.ipc)],
+                X=X_syn,
+                y=y_syn,
                 classes=data.classes,
                 ipc=int(self.ipc),
                 recipe=recipe,
                 provenance=provenance,
                 feature_names=None if names is None else tuple(names),
+                bases=bases,
             ),
         }
 

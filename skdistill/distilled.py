@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from torch.utils.data import TensorDataset
 
-__all__ = ["DistilledDataset", "EvaluationRecipe"]
+__all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe"]
 
 # What a file is and the version of its layout: to be raised when older versions of skdistill would
 # misread what a newer one writes.
 _FORMAT, _VERSION = "skdistill.DistilledDataset", 1
 _ARRAYS = ("X", "y", "classes")
+# Arrays of the bases are named by this, the number of the block, and what they are in it.
+_BASES = "bases."
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,27 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, eq=False)
+class BasisBlock:
+    """Bases and coefficients that consecutive samples are made of.
+
+    The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding.
+
+    Parameters
+    ----------
+    basis : ndarray of shape (n_basis, ...)
+        In the units, shape and layout of the samples, but for the offset.
+    coefficients : ndarray of shape (n, n_basis)
+        A row a sample.
+    offset : ndarray of shape (...)
+        A sample: the training set's mean, a channel or feature. It is not learned.
+    """
+
+    basis: np.ndarray
+    coefficients: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class DistilledDataset:
     """Synthetic samples with their labels, and the recipe to evaluate them.
 
@@ -89,6 +112,8 @@ class DistilledDataset:
         What the training data went through before it was distilled, as `from_pipeline` keeps it.
         ``preprocessing.inverse_transform(X)`` brings samples back, if it has an inverse. With it,
         `skdistill.evaluation` takes test data as it was before.
+    bases : tuple of BasisBlock, default=()
+        What the samples are made of, in their order, if they were distilled with a `LinearBasis`.
 
     Examples
     --------
@@ -110,6 +135,7 @@ class DistilledDataset:
     provenance: Mapping = field(default_factory=dict)
     feature_names: tuple[str, ...] | None = None
     preprocessing: "BaseEstimator | None" = None
+    bases: tuple[BasisBlock, ...] = ()
 
     @classmethod
     def from_pipeline(cls, pipeline) -> "DistilledDataset":
@@ -157,26 +183,69 @@ class DistilledDataset:
         return len(self.X)
 
     def __repr__(self) -> str:
+        storage = "" if self.storage == self.ipc else f"storage={self.storage:.3g}, "
         return (
-            f"DistilledDataset(ipc={self.ipc}, n_classes={len(self.classes)}, "
+            f"DistilledDataset(ipc={self.ipc}, {storage}n_classes={len(self.classes)}, "
             f"X={self.X.dtype}{self.X.shape}, y={self.y.dtype}{self.y.shape})"
         )
+
+    @property
+    def storage(self) -> float:
+        """What it takes to store the set, in samples a class: the ``ipc`` of as many values.
+
+        It is `ipc` for samples with hard labels. Bases and coefficients count in the place of the
+        samples that they make (section 4.2), and learned labels count as they are: a sample of
+        ``d`` values takes ``1 + n_classes / d`` with them.
+        """
+        n = sum(block.basis.size + block.coefficients.size for block in self.bases) or self.X.size
+        if self.y.ndim == 2:
+            n += self.y.size
+        return n * self.ipc / self.X.size
 
     def subset(self, ipc: int) -> "DistilledDataset":
         """Return the first ``ipc`` samples of every class."""
         if not 1 <= ipc <= self.ipc:
             raise ValueError(f"ipc={ipc} must be between 1 and {self.ipc}, what was distilled.")
         n = ipc * len(self.classes)
-        return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc)
+        bases = _first_samples(self.bases, n)
+        return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc, bases=bases)
+
+    def hard_labels(self) -> np.ndarray:
+        """Return one label a sample: of learned labels, the class of the largest.
+
+        Returns
+        -------
+        ndarray of shape (n_classes * ipc,)
+        """
+        return self.classes[self.y.argmax(axis=1)] if self.y.ndim == 2 else self.y.copy()
+
+    def with_hard_labels(self) -> "DistilledDataset":
+        """Return the set with `hard_labels`, for what cannot learn from soft ones.
+
+        A network that learns from these does not reach what it learns from the soft labels that
+        the samples were distilled with.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distiller = RaTBPTTDistiller(learn_labels=True, max_iter=1, window=1, unroll=1)
+        >>> distilled = distiller.fit(X, y).distilled_
+        >>> distilled.y.shape, distilled.with_hard_labels().y.tolist()
+        ((3, 3), [0, 1, 2])
+        """
+        return replace(self, y=self.hard_labels())
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
 
         The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
         is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance, feature names and
-        preprocessing, whose arrays are ``preprocessing.0`` and so on. It is written under another
-        name in the same folder, flushed to the disk and renamed: a crash leaves what was at
-        ``path`` before.
+        preprocessing, whose arrays are ``preprocessing.0`` and so on. Bases are ``bases.0.basis``,
+        ``bases.0.coefficients``, ``bases.0.offset`` and so on, beside the samples made of them: the
+        file holds both. It is written under another name in the same folder, flushed to the disk
+        and renamed: a crash leaves what was at ``path`` before.
 
         Parameters
         ----------
@@ -225,6 +294,8 @@ class DistilledDataset:
         if data.preprocessing is not None:
             meta["preprocessing"], more = _estimator_state.to_plain(data.preprocessing)
             arrays |= more
+        for k, block in enumerate(data.bases):
+            arrays |= {f"{_BASES}{k}.{name}": array for name, array in vars(block).items()}
         _npz.write(path, _FORMAT, _VERSION, arrays, meta)
 
     @classmethod
@@ -253,9 +324,11 @@ class DistilledDataset:
         """
         with open(path, "rb") as file:
             try:
-                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, _estimator_state.PREFIX)
+                prefixes = (_estimator_state.PREFIX, _BASES)
+                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
                 own = {name: arrays.pop(name) for name in _ARRAYS}
-                data = cls(**own, **_fields_from_json(meta, arrays))
+                bases = _bases_from_arrays(arrays)
+                data = cls(**own, **_fields_from_json(meta, arrays), bases=bases)
                 check_consistency(data)
             except Exception as error:
                 # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
@@ -429,13 +502,30 @@ class DistilledDataset:
 
     def _class_index(self) -> np.ndarray:
         """Return each sample's index into `classes`, of its largest where labels are soft."""
-        if self.y.ndim == 2:
-            return self.y.argmax(axis=1)
-        return np.searchsorted(self.classes, self.y).astype(np.int64)
+        return np.searchsorted(self.classes, self.hard_labels()).astype(np.int64)
 
     def _label_columns(self, name: str) -> list[str]:
         """Return the names of the columns of a table that hold the labels."""
         return [name] if self.y.ndim == 1 else [f"{name}_{c}" for c in self.classes.tolist()]
+
+
+def _first_samples(bases: tuple[BasisBlock, ...], n: int) -> tuple[BasisBlock, ...]:
+    """Return what the first ``n`` samples are made of."""
+    kept = []
+    for block in bases:
+        if n <= 0:
+            break
+        kept.append(replace(block, coefficients=block.coefficients[:n]))
+        n -= len(block.coefficients)
+    return tuple(kept)
+
+
+def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ...]:
+    blocks: dict[int, dict[str, np.ndarray]] = {}
+    for name in [name for name in arrays if name.startswith(_BASES)]:
+        k, part = name.removeprefix(_BASES).split(".")
+        blocks.setdefault(int(k), {})[part] = arrays[name]
+    return tuple(BasisBlock(**blocks[k]) for k in sorted(blocks))
 
 
 def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:

@@ -42,6 +42,17 @@ class DistributionMatchingDistiller(BaseDistiller):
     init : {"gaussian", "real", "kmeans"} or DistilledDataset, default="real"
         What the samples start from: Gaussian noise of norm 1, random real samples (the paper's),
         the centroids of k-means in every class, or a set that was distilled before.
+    parametrization : {"pixels"}, Pixels or LinearBasis, default="pixels"
+        What is learned: the values of the samples, or bases that the samples are linear
+        combinations of (section 4.2). See `skdistill.parametrization`.
+    learn_labels : bool, default=False
+        Whether labels are learned with the samples: one-hot to begin with, kept non-negative and
+        not normalised (Appendix C.1 of the RaT-BPTT paper). Not in the paper of this method: a
+        sample then counts in the mean of every class by its label there. `transform` returns a row
+        of soft labels a sample.
+    label_lr_scale : float, default=0.3
+        What multiplies `learning_rate` for the labels, as in `RaTBPTTDistiller`. Only used with
+        `learn_labels`.
     augmentation : {"dsa", "flip_rotate"}, Augmentation or None, default=None
         Differentiable augmentation of images, the same for all samples of a class in a step, real
         and synthetic ("siamese"), drawn anew for each class and step. The paper: DSA's, "dsa". See
@@ -140,6 +151,9 @@ class DistributionMatchingDistiller(BaseDistiller):
         batch_size=256,
         learning_rate="auto",
         init="real",
+        parametrization="pixels",
+        learn_labels=False,
+        label_lr_scale=0.3,
         augmentation=None,
         architecture="auto",
         image_shape=None,
@@ -160,6 +174,9 @@ class DistributionMatchingDistiller(BaseDistiller):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.init = init
+        self.parametrization = parametrization
+        self.learn_labels = learn_labels
+        self.label_lr_scale = label_lr_scale
         self.augmentation = augmentation
         self.architecture = architecture
         self.image_shape = image_shape
@@ -181,7 +198,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         check_augmentation(self.augmentation, checked[-1].inner)
         return checked
 
-    def _make_objective(self, data, learner, y, streams):
+    def _make_objective(self, data, learner, streams):
         shape = data.layout.inner
         labels = data.real.y.cpu().numpy()
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.

@@ -405,7 +405,7 @@ def compare(
 
     def result(X, y, seed, n):
         recipe = replace(distilled.recipe, seed=seed)
-        data = replace(distilled, X=X, y=y, recipe=recipe)
+        data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
         return evaluate(
             data, X_test, y_test, n_networks=n, architecture=architecture, device=device
         )

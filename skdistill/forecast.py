@@ -63,13 +63,15 @@ class Forecast:
         )
 
 
-def forecast(objective: UnrolledObjective, X: Tensor, n_steps: int, max_iter: int) -> Forecast:
-    """Time a few outer steps from the samples ``X``, after one that is not counted."""
+def forecast(
+    objective: UnrolledObjective, X: Tensor, y: Tensor, n_steps: int, max_iter: int
+) -> Forecast:
+    """Time a few outer steps from these samples and labels, after one that is not counted."""
     memory = objective.begin()
     seconds = []
     for step in range(n_steps + 1):
         began = perf_counter()
-        loss, *_ = objective.gradient(X, step, memory)
+        loss, *_ = objective.gradient(X, y, step, memory)
         loss.item()  # waits for a GPU
         seconds.append(perf_counter() - began)
     return Forecast(

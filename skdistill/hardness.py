@@ -291,7 +291,7 @@ def accuracy_by_hardness(
 
     if n_whole:
         ready, index = samples[next(iter(sets))]
-        sets[WHOLE] = replace(first, X=ready, y=first.classes[index])
+        sets[WHOLE] = replace(first, X=ready, y=first.classes[index], bases=())
         samples[WHOLE] = ready, index
     # The last bin has its upper limit in it.
     place = np.minimum(np.searchsorted(edges, scores, side="right") - 1, len(edges) - 2)

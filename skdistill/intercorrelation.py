@@ -151,7 +151,7 @@ def subsample_curve(
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)
     # Taken once through the preprocessing, not once for every set; `sets` have their own.
     ready, _ = check_test_data(distilled, X, y)
-    bare = replace(distilled, preprocessing=None)
+    bare = replace(distilled, preprocessing=None, bases=())
 
     def accuracies(data, X, n):
         return evaluate(
@@ -257,6 +257,7 @@ def compare_blocks(
             y=distilled.y[rows],
             ipc=last - first,
             preprocessing=None,
+            bases=(),
         )
         results[f"block {k + 1}"] = evaluate(
             block, ready, y, n_networks=n_networks, architecture=architecture, device=device

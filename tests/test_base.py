@@ -241,10 +241,10 @@ def test_compiled_runs_equal_plain_ones(images):
 def test_compiles_long_runs_only():
     distiller = RaTBPTTDistiller()
     learner = Learner(network_factory("convnet", (1, 28, 28), 10))
-    data = SimpleNamespace(layout=infer_layout((1, 28, 28), None))
-    assert not distiller.set_params(max_iter=5)._compiles(learner, data, 10)
-    assert distiller.set_params(max_iter=2000)._compiles(learner, data, 10)
-    assert not distiller.set_params(compile=False)._compiles(learner, data, 10)
+    data = SimpleNamespace(layout=infer_layout((1, 28, 28), None), classes=range(10))
+    assert not distiller.set_params(max_iter=5)._compiles(learner, data)
+    assert distiller.set_params(max_iter=2000)._compiles(learner, data)
+    assert not distiller.set_params(compile=False)._compiles(learner, data)
 
 
 def test_verbose_prints_and_silence_is_silent(images, capsys):
@@ -466,9 +466,9 @@ def spoil(monkeypatch, is_bad):
         def __getattr__(self, name):
             return getattr(self._objective, name)
 
-        def gradient(self, X, step, memory):
-            loss, grad, detail = self._objective.gradient(X, step, memory)
-            return loss, grad * float("nan") if is_bad(step) else grad, detail
+        def gradient(self, X, y, step, memory):
+            loss, grad, *rest = self._objective.gradient(X, y, step, memory)
+            return loss, grad * float("nan") if is_bad(step) else grad, *rest
 
     monkeypatch.setattr(
         "skdistill.base.update", lambda objective, *rest: original(Spoiled(objective), *rest)

@@ -75,12 +75,22 @@ def previous_of(path):
 
 def everything(run):
     """Return a run as plain values that can be compared."""
+
+    def comparable(value):
+        if isinstance(value, dict):
+            return {name: comparable(part) for name, part in value.items()}
+        if isinstance(value, np.ndarray):
+            return value.dtype, value.shape, value.tobytes()
+        return value
+
     best = {} if run.best is None else vars(run.best)
     values = {**vars(run.state), **{f"best {k}": v for k, v in best.items()}}
-    for name, value in values.items():
-        if isinstance(value, np.ndarray):
-            values[name] = value.dtype, value.shape, value.tobytes()
-    return {**values, "seed": run.seed, "seconds": run.seconds, "history": run.history}
+    return {
+        **comparable(values),
+        "seed": run.seed,
+        "seconds": run.seconds,
+        "history": run.history,
+    }
 
 
 def bits(distiller):
@@ -98,10 +108,10 @@ def saved_step(path):
 def interrupt(monkeypatch, at, error=KeyboardInterrupt):
     """Raise an error in an outer step, counted from 1."""
 
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step + 1 == at:
             raise error
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
 
@@ -387,10 +397,10 @@ def test_a_run_that_has_diverged_says_so_again(table, path, monkeypatch):
         def __getattr__(self, name):
             return getattr(self._objective, name)
 
-        def gradient(self, X, step, memory):
+        def gradient(self, X, y, step, memory):
             steps.append(step)
-            loss, grad, detail = self._objective.gradient(X, step, memory)
-            return loss, grad * (float("nan") if step >= 2 else 1.0), detail
+            loss, grad, *rest = self._objective.gradient(X, y, step, memory)
+            return loss, grad * (float("nan") if step >= 2 else 1.0), *rest
 
     monkeypatch.setattr(
         "skdistill.base.update", lambda objective, *rest: outer.update(Spoiled(objective), *rest)
@@ -522,9 +532,9 @@ def test_warm_start_takes_the_run_that_is_further_on(table, path, monkeypatch):
     quick(path, max_iter=5).fit(*table)
     done = []
 
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         done.append(state.step)
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
     assert bits(ahead.set_params(max_iter=6).fit(*table)) == bits(whole)
@@ -699,10 +709,10 @@ def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch):
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step == 2:
             monkeypatch.setattr(os, "fsync", full_disk)
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr("skdistill.base.update", update)
@@ -781,11 +791,11 @@ def test_disks_without_hard_links(table, path, monkeypatch):
 def test_two_runs_do_not_write_over_each_other(table, path, monkeypatch):
     other = quick(path, max_iter=2, random_state=1)
 
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step == 3 and not hasattr(other, "distilled_"):
             path.unlink()
             other.fit(*table)
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
     with pytest.warns(CheckpointWarning, match="written: another run has written to it since"):
@@ -796,10 +806,10 @@ def test_two_runs_do_not_write_over_each_other(table, path, monkeypatch):
 
 
 def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, monkeypatch):
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step == 2:
             path.unlink()
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
     quick(path, checkpoint_every=1).fit(*table)
@@ -815,10 +825,10 @@ def allocate(*args):
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError, allocate])
 def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, monkeypatch, error):
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step == 2:
             raise error() if error is not allocate else allocate()
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     kinds = (MemoryError, RuntimeError)
     with monkeypatch.context() as patch:
@@ -844,12 +854,12 @@ def test_other_errors_have_nothing_to_do_with_memory(table, path, monkeypatch):
 def terminate(monkeypatch, n=1):
     """Send SIGTERM to this process in the third outer step."""
 
-    def update(objective, state, rates):
+    def update(objective, state, *rest):
         if state.step == 2:
             # Or else the tests would end here.
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
             os.kill(os.getpid(), signal.SIGTERM)
-        return outer.update(objective, state, rates)
+        return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
 

@@ -46,6 +46,15 @@ def objective(learner, X, y, weight=None, batch_size=1000, chunk=None, augmentat
     )
 
 
+def gradient(matching, X_syn, step):
+    """Return loss and gradient for samples in rows of one of each class."""
+    y = torch.arange(len(X_syn)) % len(matching.rows)
+    loss, grad, y_grad, detail = matching.gradient(X_syn, y, step, {})
+    assert y_grad is None
+    assert detail == {}
+    return loss, grad
+
+
 @pytest.fixture
 def problem():
     """Return 20 real images of three classes, their weights, and two synthetic ones a class."""
@@ -64,14 +73,13 @@ def test_by_hand():
     y = torch.tensor([0, 0, 1, 1, 1])
     X_syn = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 2.0], [4.0, 6.0]]).double()
     # Synthetic means (2, 1) and (2, 4), real means (1, 2) and (3, 2).
-    loss, grad, detail = objective(learner, X, y).gradient(X_syn, 0, {})
+    loss, grad = gradient(objective(learner, X, y), X_syn, 0)
     assert loss.item() == pytest.approx(1 + 1 + 1 + 4, rel=1e-12)
     expected = torch.tensor([[1.0, -1.0], [-1.0, 2.0]] * 2).double()
     torch.testing.assert_close(grad, expected, rtol=1e-12, atol=0)
-    assert detail == {}
     # With weights the real means are (0.5, 1) and (3, 1.5).
     weight = torch.tensor([3.0, 1.0, 1.0, 1.0, 2.0])
-    loss, grad, _ = objective(learner, X, y, weight).gradient(X_syn, 0, {})
+    loss, grad = gradient(objective(learner, X, y, weight), X_syn, 0)
     assert loss.item() == pytest.approx(2.25 + 0 + 1 + 6.25, rel=1e-12)
     expected = torch.tensor([[1.5, 0.0], [-1.0, 2.5]] * 2).double()
     torch.testing.assert_close(grad, expected, rtol=1e-12, atol=1e-12)
@@ -97,7 +105,7 @@ def by_autograd(learner, theta, X, y, weight, X_syn):
 def test_equals_autograd(learner, problem, weighted, chunk):
     X, y, weight, X_syn = problem
     matching = objective(learner, X, y, weight if weighted else None, chunk=chunk)
-    loss, grad, _ = matching.gradient(X_syn, 4, {})
+    loss, grad = gradient(matching, X_syn, 4)
     theta = learner.init(Streams(0).integer(Purpose.NETWORK, 4))
     weight = weight if weighted else torch.ones_like(weight)
     expected, expected_grad = by_autograd(learner, theta, X, y, weight, X_syn)
@@ -110,14 +118,52 @@ def test_equals_autograd(learner, problem, weighted, chunk):
 def test_gradient_equals_finite_differences(learner, problem, augmentation):
     X, y, weight, X_syn = problem
     matching = objective(learner, X, y, weight, batch_size=4, chunk=5, augmentation=augmentation)
-    grad = matching.gradient(X_syn, 2, {})[1]
+    grad = gradient(matching, X_syn, 2)[1]
     generator = torch.Generator().manual_seed(2)
     for _ in range(3):
         direction = torch.randn(X_syn.shape, generator=generator, dtype=torch.float64)
-        above, below = (matching.gradient(X_syn + e * direction, 2, {})[0] for e in (1e-6, -1e-6))
+        above, below = (gradient(matching, X_syn + e * direction, 2)[0] for e in (1e-6, -1e-6))
         assert ((above - below) / 2e-6).item() == pytest.approx(
             (grad * direction).sum().item(), rel=1e-5, abs=1e-7
         )
+
+
+# --- soft labels ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augmentation", [None, "flip_rotate"])
+def test_one_hot_labels_are_hard_labels(learner, problem, augmentation):
+    X, y, weight, X_syn = problem
+    matching = objective(learner, X, y, weight, augmentation=augmentation)
+    one_hot = torch.eye(3, dtype=torch.float64).repeat(2, 1)
+    loss, grad, y_grad, _ = matching.gradient(X_syn, one_hot, 1, {})
+    expected, expected_grad = gradient(matching, X_syn, 1)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    assert (grad - expected_grad).norm() < 1e-9 * expected_grad.norm()
+    assert y_grad.shape == one_hot.shape
+
+
+def test_soft_labels_by_hand():
+    # Embeddings are the samples: 1 and 4. Class means (1 + 0) / 1 and (1 * 1 + 3 * 4) / 4.
+    learner = Learner(lambda: nn.Linear(1, 2), dtype=torch.float64)
+    X, y = torch.tensor([[0.0], [3.0]]).double(), torch.tensor([0, 1])
+    X_syn = torch.tensor([[1.0], [4.0]]).double()
+    labels = torch.tensor([[1.0, 1.0], [0.0, 3.0]]).double()
+    loss, X_grad, y_grad, _ = objective(learner, X, y).gradient(X_syn, labels, 0, {})
+    assert loss.item() == pytest.approx(1**2 + 0.25**2)
+    expected = [[2 + 2 * 0.25 * 0.25], [2 * 0.25 * 0.75]]
+    torch.testing.assert_close(X_grad, torch.tensor(expected).double())
+    # d(mean) / d(label) is (sample - mean) / sum of the class's labels.
+    expected = [[2 * (1 - 1), 0.5 * (1 - 3.25) / 4], [2 * (4 - 1), 0.5 * (4 - 3.25) / 4]]
+    torch.testing.assert_close(y_grad, torch.tensor(expected).double())
+
+
+def test_a_class_without_labels_has_finite_gradients(learner, problem):
+    X, y, _, X_syn = problem
+    labels = torch.eye(3, dtype=torch.float64).repeat(2, 1)
+    labels[:, 1] = 0
+    loss, *grads, _ = objective(learner, X, y).gradient(X_syn, labels, 0, {})
+    assert all(torch.isfinite(value).all() for value in (loss, *grads))
 
 
 class Spy:
@@ -133,7 +179,7 @@ class Spy:
 
 def batch_and_loss(matching, X_syn, step):
     spy = Spy(matching.data)
-    loss = replace(matching, data=spy).gradient(X_syn, step, {})[0].item()
+    loss = gradient(replace(matching, data=spy), X_syn, step)[0].item()
     return spy.rows, loss
 
 
@@ -171,10 +217,10 @@ def test_augmentation_is_siamese(learner, problem, augmentation):
     matching = objective(learner, X, torch.arange(18) % 3, chunk=7, augmentation=augmentation)
     for step in range(5):
         # The real samples themselves: the distance is 0 if both sides are augmented alike.
-        loss, grad, _ = matching.gradient(X, step, {})
+        loss, grad = gradient(matching, X, step)
         assert loss < 1e-20
         assert grad.norm() < 1e-10
-        assert matching.gradient(X.flip(-1), step, {})[0] > 1e-3
+        assert gradient(matching, X.flip(-1), step)[0] > 1e-3
 
 
 def test_each_sample_is_augmented_as_its_class(learner, problem):
@@ -183,8 +229,8 @@ def test_each_sample_is_augmented_as_its_class(learner, problem):
     draws = matching._draws(SHAPE, 3)
     turn = matching.augmentation.apply
     turned = objective(learner, turn(X, draws[:, y]), y)
-    expected = turned.gradient(turn(X_syn, draws.repeat(1, 2)), 3, {})[0].item()
-    assert matching.gradient(X_syn, 3, {})[0].item() == pytest.approx(expected, rel=1e-9)
+    expected = gradient(turned, turn(X_syn, draws.repeat(1, 2)), 3)[0].item()
+    assert gradient(matching, X_syn, 3)[0].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_each_class_and_step_has_its_augmentation(learner, problem):

@@ -61,7 +61,8 @@ def network(input_shape, n_classes):
 def result(distiller):
     """Return the bits that must be the same."""
     history = {k: v for k, v in distiller.history_.items() if k != "seconds"}
-    return distiller.transform()[0].tobytes(), distiller._run.state.adam.tobytes(), history
+    adam = {name: slots.tobytes() for name, slots in distiller._run.state.adam.items()}
+    return distiller.transform()[0].tobytes(), adam, history
 
 
 def child(path, max_iter, data, prepare):

@@ -24,6 +24,11 @@ class Standardizer:
         self._mean = torch.tensor(mean, device=device, dtype=dtype).view(shape)
         self._scale = torch.tensor(scale, device=device, dtype=dtype).view(shape)
 
+    @property
+    def scale(self) -> Tensor:
+        """What a channel or feature is divided by; it broadcasts over samples."""
+        return self._scale
+
     def forward(self, X: Tensor) -> Tensor:
         """Return raw samples, of any dtype and device, standardised."""
         X = X.to(device=self._mean.device, dtype=self._mean.dtype)

@@ -109,12 +109,20 @@ class MatchingObjective:
         """Return the memory after an outer step with this loss."""
         return memory
 
-    def gradient(self, X: Tensor, step: int, memory: dict) -> tuple[Tensor, Tensor, dict]:
-        """Return the loss of outer step ``step``, its gradient at ``X``, and what to record."""
+    def gradient(
+        self, X: Tensor, y: Tensor, step: int, memory: dict
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
+        """Return the loss of outer step ``step``, its gradients, and what to record.
+
+        The gradients are those at the samples ``X``, in rows of one sample of each class, and, if
+        the labels ``y`` are soft, at these.
+        """
         theta = self.embed.learner.init(self.streams.integer(Purpose.NETWORK, step))
         draws = self._draws(X.shape[1:], step)
-        loss, grad = self._distance(theta, X, self._real_means(theta, step, draws), draws)
-        return loss, grad, {}
+        real = self._real_means(theta, step, draws)
+        if y.is_floating_point():
+            return *self._soft_distance(theta, X, y, real, draws), {}
+        return *self._distance(theta, X, real, draws), None, {}
 
     def _draws(self, shape: tuple[int, ...], step: int) -> Tensor | None:
         """Draw the numbers of each class's augmentation, ``(n_numbers, n_classes)``.
@@ -172,6 +180,23 @@ class MatchingObjective:
             grad[:, y] = torch.autograd.grad(loss, part)[0]
             total += loss.detach()
         return total, grad.flatten(0, 1)
+
+    def _soft_distance(
+        self, theta: Tensor, X: Tensor, y: Tensor, real: Tensor, draws: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the distance and its gradients where a sample counts by its labels in each class.
+
+        A class's mean is over all samples, each with its label as its weight, so that labels that
+        are one-hot make the distance that hard labels make. Samples then hang together.
+        """
+        X, y = X.detach().requires_grad_(), y.detach().requires_grad_()
+        with torch.enable_grad():
+            classes = torch.arange(len(real), device=X.device).repeat(len(X) // len(real))
+            embedded = self.embed(theta, self._augmented(X, classes, draws))
+            # A class may lose all its labels, and then has no mean: 0, with finite slopes.
+            total = y.sum(dim=0).clamp(min=torch.finfo(y.dtype).eps)
+            loss = (((y.T @ embedded) / total[:, None] - real) ** 2).sum()
+        return loss.detach(), *torch.autograd.grad(loss, (X, y))
 
 
 def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -23,8 +23,6 @@ class UnrolledObjective:
     steps : Steps
         The networks of the inner loop, of which each outer step draws a fresh one, what trains
         them, how a step is computed, and how samples are augmented.
-    y : Tensor
-        Class indices of the synthetic samples, in rows of ``n_classes``, one of each class.
     data : RealData
         The training set.
     sampler : object with ``batch(step) -> rows``
@@ -46,7 +44,6 @@ class UnrolledObjective:
     """
 
     steps: Steps
-    y: Tensor
     data: RealData
     sampler: object
     schedule: object
@@ -66,8 +63,14 @@ class UnrolledObjective:
         """Return the memory after an outer step with this loss."""
         return self.schedule.observe(loss, self.window, self.unroll, memory)
 
-    def gradient(self, X: Tensor, step: int, memory: dict) -> tuple[Tensor, Tensor, dict]:
-        """Return the loss of outer step ``step``, its gradient at ``X``, and what to record."""
+    def gradient(
+        self, X: Tensor, y: Tensor, step: int, memory: dict
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
+        """Return the loss of outer step ``step``, its gradients, and what to record.
+
+        The gradients are those at the samples ``X``, in rows of one sample of each class, and, if
+        the labels ``y`` are soft, at these.
+        """
         rng = self.streams.numpy(Purpose.WINDOW, step)
         start, window = self.schedule.draw(rng, self.window, self.unroll, memory)
         batches = self._inner_batches(len(X), step, start + window)
@@ -75,9 +78,9 @@ class UnrolledObjective:
         outer_loss = self._outer_loss(X.shape[1:], step)
         n = len(X) if batches is None else batches.shape[1]
         draws = self._inner_draws(n, X.shape[1:], step, start + window)
-        loop = InnerLoop(self.steps, X, self.y, batches, draws)
+        loop = InnerLoop(self.steps, X, y, batches, draws)
         meta = meta_gradient(loop, theta, start, window, outer_loss)
-        return meta.loss, meta.X, {"start": start, "window": window}
+        return meta.loss, meta.X, meta.y, {"start": start, "window": window}
 
     def peak(self, X: Tensor) -> PeakMemory:
         """Return what an outer step on the samples ``X`` takes of the memory."""

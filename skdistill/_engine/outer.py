@@ -1,5 +1,6 @@
 """The outer loop: gradient of an objective, clipping, a step of Adam, a record."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, nan
 from time import perf_counter
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .optimizers import Adam
+from .parametrization import LABELS, Parametrization
 
 # Section C.1: "meta-gradient clipping with an exponential moving average"; the paper gives no
 # constants.
@@ -17,13 +19,18 @@ _CLIP_FACTOR = 2.0
 
 
 class Objective(Protocol):
-    """What the outer loop moves the synthetic samples down."""
+    """What the outer loop moves the synthetic samples and labels down."""
 
     def begin(self) -> dict:
         """Return the (JSON-safe) memory with which a run starts."""
 
-    def gradient(self, X: Tensor, step: int, memory: dict) -> tuple[Tensor, Tensor, dict]:
-        """Return the loss of outer step ``step``, its gradient at ``X``, and what to record."""
+    def gradient(
+        self, X: Tensor, y: Tensor, step: int, memory: dict
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
+        """Return the loss of outer step ``step``, its gradients, and what to record.
+
+        The gradients are those at the samples ``X`` and, if the labels ``y`` are soft, at these.
+        """
 
     def observe(self, loss: float, memory: dict) -> dict:
         """Return the memory after an outer step with this loss."""
@@ -35,21 +42,21 @@ class OuterState:
 
     Parameters
     ----------
-    adam : Tensor of shape (3, n_synthetic, *sample_shape)
-        The synthetic samples and the two moments of the outer Adam.
+    adam : dict of str to Tensor of shape (3, ...)
+        What is learned, by name, each with the two moments of the outer Adam.
     memory : dict
         What the objective remembers.
     step : int
         Outer steps done.
     n_updates : int
-        Outer steps that moved the samples; the others were skipped.
+        Outer steps that moved the tensors; the others were skipped.
     n_failures : int
         Steps skipped in a row up to now.
     clip_average : float or None
         Moving average of the norm of the meta-gradient; None before the first.
     """
 
-    adam: Tensor
+    adam: dict[str, Tensor]
     memory: dict
     step: int = 0
     n_updates: int = 0
@@ -57,9 +64,9 @@ class OuterState:
     clip_average: float | None = None
 
     @property
-    def samples(self) -> Tensor:
-        """The synthetic samples."""
-        return self.adam[0]
+    def tensors(self) -> dict[str, Tensor]:
+        """What is learned, by name."""
+        return {name: slots[0] for name, slots in self.adam.items()}
 
 
 @dataclass(frozen=True)
@@ -86,36 +93,58 @@ def gaussian_rows(n: int, sample_shape: tuple[int, ...], generator: torch.Genera
     return X / X.flatten(1).norm(dim=1).view(-1, *[1] * len(sample_shape))
 
 
-def initial_state(objective: Objective, X: Tensor) -> OuterState:
-    """Return the state of a run that starts from the samples ``X``."""
-    return OuterState(adam=Adam().init(X), memory=objective.begin())
+def initial_state(objective: Objective, tensors: Mapping[str, Tensor]) -> OuterState:
+    """Return the state of a run that starts from these tensors."""
+    adam = {name: Adam().init(tensor) for name, tensor in tensors.items()}
+    return OuterState(adam=adam, memory=objective.begin())
 
 
 def update(
-    objective: Objective, state: OuterState, learning_rate: float | Tensor
+    objective: Objective,
+    state: OuterState,
+    parametrization: Parametrization,
+    learning_rates: Mapping[str, float | Tensor],
 ) -> tuple[OuterState, Record]:
     """Do one outer step; if its loss or gradient is not finite, only the counts move.
 
-    The learning rate may be a tensor that broadcasts over the samples: one for each.
+    A tensor's learning rate may be a tensor that broadcasts over it: one for each sample, say.
     """
     began = perf_counter()
-    loss, grad, detail = objective.gradient(state.samples, state.step, state.memory)
+    tensors = state.tensors
+    loss, *bars, detail = objective.gradient(
+        parametrization.samples(tensors), parametrization.labels(tensors), state.step, state.memory
+    )
+    grads = parametrization.pull_back(tensors, *bars)
+    norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
     # The only point at which the host waits for the device.
-    loss, norm = torch.stack((loss, grad.norm())).tolist()
+    loss, norm = torch.stack((loss, norm)).tolist()
     if not (isfinite(loss) and isfinite(norm)):
         new = replace(state, step=state.step + 1, n_failures=state.n_failures + 1)
         return new, Record(loss, norm, nan, True, perf_counter() - began, detail)
     average, level = clip_level(norm, state.clip_average)
-    adam = Adam(lr=learning_rate)
-    clipped = grad * min(1.0, level / norm) if norm else grad
+    factor = min(1.0, level / norm) if norm else 1.0
     new = OuterState(
-        adam=adam.step(state.adam, clipped, *adam.scalars(state.n_updates + 1)),
+        adam={
+            name: _step(name, slots, factor * grads[name], learning_rates[name], state.n_updates)
+            for name, slots in state.adam.items()
+        },
         memory=objective.observe(loss, state.memory),
         step=state.step + 1,
         n_updates=state.n_updates + 1,
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def _step(
+    name: str, slots: Tensor, grad: Tensor, learning_rate: float | Tensor, n_updates: int
+) -> Tensor:
+    """Return a tensor and its moments after a step of Adam."""
+    adam = Adam(lr=learning_rate)
+    slots = adam.step(slots, grad, *adam.scalars(n_updates + 1))
+    if name == LABELS:
+        slots[0].clamp_(min=0)  # probabilities, but for their sum (Appendix C.1)
+    return slots
 
 
 def clip_level(norm: float, average: float | None) -> tuple[float, float]:

@@ -1,0 +1,105 @@
+"""What the outer loop learns, by name, and the synthetic samples and labels made of it.
+
+The outer loop moves named tensors and knows no more of them; an objective knows samples and labels
+alone. What lies between is here: pure functions from tensors to samples, and the way back for
+sensitivities.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+# The name of learned labels among the tensors.
+LABELS = "y"
+
+
+class Part(Protocol):
+    """Consecutive samples, made of some of the tensors."""
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples that are learned themselves, value by value."""
+
+    name: str = "X"
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+        return tensors[self.name]
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """Samples that are linear combinations of learned bases (section 4.2).
+
+    Parameters
+    ----------
+    basis, coefficients : str
+        Names of the tensors, of shapes ``(n_basis, *sample_shape)`` and ``(n, n_basis)``.
+    shift : Tensor or None, default=None
+        What is added to every sample, and not learned.
+    """
+
+    basis: str
+    coefficients: str
+    shift: Tensor | None = None
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+        basis = tensors[self.basis]
+        X = (tensors[self.coefficients] @ basis.flatten(1)).unflatten(1, basis.shape[1:])
+        return X if self.shift is None else X + self.shift
+
+
+@dataclass(frozen=True)
+class Parametrization:
+    """All samples and labels as a function of the tensors.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        What makes the samples, in their order.
+    y : Tensor of shape (n,)
+        Class indices; not used if there are learned labels among the tensors.
+    """
+
+    parts: tuple[Part, ...]
+    y: Tensor
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+        parts = [part.samples(tensors) for part in self.parts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def labels(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return class indices ``(n,)`` or, if they are learned, soft labels ``(n, n_classes)``."""
+        return tensors.get(LABELS, self.y)
+
+    def pull_back(
+        self, tensors: Mapping[str, Tensor], X_bar: Tensor, y_bar: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Pull the sensitivities to samples and labels back to the tensors."""
+        inputs = {k: v.detach().requires_grad_() for k, v in tensors.items() if k != LABELS}
+        with torch.enable_grad():
+            X = self.samples(inputs)
+        grads = dict(zip(inputs, torch.autograd.grad(X, list(inputs.values()), X_bar)))
+        return grads | ({LABELS: y_bar} if LABELS in tensors else {})
+
+
+def xavier_size(n_rows: int, n_columns: int) -> float:
+    """Return the standard deviation of the values of `xavier_uniform`."""
+    return sqrt(2 / (n_rows + n_columns))
+
+
+def xavier_uniform(n_rows: int, n_columns: int, generator: torch.Generator) -> Tensor:
+    """Return a matrix as Deng and Russakovsky (2022) start bases and coefficients, on the CPU."""
+    bound = sqrt(3) * xavier_size(n_rows, n_columns)
+    uniform = torch.rand(n_rows, n_columns, generator=generator, dtype=torch.float64)
+    return bound * (2 * uniform - 1)

@@ -1,0 +1,126 @@
+"""What a run of a distiller learns: how it begins, at which rates, and what comes of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._engine.data import as_tensor
+from ._engine.parametrization import LABELS, Parametrization
+from ._training_data import TrainingData
+from .distilled import BasisBlock, DistilledDataset
+from .parametrization import SampleParametrization
+
+__all__ = ["Learned"]
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The samples of a run and, perhaps, their labels.
+
+    Parameters
+    ----------
+    strategy : SampleParametrization
+        What samples are made of.
+    label_lr_scale : float or None
+        What multiplies the learning rate of the labels; None if they are not learned.
+    learning_rate : float or "auto"
+    data : TrainingData
+    ipc : int
+    start : DistilledDataset or None
+        The set whose samples come first.
+    factors : ndarray of shape (ipc,) or None
+        What multiplies the learning rates of the first sample of every class, of the second, and so
+        on; None if they are all 1.
+    """
+
+    strategy: SampleParametrization
+    label_lr_scale: float | None
+    learning_rate: float | str
+    data: TrainingData
+    ipc: int
+    start: DistilledDataset | None
+    factors: np.ndarray | None
+
+    @property
+    def _n_classes(self) -> int:
+        return len(self.data.classes)
+
+    @property
+    def _n_fresh(self) -> int:
+        """How many samples do not come from ``start``."""
+        return self.ipc * self._n_classes - (0 if self.start is None else len(self.start))
+
+    @cached_property
+    def parametrization(self) -> Parametrization:
+        """Samples and labels as a function of what is learned."""
+        y = torch.arange(self._n_classes, device=self.data.device).repeat(self.ipc)
+        return Parametrization(self.strategy.parts(self.data, self.start, self._n_fresh), y)
+
+    def begin(
+        self, make_samples: Callable[[], Tensor], generator: torch.Generator, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """Return the tensors of a new run; ``make_samples`` returns standardised samples."""
+        tensors = self.strategy.begin(make_samples, self.data, self.start, self._n_fresh, generator)
+        if self.label_lr_scale is not None:
+            tensors[LABELS] = self._first_labels()
+        return {
+            name: tensor.to(device=self.data.device, dtype=dtype)
+            for name, tensor in tensors.items()
+        }
+
+    def _first_labels(self) -> Tensor:
+        """Return the labels that a run starts with: those of ``start``, then one-hot ones."""
+        one_hot = torch.eye(self._n_classes).repeat(self.ipc, 1)
+        if self.start is not None and self.start.y.ndim == 2:
+            one_hot[: len(self.start)] = as_tensor(self.start.y)
+        return one_hot
+
+    def rates(self, tensors: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
+        """Return the learning rate of each tensor, or one for each of its rows if they differ."""
+        factors = np.ones(self.ipc) if self.factors is None else self.factors
+        rates = {}
+        for name, rate in self._rates(np.repeat(factors, self._n_classes)).items():
+            if np.ptp(rate) == 0:
+                rates[name] = float(np.max(rate))
+            else:
+                column = (-1, *[1] * (tensors[name].ndim - 1))
+                rates[name] = torch.from_numpy(rate).to(tensors[name]).view(column)
+        return rates
+
+    @property
+    def learning_rate_used(self) -> float | dict[str, float]:
+        """The learning rate as a number or, if tensors have their own, by their names."""
+        n = self.ipc * self._n_classes
+        rates = {name: float(np.max(rate)) for name, rate in self._rates(np.ones(n)).items()}
+        return rates["X"] if rates.keys() == {"X"} else rates
+
+    def _rates(self, factors: np.ndarray) -> dict[str, float | np.ndarray]:
+        """Return the learning rate of each tensor for these factors of the samples."""
+        rate = None if self.learning_rate == "auto" else self.learning_rate
+        rates = self.strategy.rates(rate, self.data, self.start, factors)
+        if self.label_lr_scale is not None:
+            base = self.data.auto_rate if rate is None else rate
+            rates[LABELS] = self.label_lr_scale * base * factors
+        return rates
+
+    def result(
+        self, tensors: Mapping[str, Tensor]
+    ) -> tuple[np.ndarray, np.ndarray, tuple[BasisBlock, ...]]:
+        """Return samples, in X's units and layout, labels, and the bases of the samples."""
+        data, start = self.data, self.start
+        X = data.to_caller(data.standardizer.inverse(self.parametrization.samples(tensors)))
+        factors = np.ones(self.ipc) if self.factors is None else self.factors
+        if start is not None:
+            # Rounding on the way in and out would move what was not to move.
+            kept = np.flatnonzero(np.repeat(factors[: start.ipc] == 0, self._n_classes))
+            X[kept] = start.X[kept]
+        if LABELS in tensors:
+            y = tensors[LABELS].cpu().numpy().astype(data.dtype)
+        else:
+            y = data.classes[np.tile(np.arange(self._n_classes), self.ipc)]
+        factors = np.repeat(factors, self._n_classes)
+        return X, y, self.strategy.blocks(tensors, data, start, factors)

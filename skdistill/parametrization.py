@@ -1,0 +1,228 @@
+"""What a distiller learns: the samples themselves, or bases that they are combinations of."""
+
+from collections.abc import Mapping
+from math import prod
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from ._engine.data import as_tensor
+from ._engine.parametrization import Combinations, Part, Rows, xavier_size, xavier_uniform
+from ._training_data import TrainingData
+from ._validation import Interval, validate_parameter_constraints
+from .distilled import BasisBlock, DistilledDataset
+
+__all__ = ["LinearBasis", "Pixels", "SampleParametrization", "resolve_parametrization"]
+
+
+class SampleParametrization(BaseEstimator):
+    """Base class of the parametrizations.
+
+    A parametrization names tensors, says what they are in the beginning, at which rate they are
+    learned, and which part of the samples they make.
+    """
+
+    _parameter_constraints: dict = {}
+
+    def validate(self) -> None:
+        """Raise ``InvalidParameterError`` if a parameter is out of range."""
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
+
+    def check(self, init, start: DistilledDataset | None = None) -> None:
+        """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
+
+    def begin(self, make_samples, data: TrainingData, start, n_fresh: int, generator) -> dict:
+        """Return the tensors of a new run, on the CPU.
+
+        Parameters
+        ----------
+        make_samples : callable
+            Returns the standardised samples that the distiller's ``init`` stands for, those of
+            ``start`` first.
+        data : TrainingData
+        start : DistilledDataset or None
+            The set whose samples come first.
+        n_fresh : int
+            Samples that come after these, of all classes together.
+        generator : torch.Generator
+        """
+        raise NotImplementedError
+
+    def parts(self, data: TrainingData, start, n_fresh: int) -> tuple[Part, ...]:
+        """Return what makes the samples of the tensors."""
+        raise NotImplementedError
+
+    def rates(self, rate, data: TrainingData, start, factors: np.ndarray) -> dict:
+        """Return each tensor's learning rate: a number, or an array with one for each row.
+
+        Parameters
+        ----------
+        rate : float or None
+            None: what `learning_rate` calls "auto".
+        data, start
+            As in `begin`.
+        factors : ndarray of shape (n,)
+            What multiplies the rate of each sample.
+        """
+        raise NotImplementedError
+
+    def blocks(
+        self, tensors: Mapping[str, Tensor], data: TrainingData, start, factors: np.ndarray
+    ) -> tuple[BasisBlock, ...]:
+        """Return what a distilled set tells of the tensors: nothing, if they are its samples."""
+        return ()
+
+
+class Pixels(SampleParametrization):
+    """Every value of every sample is learned: what "pixels" stands for.
+
+    Examples
+    --------
+    >>> from skdistill.parametrization import Pixels
+    >>> Pixels()
+    Pixels()
+    """
+
+    def begin(self, make_samples, data, start, n_fresh, generator):
+        """Return the samples."""
+        return {"X": make_samples()}
+
+    def parts(self, data, start, n_fresh):
+        """Return the part that is all samples."""
+        return (Rows("X"),)
+
+    def rates(self, rate, data, start, factors):
+        """Return a rate for each sample."""
+        return {"X": (data.auto_rate if rate is None else rate) * factors}
+
+
+class LinearBasis(SampleParametrization):
+    """Samples are linear combinations of learned bases, which all classes share (section 4.2).
+
+    Deng and Russakovsky, "Remember the Past: Distilling Datasets into Addressable Memories for
+    Neural Networks" (NeurIPS 2022): ``X = coefficients @ basis``. A basis takes the storage of a
+    sample, and each sample beyond takes `n_basis` coefficients alone, so that many samples a class
+    fit where few did. ``distilled_.storage`` says how much a set takes: in samples a class, as
+    ``ipc`` counts them.
+
+    Bases and coefficients start as theirs do, from Xavier's uniform distribution ("gaussian" for
+    ``init`` stands for that). Not taken over: bases of half the resolution.
+
+    In `BoostedDistiller` every block has bases of its own.
+
+    Parameters
+    ----------
+    n_basis : int
+        Bases, in each block. Theirs for CIFAR-10 at the storage of one image a class: 16, of half
+        the height and width.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.parametrization import LinearBasis
+    >>> X, y = load_digits(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(
+    ...     ipc=9, parametrization=LinearBasis(n_basis=4), image_shape=(1, 8, 8), max_iter=1,
+    ...     window=1, unroll=2, random_state=0,
+    ... ).fit(X, y)
+    >>> distiller.distilled_
+    DistilledDataset(ipc=9, storage=0.963, n_classes=10, X=float64(90, 64), y=int64(90,))
+    """
+
+    _parameter_constraints: dict = {"n_basis": [Interval(Integral, 1, None, closed="left")]}
+
+    def __init__(self, n_basis):
+        self.n_basis = n_basis
+
+    def check(self, init, start=None):
+        """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
+        if isinstance(init, str) and init != "gaussian":
+            raise ValueError(
+                f"init={init!r} must be 'gaussian', or a set that was distilled with a "
+                f"LinearBasis, with parametrization={self!r}: bases start at random."
+            )
+        if start is not None and not start.bases:
+            raise ValueError(
+                "a set to start from must have been distilled with a LinearBasis, "
+                f"as parametrization={self!r} goes on with its bases; it has none."
+            )
+
+    def begin(self, make_samples, data, start, n_fresh, generator):
+        """Return bases and coefficients, of the blocks of ``start`` and of a fresh one."""
+        tensors = {}
+        earlier = () if start is None else start.bases
+        for k, block in enumerate(earlier):
+            basis = as_tensor(data.layout.to_engine(block.basis))
+            tensors[f"basis.{k}"] = basis / data.standardizer.scale.to(basis)
+            tensors[f"coefficients.{k}"] = as_tensor(block.coefficients)
+        if n_fresh:
+            k, shape = len(earlier), data.layout.inner
+            basis = xavier_uniform(self.n_basis, prod(shape), generator)
+            tensors[f"basis.{k}"] = basis.unflatten(1, shape)
+            tensors[f"coefficients.{k}"] = xavier_uniform(n_fresh, self.n_basis, generator)
+        return tensors
+
+    def parts(self, data, start, n_fresh):
+        """Return a part for each block."""
+        parts = []
+        for k, block in enumerate(() if start is None else start.bases):
+            # Zero unless the real samples had other moments when the block was distilled.
+            offset = as_tensor(data.layout.to_engine(block.offset[None]))
+            shift = data.standardizer.forward(offset)
+            parts.append(Combinations(f"basis.{k}", f"coefficients.{k}", shift))
+        if n_fresh:
+            k = len(parts)
+            parts.append(Combinations(f"basis.{k}", f"coefficients.{k}"))
+        return tuple(parts)
+
+    def rates(self, rate, data, start, factors):
+        """Return a rate for the bases of each block and one for each sample's coefficients."""
+        sizes = [] if start is None else [block.coefficients.shape for block in start.bases]
+        n_fresh = len(factors) - sum(n for n, _ in sizes)
+        if n_fresh:
+            sizes.append((n_fresh, self.n_basis))
+        rates, first = {}, 0
+        for k, (n, n_basis) in enumerate(sizes):
+            own = factors[first : first + n]
+            first += n
+            shapes = {"basis": (n_basis, prod(data.layout.inner)), "coefficients": (n, n_basis)}
+            # A sample that is held back holds back the bases that it is made of.
+            for name, factor in {"basis": own.min(), "coefficients": own}.items():
+                # A quarter of their size, as for samples.
+                base = 0.25 * xavier_size(*shapes[name]) if rate is None else rate
+                rates[f"{name}.{k}"] = base * factor
+        return rates
+
+    def blocks(self, tensors, data, start, factors):
+        """Return the bases in X's units, and the coefficients."""
+        n_blocks = sum(name.startswith("basis.") for name in tensors)
+        earlier = () if start is None else start.bases
+        mean = data.standardizer.inverse(torch.zeros(1, *data.layout.inner, device=data.device))
+        blocks, first = [], 0
+        for k in range(n_blocks):
+            basis, coefficients = tensors[f"basis.{k}"], tensors[f"coefficients.{k}"]
+            own = factors[first : first + len(coefficients)]
+            first += len(coefficients)
+            if k < len(earlier) and not own.any():
+                blocks.append(earlier[k])
+                continue
+            block = BasisBlock(
+                basis=data.to_caller(basis * data.standardizer.scale),
+                coefficients=coefficients.cpu().numpy().astype(data.dtype),
+                offset=earlier[k].offset if k < len(earlier) else data.to_caller(mean)[0],
+            )
+            blocks.append(block)
+        return tuple(blocks)
+
+
+def resolve_parametrization(parametrization) -> SampleParametrization:
+    """Return the object that ``parametrization`` stands for, its parameters checked."""
+    resolved = Pixels() if isinstance(parametrization, str) else parametrization
+    resolved.validate()
+    return resolved

@@ -1,0 +1,217 @@
+"""Tensors, and the samples and labels made of them: against autograd, in float64."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.outer import initial_state, update
+from skdistill._engine.parametrization import (
+    Combinations,
+    Parametrization,
+    Rows,
+    xavier_size,
+    xavier_uniform,
+)
+
+SHAPE = (2, 3, 3)
+N_CLASSES = 2
+
+
+@pytest.fixture
+def draw():
+    return partial(torch.randn, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.fixture
+def mixed(draw):
+    """Return two blocks of bases and one of plain samples, ten samples in all, and the tensors."""
+    tensors = {
+        "basis.0": draw(3, *SHAPE),
+        "coefficients.0": draw(4, 3),
+        "basis.1": draw(2, *SHAPE),
+        "coefficients.1": draw(2, 2),
+        "X": draw(4, *SHAPE),
+    }
+    parts = (
+        Combinations("basis.0", "coefficients.0", draw(2, 1, 1)),
+        Combinations("basis.1", "coefficients.1"),
+        Rows("X"),
+    )
+    return Parametrization(parts, torch.arange(10) % N_CLASSES), tensors
+
+
+# --- samples and the way back -----------------------------------------------------------------
+
+
+def test_samples(mixed):
+    parametrization, tensors = mixed
+    X = parametrization.samples(tensors)
+    assert X.shape == (10, *SHAPE)
+    shift = parametrization.parts[0].shift
+    for k in range(4):
+        expected = sum(tensors["coefficients.0"][k, j] * tensors["basis.0"][j] for j in range(3))
+        torch.testing.assert_close(X[k], expected + shift)
+    expected = sum(tensors["coefficients.1"][1, j] * tensors["basis.1"][j] for j in range(2))
+    torch.testing.assert_close(X[5], expected)
+    assert torch.equal(X[6:], tensors["X"])
+
+
+def test_pull_back_by_hand(mixed, draw):
+    parametrization, tensors = mixed
+    bar = draw(10, *SHAPE)
+    grads = parametrization.pull_back(tensors, bar, None)
+    assert grads.keys() == tensors.keys()
+    part = bar[:4].flatten(1)
+    basis, coefficients = tensors["basis.0"].flatten(1), tensors["coefficients.0"]
+    torch.testing.assert_close(grads["basis.0"].flatten(1), coefficients.T @ part)
+    torch.testing.assert_close(grads["coefficients.0"], part @ basis.T)
+    part = bar[4:6].flatten(1)
+    expected = tensors["coefficients.1"].T @ part
+    torch.testing.assert_close(grads["basis.1"].flatten(1), expected)
+    assert torch.equal(grads["X"], bar[6:])
+    assert not any(tensor.requires_grad for tensor in tensors.values())
+
+
+def test_pull_back_equals_finite_differences(mixed, draw):
+    parametrization, tensors = mixed
+    bar = draw(10, *SHAPE)
+    grads = parametrization.pull_back(tensors, bar, None)
+
+    def value(name, change):
+        return (bar * parametrization.samples({**tensors, name: tensors[name] + change})).sum()
+
+    for name, tensor in tensors.items():
+        direction = draw(*tensor.shape)
+        slope = (value(name, 1e-6 * direction) - value(name, -1e-6 * direction)) / 2e-6
+        assert slope.item() == pytest.approx((grads[name] * direction).sum().item(), rel=1e-6)
+
+
+def test_labels_are_indices_unless_they_are_learned(mixed, draw):
+    parametrization, tensors = mixed
+    assert torch.equal(parametrization.labels(tensors), parametrization.y)
+    learned = {**tensors, "y": draw(10, N_CLASSES)}
+    assert torch.equal(parametrization.labels(learned), learned["y"])
+    bar, y_bar = draw(10, *SHAPE), draw(10, N_CLASSES)
+    grads = parametrization.pull_back(learned, bar, y_bar)
+    assert torch.equal(grads.pop("y"), y_bar)
+    for name, grad in parametrization.pull_back(tensors, bar, None).items():
+        assert torch.equal(grads[name], grad)
+
+
+# --- the outer step ---------------------------------------------------------------------------
+
+
+class Quadratic:
+    """Half the squared distance of samples and labels to targets."""
+
+    def __init__(self, X, y, scales=(1.0,)):
+        self.X, self.y, self.scales = X, y, scales
+
+    def begin(self):
+        return {}
+
+    def observe(self, loss, memory):
+        return memory
+
+    def gradient(self, X, y, step, memory):
+        X_bar, y_bar = X - self.X, y - self.y
+        scale = self.scales[step % len(self.scales)]
+        return ((X_bar**2).sum() + (y_bar**2).sum()) / 2, scale * X_bar, scale * y_bar, {}
+
+
+def test_outer_steps_are_those_of_torch(mixed, draw):
+    parametrization, tensors = mixed
+    tensors = {**tensors, "y": torch.eye(2).double().repeat(5, 1)}
+    # The fourth gradient is so large that it is clipped.
+    scales = (1.0, 1.0, 1.0, 30.0, 1.0)
+    objective = Quadratic(draw(10, *SHAPE), draw(10, N_CLASSES).abs() + 0.3, scales)
+    rates = {name: 0.01 * (k + 1) for k, name in enumerate(tensors)}
+    # The reference: autograd through everything, torch's Adam and its clipping.
+    theirs = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+    groups = [{"params": [theirs[name]], "lr": rates[name]} for name in tensors]
+    adam, average = torch.optim.Adam(groups), None
+    state = initial_state(objective, tensors)
+    for scale in scales:
+        X, y = parametrization.samples(theirs), theirs["y"]
+        loss = (((X - objective.X) ** 2).sum() + ((y - objective.y) ** 2).sum()) / 2
+        adam.zero_grad()
+        (scale * loss).backward()
+        norm = torch.nn.utils.get_total_norm([t.grad for t in theirs.values()])
+        average = norm if average is None else 0.9 * average + 0.1 * norm
+        torch.nn.utils.clip_grad_norm_(theirs.values(), 2 * average)
+        adam.step()
+        state, record = update(objective, state, parametrization, rates)
+        assert record.loss == pytest.approx(loss.item())
+        assert record.grad_norm == pytest.approx(norm.item())
+    for name, tensor in state.tensors.items():
+        torch.testing.assert_close(tensor, theirs[name].detach())
+        assert (tensor != tensors[name]).all()
+
+
+def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
+    parametrization = Parametrization((Rows("X"),), torch.tensor([0, 1]))
+    tensors = {"X": torch.zeros(2, *SHAPE).double(), "y": torch.eye(2).double()}
+    objective = Quadratic(torch.full((2, *SHAPE), -1.0), torch.tensor([[-1.0, -1.0], [2.0, 0.5]]))
+    state = initial_state(objective, tensors)
+    for _ in range(30):
+        state, _ = update(objective, state, parametrization, {"X": 0.1, "y": 0.1})
+    y = state.tensors["y"]
+    assert y[0].tolist() == [0, 0]
+    assert (y[1] > 0).all()
+    # Not normalised: what they sum to is learned as well.
+    assert y[1].sum() > 2
+    assert (state.tensors["X"] < -0.5).all()
+
+
+def test_a_rate_of_zero_keeps_every_bit(mixed, draw):
+    parametrization, tensors = mixed
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    tensors["y"] = torch.eye(2).repeat(5, 1)
+    parametrization = Parametrization(
+        (Combinations("basis.0", "coefficients.0"), *parametrization.parts[1:]), parametrization.y
+    )
+    objective = Quadratic(draw(10, *SHAPE).float(), draw(10, N_CLASSES).float())
+    rates = dict.fromkeys(tensors, 0.1)
+    rates["basis.0"] = 0.0
+    rates["coefficients.0"] = torch.tensor([0.0, 0.0, 0.1, 0.1])[:, None]
+    rates["y"] = torch.tensor([0.0] * 5 + [0.1] * 5)[:, None]
+    state = initial_state(objective, tensors)
+    for _ in range(3):
+        state, _ = update(objective, state, parametrization, rates)
+    new = state.tensors
+    assert torch.equal(new["basis.0"], tensors["basis.0"])
+    assert torch.equal(new["coefficients.0"][:2], tensors["coefficients.0"][:2])
+    assert (new["coefficients.0"][2:] != tensors["coefficients.0"][2:]).all()
+    assert torch.equal(new["y"][:5], tensors["y"][:5])
+    assert (new["y"][5:] != tensors["y"][5:]).any(dim=1).all()
+
+
+def test_plain_samples_move_as_by_adam_alone(draw):
+    X = draw(4, *SHAPE)
+    parametrization = Parametrization((Rows("X"),), torch.arange(4) % 2)
+
+    class Fixed(Quadratic):
+        def gradient(self, X, y, step, memory):
+            return X.sum(), self.X, None, {}
+
+    objective = Fixed(draw(4, *SHAPE), None)
+    state, _ = update(objective, initial_state(objective, {"X": X}), parametrization, {"X": 0.1})
+    adam = Adam(lr=0.1)
+    expected = adam.step(adam.init(X), objective.X, *adam.scalars(1))
+    assert torch.equal(state.adam["X"], expected)
+
+
+# --- Xavier -----------------------------------------------------------------------------------
+
+
+def test_xavier_is_torchs():
+    matrix = xavier_uniform(30, 50, torch.Generator().manual_seed(0))
+    theirs = torch.nn.init.xavier_uniform_(torch.empty(30, 50).double())
+    bound = np.sqrt(6 / 80)
+    for values in (matrix, theirs):
+        assert 0.98 * bound < abs(values).max() <= bound
+        assert values.std().item() == pytest.approx(xavier_size(30, 50), rel=0.05)
+        assert abs(values.mean()) < 0.02
