@@ -27,7 +27,24 @@ from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
 
-__all__ = ["BASELINES", "WHOLE", "Comparison", "EvaluationResult", "compare", "evaluate"]
+__all__ = [
+    "BASELINES",
+    "WHOLE",
+    "Comparison",
+    "EvaluationResult",
+    "compare",
+    "evaluate",
+    "subsample_curve",  # noqa: F822 (see __getattr__)
+]
+
+
+def __getattr__(name: str):
+    # It lives with what else tells of intercorrelation, which needs this module.
+    if name == "subsample_curve":
+        from .intercorrelation import subsample_curve
+
+        return subsample_curve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True, eq=False)

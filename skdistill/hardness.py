@@ -7,9 +7,12 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
-from ._engine.data import RealData
-from ._engine.runtime import resolve_device
+from ._engine.data import RealData, Standardizer
+from ._engine.learner import Learner
+from ._engine.runtime import chunk_size, resolve_device
+from ._layout import Layout
 from ._seeds import draw_seed
 from ._training_data import check_training_data, training_data
 from ._validation import (
@@ -30,6 +33,7 @@ from .evaluation import (
 from .networks import check_network
 
 __all__ = [
+    "AdaptiveSampler",
     "HardnessResult",
     "HardnessSampler",
     "WeightedSampler",
@@ -38,6 +42,7 @@ __all__ = [
     "disagreement_scores",
     "forgetting_scores",
     "hardness_weights",
+    "scores_in_a_run",
 ]
 
 
@@ -381,6 +386,47 @@ def disagreement_scores(
     return wrong
 
 
+def scores_in_a_run(
+    learner: Learner,
+    X: Tensor,
+    y: Tensor,
+    real: RealData,
+    n_classes: int,
+    n_networks: int,
+    steps: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the `disagreement_scores` of a run's real samples for its current synthetic ones.
+
+    Parameters
+    ----------
+    learner : Learner
+    X, y : Tensor
+        Synthetic samples, standardised, with class indices or soft labels.
+    real : RealData
+    n_classes : int
+    n_networks, steps, seed : int
+        How many networks, how long they are trained, and what makes them.
+    """
+    shape = tuple(X.shape[1:])
+    layout, channels = Layout(shape, shape), shape[0]
+    mean, scale = (0.0,) * channels, (1.0,) * channels
+    # The samples as networks see them are a set of their own, in units that need no change.
+    current = DistilledDataset(
+        X=X.cpu().numpy(),
+        y=y.cpu().numpy(),
+        classes=np.arange(n_classes),
+        ipc=len(X) // n_classes,
+        recipe=EvaluationRecipe(layout, mean, scale, None, steps, n_networks, seed=seed),
+    )
+    standardizer = Standardizer(mean, scale, shape, learner.device, learner.dtype)
+    family = NetworkFamily(learner, layout, standardizer, chunk_size(learner, shape))
+    wrong = np.zeros(len(real), dtype=np.int64)
+    for _, _, correct in _correct_while_training(family, current, n_networks, [steps], real):
+        wrong += ~correct
+    return wrong
+
+
 def hardness_weights(
     scores, n_networks: int = 8, threshold: float = 1.0, favour: str = "extremes"
 ) -> np.ndarray:
@@ -470,6 +516,49 @@ class WeightedSampler:
         return self._generator(step).choice(len(self._p), self._batch_size, p=self._p)
 
 
+class AdaptiveSampler:
+    """What a `HardnessSampler` is in a run: see `skdistill.sampling`.
+
+    Parameters
+    ----------
+    strategy : HardnessSampler
+    uniform : UniformSampler
+        What draws as long as there are no scores.
+    n_samples, batch_size : int
+        Size of the training set, and real samples in an outer step.
+    generator : callable
+        Maps a step's number to a ``numpy.random.Generator``.
+    score : callable
+        Maps synthetic samples, their labels and the number of the outer step to the disagreement
+        scores of the real samples.
+    """
+
+    def __init__(self, strategy, uniform, n_samples: int, batch_size: int, generator, score):
+        self._strategy = strategy
+        self._uniform = uniform
+        self._n_samples = n_samples
+        self._batch_size = batch_size
+        self._generator = generator
+        self._score = score
+
+    def begin(self) -> dict:
+        """Return the memory with which a run starts: no scores."""
+        return {"scores": None}
+
+    def prepare(self, X, y, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``, with new scores if they are due."""
+        if not self._strategy.is_due(step, self._n_samples, self._batch_size):
+            return memory
+        return {"scores": self._score(X, y, step).tolist()}
+
+    def batch(self, step: int, memory: dict) -> np.ndarray:
+        """Return the rows of the training set that make the batch of this outer step."""
+        if memory["scores"] is None:
+            return self._uniform.batch(step)
+        sampler = self._strategy.make(memory["scores"], self._batch_size, self._generator)
+        return sampler.batch(step)
+
+
 class HardnessSampler(BaseEstimator):
     """Draw real samples by how many networks the current synthetic samples teach wrong about them.
 
@@ -477,9 +566,8 @@ class HardnessSampler(BaseEstimator):
     real sample is for networks trained on the current synthetic samples, and the batches of the
     outer loss are drawn in proportion to `hardness_weights` of these scores.
 
-    The object holds parameters only. Whoever runs it asks `is_due` before each outer step, keeps
-    the scores, and makes of them a sampler, whose batch is a pure function of seed, step and
-    scores.
+    It is the ``sampler`` of a `RaTBPTTDistiller`. The object holds parameters only: the run keeps
+    the scores, and so do its checkpoints.
 
     Parameters
     ----------
@@ -491,6 +579,8 @@ class HardnessSampler(BaseEstimator):
     n_networks : int, default=8
         Networks that make the scores, at least 2 (with one, all weights are the same). The paper:
         8.
+    steps : int, default=300
+        Steps of Adam, learning rate 0.001, that train each of them: as in an evaluation.
     renew_every : int, default=50
         Epochs between two computations of the scores. The paper: 50. An epoch is as many outer
         steps as batches fit into the training set.
@@ -500,8 +590,17 @@ class HardnessSampler(BaseEstimator):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
     >>> from skdistill.hardness import HardnessSampler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(
+    ...     sampler=HardnessSampler(threshold=1, steps=10), max_iter=2, window=2, unroll=4
+    ... ).fit(X, y)
+
+    The parts that make it can be asked by themselves:
+
+    >>> import numpy as np
     >>> strategy = HardnessSampler(favour="medium", renew_every=2)
     >>> [step for step in range(100) if strategy.is_due(step, n_samples=60, batch_size=4)]
     [0, 30, 60, 90]
@@ -514,14 +613,18 @@ class HardnessSampler(BaseEstimator):
         "threshold": [Interval(Real, 0, None, closed="neither")],
         "favour": [StrOptions({"extremes", "medium"})],
         "n_networks": [Interval(Integral, 2, None, closed="left")],
+        "steps": [Interval(Integral, 1, None, closed="left")],
         "renew_every": [Interval(Integral, 1, None, closed="left")],
         "begin": [Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, threshold=1.0, favour="extremes", n_networks=8, renew_every=50, begin=0):
+    def __init__(
+        self, threshold=1.0, favour="extremes", n_networks=8, steps=300, renew_every=50, begin=0
+    ):
         self.threshold = threshold
         self.favour = favour
         self.n_networks = n_networks
+        self.steps = steps
         self.renew_every = renew_every
         self.begin = begin
 

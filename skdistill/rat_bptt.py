@@ -16,6 +16,7 @@ from ._validation import Interval, StrOptions
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
 from .forecast import Forecast, forecast
+from .hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
 from .sampling import UniformSampler
 from .windows import SCHEDULES, WindowSchedule, resolve_schedule
 
@@ -48,6 +49,10 @@ class RaTBPTTDistiller(BaseDistiller):
     batch_size : int, default=256
         Real samples in each outer step; at most all there are. The paper: 5000 for CIFAR, 3000 for
         CUB-200, 1000 for Tiny-ImageNet (Appendix C.1).
+    sampler : {"uniform"} or HardnessSampler, default="uniform"
+        Which real samples make a batch: every one once an epoch, in a random order, or by how hard
+        they are for networks trained on the current synthetic samples (Appendix D.2); see
+        `skdistill.hardness.HardnessSampler`.
     inner_batch_size : int or None, default=None
         Synthetic samples a class in each inner step; None uses all.
     learning_rate : float or "auto", default="auto"
@@ -189,6 +194,7 @@ class RaTBPTTDistiller(BaseDistiller):
         **BaseDistiller._parameter_constraints,
         "window": [Interval(Integral, 1, None, closed="left")],
         "unroll": [Interval(Integral, 1, None, closed="left")],
+        "sampler": [StrOptions({"uniform"}), HardnessSampler],
         "inner_batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "inner_optimizer": [StrOptions({"adam", "sgd"})],
         "inner_lr": [Interval(Real, 0, None, closed="neither")],
@@ -207,6 +213,7 @@ class RaTBPTTDistiller(BaseDistiller):
         unroll=45,
         max_iter=200,
         batch_size=256,
+        sampler="uniform",
         inner_batch_size=None,
         learning_rate="auto",
         inner_optimizer="adam",
@@ -239,6 +246,7 @@ class RaTBPTTDistiller(BaseDistiller):
         self.unroll = unroll
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.sampler = sampler
         self.inner_batch_size = inner_batch_size
         self.learning_rate = learning_rate
         self.inner_optimizer = inner_optimizer
@@ -329,16 +337,13 @@ class RaTBPTTDistiller(BaseDistiller):
                 "counts synthetic samples a class."
             )
         resolve_schedule(self.schedule)
+        if not isinstance(self.sampler, str):
+            self.sampler.validate()
         check_augmentation(self.augmentation)
 
     def _make_objective(self, data, learner, streams):
         shape = data.layout.inner
         augmentation = check_augmentation(self.augmentation)
-        sampler = UniformSampler(
-            len(data.real),
-            self.batch_size,
-            lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch),
-        )
         make_steps = CompiledSteps if self._compiles(learner, data) else Steps
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
         chunk = None if learner.couples_samples(shape) else chunk_size(learner, shape)
@@ -350,7 +355,7 @@ class RaTBPTTDistiller(BaseDistiller):
                 augment=None if augmentation is None else augmentation.apply,
             ),
             data=data.real,
-            sampler=sampler,
+            sampler=self._make_sampler(data, learner, streams),
             schedule=resolve_schedule(self.schedule),
             window=self.window,
             unroll=self.unroll,
@@ -359,6 +364,31 @@ class RaTBPTTDistiller(BaseDistiller):
             chunk=chunk,
             streams=streams,
             draw=None if augmentation is None else augmentation.draw,
+        )
+
+    def _make_sampler(self, data, learner, streams):
+        def generator(step):
+            return streams.numpy(Purpose.REAL_BATCH, step)
+
+        # Its numbers are those of epochs, not of steps.
+        uniform = UniformSampler(len(data.real), self.batch_size, generator)
+        if isinstance(self.sampler, str):
+            return uniform
+
+        def score(X, y, step):
+            return scores_in_a_run(
+                learner,
+                X,
+                y,
+                data.real,
+                len(data.classes),
+                self.sampler.n_networks,
+                self.sampler.steps,
+                streams.integer(Purpose.HARDNESS, step),
+            )
+
+        return AdaptiveSampler(
+            self.sampler, uniform, len(data.real), self.batch_size, generator, score
         )
 
     def _compiles(self, learner, data) -> bool:

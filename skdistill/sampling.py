@@ -1,4 +1,9 @@
-"""Which real samples make the batch of an outer step."""
+"""Which real samples make the batch of an outer step.
+
+What a sampler remembers during a run is a JSON-safe dictionary that the run carries: `begin` makes
+it, `prepare` may renew it before an outer step, from the synthetic samples that the step starts
+from, and `batch` reads it. `skdistill.hardness.AdaptiveSampler` makes use of that.
+"""
 
 import numpy as np
 
@@ -28,7 +33,15 @@ class UniformSampler:
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
-    def batch(self, step: int) -> np.ndarray:
+    def begin(self) -> dict:
+        """Return the memory with which a run starts: none."""
+        return {}
+
+    def prepare(self, X, y, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``: what it was."""
+        return memory
+
+    def batch(self, step: int, memory: dict | None = None) -> np.ndarray:
         """Return the rows of the training set that make the batch of this outer step."""
         epoch, position = divmod(step, self._n_samples // self._batch_size)
         if epoch != self._epoch:

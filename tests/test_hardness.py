@@ -369,6 +369,7 @@ def test_the_sampler_is_a_strategy_with_parameters():
         "threshold": 4,
         "favour": "medium",
         "n_networks": 8,
+        "steps": 300,
         "renew_every": 50,
         "begin": 0,
     }
@@ -381,6 +382,7 @@ def test_the_sampler_is_a_strategy_with_parameters():
         {"threshold": 0},
         {"favour": "easy"},
         {"n_networks": 1},
+        {"steps": 0},
         {"renew_every": 0},
         {"begin": -1},
     ],

@@ -113,6 +113,9 @@ class Quadratic:
     def begin(self):
         return {}
 
+    def prepare(self, X, y, step, memory):
+        return memory
+
     def observe(self, loss, memory):
         return memory
 

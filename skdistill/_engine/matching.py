@@ -105,6 +105,10 @@ class MatchingObjective:
         """Return the memory with which a run starts: none."""
         return {}
 
+    def prepare(self, X: Tensor, y: Tensor, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``: what it was."""
+        return memory
+
     def observe(self, loss: float, memory: dict) -> dict:
         """Return the memory after an outer step with this loss."""
         return memory

@@ -25,8 +25,8 @@ class UnrolledObjective:
         them, how a step is computed, and how samples are augmented.
     data : RealData
         The training set.
-    sampler : object with ``batch(step) -> rows``
-        Which real samples make the batch of an outer step.
+    sampler : object with ``begin``, ``prepare`` and ``batch``
+        Which real samples make the batch of an outer step; see ``skdistill.sampling``.
     schedule : object with ``begin``, ``draw`` and ``observe``
         Where the window sits; see ``skdistill.windows``.
     window, unroll : int
@@ -57,11 +57,19 @@ class UnrolledObjective:
 
     def begin(self) -> dict:
         """Return the memory with which a run starts."""
-        return self.schedule.begin(self.window, self.unroll)
+        return {
+            "schedule": self.schedule.begin(self.window, self.unroll),
+            "sampler": self.sampler.begin(),
+        }
+
+    def prepare(self, X: Tensor, y: Tensor, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``, which starts from these samples and labels."""
+        return {**memory, "sampler": self.sampler.prepare(X, y, step, memory["sampler"])}
 
     def observe(self, loss: float, memory: dict) -> dict:
         """Return the memory after an outer step with this loss."""
-        return self.schedule.observe(loss, self.window, self.unroll, memory)
+        seen = self.schedule.observe(loss, self.window, self.unroll, memory["schedule"])
+        return {**memory, "schedule": seen}
 
     def gradient(
         self, X: Tensor, y: Tensor, step: int, memory: dict
@@ -72,10 +80,11 @@ class UnrolledObjective:
         the labels ``y`` are soft, at these.
         """
         rng = self.streams.numpy(Purpose.WINDOW, step)
-        start, window = self.schedule.draw(rng, self.window, self.unroll, memory)
+        start, window = self.schedule.draw(rng, self.window, self.unroll, memory["schedule"])
         batches = self._inner_batches(len(X), step, start + window)
         theta = self.steps.learner.init(self.streams.integer(Purpose.NETWORK, step))
-        outer_loss = self._outer_loss(X.shape[1:], step)
+        rows = self.sampler.batch(step, memory["sampler"])
+        outer_loss = self._outer_loss(rows, X.shape[1:], step)
         n = len(X) if batches is None else batches.shape[1]
         draws = self._inner_draws(n, X.shape[1:], step, start + window)
         loop = InnerLoop(self.steps, X, y, batches, draws)
@@ -90,15 +99,15 @@ class UnrolledObjective:
             self.steps.optimizer.n_slots,
             tuple(X.shape[1:]),
             min(len(X), per_class * self.n_classes),
-            len(self.sampler.batch(0)),
+            len(self.sampler.batch(0, self.sampler.begin())),
             self.window,
             self.chunk,
             self.data.n_bytes,
         )
 
-    def _outer_loss(self, shape: tuple[int, ...], step: int):
+    def _outer_loss(self, rows, shape: tuple[int, ...], step: int):
         """Return the loss on the real batch, augmented once, as a function of parameters."""
-        rows, draws = self.sampler.batch(step), None
+        draws = None
         if self.draw is not None:
             generator = self.streams.torch(Purpose.REAL_AUGMENTATION, step)
             draws = self._to_engine(self.draw(generator, len(rows), shape))

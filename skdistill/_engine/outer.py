@@ -24,6 +24,9 @@ class Objective(Protocol):
     def begin(self) -> dict:
         """Return the (JSON-safe) memory with which a run starts."""
 
+    def prepare(self, X: Tensor, y: Tensor, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``, which starts from these samples and labels."""
+
     def gradient(
         self, X: Tensor, y: Tensor, step: int, memory: dict
     ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
@@ -111,15 +114,15 @@ def update(
     """
     began = perf_counter()
     tensors = state.tensors
-    loss, *bars, detail = objective.gradient(
-        parametrization.samples(tensors), parametrization.labels(tensors), state.step, state.memory
-    )
+    X, y = parametrization.samples(tensors), parametrization.labels(tensors)
+    memory = objective.prepare(X, y, state.step, state.memory)
+    loss, *bars, detail = objective.gradient(X, y, state.step, memory)
     grads = parametrization.pull_back(tensors, *bars)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
     # The only point at which the host waits for the device.
     loss, norm = torch.stack((loss, norm)).tolist()
     if not (isfinite(loss) and isfinite(norm)):
-        new = replace(state, step=state.step + 1, n_failures=state.n_failures + 1)
+        new = replace(state, memory=memory, step=state.step + 1, n_failures=state.n_failures + 1)
         return new, Record(loss, norm, nan, True, perf_counter() - began, detail)
     average, level = clip_level(norm, state.clip_average)
     factor = min(1.0, level / norm) if norm else 1.0
@@ -128,7 +131,7 @@ def update(
             name: _step(name, slots, factor * grads[name], learning_rates[name], state.n_updates)
             for name, slots in state.adam.items()
         },
-        memory=objective.observe(loss, state.memory),
+        memory=objective.observe(loss, memory),
         step=state.step + 1,
         n_updates=state.n_updates + 1,
         clip_average=average,

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     CORESET = 7
     INNER_AUGMENTATION = 8
     REAL_AUGMENTATION = 9
+    HARDNESS = 10
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,168 @@
+"""Batches by hardness in a run: when scores are renewed, what they do, and going on with them."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from skdistill import BoostedDistiller, RaTBPTTDistiller, evaluation, intercorrelation
+from skdistill._engine import outer
+from skdistill._engine.objective import UnrolledObjective
+from skdistill.hardness import HardnessSampler, disagreement_scores
+
+# 40 images and batches of 8: an epoch is five outer steps.
+quick = partial(
+    RaTBPTTDistiller,
+    max_iter=7,
+    window=2,
+    unroll=4,
+    batch_size=8,
+    n_networks=2,
+    eval_steps=20,
+    random_state=0,
+)
+ONCE_AN_EPOCH = partial(HardnessSampler, n_networks=3, steps=5, renew_every=1)
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Return the list of the rows of each outer step's real batch."""
+    seen, original = [], UnrolledObjective._outer_loss
+
+    def noted(self, rows, *rest):
+        seen.append(rows.tolist())
+        return original(self, rows, *rest)
+
+    monkeypatch.setattr(UnrolledObjective, "_outer_loss", noted)
+    return seen
+
+
+def script_scores(monkeypatch, *answers):
+    """Make the scores a script's; return the list of what they were asked for."""
+    asked, answers = [], iter(answers)
+
+    def scores(learner, X, y, real, n_classes, n_networks, steps, seed):
+        asked.append((X.clone(), n_networks, steps, seed))
+        return np.array(next(answers))
+
+    monkeypatch.setattr("skdistill.rat_bptt.scores_in_a_run", scores)
+    return asked
+
+
+def test_scores_are_those_of_the_current_samples(images, monkeypatch):
+    X, y = images
+    found = []
+    monkeypatch.setattr(
+        "skdistill.hardness.AdaptiveSampler.batch",
+        lambda self, step, memory: found.append(memory["scores"]) or np.arange(8),
+    )
+    distiller = quick(ipc=2, max_iter=6, sampler=ONCE_AN_EPOCH(steps=20)).fit(X, y)
+    # The second scores: of the samples after five steps.
+    five = quick(ipc=2, max_iter=5, sampler=ONCE_AN_EPOCH(steps=20)).fit(X, y).distilled_
+    assert found[0] == found[4] != found[5]
+    assert set(found[5]) <= {0, 1, 2, 3}
+    # Other networks, but the same samples are hard for them.
+    reference = sum(
+        disagreement_scores(five, X, y, n_networks=3, random_state=seed) for seed in range(10)
+    )
+    assert np.corrcoef(found[5], reference)[0, 1] > 0.6
+    assert distiller.n_iter_ == 6
+
+
+def test_scores_are_renewed_from_the_samples_of_that_step(images, monkeypatch):
+    asked = script_scores(monkeypatch, *[np.arange(40) % 3] * 4)
+    sampler = ONCE_AN_EPOCH(n_networks=2, steps=9, begin=1)
+    distiller = quick(max_iter=14, sampler=sampler).fit(*images)
+    # Before the steps 1, 6 and 11, counted from 0.
+    assert [(n_networks, steps) for _, n_networks, steps, _ in asked] == [(2, 9)] * 3
+    assert len({seed for *_, seed in asked}) == 3
+    for (X, *_), step in zip(asked, (1, 6, 11)):
+        script_scores(monkeypatch, *[np.arange(40) % 3] * 4)
+        part = quick(max_iter=step, sampler=sampler).fit(*images)
+        np.testing.assert_array_equal(X.numpy(), part._run.state.adam["X"][0])
+    assert distiller.n_iter_ == 14
+
+
+def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
+    middle_is_low = np.where(np.arange(40) < 20, 1, 2)
+    script_scores(monkeypatch, middle_is_low, 3 - middle_is_low)
+    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, begin=1)
+    quick(max_iter=11, sampler=sampler.set_params(favour="medium")).fit(*images)
+    # Uniform first, the same batch as without a sampler, then by the scores.
+    medium = rows.copy()
+    assert all(row < 20 for step in medium[1:6] for row in step)
+    assert all(row >= 20 for step in medium[6:] for row in step)
+    assert len(set(map(tuple, medium))) == 11
+    rows.clear()
+    script_scores(monkeypatch, middle_is_low, 3 - middle_is_low)
+    quick(max_iter=11, sampler=sampler.set_params(favour="extremes")).fit(*images)
+    assert all(row >= 20 for step in rows[1:6] for row in step)
+    assert rows[0] == medium[0]
+    rows.clear()
+    quick(max_iter=1).fit(*images)
+    assert rows[0] == medium[0]
+
+
+@pytest.mark.parametrize("how", ["warm start", "checkpoint"])
+def test_going_on_between_two_scores_gives_the_same_bits(images, tmp_path, how):
+    make = partial(quick, ipc=2, sampler=ONCE_AN_EPOCH(threshold=0.01), max_iter=8)
+    whole = make().fit(*images)
+    if how == "warm start":
+        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=8)
+    else:
+        make(checkpoint=tmp_path / "run", max_iter=3).fit(*images)
+        parts = make(checkpoint=tmp_path / "run")
+    parts.fit(*images)
+    np.testing.assert_array_equal(parts.transform()[0], whole.transform()[0])
+    assert parts.history_["loss"] == whole.history_["loss"]
+    uniform = make(sampler="uniform").fit(*images)
+    assert uniform.history_["loss"][0] != whole.history_["loss"][0]
+
+
+def test_scores_outlive_a_skipped_step(images, monkeypatch, rows):
+    original = outer.update
+
+    def spoiled(objective, state, *rest):
+        gradient = type(objective).gradient
+
+        def bad(self, X, y, step, memory):
+            loss, *others = gradient(self, X, y, step, memory)
+            return loss * (float("nan") if step == 0 else 1.0), *others
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(objective), "gradient", bad)
+            return original(objective, state, *rest)
+
+    monkeypatch.setattr("skdistill.base.update", spoiled)
+    script_scores(monkeypatch, np.where(np.arange(40) < 20, 1, 2))
+    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, favour="medium")
+    with pytest.warns(UserWarning, match="step was skipped"):
+        quick(max_iter=4, sampler=sampler).fit(*images)
+    assert all(row < 20 for step in rows for row in step)
+
+
+@pytest.mark.parametrize("parameters", [{"learn_labels": True}, {"schedule": "forward"}])
+def test_with_other_strategies_and_in_blocks(images, parameters):
+    distiller = quick(max_iter=2, sampler=ONCE_AN_EPOCH(), **parameters)
+    boosted = BoostedDistiller(2, block_size=1, distiller=distiller, random_state=0).fit(*images)
+    assert boosted.budgets_ == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (HardnessSampler(n_networks=1), r"'n_networks' parameter of HardnessSampler .*\[2, inf\)"),
+        (HardnessSampler(favour="hard"), "'favour' parameter of HardnessSampler"),
+        ("hardness", "'sampler' parameter of RaTBPTTDistiller .* Got 'hardness'"),
+    ],
+)
+def test_bad_samplers(images, monkeypatch, sampler, message):
+    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    with pytest.raises(ValueError, match=message):
+        quick(sampler=sampler).fit(*images)
+
+
+def test_subsample_curve_is_offered_with_the_evaluation():
+    assert evaluation.subsample_curve is intercorrelation.subsample_curve
+    with pytest.raises(AttributeError, match="has no attribute 'supsample_curve'"):
+        evaluation.supsample_curve  # noqa: B018
