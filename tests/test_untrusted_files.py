@@ -37,7 +37,8 @@ def fit(path=None, **parameters):
     X = rng.normal(size=(30, 3)) + (np.arange(30) % 2)[:, None]
     distiller = RaTBPTTDistiller(
         max_iter=3, window=1, unroll=2, architecture=tiny_mlp, checkpoint=path, random_state=0,
-        validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2, device="cpu", **parameters,
+        validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2, device="cpu",
+        **parameters,
     )  # fmt: skip
     return make_pipeline(StandardScaler(), PCA(), distiller).fit(X, y)
 
