@@ -346,12 +346,12 @@ class RaTBPTTDistiller(BaseDistiller):
         augmentation = check_augmentation(self.augmentation)
         make_steps = CompiledSteps if self._compiles(learner, data) else Steps
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
-        chunk = None if learner.couples_samples(shape) else chunk_size(learner, shape)
+        whole = learner.couples_samples(shape)
         return UnrolledObjective(
             steps=make_steps(
                 learner,
                 self._make_inner_optimizer(),
-                chunk,
+                None if whole else chunk_size(learner, shape, synthetic=True),
                 augment=None if augmentation is None else augmentation.apply,
             ),
             data=data.real,
@@ -361,7 +361,7 @@ class RaTBPTTDistiller(BaseDistiller):
             unroll=self.unroll,
             n_classes=len(data.classes),
             inner_batch_size=self.inner_batch_size,
-            chunk=chunk,
+            chunk=None if whole else chunk_size(learner, shape),
             streams=streams,
             draw=None if augmentation is None else augmentation.draw,
         )

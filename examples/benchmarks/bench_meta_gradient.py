@@ -83,7 +83,8 @@ class Problem:
         factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
         self.learner = Learner(factory, device)
         self.chunk = chunk_size(self.learner, config.shape)
-        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam(), self.chunk)
+        chunk = chunk_size(self.learner, config.shape, synthetic=True)
+        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam(), chunk)
         n = config.ipc * config.n_classes
         self.X = torch.randn(n, *config.shape, generator=generator).to(device)
         self.y = torch.arange(config.n_classes, device=device).repeat(config.ipc)

@@ -46,6 +46,7 @@ def unrolled_peak(
     n_synthetic: int,
     n_real: int,
     window: int,
+    synthetic_chunk: int | None,
     chunk: int | None,
     data_bytes: int,
 ) -> PeakMemory:
@@ -60,20 +61,20 @@ def unrolled_peak(
     n_synthetic, n_real : int
         Samples of an inner step, and of the real batch.
     window : int
-    chunk : int or None
-        Most samples that go through the network at once.
+    synthetic_chunk, chunk : int or None
+        Most synthetic and real samples that go through the network at once.
     data_bytes : int
         What the training set takes.
     """
     state = n_slots * learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
 
-    def most(n: int) -> int:
+    def most(n: int, chunk: int | None) -> int:
         return -(-n // n_chunks(n, chunk))
 
     return PeakMemory(
         states=(window + _OTHER_STATES) * state,
-        activations=int(_ADJOINT * most(n_synthetic) * sample),
-        real=int(_GRADIENT * most(n_real) * sample),
+        activations=int(_ADJOINT * most(n_synthetic, synthetic_chunk) * sample),
+        real=int(_GRADIENT * most(n_real, chunk) * sample),
         data=data_bytes,
     )

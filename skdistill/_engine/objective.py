@@ -101,6 +101,7 @@ class UnrolledObjective:
             min(len(X), per_class * self.n_classes),
             len(self.sampler.batch(0, self.sampler.begin())),
             self.window,
+            self.steps.chunk,
             self.chunk,
             self.data.n_bytes,
         )

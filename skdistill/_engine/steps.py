@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .learner import Learner
 from .optimizers import InnerOptimizer
+from .rewrites import Rewrites
 
 _logger = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ class CompiledSteps(Steps):
 def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
     """Return ``function`` traced and compiled for tensors like these, or None if that fails."""
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), Rewrites():
             # make_fx counts the self of a bound method as an argument: hide it.
             traced = make_fx(lambda *args: function(*args))(*(x.detach() for x in tensors))
         traced.graph.eliminate_dead_code()
