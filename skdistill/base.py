@@ -336,9 +336,15 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             factors,
         )
 
-    def _make_learner(self, layout: Layout, n_classes: int, device: torch.device) -> Learner:
+    def _make_learner(
+        self,
+        layout: Layout,
+        n_classes: int,
+        device: torch.device,
+        autocast: torch.dtype | None = None,
+    ) -> Learner:
         factory = network_factory(self.architecture, layout.inner, n_classes)
-        learner = Learner(factory, device)
+        learner = Learner(factory, device, autocast=autocast)
         probe = torch.zeros(2, *layout.inner, device=device, dtype=learner.dtype)
         check_network(learner.module, probe, n_classes)
         return learner

@@ -295,6 +295,9 @@ def main() -> None:
             "date": date.today().isoformat(),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "command": " ".join(
+                ["python examples/benchmarks/bench_meta_gradient.py", *sys.argv[1:]]
+            ),
         }
         with open(args.json, "w") as file:
             json.dump({**about, "rows": rows}, file, indent=1)

@@ -64,12 +64,22 @@ class Learner:
         with randomness of their own (dropout) are inactive.
     device, dtype
         Where and in which precision the parameters live.
+    autocast : torch.dtype or None, default=None
+        The precision of convolutions and matrix products, if it is another: `torch.autocast`
+        decides what is safe in it.
     """
 
-    def __init__(self, factory: Callable[[], nn.Module], device="cpu", dtype=torch.float32):
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        device="cpu",
+        dtype=torch.float32,
+        autocast: torch.dtype | None = None,
+    ):
         self._factory = factory
         self.device = torch.device(device)
         self.dtype = dtype
+        self._autocast = autocast
         module = _build_seeded(factory, 0).eval()
         _check_is_pure(module)
         parameters = dict(module.named_parameters())
@@ -87,7 +97,12 @@ class Learner:
 
     def logits(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)`` of the network with parameters ``theta``."""
-        return torch.func.functional_call(self.module, self.parameters(theta), (X,))
+        if self._autocast is None:
+            return torch.func.functional_call(self.module, self.parameters(theta), (X,))
+        # Without its cache: casts are part of the graph, and a graph is differentiated twice.
+        with torch.autocast(self.device.type, self._autocast, cache_enabled=False):
+            scores = torch.func.functional_call(self.module, self.parameters(theta), (X,))
+        return scores.to(self.dtype)
 
     def parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """Return the parameters by the names that the network's module has for them."""

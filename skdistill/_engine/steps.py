@@ -21,9 +21,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .learner import Learner
 from .optimizers import InnerOptimizer
+from .recorded import Recorded
 from .rewrites import Rewrites
 
 _logger = logging.getLogger(__name__)
+
+# Steps for which the optimiser's numbers are tabulated at first.
+_TABLE = 256
 
 
 def n_chunks(n: int, most: int | None) -> int:
@@ -174,10 +178,15 @@ class CompiledSteps(Steps):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
+        self._table: Tensor | tuple = ()
 
     def _scalars(self, state: Tensor, t: int) -> tuple[Tensor, ...]:
-        # Tensors, so that one graph serves all steps.
-        return tuple(state.new_tensor(self.optimizer.scalars(t)).unbind())
+        # Tensors, so that one graph serves all steps; and all at once, for to bring a number to a
+        # GPU waits for it.
+        if t > len(self._table):
+            steps = range(1, 2 * max(t, _TABLE) + 1)
+            self._table = state.new_tensor([self.optimizer.scalars(i) for i in steps])
+        return self._table[t - 1].unbind()
 
     def _call(self, function: Callable, *tensors: Tensor):
         graphs = self._graphs.setdefault(function.__qualname__, {})
@@ -207,4 +216,12 @@ def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable | Non
         # Compiling is an offer: a machine without a C++ compiler, say, still gets the result.
         _logger.debug("running eagerly: %s", error)
         return None
-    return graph
+    return _recorded(graph, tensors) if tensors[0].is_cuda else graph
+
+
+def _recorded(graph: Callable, tensors: tuple[Tensor, ...]) -> Callable:
+    try:
+        return Recorded(graph, tensors)
+    except Exception as error:
+        _logger.debug("launching each kernel: %s", error)
+        return graph
