@@ -75,6 +75,11 @@ class Run:
         """One value an outer step, in lists of one's own."""
         return {name: values[: self.step] for name, values in self.columns.items()}
 
+    @property
+    def last(self) -> dict:
+        """The history's values of the last outer step."""
+        return {name: values[self.step - 1] for name, values in self.columns.items()}
+
     def advance(self, point: Point, row: dict) -> None:
         """Add an outer step: all of it or, if this is interrupted, nothing.
 

@@ -50,7 +50,7 @@ def as_array(X):
 
 def check_magnitude(X: np.ndarray) -> None:
     """Raise a ValueError if samples hold values beyond what networks compute with."""
-    if X.dtype.kind == "f" and max(X.max(), -X.min()) > _LARGEST:
+    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > _LARGEST:
         raise ValueError(
             f"X must hold values between -{_LARGEST:g} and {_LARGEST:g}, for networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."

@@ -179,6 +179,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
         with checkpoint.guard(run):
             try:
+                # What `skdistill.monitoring` looks at.
+                self._current_run = run
                 self._iterate(
                     objective, run, learned, X, classes[y], held_out, fitted_attributes, checkpoint
                 )
@@ -186,6 +188,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 explain_out_of_memory(error, run)
                 raise
             finally:
+                vars(self).pop("_current_run", None)
                 # However the run ended, with an error or Ctrl-C as well, what it had is kept.
                 if run.step > 0:
                     vars(self).update(fitted_attributes())
@@ -372,6 +375,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             "y": y,
             "reconstruction_attributes": fitted_attributes,
         }
+        # scikit-learn keeps the context of every task: none for steps that nobody looks at.
+        watched = bool(getattr(self, "_skl_callbacks", None))
         n_steps = self.max_iter - run.step
         callbacks = self._init_callback_context(max_subtasks=n_steps)
         callbacks.call_on_fit_task_begin(**offer)
@@ -381,14 +386,15 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         for _ in range(n_steps):
             if self._has_stagnated(run):
                 break
-            task = callbacks.subcontext(task_name="outer step")
-            task.call_on_fit_task_begin(**offer)
+            if watched:
+                task = callbacks.subcontext(task_name="outer step")
+                task.call_on_fit_task_begin(**offer)
             state, record = update(objective, run.state, learned.parametrization, rates)
             best, judged = self._judge(run, state, held_out, fitted_attributes)
             run.advance(Point(state, best, perf_counter() - began), record.row() | judged)
             watch.step(run, record)
             checkpoint.save_if_due(run)
-            if task.call_on_fit_task_end(**offer):
+            if watched and task.call_on_fit_task_end(**offer):
                 break
         callbacks.call_on_fit_task_end(**offer)
 

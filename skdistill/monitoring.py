@@ -1,0 +1,96 @@
+"""Callbacks that watch a run: scikit-learn's protocol, for `set_callbacks`."""
+
+import os
+from pathlib import Path
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard:
+    """Write the history of a run to files that TensorBoard shows, while the run goes on.
+
+    Each run has a folder of its own, with a scalar for each value of ``history_``: loss, norm of
+    the meta-gradient, level at which it is clipped, window position, seconds, and so on. A run that
+    goes on from a checkpoint goes on in TensorBoard. Set on a meta-estimator (`BoostedDistiller`, a
+    grid search that supports callbacks), it watches all distillers inside, each in its own folder.
+
+    Parameters
+    ----------
+    log_dir : path, default="runs"
+        Folder of all runs; ``tensorboard --logdir runs`` shows it.
+
+    Raises
+    ------
+    ImportError
+        In the first outer step, if the package tensorboard is not installed
+        (``pip install skdistill[tensorboard]``).
+
+    Examples
+    --------
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.monitoring import TensorBoard
+    >>> distiller = RaTBPTTDistiller().set_callbacks(TensorBoard("runs"))
+    """
+
+    # Of scikit-learn's protocol: distillers at any depth inside others are watched.
+    max_propagation_depth = None
+
+    def __init__(self, log_dir: str | os.PathLike = "runs"):
+        self.log_dir = log_dir
+        self._writers = {}
+
+    def __getstate__(self) -> dict:
+        # Open files stay in their process: another one opens its own.
+        return {"log_dir": self.log_dir, "_writers": {}}
+
+    def setup(self, estimator, context):
+        """Do nothing: a run's files are opened in its first step."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Write an outer step; close the files after the last."""
+        if context.task_name != "outer step":
+            self._close(context)
+            return
+        run = getattr(estimator, "_current_run", None)
+        if run is None:
+            # Somebody else's outer step.
+            return
+        writer = self._writer(context.parent)
+        for name, value in run.last.items():
+            if value is not None:
+                writer.add_scalar(name, value, run.step)
+
+    def teardown(self, estimator, context):
+        """Close what an error or an interruption left open."""
+        for fit in [fit for fit in self._writers if fit.root_uuid == context.root_uuid]:
+            self._close(fit)
+
+    def _writer(self, fit):
+        """Return what writes the run of this task."""
+        if fit not in self._writers:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ImportError(
+                    "TensorBoard needs the package tensorboard: pip install skdistill[tensorboard]."
+                ) from error
+            self._writers[fit] = SummaryWriter(os.fspath(Path(self.log_dir, *_folders(fit))))
+        return self._writers[fit]
+
+    def _close(self, fit) -> None:
+        if fit in self._writers:
+            self._writers.pop(fit).close()
+
+
+def _folders(fit) -> list[str]:
+    """Return the folders of a run: when and by what it was begun, and which part of it it is."""
+    path = [fit]
+    while path[0].parent is not None:
+        path.insert(0, path[0].parent)
+    began = f"{path[0].init_time:%Y-%m-%d_%H-%M-%S}_{path[0].estimator_name}"
+    # The same second is enough for two short runs.
+    parts = [f"{task.source_task_name or task.task_name}-{task.task_id}" for task in path[1:]]
+    return [f"{began}_{path[0].root_uuid.hex[:6]}", *parts]

@@ -1,0 +1,171 @@
+"""TensorBoard: every value of every outer step, a folder a run, and no file left open."""
+
+import pickle
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from torch import nn
+
+from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._engine import outer
+from skdistill.monitoring import TensorBoard
+
+
+def tiny(input_shape, n_classes):
+    return nn.Linear(input_shape[0], n_classes)
+
+
+def quick(**parameters):
+    return RaTBPTTDistiller(
+        **{
+            **{"max_iter": 3, "window": 1, "unroll": 2, "architecture": tiny, "random_state": 0},
+            **{"n_networks": 1, "eval_steps": 2, "device": "cpu"},
+            **parameters,
+        }
+    )
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    return rng.normal(size=(30, 3)) + y[:, None], y
+
+
+@pytest.fixture
+def writers(monkeypatch):
+    """Put writers that remember in the place of tensorboard's."""
+    made = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            self.folder, self.scalars, self.is_open = folder, {}, True
+            made.append(self)
+
+        def add_scalar(self, name, value, step):
+            assert self.is_open
+            self.scalars.setdefault(name, []).append((step, value))
+
+        def close(self):
+            self.is_open = False
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    return made
+
+
+def test_every_value_of_every_step(table, tmp_path, writers):
+    distiller = quick(validation_fraction=0.3, validation_interval=2)
+    distiller.set_callbacks(TensorBoard(tmp_path)).fit(*table)
+    (writer,) = writers
+    history = distiller.history_
+    assert writer.scalars.keys() == history.keys()
+    assert {"loss", "grad_norm", "clip_level", "start", "window", "skipped"} <= history.keys()
+    for name, values in history.items():
+        expected = [(k + 1, value) for k, value in enumerate(values) if value is not None]
+        assert writer.scalars[name] == expected
+    assert not writer.is_open
+    assert writer.folder.startswith(str(tmp_path))
+    assert "RaTBPTTDistiller" in writer.folder
+    assert not hasattr(distiller, "_current_run")
+
+
+def test_a_run_that_goes_on_goes_on_in_steps(table, tmp_path, writers):
+    for max_iter in (2, 4):
+        distiller = quick(max_iter=max_iter, checkpoint=tmp_path / "run.npz")
+        distiller.set_callbacks(TensorBoard(tmp_path)).fit(*table)
+    first, second = writers
+    assert [step for step, _ in first.scalars["loss"]] == [1, 2]
+    assert [step for step, _ in second.scalars["loss"]] == [3, 4]
+    assert first.folder != second.folder
+
+
+def test_distillers_inside_others_are_watched(table, tmp_path, writers):
+    boosted = BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0)
+    boosted.set_callbacks(TensorBoard(tmp_path)).fit(*table)
+    first, second = writers
+    assert (first.folder[-7:], second.folder[-7:]) == ("block-0", "block-1")
+    assert first.folder[:-7] == second.folder[:-7]
+    losses = [value for writer in writers for _, value in writer.scalars["loss"]]
+    assert losses == boosted.history_["loss"]
+    assert not any(writer.is_open for writer in writers)
+
+
+def test_files_are_closed_after_an_interruption(table, tmp_path, writers, monkeypatch):
+    def update(objective, state, *args):
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return outer.update(objective, state, *args)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    distiller = quick().set_callbacks(TensorBoard(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        distiller.fit(*table)
+    assert len(writers[0].scalars["loss"]) == 2
+    assert not writers[0].is_open
+    assert not hasattr(distiller, "_current_run")
+
+
+def test_a_callback_travels_to_another_process_without_its_files(table, tmp_path, writers):
+    callback = TensorBoard(tmp_path)
+    monitor = Pickler(callback)
+    quick().set_callbacks(callback, monitor).fit(*table)
+    assert monitor.copies[0].log_dir == tmp_path
+    assert len(writers) == 1
+
+
+class Pickler:
+    """A callback that copies another while that has files open."""
+
+    def __init__(self, callback):
+        self.callback, self.copies = callback, []
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Copy."""
+        self.copies.append(pickle.loads(pickle.dumps(self.callback)))
+
+
+def test_without_tensorboard_the_error_says_what_to_install(table, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install skdistill\[tensorboard\]"):
+        quick().set_callbacks(TensorBoard(tmp_path)).fit(*table)
+
+
+def test_files_are_what_tensorboard_reads(table, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    distiller = quick().set_callbacks(TensorBoard(tmp_path)).fit(*table)
+    (folder,) = tmp_path.iterdir()
+    events = reader.EventAccumulator(str(folder)).Reload()
+    losses = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert [step for step, _ in losses] == [1, 2, 3]
+    np.testing.assert_allclose([v for _, v in losses], distiller.history_["loss"], rtol=1e-6)
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def test_steps_that_nobody_looks_at_leave_no_context(table, monkeypatch):
+    made = []
+    original = RaTBPTTDistiller._init_callback_context
+
+    def remember(self, **options):
+        made.append(original(self, **options))
+        return made[-1]
+
+    monkeypatch.setattr(RaTBPTTDistiller, "_init_callback_context", remember)
+    quick().fit(*table)
+    assert len(list(made[0])) == 1
+    quick().set_callbacks(Pickler(None)).fit(*table)
+    assert len(list(made[1])) == 4
