@@ -29,27 +29,30 @@ class Watch:
         The estimator's class.
     max_iter, verbose : int
         Its parameters: with ``verbose=1`` about ten lines a run, with more one for each step.
+    speaks : bool
+        Whether anything is said; errors are raised in any case. One of several processes speaks.
     """
 
     name: str
     max_iter: int
     verbose: int
+    speaks: bool
 
     def begin(self, run: Run) -> None:
         """Say that a run is taken up."""
-        if self.verbose and run.step:
+        if self.speaks and self.verbose and run.step:
             print(f"[{self.name}] goes on from outer step {run.step}")
 
     def step(self, run: Run, record: Record) -> None:
         """Report the last outer step; warn about a skipped one, and give up after many."""
         every = max(1, self.max_iter // 10) if self.verbose == 1 else 1
-        if self.verbose and (run.step % every == 0 or run.step == self.max_iter):
+        if self.speaks and self.verbose and (run.step % every == 0 or run.step == self.max_iter):
             print(
                 f"[{self.name}] outer step {run.step}/{self.max_iter}: loss {record.loss:.4f}, "
                 f"gradient norm {record.grad_norm:.3g}, {record.seconds:.2f} s"
             )
         self.give_up_after_many_failures(run)
-        if record.skipped and run.state.n_failures == 1:
+        if self.speaks and record.skipped and run.state.n_failures == 1:
             warnings.warn(
                 f"The meta-gradient of outer step {run.step} was not finite; the step was skipped. "
                 + _ADVICE,

@@ -15,8 +15,10 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from . import __version__, coresets
+from ._agreement import begin_together
 from ._checkpoint import Checkpoint, NoCheckpoint
 from ._engine.data import as_tensor
+from ._engine.group import AveragedObjective, join_group
 from ._engine.learner import Learner
 from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
@@ -25,6 +27,7 @@ from ._held_out import HeldOut, hold_out
 from ._identity import describe_value
 from ._layout import Layout
 from ._learned import Learned
+from ._outer_callbacks import OuterCallbacks
 from ._output import DistillerOutputMixin
 from ._run import Best, Point, Run
 from ._seeds import draw_seed
@@ -156,13 +159,25 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         start = self._check_start(start, layout, classes)
         provenance = describe(X, classes[y], weight)
         learner = self._make_learner(layout, len(classes), device)
-        checkpoint = self._open_checkpoint(learner, provenance, start, factors)
-        earlier = checkpoint.take_up(earlier, self.random_state, self.max_iter)
-        seed = draw_seed(self.random_state) if earlier is None else earlier.seed
+        group = join_group()
+        identity = self._identity(learner, provenance, start, factors)
+        checkpoint = NoCheckpoint()
+
+        def begin() -> tuple[int, Run | None]:
+            # In the first process alone, which writes for all.
+            nonlocal checkpoint
+            if self.checkpoint is not None:
+                checkpoint = Checkpoint(self.checkpoint, self.checkpoint_every, identity)
+            run = checkpoint.take_up(earlier, self.random_state, self.max_iter)
+            return (draw_seed(self.random_state) if run is None else run.seed), run
+
+        seed, earlier = begin_together(group, identity, begin)
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
-        streams = Streams(seed)
+        streams = Streams(seed, group.rank, group.size)
         objective = self._make_objective(data, learner, streams)
+        if group.size > 1:
+            objective = AveragedObjective(objective, group)
         learned = self._make_learned(data, start, factors)
         if earlier is None:
             tensors = learned.begin(
@@ -177,12 +192,23 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         def fitted_attributes(run=run):
             return {**self._fitted_attributes(run, learned), "_columns": columns}
 
+        watch = Watch(type(self).__name__, self.max_iter, self.verbose, group.rank == 0)
+        # What callbacks may ask for; the attributes are computed only if one does.
+        offer = {"X": X, "y": classes[y], "reconstruction_attributes": fitted_attributes}
+        callbacks = OuterCallbacks(self, offer, group)
         with checkpoint.guard(run):
             try:
                 # What `skdistill.monitoring` looks at.
                 self._current_run = run
                 self._iterate(
-                    objective, run, learned, X, classes[y], held_out, fitted_attributes, checkpoint
+                    objective,
+                    run,
+                    learned,
+                    held_out,
+                    fitted_attributes,
+                    checkpoint,
+                    watch,
+                    callbacks,
                 )
             except Exception as error:
                 explain_out_of_memory(error, run)
@@ -246,12 +272,10 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 "done in the earlier fit; warm_start=True continues it."
             )
 
-    def _open_checkpoint(
+    def _identity(
         self, learner: Learner, provenance: dict, start: DistilledDataset | None, factors
-    ) -> Checkpoint | NoCheckpoint:
-        """Return the file of the run, which knows what makes it this one."""
-        if self.checkpoint is None:
-            return NoCheckpoint()
+    ) -> dict:
+        """Return what makes a run this one, as JSON can say it."""
         # Without validation, networks are evaluated after the run alone.
         may_change = _MAY_CHANGE | ({"eval_steps"} if self.validation_fraction is None else set())
         parameters = self.get_params(deep=False)
@@ -264,7 +288,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             "start": start if start is not self.init else None,
             "learning_rate_factors": None if factors is None else factors.tolist(),
         }
-        return Checkpoint(self.checkpoint, self.checkpoint_every, describe_value(identity))
+        return describe_value(identity)
 
     def _check_factors(self, factors) -> np.ndarray | None:
         if factors is None:
@@ -357,46 +381,33 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         objective: Objective,
         run: Run,
         learned: Learned,
-        X,
-        y,
         held_out: HeldOut | None,
         fitted_attributes: Callable,
         checkpoint: Checkpoint | NoCheckpoint,
+        watch: Watch,
+        callbacks: OuterCallbacks,
     ) -> None:
         """Do the outer steps; `run` holds the last good state at every moment."""
         began = perf_counter() - run.seconds
         rates = learned.rates(run.state.tensors)
-        watch = Watch(type(self).__name__, self.max_iter, self.verbose)
-        watch.begin(run)
-        # What callbacks may ask for; the attributes are computed only if one does.
-        offer = {
-            "estimator": self,
-            "X": X,
-            "y": y,
-            "reconstruction_attributes": fitted_attributes,
-        }
-        # scikit-learn keeps the context of every task: none for steps that nobody looks at.
-        watched = bool(getattr(self, "_skl_callbacks", None))
         n_steps = self.max_iter - run.step
-        callbacks = self._init_callback_context(max_subtasks=n_steps)
-        callbacks.call_on_fit_task_begin(**offer)
+        watch.begin(run)
+        callbacks.fit_begins(n_steps)
         if self.checkpoint is not None:
             # A run that had given up when it was saved does so again.
             watch.give_up_after_many_failures(run)
         for _ in range(n_steps):
             if self._has_stagnated(run):
                 break
-            if watched:
-                task = callbacks.subcontext(task_name="outer step")
-                task.call_on_fit_task_begin(**offer)
+            callbacks.step_begins()
             state, record = update(objective, run.state, learned.parametrization, rates)
             best, judged = self._judge(run, state, held_out, fitted_attributes)
             run.advance(Point(state, best, perf_counter() - began), record.row() | judged)
             watch.step(run, record)
             checkpoint.save_if_due(run)
-            if watched and task.call_on_fit_task_end(**offer):
+            if callbacks.step_ends():
                 break
-        callbacks.call_on_fit_task_end(**offer)
+        callbacks.fit_ends()
 
     def _judge(
         self, run: Run, state: OuterState, held_out: HeldOut | None, fitted_attributes: Callable

@@ -11,6 +11,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
 from . import _npz
+from ._engine.group import join_group
 from ._output import DistillerOutputMixin
 from ._seeds import draw_seed
 from ._validation import Interval, fit_context
@@ -180,7 +181,8 @@ class BoostedDistiller(
         self._check_checkpoints()
         # What would stop the last block is to stop the first.
         self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, **metadata)
-        seed = self._take_seed(self._seed if earlier else None)
+        # One of several processes looks into the folder, or makes it.
+        seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
         if not earlier:
             for name in [name for name in vars(self) if name.endswith("_")]:
                 delattr(self, name)

@@ -17,6 +17,7 @@ from torch import Tensor
 from . import coresets
 from ._engine.data import RealData, Standardizer, as_tensor
 from ._engine.ensemble import Member, Plan, Task, choose_plan, train
+from ._engine.group import join_group
 from ._engine.learner import Learner
 from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
@@ -213,35 +214,39 @@ def accuracy_curve(
 ) -> np.ndarray:
     """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
 
-    Parameters are those of `train_networks`, and the test samples with their weights.
+    Parameters are those of `train_networks`, and the test samples with their weights. The processes
+    of a group each train some of the networks, and all return all accuracies.
     """
-    curve = np.empty((n_networks, len(counts)))
+    group = join_group()
+    mine = range(group.rank, n_networks, group.size)
+    curve = np.zeros((n_networks, len(counts)))
 
     def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
         return _correct(family, theta, test)
 
-    for k, j, correct in train_networks(family, distilled, n_networks, counts, visit, plan):
+    for k, j, correct in train_networks(family, distilled, mine, counts, visit, plan):
         curve[k, j] = np.average(correct.cpu().numpy(), weights=sample_weight)
-    return curve
+    return group.total(curve)
 
 
 def train_networks(
     family: NetworkFamily,
     distilled: DistilledDataset,
-    n_networks: int,
+    networks: int | Sequence[int],
     counts: Sequence[int],
     visit: Callable[[NetworkFamily, Tensor], Any] | None = None,
     plan: Plan | None = None,
 ) -> Iterator[tuple[int, int, Any]]:
     """Train fresh networks on a distilled set by its recipe, together where that is faster.
 
-    Network ``k`` is the same one whatever ``n_networks`` and ``counts`` are: on a CPU bit for bit.
+    Network ``k`` is the same one whatever others and ``counts`` there are: on a CPU bit for bit.
 
     Parameters
     ----------
     family : NetworkFamily
     distilled : DistilledDataset
-    n_networks : int
+    networks : int or sequence of int
+        How many networks, or which.
     counts : sequence of int
         Ascending step counts; a network is trained for the last of them.
     visit : callable or None, default=None
@@ -259,12 +264,15 @@ def train_networks(
     seen
         What ``visit`` returned.
     """
+    networks = range(networks) if isinstance(networks, int) else networks
+    if not networks:
+        return
     recipe, learner = distilled.recipe, family.learner
     X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
     y = _training_labels(distilled, learner.device, learner.dtype)
     if plan is None:
         size = min(len(X), recipe.batch_size)
-        plan = choose_plan(learner, tuple(X.shape[1:]), size, n_networks)
+        plan = choose_plan(learner, tuple(X.shape[1:]), size, len(networks))
 
     def seen(learner: Learner, theta: Tensor) -> Any:
         return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
@@ -275,7 +283,8 @@ def train_networks(
         return Member(theta, _mini_batches(len(X), recipe.batch_size, int(counts[-1]), streams, k))
 
     task = Task(learner, Adam(lr=recipe.learning_rate), X, y, tuple(map(int, counts)), seen)
-    yield from train(task, map(member, range(n_networks)), plan)
+    for i, j, what in train(task, map(member, networks), plan):
+        yield networks[i], j, what
 
 
 @torch.no_grad()

@@ -1,6 +1,12 @@
 """Errors and warnings of skdistill that are more specific than Python's and scikit-learn's."""
 
-__all__ = ["CheckpointWarning", "DivergenceError", "DivergenceWarning", "InvalidFileError"]
+__all__ = [
+    "CheckpointWarning",
+    "DivergenceError",
+    "DivergenceWarning",
+    "InvalidFileError",
+    "LostProcessError",
+]
 
 
 class CheckpointWarning(UserWarning):
@@ -22,4 +28,11 @@ class InvalidFileError(ValueError):
     """A file is not what it should be: truncated, damaged, foreign, or of a newer version.
 
     The message names the file and what is wrong with it.
+    """
+
+
+class LostProcessError(RuntimeError):
+    """Another process of a run on several has ended, failed or hangs.
+
+    The fitted attributes and, in the first process, the checkpoint hold the run as it was before.
     """

@@ -121,14 +121,15 @@ class MatchingObjective:
         The gradients are those at the samples ``X``, in rows of one sample of each class, and, if
         the labels ``y`` are soft, at these.
         """
-        theta = self.embed.learner.init(self.streams.integer(Purpose.NETWORK, step))
-        draws = self._draws(X.shape[1:], step)
-        real = self._real_means(theta, step, draws)
+        turn = self.streams.turn(step)
+        theta = self.embed.learner.init(self.streams.integer(Purpose.NETWORK, turn))
+        draws = self._draws(X.shape[1:], turn)
+        real = self._real_means(theta, turn, draws)
         if y.is_floating_point():
             return *self._soft_distance(theta, X, y, real, draws), {}
         return *self._distance(theta, X, real, draws), None, {}
 
-    def _draws(self, shape: tuple[int, ...], step: int) -> Tensor | None:
+    def _draws(self, shape: tuple[int, ...], turn: int) -> Tensor | None:
         """Draw the numbers of each class's augmentation, ``(n_numbers, n_classes)``.
 
         Siamese: a class's samples, real and synthetic, all get the same. Class by class, for what
@@ -136,7 +137,7 @@ class MatchingObjective:
         """
         if self.augmentation is None:
             return None
-        generator = self.streams.torch(Purpose.REAL_AUGMENTATION, step)
+        generator = self.streams.torch(Purpose.REAL_AUGMENTATION, turn)
         draws = [self.augmentation.draw(generator, 1, shape) for _ in self.rows]
         learner = self.embed.learner
         return torch.cat(draws, dim=1).to(device=learner.device, dtype=learner.dtype)
@@ -145,9 +146,9 @@ class MatchingObjective:
         return X if draws is None else self.augmentation.apply(X, draws[:, y])
 
     @torch.no_grad()
-    def _real_means(self, theta: Tensor, step: int, draws: Tensor | None) -> Tensor:
+    def _real_means(self, theta: Tensor, turn: int, draws: Tensor | None) -> Tensor:
         """Return each class's (weighted) mean embedding of a real batch."""
-        rng = self.streams.numpy(Purpose.REAL_BATCH, step)
+        rng = self.streams.numpy(Purpose.REAL_BATCH, turn)
         rows = np.concatenate([_some(rows, self.batch_size, rng) for rows in self.rows])
         classes = torch.arange(len(self.rows), device=theta.device)[:, None]
         sums, total = 0, 0

@@ -81,12 +81,14 @@ class UnrolledObjective:
         """
         rng = self.streams.numpy(Purpose.WINDOW, step)
         start, window = self.schedule.draw(rng, self.window, self.unroll, memory["schedule"])
-        batches = self._inner_batches(len(X), step, start + window)
-        theta = self.steps.learner.init(self.streams.integer(Purpose.NETWORK, step))
-        rows = self.sampler.batch(step, memory["sampler"])
-        outer_loss = self._outer_loss(rows, X.shape[1:], step)
+        # The window alone is shared by the processes of a run.
+        turn = self.streams.turn(step)
+        batches = self._inner_batches(len(X), turn, start + window)
+        theta = self.steps.learner.init(self.streams.integer(Purpose.NETWORK, turn))
+        rows = self.sampler.batch(turn, memory["sampler"])
+        outer_loss = self._outer_loss(rows, X.shape[1:], turn)
         n = len(X) if batches is None else batches.shape[1]
-        draws = self._inner_draws(n, X.shape[1:], step, start + window)
+        draws = self._inner_draws(n, X.shape[1:], turn, start + window)
         loop = InnerLoop(self.steps, X, y, batches, draws)
         meta = meta_gradient(loop, theta, start, window, outer_loss)
         return meta.loss, meta.X, meta.y, {"start": start, "window": window}
@@ -106,21 +108,21 @@ class UnrolledObjective:
             self.data.n_bytes,
         )
 
-    def _outer_loss(self, rows, shape: tuple[int, ...], step: int):
+    def _outer_loss(self, rows, shape: tuple[int, ...], turn: int):
         """Return the loss on the real batch, augmented once, as a function of parameters."""
         draws = None
         if self.draw is not None:
-            generator = self.streams.torch(Purpose.REAL_AUGMENTATION, step)
+            generator = self.streams.torch(Purpose.REAL_AUGMENTATION, turn)
             draws = self._to_engine(self.draw(generator, len(rows), shape))
         return real_loss(self.steps, self.data, rows, self.chunk, draws)
 
     def _inner_draws(
-        self, n: int, shape: tuple[int, ...], step: int, n_steps: int
+        self, n: int, shape: tuple[int, ...], turn: int, n_steps: int
     ) -> Tensor | None:
         """Draw the numbers of each inner step's augmentation, for ``n`` samples; None is none."""
         if self.draw is None:
             return None
-        generator = self.streams.torch(Purpose.INNER_AUGMENTATION, step)
+        generator = self.streams.torch(Purpose.INNER_AUGMENTATION, turn)
         # Step by step: what an augmentation draws for a batch as a whole differs between steps.
         draws = [self.draw(generator, n, shape) for _ in range(n_steps)]
         return self._to_engine(torch.stack(draws))
@@ -128,12 +130,12 @@ class UnrolledObjective:
     def _to_engine(self, draws: Tensor) -> Tensor:
         return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
 
-    def _inner_batches(self, n_synthetic: int, step: int, n_steps: int) -> Tensor | None:
+    def _inner_batches(self, n_synthetic: int, turn: int, n_steps: int) -> Tensor | None:
         """Draw the rows of each inner step, ``inner_batch_size`` of every class; None is all."""
         ipc, per_class = n_synthetic // self.n_classes, self.inner_batch_size
         if per_class is None or per_class >= ipc:
             return None
-        generator = self.streams.torch(Purpose.INNER_BATCH, step)
+        generator = self.streams.torch(Purpose.INNER_BATCH, turn)
         scores = torch.rand(n_steps, self.n_classes, ipc, generator=generator)
         ranks = scores.argsort(dim=-1)[..., :per_class]
         rows = ranks * self.n_classes + torch.arange(self.n_classes).view(1, -1, 1)

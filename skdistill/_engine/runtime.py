@@ -1,5 +1,7 @@
 """Where and in which pieces the engine computes."""
 
+import os
+
 import torch
 
 from .learner import Learner
@@ -18,7 +20,11 @@ _SECONDS_TO_COMPILE = 240.0
 def resolve_device(device) -> torch.device:
     """Return the device that "auto" or a device's name stands for, or raise a ValueError."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        # Under torchrun every process of a machine has a GPU of its own; there may be one in sight.
+        local = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+        return torch.device("cuda", local % torch.cuda.device_count())
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)

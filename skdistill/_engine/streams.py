@@ -31,9 +31,25 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True)
 class Streams:
-    """Independent random streams that all derive from one ``seed``."""
+    """Independent random streams that all derive from one ``seed``.
+
+    Parameters
+    ----------
+    seed : int
+    rank, n_ranks : int
+        Which of how many processes of a run draws from them.
+    """
 
     seed: int
+    rank: int = 0
+    n_ranks: int = 1
+
+    def turn(self, step: int) -> int:
+        """Return the number of this process's share in an outer step, among all of the run.
+
+        What is to differ between processes is drawn by it, and what they share by the step.
+        """
+        return step * self.n_ranks + self.rank
 
     def integer(self, purpose: Purpose, step: int) -> int:
         """Return 32 well-mixed bits (torch's CPU generator seeds itself from no more)."""

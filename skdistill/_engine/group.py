@@ -1,0 +1,171 @@
+"""Several processes that do one run together: who they are, and what they tell each other.
+
+Under ``torchrun`` every process computes the meta-gradient of its own networks on its own real
+batches, over one window, and moves its own copy of the samples down the mean. The copies stay the
+same because all see the same mean, so no samples are ever sent.
+"""
+
+import atexit
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..exceptions import LostProcessError
+from .outer import Objective
+
+# How long to wait for the others: longer than the first step takes that compiles, and shorter than
+# anybody wants to pay for processes that hang.
+_TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run; by default this one alone, which has nobody to talk to.
+
+    Parameters
+    ----------
+    rank : int
+        Which of them this one is. The first, 0, writes and reports.
+    size : int
+        How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the means over the processes of tensors of one dtype and device."""
+        if self.size == 1:
+            return list(tensors)
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with self._together():
+            dist.all_reduce(flat)
+        parts = (flat / self.size).split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors)]
+
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """Return the sum over the processes of arrays of one shape."""
+        if self.size == 1:
+            return array
+        tensor = torch.from_numpy(array.copy())
+        with self._together():
+            dist.all_reduce(tensor)
+        return tensor.numpy()
+
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process."""
+        return bool(self.total(np.array([float(flag)])) > 0)
+
+    def decide(self, choose: Callable):
+        """Return in all processes the (JSON-safe) value that the first one chooses.
+
+        Its error is raised in all: as it is in the first, as a RuntimeError in the others.
+        """
+        if self.size == 1:
+            return choose()
+        content, error = b"", None
+        if self.rank == 0:
+            try:
+                answer = {"value": choose()}
+            except Exception as raised:
+                error, answer = raised, {"error": f"{type(raised).__name__}: {raised}"}
+            content = json.dumps(answer).encode()
+        length = self.broadcast(np.array([len(content)]))
+        content = self.broadcast(np.frombuffer(content.ljust(length[0], b" "), np.uint8))
+        if error is not None:
+            raise error
+        answer = json.loads(content.tobytes())
+        if "error" in answer:
+            raise RuntimeError(f"The first process stopped: {answer['error']}")
+        return answer["value"]
+
+    def broadcast(self, array: np.ndarray) -> np.ndarray:
+        """Return the first process's array; those of the others say of what shape and dtype."""
+        if self.size == 1:
+            return array
+        tensor = torch.from_numpy(array.copy())
+        with self._together():
+            dist.broadcast(tensor, src=0)
+        return tensor.numpy()
+
+    @contextmanager
+    def _together(self):
+        """Say what it means if the others do not answer."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise LostProcessError(
+                f"Process {self.rank} of {self.size} waited for the others in vain: one of them "
+                "has ended, failed or hangs, or does something else. All must call fit, score and "
+                f"evaluate in the same order. ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def join_group() -> Group:
+    """Return the processes that ``torchrun`` or the caller has put together, or this one alone.
+
+    Whoever wants another backend or timeout calls ``torch.distributed.init_process_group`` before.
+    """
+    # Work that is spread otherwise, over threads or workers, is not done in step with other ranks.
+    apart = (
+        threading.current_thread() is not threading.main_thread()
+        or multiprocessing.current_process().name != "MainProcess"
+    )
+    if apart or not dist.is_available():
+        return Group()
+    if not dist.is_initialized():
+        if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+            return Group()
+        # With it NCCL raises an error after the timeout; without, it ends the process at once.
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+        atexit.register(_leave)
+    return Group(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class AveragedObjective:
+    """The mean over processes of their objectives' losses and gradients."""
+
+    objective: Objective
+    group: Group
+
+    def begin(self) -> dict:
+        """Return the memory with which a run starts."""
+        return self.objective.begin()
+
+    def observe(self, loss: float, memory: dict) -> dict:
+        """Return the memory after an outer step with this (mean) loss."""
+        return self.objective.observe(loss, memory)
+
+    def prepare(self, X: Tensor, y: Tensor, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``, the same in all processes."""
+        return self.objective.prepare(X, y, step, memory)
+
+    def gradient(
+        self, X: Tensor, y: Tensor, step: int, memory: dict
+    ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
+        """Return the mean loss of outer step ``step``, its gradients, and what to record."""
+        loss, *grads, detail = self.objective.gradient(X, y, step, memory)
+        # Pixels, bases and labels are the same in all processes, and what is pulled back to them is
+        # linear in these gradients: their mean gives the mean for each of what is learned.
+        there = [grad for grad in grads if grad is not None]
+        loss, *there = self.group.mean([loss.to(there[0]), *there])
+        means = iter(there)
+        return loss, *(None if grad is None else next(means) for grad in grads), detail

@@ -1,0 +1,364 @@
+"""Two processes that do one run together; `test_two_processes` starts this, and compares.
+
+Ranks 0 and 1 are forked as `torchrun` would have them, and go through the scenarios; each leaves
+what it got in ``<folder>/<scenario>-<rank>.npz`` or, of an error, ``.txt``. Scenarios that a
+process does not survive have ranks of their own.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller, base
+from skdistill._engine import outer
+from skdistill._engine.data import RealData, Standardizer
+from skdistill._engine.group import AveragedObjective, join_group
+from skdistill._engine.learner import Learner
+from skdistill._engine.matching import Embedding, MatchingObjective
+from skdistill._engine.objective import UnrolledObjective
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.parametrization import LABELS, Combinations, Parametrization, Rows
+from skdistill._engine.steps import Steps
+from skdistill._engine.streams import Purpose, Streams
+from skdistill.augmentation import check_augmentation
+from skdistill.hardness import HardnessSampler
+from skdistill.parametrization import LinearBasis
+from skdistill.sampling import UniformSampler
+from skdistill.windows import resolve_schedule
+
+
+def table():
+    """Return a small training set."""
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    return rng.normal(size=(30, 3)) + y[:, None], y
+
+
+def tiny(input_shape, n_classes):
+    """Return a network so small that outer steps take milliseconds."""
+    return nn.Sequential(nn.Linear(input_shape[0], 4), nn.ReLU(), nn.Linear(4, n_classes))
+
+
+def quick(path=None, **parameters):
+    """Return a distiller of quick runs."""
+    parameters = {"random_state": 0, "max_iter": 4, **parameters}
+    return RaTBPTTDistiller(
+        window=1, unroll=3, batch_size=4, architecture=tiny, n_networks=5, eval_steps=3,
+        checkpoint=path, device="cpu", **parameters,
+    )  # fmt: skip
+
+
+# --- the engine, in double precision ----------------------------------------------------------
+
+
+def images():
+    """Return 20 images of 6 x 6 pixels in two classes."""
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.normal(size=(20, 1, 6, 6))), torch.arange(20) % 2
+
+
+def network():
+    """Return a small convolutional network."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 2)
+    )  # fmt: skip
+
+
+def unrolled(streams):
+    """Return the objective of RaT-BPTT with everything that it draws."""
+    X, y = images()
+    learner = Learner(network, dtype=torch.float64)
+    augmentation = check_augmentation("flip_rotate")
+    real = RealData(X, y, Standardizer([0.0], [1.0], (1, 6, 6), "cpu", torch.float64), "cpu")
+    return UnrolledObjective(
+        steps=Steps(learner, Adam(lr=0.01), None, augment=augmentation.apply),
+        data=real,
+        sampler=UniformSampler(20, 6, lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch)),
+        schedule=resolve_schedule("rat-bptt"),
+        window=2,
+        unroll=5,
+        n_classes=2,
+        inner_batch_size=2,
+        chunk=None,
+        streams=streams,
+        draw=augmentation.draw,
+    )
+
+
+def matching(streams):
+    """Return the objective of distribution matching."""
+    X, y = images()
+    learner = Learner(network, dtype=torch.float64)
+    real = RealData(X, y, Standardizer([0.0], [1.0], (1, 6, 6), "cpu", torch.float64), "cpu")
+    rows = [np.flatnonzero(y.numpy() == c) for c in range(2)]
+    return MatchingObjective(Embedding(learner, (1, 6, 6)), real, rows, 3, None, streams)
+
+
+OBJECTIVES = {"unrolled": unrolled, "matching": matching}
+
+
+def pixels():
+    """Return six samples that are learned themselves, with fixed labels."""
+    X = torch.linspace(-1, 1, 6 * 36, dtype=torch.float64).view(6, 1, 6, 6)
+    return {"X": X}, (Rows(),)
+
+
+def combinations():
+    """Return six samples that are combinations of three bases, with learned labels."""
+    rng = np.random.default_rng(1)
+    tensors = {
+        "basis": torch.from_numpy(rng.normal(size=(3, 1, 6, 6))),
+        "coefficients": torch.from_numpy(rng.normal(size=(6, 3))),
+        LABELS: torch.eye(2, dtype=torch.float64).repeat(3, 1),
+    }
+    return tensors, (Combinations("basis", "coefficients"),)
+
+
+LEARNED = {"pixels": pixels, "combinations": combinations}
+
+
+def steps(objective, learned, n_steps=6):
+    """Return all tensors with their moments after outer steps, and what was recorded of these."""
+    tensors, parts = LEARNED[learned]()
+    parametrization = Parametrization(parts, torch.arange(2).repeat(3))
+    rates = {name: 0.1 / (1 + i) for i, name in enumerate(tensors)}
+    state, records = outer.initial_state(objective, tensors), []
+    for _ in range(n_steps):
+        state, record = outer.update(objective, state, parametrization, rates)
+        records.append([record.loss, record.grad_norm, *record.detail.values()])
+    adam = {name: slots.numpy() for name, slots in state.adam.items()}
+    return {**adam, "records": np.array(records)}
+
+
+def engine(group, folder):
+    """Do outer steps of every objective."""
+    return {
+        f"{name} {learned} {key}": value
+        for name, make in OBJECTIVES.items()
+        for learned in LEARNED
+        for key, value in steps(
+            AveragedObjective(make(Streams(5, group.rank, group.size)), group), learned
+        ).items()
+    }
+
+
+# --- distillers -------------------------------------------------------------------------------
+
+
+class StopAfter:
+    """A callback that stops a run after some outer steps, and counts them."""
+
+    def __init__(self, n):
+        self.n, self.steps = n, 0
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Ask to stop after the n-th outer step."""
+        self.steps += context.task_name == "outer step"
+        return self.steps >= self.n
+
+
+def seen(distiller):
+    """Return what may not differ between ranks."""
+    history = distiller.history_
+    return {
+        "X": distiller.transform()[0],
+        **{f"adam {name}": value for name, value in distiller._run.state.adam.items()},
+        "loss": history["loss"],
+        "start": history["start"],
+        "seed": distiller.distilled_.recipe.seed,
+    }
+
+
+def fit(group, folder):
+    """Do a whole run, and evaluate it."""
+    distiller = quick(folder / "whole.npz", validation_fraction=0.3, validation_interval=2)
+    distiller.set_params(verbose=2).fit(*table())
+    result = distiller.evaluate(*table())
+    judged = [value for value in distiller.history_["validation_accuracy"] if value is not None]
+    return {**seen(distiller), "curve": result.curve, "judged": judged}
+
+
+def resume(group, folder):
+    """Stop by a callback, and go on from the file that the first process wrote."""
+    callback = StopAfter(2)
+    first = quick(folder / "resumed.npz").set_callbacks(callback).fit(*table())
+    second = quick(folder / "resumed.npz").fit(*table())
+    return {
+        **seen(second),
+        "whole": quick().fit(*table()).transform()[0],
+        "n_iter": first.n_iter_,
+        "told": callback.steps,
+    }
+
+
+def no_seed(group, folder):
+    """Agree on a seed if none is given."""
+    return seen(quick(random_state=None).fit(*table()))
+
+
+def boosted(group, folder):
+    """Build blocks, with a folder of checkpoints."""
+    distiller = BoostedDistiller(
+        2, block_size=1, distiller=quick(random_state=None), checkpoint=folder / "blocks"
+    ).fit(*table())
+    return {"X": distiller.transform()[0], "loss": distiller.history_["loss"]}
+
+
+def other_distiller(group, folder):
+    """Do a run of another distiller."""
+    distiller = DistributionMatchingDistiller(
+        max_iter=3, batch_size=3, architecture=tiny, random_state=0, device="cpu"
+    )
+    distiller.fit(*table())
+    return {"X": distiller.transform()[0], "loss": distiller.history_["loss"]}
+
+
+def all_that_is_learned(group, folder):
+    """Learn labels and bases from samples drawn by hardness; stop, and go on from the file."""
+    options = {
+        "ipc": 2,
+        "parametrization": LinearBasis(3),
+        "learn_labels": True,
+        "sampler": HardnessSampler(n_networks=2, steps=2, renew_every=1),
+        "max_iter": 10,
+    }
+    whole = quick(**options).fit(*table())
+    first = quick(folder / "learned.npz", **options).set_callbacks(StopAfter(8)).fit(*table())
+    second = quick(folder / "learned.npz", **options).fit(*table())
+    return {
+        **seen(second),
+        "whole": whole.transform()[0],
+        "n_iter": first.n_iter_,
+        "scores": second._run.state.memory["sampler"]["scores"],
+    }
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+
+def other_data(group, folder):
+    """Pass other data in each process."""
+    X, y = table()
+    quick().fit(X + group.rank, y)
+
+
+def first_refuses(group, folder):
+    """Fail in the first process alone."""
+    quick(folder / "missing" / "run.npz").fit(*table())
+
+
+def in_step(n, action):
+    """Do something in the n-th outer step of the second process."""
+
+    def update(objective, state, *args):
+        if state.step + 1 == n and objective.group.rank == 1:
+            action()
+        return outer.update(objective, state, *args)
+
+    base.update = update
+
+
+def lost(group, folder):
+    """Lose the second process in the third step."""
+    in_step(3, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    quick(folder / "lost.npz").fit(*table())
+
+
+def hangs(group, folder):
+    """Have the second process hang in the third step."""
+    in_step(3, lambda: time.sleep(60))
+    quick(folder / "hangs.npz").fit(*table())
+
+
+def not_a_number(group, folder):
+    """Have the second process's gradient be not finite."""
+    gradient = UnrolledObjective.gradient
+
+    def spoiled(self, X, y, step, memory):
+        loss, grad, *rest = gradient(self, X, y, step, memory)
+        return loss, grad * (float("nan") if group.rank and step == 1 else 1.0), *rest
+
+    UnrolledObjective.gradient = spoiled
+    try:
+        distiller = quick().fit(*table())
+    finally:
+        UnrolledObjective.gradient = gradient
+    return {**seen(distiller), "skipped": distiller.history_["skipped"]}
+
+
+# --- processes --------------------------------------------------------------------------------
+
+TOGETHER = [
+    engine, fit, resume, no_seed, boosted, other_distiller, all_that_is_learned, not_a_number,
+    other_data, first_refuses,
+]  # fmt: skip
+
+
+def rank_of(rank, scenarios, folder, port):
+    """Be one rank of some scenarios."""
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="none",
+    )  # fmt: skip
+    if hangs in scenarios:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=2))
+    for scenario in scenarios:
+        name = f"{scenario.__name__}-{rank}"
+        with open(folder / f"{name}.out", "w") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        try:
+            np.savez(folder / f"{name}.npz", **scenario(join_group(), folder))
+        except Exception:
+            (folder / f"{name}.txt").write_text(traceback.format_exc())
+        sys.stdout.flush()
+
+
+def free_port():
+    """Return a port that nobody listens at."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def fork(scenarios, folder):
+    """Fork two ranks, and wait for the first."""
+    port, pids = free_port(), []
+    for rank in range(2):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                rank_of(rank, scenarios, folder, port)
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    os.waitpid(pids[0], 0)
+    if hangs in scenarios:
+        os.kill(pids[1], signal.SIGKILL)
+    os.waitpid(pids[1], 0)
+
+
+def main(folder):
+    """Go through all scenarios."""
+    torch.set_num_threads(1)
+    for scenarios in (TOGETHER, [lost], [hangs]):
+        fork(scenarios, Path(folder))
