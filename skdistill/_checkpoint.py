@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import warnings
 from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +12,7 @@ from ._identity import differences
 from ._interruption import sigterm_interrupts
 from ._run import Run
 from ._seeds import draw_seed
+from ._warn import warn
 from .exceptions import CheckpointWarning, InvalidFileError
 
 __all__ = ["Checkpoint", "NoCheckpoint"]
@@ -137,10 +137,9 @@ class Checkpoint:
             ) from error
         except InvalidFileError as second:
             raise InvalidFileError(f"{error} {second} {way_out}") from second
-        warnings.warn(
+        warn(
             f"{error} The run goes on from {self.previous}, outer step {run.step}.",
             CheckpointWarning,
-            stacklevel=5,
         )
         return run
 
@@ -199,11 +198,10 @@ class Checkpoint:
             self._write(run)
         except (OSError, MemoryError) as error:
             # The same words each time, so that Python shows them once.
-            warnings.warn(
+            warn(
                 f"{self!r} could not be written: {_reason(error)}. The run goes on without; what "
                 "was saved before is still there.",
                 CheckpointWarning,
-                stacklevel=5,
             )
         else:
             self._saved_step = run.step

@@ -92,6 +92,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
     # (X_syn, y_syn), as if it were one array. tests/test_sample_weight.py makes that check instead.
     __metadata_request__fit = {"sample_weight": None}
 
+    # What to change if a run does not go well.
+    _advice = "Use a lower learning_rate, or check the scale of X."
+
     @abstractmethod
     def _make_objective(self, data: TrainingData, learner: Learner, streams: Streams) -> Objective:
         """Return what the outer loop minimises."""
@@ -192,7 +195,14 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         def fitted_attributes(run=run):
             return {**self._fitted_attributes(run, learned), "_columns": columns}
 
-        watch = Watch(type(self).__name__, self.max_iter, self.verbose, group.rank == 0)
+        watch = Watch(
+            type(self).__name__,
+            self.max_iter,
+            self.verbose,
+            self._advice,
+            speaks=group.rank == 0,
+            expects_progress=start is None,
+        )
         # What callbacks may ask for; the attributes are computed only if one does.
         offer = {"X": X, "y": classes[y], "reconstruction_attributes": fitted_attributes}
         callbacks = OuterCallbacks(self, offer, group)

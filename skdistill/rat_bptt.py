@@ -195,6 +195,11 @@ class RaTBPTTDistiller(BaseDistiller):
     ((10, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
 
+    _advice = (
+        "Use a shorter window, a lower inner_lr, or check the scale of X (section 3 and appendix "
+        "C.2 of the paper)."
+    )
+
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
         "window": [Interval(Integral, 1, None, closed="left")],

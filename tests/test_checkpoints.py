@@ -616,8 +616,9 @@ def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, monk
 def test_a_run_that_goes_on_from_the_file_before_ends_with_the_same_bits(table, path):
     whole = quick(path, checkpoint_every=1, **VALIDATED).fit(*table)
     path.write_bytes(b"")
-    with pytest.warns(CheckpointWarning):
+    with pytest.warns(CheckpointWarning) as seen:
         again = quick(path, **VALIDATED).fit(*table)
+    assert seen[0].filename == __file__
     assert bits(again) == bits(whole)
 
 

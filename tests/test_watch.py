@@ -1,0 +1,174 @@
+"""What is said of a run: warnings of what goes wrong, and none of a healthy one."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill._engine import outer
+from skdistill._engine.outer import OuterState, Record
+from skdistill._run import Point, Run
+from skdistill._watch import Watch
+from skdistill.exceptions import DivergenceWarning
+
+
+def watch(norms, losses=None, begin=0, **options):
+    """Report steps with these norms and losses; return the warnings with their steps."""
+    losses = np.linspace(2, 1, len(norms)) if losses is None else losses
+    run, seen = Run(0, Point(OuterState(adam=None, memory={}))), []
+    watch = Watch("Distiller", len(norms), 0, "Do better.", **options)
+    for step, (norm, loss) in enumerate(zip(norms, losses), start=1):
+        skipped = not np.isfinite(norm)
+        record = Record(float(loss), float(norm), 1.0, skipped, 0.1, {})
+        run.advance(Point(OuterState(adam=None, memory={}, step=step)), record.row())
+        if step <= begin:
+            continue
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            watch.step(run, record)
+        seen += [(step, w.category, str(w.message)) for w in caught]
+    return seen
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def noise(rng, n, size=0.4):
+    return np.exp(size * rng.normal(size=n))
+
+
+def test_a_healthy_run(rng):
+    n = 500
+    norms = np.geomspace(0.2, 0.03, n) * noise(rng, n)
+    # Now and then a step's norm is a hundred times the usual.
+    norms[rng.choice(n, 30, replace=False)] *= 100
+    losses = np.linspace(2.0, 1.6, n) + 0.2 * rng.normal(size=n)
+    assert watch(norms, losses) == []
+
+
+@pytest.mark.parametrize("begin", [0, 60])
+def test_norms_that_explode_are_told_once(rng, begin):
+    norms = noise(rng, 200)
+    norms[55:] *= 30
+    ((step, category, text),) = watch(norms, begin=begin)
+    # In the block of steps 51 to 75 most are large.
+    assert (step, category) == (75, DivergenceWarning)
+    assert text.startswith("The norm of the meta-gradient has risen to ")
+    assert text.endswith("at outer step 75. Do better.")
+
+
+def test_norms_that_explode_again_are_told_again(rng):
+    norms = noise(rng, 150)
+    norms[25:50] *= 30
+    norms[100:125] *= 30
+    assert [step for step, *_ in watch(norms)] == [50, 125]
+
+
+def test_norms_that_grow_a_little(rng):
+    assert watch(noise(rng, 300) * np.linspace(1, 3, 300)) == []
+
+
+def test_a_loss_that_does_not_fall_is_told_once(rng):
+    losses = rng.normal(size=25)
+    norms, losses = noise(rng, 300), np.tile(2.3 + 0.2 * (losses - losses.mean()), 12)
+    ((step, category, text),) = watch(norms, losses)
+    assert (step, category) == (100, ConvergenceWarning)
+    assert "has not fallen in 100 outer steps: it was 2.3" in text
+    assert text.endswith("Do better.")
+
+
+def test_a_loss_that_rises(rng):
+    losses = np.linspace(1, 3, 100) + 0.2 * rng.normal(size=100)
+    assert [category for _, category, _ in watch(noise(rng, 100), losses)] == [ConvergenceWarning]
+
+
+def test_a_loss_that_falls_at_once_and_stays(rng):
+    losses = np.r_[np.linspace(2.3, 1, 20), np.ones(180)] + 0.2 * rng.normal(size=200)
+    assert watch(noise(rng, 200), losses) == []
+
+
+def test_samples_that_were_distilled_before_need_not_become_better(rng):
+    losses = 1 + 0.2 * rng.normal(size=200)
+    assert watch(noise(rng, 200), losses, expects_progress=False) == []
+
+
+def test_steps_that_are_not_finite_do_not_count(rng):
+    norms, losses = noise(rng, 200), np.linspace(2, 1, 200)
+    losses[::3] = norms[::3] = np.nan
+    texts = [text for *_, text in watch(norms, losses)]
+    assert not [text for text in texts if "risen" in text or "fallen" in text]
+    norms[100:120] = np.nan
+    assert not [text for *_, text in watch(norms, losses) if "risen" in text]
+
+
+def test_nothing_is_told_again_after_a_block_that_is_not_finite(rng):
+    norms, losses = noise(rng, 150), np.full(150, 2.0)
+    norms[50:] *= 30
+    norms[75:95] = losses[100:120] = np.nan
+    assert [step for step, _, text in watch(norms, losses) if "risen" in text] == [75]
+    assert [step for step, _, text in watch(norms, losses) if "fallen" in text] == [100]
+
+
+def test_one_of_several_processes_speaks(rng):
+    norms = noise(rng, 100)
+    norms[50:] *= 100
+    assert watch(norms, 2 + 0.1 * rng.normal(size=100), speaks=False) == []
+
+
+# --- in a run ---------------------------------------------------------------------------------
+
+
+def tiny(input_shape, n_classes):
+    return nn.Linear(input_shape[0], n_classes)
+
+
+@pytest.fixture
+def table(rng):
+    y = np.arange(30) % 2
+    return rng.normal(size=(30, 3)) + y[:, None], y
+
+
+def explode(monkeypatch):
+    def update(objective, state, *args):
+        new, record = outer.update(objective, state, *args)
+        factor = 1000 if state.step >= 50 else 1
+        return new, Record(**{**vars(record), "grad_norm": factor * record.grad_norm})
+
+    monkeypatch.setattr("skdistill.base.update", update)
+
+
+def test_a_run_warns_with_advice_from_the_paper(table, monkeypatch):
+    explode(monkeypatch)
+    distiller = RaTBPTTDistiller(
+        max_iter=75, window=1, unroll=2, batch_size=8, architecture=tiny, random_state=0
+    )
+    match = r"(?s)risen to .* shorter window, a lower inner_lr.*section 3 and appendix C.2"
+    with pytest.warns(DivergenceWarning, match=match) as seen:
+        distiller.fit(*table)
+    # It points at the line that called fit.
+    assert seen[0].filename == __file__
+
+
+def test_the_advice_is_the_distillers_own(table, monkeypatch):
+    explode(monkeypatch)
+    distiller = DistributionMatchingDistiller(
+        max_iter=75, batch_size=8, architecture=tiny, random_state=0
+    )
+    with pytest.warns(DivergenceWarning, match=r"Use a lower learning_rate, or check"):
+        distiller.fit(*table)
+
+
+def test_the_history_has_all_that_is_watched(table):
+    distiller = RaTBPTTDistiller(
+        max_iter=3, window=1, unroll=2, architecture=tiny, random_state=0, validation_fraction=0.3
+    )
+    history = distiller.fit(*table).history_
+    names = {"loss", "grad_norm", "clip_level", "skipped", "seconds", "start", "window"}
+    assert history.keys() == names | {"validation_accuracy"}
+    assert all(0 <= start <= 1 for start in history["start"])
+    assert all(len(values) == 3 for values in history.values())
