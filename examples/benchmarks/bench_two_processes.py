@@ -1,0 +1,140 @@
+"""Time outer steps of two processes, against one process that does the shares of both.
+
+Each process has half of the cores; the one that does both shares has all of them, or half, whatever
+is faster. Runs alternate, so that a busy machine slows all alike.
+
+    python examples/benchmarks/bench_two_processes.py --steps 20
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import warnings
+from functools import partial
+from time import perf_counter
+
+import torch
+import torch.distributed as dist
+from sklearn.datasets import load_digits
+
+from skdistill import RaTBPTTDistiller, base
+from skdistill._engine import outer
+from skdistill._engine.group import AveragedObjective, Group, join_group
+from skdistill._engine.streams import Streams
+from skdistill.networks import ConvNet
+
+
+class BothShares(AveragedObjective):
+    """The objective of one process that does what two would."""
+
+    def gradient(self, X, y, step, memory):
+        """Return the mean over both shares."""
+        parts = [objective.gradient(X, y, step, memory) for objective in self.objective]
+        losses, grads, _, details = zip(*parts)
+        return sum(losses) / 2, sum(grads) / 2, None, details[0]
+
+    def prepare(self, X, y, step, memory):
+        """Return the memory of either."""
+        return self.objective[0].prepare(X, y, step, memory)
+
+    def begin(self):
+        """Return the memory of either."""
+        return self.objective[0].begin()
+
+    def observe(self, loss, memory):
+        """Return the memory of either."""
+        return self.objective[0].observe(loss, memory)
+
+
+class BothDistiller(RaTBPTTDistiller):
+    """A distiller whose one process does the shares of two."""
+
+    def _make_objective(self, data, learner, streams):
+        make = super()._make_objective
+        shares = [make(data, learner, Streams(streams.seed, rank, 2)) for rank in range(2)]
+        return BothShares(shares, Group())
+
+
+def seconds(kind, n_steps, width):
+    """Return the seconds of some outer steps, after one that does not count."""
+    times = []
+
+    def update(*args):
+        if join_group().size > 1:
+            dist.barrier()
+        began = perf_counter()
+        result = outer.update(*args)
+        times.append(perf_counter() - began)
+        return result
+
+    base.update = update
+    X, y = load_digits(return_X_y=True)
+    make = RaTBPTTDistiller if kind == "two" else BothDistiller
+    make(
+        ipc=1,
+        max_iter=n_steps + 1,
+        image_shape=(1, 8, 8),
+        architecture=partial(ConvNet, width=width, depth=2),
+        compile=False,
+        random_state=0,
+        device="cpu",
+    ).fit(X, y)
+    return sum(times[1:])
+
+
+def start(kind, arguments, threads, rank=None, port=0):
+    """Start a process that prints its seconds."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if rank is not None:
+        environment |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "none",
+        }  # fmt: skip
+    command = [sys.executable, __file__, "--kind", kind, "--steps", str(arguments.steps)]
+    command += ["--width", str(arguments.width)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def result(process):
+    """Return what a process printed."""
+    out, _ = process.communicate()
+    return json.loads(out.splitlines()[-1])
+
+
+def compare(arguments):
+    """Return seconds of two processes, and of one with half and with all of the cores."""
+    cores = os.cpu_count()
+    half = max(1, cores // 2)
+    times = {"two": [], "one, half of the cores": [], "one, all cores": []}
+    for _ in range(arguments.repeats):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        both = [start("two", arguments, half, rank, port) for rank in range(2)]
+        times["two"].append(max(map(result, both)))
+        times["one, half of the cores"].append(result(start("one", arguments, half)))
+        times["one, all cores"].append(result(start("one", arguments, cores)))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--kind", choices=["one", "two"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if arguments.kind:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        print(json.dumps(seconds(arguments.kind, arguments.steps, arguments.width)))
+    else:
+        times = compare(arguments)
+        for name, value in times.items():
+            print(f"{name:<24}{value:8.2f} s for {arguments.steps} outer steps")
+        one = min(value for name, value in times.items() if name != "two")
+        print(f"two processes take {times['two'] / one:.2f} of the faster single process")
