@@ -1,0 +1,104 @@
+"""What a checkpoint every so many outer steps costs: the time of one write over that of the steps.
+
+The run is one of the shape of CIFAR-10 (32 x 32 pixels in three colours, ten classes; noise instead
+of pictures, which takes the same time), with a history of ``--history`` outer steps, which is what
+makes the file of a long run large. Writes are the real ones: flushed to the disk, the one before
+kept.
+
+    python examples/benchmarks/bench_checkpoint.py --config 32x32-ipc10 --json out.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from bench_meta_gradient import CONFIGS, PAPER_CONFIGS, Problem, seconds
+
+from skdistill._checkpoint import Checkpoint
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.outer import OuterState
+from skdistill._run import Best, Point, Run
+
+
+def long_run(X: torch.Tensor, n_steps: int) -> Run:
+    """Return a run of so many outer steps, with a history and a best state."""
+    rng = np.random.default_rng(0)
+    measured = ["loss", "grad_norm", "clip_level", "seconds"]
+    columns = {name: rng.random(n_steps).tolist() for name in measured}
+    columns["skipped"] = [False] * n_steps
+    columns["start"] = rng.integers(200, size=n_steps).tolist()
+    columns["window"] = [60] * n_steps
+    memory = {"schedule": {}, "sampler": {}}
+    state = OuterState({"X": Adam().init(X)}, memory, n_steps, n_steps, 0, 1.0)
+    return Run(0, Point(state, Best(0.5, 1, {"X": X.cpu().numpy()}), 1.0), columns)
+
+
+def write_seconds(run: Run, folder: str, repeats: int) -> tuple[float, int]:
+    """Return the median seconds of a write, and the file's size in bytes."""
+    checkpoint, times = Checkpoint(Path(folder) / "run.npz", 1, {"benchmark": 1}), []
+    for _ in range(repeats + 1):
+        began = perf_counter()
+        checkpoint._write(run)
+        times.append(perf_counter() - began)
+    # The first has no file before it to keep.
+    return median(times[1:]), os.path.getsize(checkpoint.path)
+
+
+def main() -> None:
+    """Print the share, and write JSON if asked to."""
+    configs = CONFIGS | PAPER_CONFIGS
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", choices=configs, default="32x32-ipc10")
+    parser.add_argument("--every", type=int, default=100, help="outer steps between two writes")
+    parser.add_argument("--history", type=int, default=2000, help="outer steps done before")
+    parser.add_argument("--repeats", type=int, default=9, help="writes to time")
+    parser.add_argument("--steps", type=int, default=3, help="outer steps to time")
+    parser.add_argument("--compile", action="store_true", help="compiled outer steps")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--folder", help="where to write; a temporary folder if none is given")
+    parser.add_argument("--json", type=Path, help="file to write")
+    args = parser.parse_args()
+    config = configs[args.config]
+    problem = Problem(config, args.device, args.compile)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        write, size = write_seconds(long_run(problem.X, args.history), folder, args.repeats)
+    problem.ours(1, 1)
+    # On average a window ends halfway between its own length and the longest unroll.
+    average = replace(config, unroll=(config.unroll + config.window) // 2)
+    times = [seconds(problem.ours, average, args.device) for _ in range(args.steps)]
+    step = median(times)
+    share = write / (args.every * step)
+    print(f"one write: {1e3 * write:.1f} ms, {size / 1024:.0f} KiB after {args.history} steps")
+    print(f"one outer step: {step:.3f} s")
+    print(f"a write every {args.every} outer steps takes {share:.3%} of the time")
+    if args.json:
+        cuda = args.device.startswith("cuda")
+        about = {
+            "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
+            "date": date.today().isoformat(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "command": " ".join(["python examples/benchmarks/bench_checkpoint.py", *sys.argv[1:]]),
+            "config": args.config,
+            "every": args.every,
+            "history": args.history,
+            "write_s": write,
+            "write_bytes": size,
+            "step_s": step,
+            "share": share,
+        }
+        args.json.write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
