@@ -1,0 +1,113 @@
+"""Write the tables of performance.md from the benchmarks' JSON files: none of them is typed.
+
+``python docs/tables.py`` rewrites the tables between their marks; with ``--check`` it fails if one
+is not what its file gives.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from statistics import median
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "examples" / "benchmarks" / "results"
+PAGE = DOCS / "performance.md"
+
+
+def meta_gradient_table(report: dict) -> str:
+    """Return the table of bench_meta_gradient.py's report."""
+    columns = (
+        "configuration | window | unroll | skdistill (s) | higher (s) | ratio | floor (s) "
+        "| skdistill / floor | skdistill (MiB) | higher (MiB) | ratio"
+    )
+    lines = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
+    for r in report["rows"]:
+        how = "compiled" if r["compiled"] else "eager"
+        lines.append(
+            f"| {r['config']}, {how} | {r['window']} | {r['unroll']} | {r['ours_s']:.3g} "
+            f"| {r['higher_s']:.3g} | {r['time_ratio']:.2f} | {r['floor_s']:.3g} "
+            f"| {r['floor_ratio']:.1f} | {r['ours_mib']:.0f} | {r['higher_mib']:.0f} "
+            f"| {r['memory_ratio']:.2f} |"
+        )
+    return "\n".join([about(report), "", *lines])
+
+
+def evaluation_table(report: dict) -> str:
+    """Return the table of bench_evaluation.py's report."""
+    columns = "configuration | one after the other (s) | together (s) | ratio"
+    lines = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
+    lines += [
+        f"| {r['config']} | {r['sequential_s']:.3g} | {r['together_s']:.3g} | {r['ratio']:.2f} |"
+        for r in report["rows"]
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
+def growth_table(report: dict) -> str:
+    """Return the table of bench_growth.py's report."""
+    lines = ["| grows | values | seconds | slope |", "|---|---|---|---|"]
+    for r in report["rows"]:
+        values = ", ".join(map(str, r["values"]))
+        seconds = ", ".join(f"{t:.2f}" for t in r["seconds"])
+        lines.append(f"| {r['grows']} | {values} | {seconds} | {r['slope']:.2f} |")
+    return "\n".join([about(report), "", *lines])
+
+
+def precision_table(report: dict) -> str:
+    """Return the table of bench_precision.py's report."""
+    lines = [
+        "| samples a class | precision | median error | largest | time / float32 |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['ipc']} | {r['precision']} | {median(r['errors']):.2g} | {max(r['errors']):.2g} "
+        f"| {r['time_ratio']:.2f} |"
+        for r in report["rows"]
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
+def about(report: dict) -> str:
+    """Return where and when a report was made."""
+    machine = report["machine"] or "CPU"
+    return (
+        f"{machine}, {report['threads']} threads, torch {report['torch']}, {report['date']}; "
+        f"`{report['command']}`"
+    )
+
+
+TABLES = {
+    "meta-gradient": meta_gradient_table,
+    "evaluation": evaluation_table,
+    "growth": growth_table,
+    "precision": precision_table,
+}
+
+
+def filled(text: str) -> str:
+    """Return the page with every ``<!-- table KIND FILE -->`` ... ``<!-- end -->`` filled."""
+
+    def fill(match: re.Match) -> str:
+        report = json.loads((RESULTS / match["file"]).read_text())
+        return f"{match['mark']}\n{TABLES[match['kind']](report)}\n<!-- end -->"
+
+    pattern = r"(?P<mark><!-- table (?P<kind>\S+) (?P<file>\S+) -->)\n.*?<!-- end -->"
+    return re.sub(pattern, fill, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    old = PAGE.read_text()
+    new = filled(old)
+    if args.check and new != old:
+        sys.exit("docs/performance.md is not what its files give: run python docs/tables.py")
+    PAGE.write_text(new)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""The tables of docs/performance.md are what the benchmarks' files give."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "docs" / "tables.py"
+
+
+def test_tables_are_those_of_the_files():
+    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
