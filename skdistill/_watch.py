@@ -1,5 +1,6 @@
 """What is said of a run while it goes on: how far it is, and what goes wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, median, variance
@@ -130,12 +131,9 @@ def _has_fallen(losses: list[list[float]]) -> bool:
     return any(fmean(first) - fmean(block) > _ERRORS * error(block) for block in losses[1:])
 
 
-def explain_out_of_memory(error: Exception, run: Run) -> None:
+def explain_out_of_memory(error: Exception, run: Run, advice: Callable[[], str]) -> None:
     """Add what can be done about it to an error that says so."""
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     # torch's allocator on the CPU has no error of its own.
     if out_of_memory or (isinstance(error, RuntimeError) and "can't allocate" in str(error)):
-        error.add_note(
-            f"Outer step {run.step + 1} ran out of memory: lower batch_size, window or ipc, or use "
-            "an inner_batch_size."
-        )
+        error.add_note(f"Outer step {run.step + 1} ran out of memory: {advice()}")

@@ -99,6 +99,10 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
     def _make_objective(self, data: TrainingData, learner: Learner, streams: Streams) -> Objective:
         """Return what the outer loop minimises."""
 
+    def _memory_advice(self, objective: Objective, shape: tuple[int, ...]) -> str:
+        """Return what to change if memory is too small for a run on samples of this shape."""
+        return "lower batch_size or ipc."
+
     def _check_parameters(self) -> None:
         """Raise ValueError for parameters that do not fit each other."""
 
@@ -178,7 +182,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
         streams = Streams(seed, group.rank, group.size)
-        objective = self._make_objective(data, learner, streams)
+        objective = own_objective = self._make_objective(data, learner, streams)
         if group.size > 1:
             objective = AveragedObjective(objective, group)
         learned = self._make_learned(data, start, factors)
@@ -221,7 +225,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                     callbacks,
                 )
             except Exception as error:
-                explain_out_of_memory(error, run)
+                shape = (self.ipc * len(classes), *layout.inner)
+                explain_out_of_memory(error, run, lambda: self._memory_advice(own_objective, shape))
                 raise
             finally:
                 vars(self).pop("_current_run", None)

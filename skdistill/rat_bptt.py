@@ -15,7 +15,7 @@ from ._training_data import training_data
 from ._validation import Interval, StrOptions
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
-from .forecast import Forecast, forecast
+from .forecast import Forecast, advice, forecast
 from .hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
 from .sampling import UniformSampler
 from .windows import SCHEDULES, WindowSchedule, resolve_schedule
@@ -353,6 +353,9 @@ class RaTBPTTDistiller(BaseDistiller):
         if not isinstance(self.sampler, str):
             self.sampler.validate()
         check_augmentation(self.augmentation)
+
+    def _memory_advice(self, objective, shape):
+        return advice(objective.peak(torch.empty(shape, device="meta")))
 
     def _make_learner(self, layout, n_classes, device):
         autocast = torch.bfloat16 if self.precision == "bfloat16" else None
