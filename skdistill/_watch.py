@@ -21,7 +21,7 @@ _MAX_FAILURES = 10
 # a meta-gradient's norm is now and then ten times the usual.
 _BLOCK = 25
 # Healthy runs on digits, wine, iris and breast cancer have medians of the norm that fall, and rise
-# by at most 1.6 over their lowest; those of unstable ones rise by orders of magnitude.
+# by at most 1.6 over their lowest.
 _EXPLODES = 10.0
 # Blocks in which the loss must have fallen, and by how many standard errors of the difference.
 _PATIENCE, _ERRORS = 4, 2.0
