@@ -62,7 +62,7 @@ def one_run(method: str, seed: int, seconds: float, args, data) -> dict:
 
 
 def at(row: dict, axis: str, limit: float, what: str = "accuracy") -> float:
-    """Return the accuracy at the last test within a limit of steps or seconds."""
+    """Return the accuracy at the last test within a limit, or at the first if none is."""
     within = [k for k, value in enumerate(row["curve"][axis]) if value <= limit]
     return row["curve"][what][within[-1] if within else 0]
 
@@ -117,7 +117,7 @@ def print_summary(table: dict, n_seeds: int) -> None:
             spread = np.hypot(a_std, b_std)
             verdict = "holds" if a > b else "does not hold"
             if abs(a - b) <= spread:
-                verdict = f"is not told apart (the mean {verdict})"
+                verdict = f"within the spread ({verdict} for the means)"
             print(
                 f"  {better} above {worse}: {100 * (a - b):+.1f} points "
                 f"(spread over seeds {100 * spread:.1f}): {verdict}"
