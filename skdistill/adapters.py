@@ -57,7 +57,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         The class labels, in the order of the probabilities' columns.
     n_features_in_ : int
         Number of features, or of values in an image, of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features; only if `fit` was given a DataFrame whose column names are strings.
 
     See Also
@@ -231,7 +231,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         The class labels.
     n_features_in_ : int
         Number of features, or of values in an image, of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features; only if `fit` was given a DataFrame whose column names are strings.
 
     See Also

@@ -84,7 +84,7 @@ class BoostedDistiller(
         Outer steps in all.
     n_features_in_ : int
         Values in a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if `X` was a DataFrame with names.
 
     See Also

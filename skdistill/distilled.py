@@ -44,13 +44,13 @@ class EvaluationRecipe:
         Name of the network family; None if it was a callable of the user's, which is not saved.
     steps : int
         Steps of Adam, learning rate `learning_rate`, that train each network.
-    n_networks : int
+    n_networks : int, default=10
         Freshly initialised networks over which accuracy is averaged.
-    learning_rate : float
+    learning_rate : float, default=0.001
         0.001, as in Appendix C.1 of the paper.
-    batch_size : int
+    batch_size : int, default=256
         Sets with more samples than this are trained on in mini-batches of this size.
-    seed : int
+    seed : int, default=0
         Determines the networks' initialisations and mini-batches.
     """
 

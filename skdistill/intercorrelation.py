@@ -28,9 +28,9 @@ class SubsampleCurve:
         Samples a class of the subsets, ascending.
     subsets : ndarray of shape (n_sizes, n_draws, n_networks_a_draw)
         Accuracy of each network on each random subset.
-    real : ndarray of shape (n_sizes, n_draws, n_networks_a_draw) or None
+    real : ndarray of shape (n_sizes, n_draws, n_networks_a_draw) or None, default=None
         The same of random real samples; None if there were none.
-    direct : ndarray of shape (n_sizes, n_networks) or None
+    direct : ndarray of shape (n_sizes, n_networks) or None, default=None
         Accuracy of each network on the set that was distilled at that size; NaN where there is no
         such set, None if there is none at all.
     """

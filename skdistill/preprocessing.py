@@ -157,12 +157,12 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, *sample_shape_)
+        X : array-like of shape (n, ...)
             Samples in the shape and units of the training samples.
 
         Returns
         -------
-        X_white : ndarray of shape (n, *sample_shape_)
+        X_white : ndarray of shape (n, ...)
             Whitened samples, without unit: float64 if `X` was, else float32. A constant sample
             has no contrast to normalise, and becomes zero with `per_sample_`.
         """
@@ -188,12 +188,12 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, *sample_shape_)
+        X : array-like of shape (n, ...)
             Whitened samples.
 
         Returns
         -------
-        X_original : ndarray of shape (n, *sample_shape_)
+        X_original : ndarray of shape (n, ...)
             float64 if `X` was, else float32. The samples that were whitened; with `per_sample_`
             each of them shifted and scaled to the average mean and norm of the training samples.
         """
