@@ -1,0 +1,72 @@
+"""How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``.
+
+Nothing is downloaded. Two kinds of pages are written at the beginning of a build, into
+``docs/generated``: the reference, from the package's public names (``reference.py``), and the
+measured results, from the files in ``examples/reproduce/results`` (``reproduction.py``).
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import reference  # noqa: E402
+import reproduction  # noqa: E402
+
+import skdistill  # noqa: E402
+
+project = "skdistill"
+author = "The skdistill developers"
+copyright = "The skdistill developers, BSD-3-Clause"
+version = release = skdistill.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+# Single backticks, as docstrings have them for names: a link where there is something to link to.
+default_role = "py:obj"
+
+# reference.py lists the members itself: those of this package, and none of scikit-learn's.
+autosummary_generate = False
+numpydoc_show_class_members = False
+autodoc_typehints = "none"
+# Of other packages there is no source here to show.
+viewcode_follow_imported_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skdistill"
+html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+html_show_sourcelink = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    # What is no example of the gallery is a script with arguments.
+    "ignore_pattern": r"(benchmarks|reproduce)",
+    "within_subsection_order": "FileNameSortKey",
+    "remove_config_comments": True,
+    "show_memory": False,
+    "download_all_examples": False,
+}
+
+
+def write_generated_pages(app):
+    """Write the pages that are made of the package and of the results."""
+    generated = Path(app.srcdir, "generated")
+    reference.write(generated)
+    results = HERE.parent / "examples" / "reproduce" / "results"
+    generated.mkdir(exist_ok=True)
+    reference.write_if_changed(generated / "reproduction.txt", reproduction.render(results))
+
+
+def setup(app):
+    """Let the generated pages be there before Sphinx looks for pages."""
+    app.connect("builder-inited", write_generated_pages, priority=1)

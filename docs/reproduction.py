@@ -1,0 +1,174 @@
+"""Renders the measured results, the JSON files in ``examples/reproduce/results``, as tables.
+
+Numbers of ours are never typed: what is not in a file is not in the documentation. The paper's
+numbers are those of its Table 1, row "Ours".
+"""
+
+import json
+from pathlib import Path
+
+# Test accuracy in percent, mean and standard deviation over ten networks, by data and samples a
+# class.
+PAPER = {
+    ("cifar10", 1): (53.2, 0.7),
+    ("cifar10", 10): (69.4, 0.4),
+    ("cifar10", 50): (75.3, 0.3),
+    ("cifar100", 1): (35.3, 0.4),
+    ("cifar100", 10): (47.5, 0.2),
+    ("cifar100", 50): (50.6, 0.2),
+    ("cub200", 1): (13.8, 0.3),
+    ("cub200", 10): (17.7, 0.2),
+    ("tinyimagenet", 1): (20.1, 0.3),
+    ("tinyimagenet", 10): (24.4, 0.2),
+}
+NAMES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "cub200": "CUB-200",
+    "tinyimagenet": "Tiny-ImageNet",
+}
+
+
+def paper_table() -> str:
+    """Return the paper's own numbers as a table."""
+    rows = [[NAMES[data], str(ipc), percent(*PAPER[data, ipc])] for data, ipc in PAPER]
+    return table(["data", "samples a class", "the paper (%)"], rows)
+
+
+def render(folder: Path) -> str:
+    """Return all files of a folder, in the order of their names, as reStructuredText."""
+    parts = [paper_table()]
+    files = sorted(Path(folder).glob("*.json")) if Path(folder).is_dir() else []
+    if not files:
+        parts.append("No results have been recorded yet.\n")
+    for file in files:
+        parts.append(heading(file.stem))
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            parts.append(f"``{file.name}`` could not be read as JSON.\n")
+            continue
+        parts.append(render_report(report))
+    return "\n".join(parts)
+
+
+def heading(name: str) -> str:
+    """Return a subtitle; a file's name may hold what is markup elsewhere."""
+    title = literal(name)
+    return f"\n{title}\n{'-' * len(title)}\n"
+
+
+def render_report(report) -> str:
+    """Return one file's report: what it says of itself, and its table."""
+    if isinstance(report, list):
+        report = {"rows": report}
+    if not isinstance(report, dict):
+        return f"{cell(report)}\n"
+    lines = [
+        f"* {escape(name)}: {cell(value)}"
+        for name, value in report.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    ]
+    parts = ["\n".join(lines) + "\n"] if lines else []
+    results, rows = report.get("results"), report.get("rows")
+    if isinstance(results, dict):
+        parts.append(result_table(report, results))
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) and rows:
+        parts.append(row_table(report, rows))
+    return "\n".join(parts) or "An empty report.\n"
+
+
+def result_table(report: dict, results: dict) -> str:
+    """Return accuracies by training set, the distilled one beside the paper's."""
+    heads = ["training set", "samples", "networks", "test accuracy (%)", "the paper (%)"]
+    rows = []
+    for name, result in results.items():
+        if not isinstance(result, dict):
+            result = {"mean": result}
+        paper = published(report, samples_a_class(report)) if name == "distilled" else None
+        numbers = [cell(result.get(key)) for key in ("n_samples", "n_networks")]
+        rows.append([escape(name), *numbers, cell(result), paper or "–"])
+    return table(heads, rows)
+
+
+def row_table(report: dict, rows: list[dict]) -> str:
+    """Return rows of one shape or several, with the columns that can be shown in a cell."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [n for n in names if any(fits_a_cell(row.get(n)) for row in rows)]
+    papers = [published(report, row.get("ipc"), row.get("data")) for row in rows]
+    heads, cells = [escape(name) for name in names], []
+    for row, paper in zip(rows, papers):
+        values = [row.get(n) if fits_a_cell(row.get(n)) else None for n in names]
+        cells.append([*map(cell, values), *([paper or "–"] if any(papers) else [])])
+    return table([*heads, *(["the paper (%)"] if any(papers) else [])], cells)
+
+
+def samples_a_class(report: dict):
+    """Return a report's ``ipc``, wherever it has it; None if it does not say."""
+    provenance = report.get("provenance")
+    places = [report, report.get("parameters"), provenance]
+    places.append(provenance.get("parameters") if isinstance(provenance, dict) else None)
+    found = [place["ipc"] for place in places if isinstance(place, dict) and "ipc" in place]
+    return found[0] if found else None
+
+
+def published(report: dict, ipc, data=None) -> str | None:
+    """Return the paper's accuracy for the report's data and this many samples a class."""
+    data = str(data or report.get("data", "")).lower()
+    # "CIFAR-10, whitened" is CIFAR-10, and "CIFAR-100" is not.
+    key = "".join(c for c in data.split(",")[0].split("(")[0] if c.isalnum())
+    found = PAPER.get((key, ipc)) if isinstance(ipc, int) else None
+    return None if found is None else percent(*found)
+
+
+def is_number(value) -> bool:
+    """Return whether a value is a number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def fits_a_cell(value) -> bool:
+    """Return whether a value is short enough for a table."""
+    if isinstance(value, dict):
+        return is_number(value.get("mean"))
+    if isinstance(value, list):
+        return 0 < len(value) <= 12 and all(map(is_number, value))
+    return value is not None
+
+
+def percent(mean: float, std: float | None = None) -> str:
+    """Return a mean with its standard deviation, both in percent."""
+    return f"{mean:.1f}" + ("" if std is None else f" ± {std:.1f}")
+
+
+def cell(value) -> str:
+    """Return a value as a cell of a table shows it: accuracies, from 0 to 1, in percent."""
+    if isinstance(value, dict):
+        mean, std = value.get("mean"), value.get("std")
+        if not is_number(mean):
+            return "–"
+        return percent(100 * mean, 100 * std if is_number(std) else None)
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "–" if value is None else escape(str(value))
+
+
+def escape(text: str) -> str:
+    """Return text in which nothing is markup."""
+    text = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_|<>" else c for c in text)
+
+
+def literal(text: str) -> str:
+    """Return a name, as a title can hold it."""
+    return escape(text.replace("_", " "))
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [heads, *rows]:
+        for i, text in enumerate(row):
+            lines.append(f"   {'*' if i == 0 else ' '} - {text}".rstrip())
+    return "\n".join([*lines, ""])

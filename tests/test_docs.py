@@ -1,0 +1,190 @@
+"""The documentation is complete: parameters and defaults, all public names; and it builds."""
+
+import ast
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skdistill import RaTBPTTDistiller
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def load(name):
+    """Return a script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference, reproduction = load("reference"), load("reproduction")
+
+
+def public_classes():
+    """Return the public classes that have parameters of their own, each once."""
+    found = {}
+    for module, names in reference.public_modules().items():
+        for name in names:
+            value = getattr(sys.modules[module], name)
+            if inspect.isclass(value) and not issubclass(value, Exception):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+    return [pytest.param(cls, id=name) for name, cls in found.items() if parameters(cls)]
+
+
+def parameters(cls):
+    """Return the defaults of a class's own parameters, by name."""
+    return {
+        p.name: p.default
+        for p in inspect.signature(cls).parameters.values()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+
+
+def documented(docstring):
+    """Return what the section Parameters of a docstring says of each parameter, by name."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
+    found = {}
+    for names, kind in re.findall(
+        r"^(\w[\w, ]*?) : (.*)$", section.group(1) if section else "", re.M
+    ):
+        found |= dict.fromkeys(names.split(", "), kind)
+    return found
+
+
+@pytest.mark.parametrize("cls", public_classes())
+def test_parameters_are_documented_with_their_defaults(cls):
+    expected, found = parameters(cls), documented(inspect.getdoc(cls))
+    assert list(found) == list(expected)
+    for name, default in expected.items():
+        said = re.search(r"default=(.+)$", found[name])
+        if default is inspect.Parameter.empty:
+            assert said is None, name
+        elif type(default).__module__ == "builtins":
+            assert said is not None, name
+            assert ast.literal_eval(said.group(1)) == default, name
+
+
+def test_a_wrong_or_missing_default_would_be_seen():
+    docstring = "One.\n\nParameters\n----------\na : int\nb, c : int, default=1\n    Text.\n\n"
+    assert documented(docstring) == {"a": "int", "b": "int, default=1", "c": "int, default=1"}
+    assert len(public_classes()) > 30
+    assert RaTBPTTDistiller in [param.values[0] for param in public_classes()]
+
+
+def test_every_public_name_is_in_the_reference(tmp_path):
+    reference.write(tmp_path)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in tmp_path.glob("*.rst"))
+    for module, names in reference.public_modules().items():
+        for name in names:
+            directive = rf"\.\. (autoclass|autofunction|py:data):: (skdistill|{re.escape(module)})"
+            assert re.search(rf"{directive}\.{name}$", text, re.M), f"{module}.{name}"
+    index = (tmp_path / "index.rst").read_text(encoding="utf-8")
+    for page in tmp_path.glob("*.rst"):
+        if page.name != "index.rst":
+            # Each page is in some table of contents.
+            assert re.search(rf"^   {re.escape(page.stem)}$", text, re.M), page.name
+    assert "skdistill.windows" in index
+
+
+def test_pages_list_methods_that_the_package_defines_and_no_others(tmp_path):
+    page = reference.object_page("skdistill", "RaTBPTTDistiller")
+    found = re.findall(r"automethod:: (\w+)", page)
+    assert {"fit", "transform", "score", "evaluate", "estimate"} <= set(found)
+    assert not {"get_params", "set_params", "set_fit_request"} & set(found)
+    assert "autoproperty:: storage" in reference.object_page("skdistill", "DistilledDataset")
+    assert "predict_proba" in reference.object_page("skdistill", "DistilledClassifier")
+
+
+def test_pages_of_names_that_are_gone_are_removed(tmp_path):
+    (tmp_path / "skdistill.gone.rst").write_text("gone")
+    reference.write(tmp_path)
+    assert not (tmp_path / "skdistill.gone.rst").exists()
+
+
+def test_results_are_rendered_beside_the_papers(tmp_path):
+    result = {"mean": 0.5123, "std": 0.0046, "n_networks": 10, "n_samples": 10}
+    report = {"data": "CIFAR-10", "results": {"distilled": result, "herding": {"mean": 0.3}}}
+    report["provenance"] = {"parameters": {"ipc": 1}}
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    rows = [{"ipc": 10, "distilled": result, "budgets": [1, 2], "provenance": {"x": 1}}]
+    (tmp_path / "b.json").write_text(json.dumps({"data": "CIFAR-100, whitened", "rows": rows}))
+    text = reproduction.render(tmp_path)
+    assert "51.2 ± 0.5" in text
+    first, second = text.split("\na\n-\n")[1].split("\nb\n-\n")
+    assert "53.2 ± 0.7" in first
+    assert "53.2" not in second
+    assert "47.5 ± 0.2" in second
+    assert "provenance" not in second
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["not JSON", "[]", "3", "null", '{"rows": [1]}', '{"rows": []}', '{"results": {"a_": null}}'],
+)
+def test_any_file_of_results_is_rendered(tmp_path, content):
+    (tmp_path / "odd_name_.json").write_text(content)
+    assert "odd name" in reproduction.render(tmp_path)
+    assert "have been recorded" in reproduction.render(tmp_path / "none")
+
+
+def code_blocks(page):
+    """Return the Python of a page's code blocks."""
+    pattern = r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)"
+    return [inspect.cleandoc(code) for code in re.findall(pattern, page.read_text(), re.M)]
+
+
+def test_python_on_the_pages_compiles():
+    pages = [
+        page for folder in (".", "howto", "user_guide") for page in (DOCS / folder).glob("*.rst")
+    ]
+    blocks = [(page, code) for page in pages for code in code_blocks(page)]
+    assert len(blocks) > 12
+    for page, code in blocks:
+        compile(code, str(page), "exec")
+
+
+def test_the_schedule_of_the_how_to_works(digits):
+    names = {}
+    exec(code_blocks(DOCS / "howto" / "extend.rst")[0], names)
+    settings = {"max_iter": 3, "window": 2, "unroll": 9, "random_state": 0}
+    schedule = names["LateWindow"](last=2)
+    distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), schedule=schedule, **settings)
+    history = distiller.fit(digits[0], digits[2]).history_
+    assert history["window"] == [2, 2, 2]
+    assert set(history["start"]) <= {6, 7}
+
+
+def test_links_between_pages_lead_somewhere():
+    gallery = {f"auto_examples/{path.stem}" for path in (ROOT / "examples").glob("plot_*.py")}
+    for page in DOCS.rglob("*.rst"):
+        if {"generated", "auto_examples", "_build"} & set(page.parts):
+            continue
+        for target in re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)>?`", page.read_text()):
+            base = DOCS if target.startswith("/") else page.parent
+            name = (base / target.lstrip("/")).relative_to(DOCS).as_posix()
+            known = name in gallery or (DOCS / f"{name}.rst").exists()
+            assert known or name in {"auto_examples/index", "generated/index"}, (page, target)
+
+
+@pytest.mark.slow
+def test_builds_without_warnings(tmp_path):
+    for name in ("sphinx", "numpydoc", "sphinx_gallery", "pydata_sphinx_theme"):
+        pytest.importorskip(name)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-D", "plot_gallery=0"]
+    done = subprocess.run(
+        [*command, "-b", "html", "-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "html" / "generated" / "skdistill.RaTBPTTDistiller.html").read_text()
+    assert "Meta-gradients are clipped" in page
