@@ -13,6 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import reference  # noqa: E402
 import reproduction  # noqa: E402
+from sphinx.util.nodes import make_refnode  # noqa: E402
 
 import skdistill  # noqa: E402
 
@@ -32,6 +33,8 @@ extensions = [
 exclude_patterns = ["_build"]
 # Single backticks, as docstrings have them for names: a link where there is something to link to.
 default_role = "py:obj"
+# Quotes in docstrings are those of Python's strings.
+smartquotes = False
 
 # reference.py lists the members itself: those of this package, and none of scikit-learn's.
 autosummary_generate = False
@@ -67,6 +70,23 @@ def write_generated_pages(app):
     reference.write_if_changed(generated / "reproduction.txt", reproduction.render(results))
 
 
+def find_public_name(app, env, node, contnode):
+    """Link a bare name, ``RaTBPTTDistiller`` in another module's docstring, if it is but one's."""
+    target = node.get("reftarget", "")
+    if node.get("reftype") != "obj" or not target or "." in target:
+        return None
+    domain = env.get_domain("py")
+    # Classes begin with a capital; functions are told by an underscore: `fit` is many things.
+    if not (target[0].isupper() or "_" in target):
+        return None
+    found = [name for name in domain.objects if name.endswith(f".{target}")]
+    if len(found) != 1:
+        return None
+    docname, node_id = domain.objects[found[0]].docname, domain.objects[found[0]].node_id
+    return make_refnode(app.builder, node["refdoc"], docname, node_id, contnode, found[0])
+
+
 def setup(app):
     """Let the generated pages be there before Sphinx looks for pages."""
     app.connect("builder-inited", write_generated_pages, priority=1)
+    app.connect("missing-reference", find_public_name)

@@ -61,9 +61,9 @@ def object_page(module: str, name: str) -> str | None:
 def constant(module: str, name: str) -> list[str]:
     """Return what a module's page says of a constant."""
     value = getattr(import_module(module), name)
-    what = ", ".join(map(repr, value)) if isinstance(value, dict) else repr(value)
-    kind = "a dictionary with the keys" if isinstance(value, dict) else "which is"
-    return [f".. py:data:: {module}.{name}", "", f"   {kind} {what}", ""]
+    what = ", ".join(f"``{v!r}``" for v in (value if isinstance(value, dict) else [value]))
+    kind = "A dictionary with the keys" if isinstance(value, dict) else "Value:"
+    return [f".. py:data:: {module}.{name}", "", f"   {kind} {what}.", ""]
 
 
 def module_page(module: str, names: list[str]) -> str:

@@ -1,0 +1,60 @@
+"""
+Which samples does a distilled set teach?
+=========================================
+
+The paper's figure 10: score every real sample by how often networks forget it while they train on
+all of the data, then see how networks that were trained on a distilled set do on the easy and on
+the hard ones. What is missing are the hard ones.
+"""
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from skdistill import RaTBPTTDistiller
+from skdistill.hardness import accuracy_by_hardness, forgetting_scores
+from skdistill.inspection import HardnessDisplay
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+
+# %%
+# Forgetting events a network, averaged over two networks and six epochs. The paper averages over
+# ten networks.
+
+scores = forgetting_scores(
+    X_train,
+    y_train,
+    image_shape=(1, 8, 8),
+    n_networks=2,
+    n_epochs=6,
+    random_state=0,
+)
+print(f"{(scores == 0).mean():.0%} of the digits were never forgotten.")
+
+# %%
+# Distil one and three a class, and test on the samples that were scored, from easy to hard.
+
+sets = {}
+for ipc in (1, 3):
+    distiller = RaTBPTTDistiller(
+        ipc, image_shape=(1, 8, 8), max_iter=20, window=5, unroll=15, eval_steps=100, random_state=0
+    )
+    sets[f"{ipc} a class"] = distiller.fit(X_train, y_train).distilled_
+
+result = accuracy_by_hardness(
+    sets,
+    X_train,
+    y_train,
+    scores,
+    n_networks=3,
+    n_networks_whole=1,
+    bins=[0, 0.25, 0.75, max(scores.max(), 1)],
+)
+print(result)
+
+# %%
+# Accuracy by hardness, and how many samples there are of each. A bin with few samples says little.
+
+HardnessDisplay.from_result(result, xlabel="forgetting events a network")
+plt.show()
