@@ -70,7 +70,10 @@ def render_report(report) -> str:
         if isinstance(value, str | int | float) and not isinstance(value, bool)
     ]
     parts = ["\n".join(lines) + "\n"] if lines else []
-    results, rows = report.get("results"), report.get("rows")
+    results, rows, summary = report.get("results"), report.get("rows"), report.get("summary")
+    methods = summary.get("methods") if isinstance(summary, dict) else None
+    if isinstance(methods, dict):
+        parts.append(summary_table(methods))
     if isinstance(results, dict):
         parts.append(result_table(report, results))
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) and rows:
@@ -89,6 +92,24 @@ def result_table(report: dict, results: dict) -> str:
         numbers = [cell(result.get(key)) for key in ("n_samples", "n_networks")]
         rows.append([escape(name), *numbers, cell(result), paper or "–"])
     return table(heads, rows)
+
+
+def summary_table(methods: dict) -> str:
+    """Return what was measured of each method, as mean ± standard deviation over seeds."""
+    methods = {name: values for name, values in methods.items() if isinstance(values, dict)}
+    measures = list(dict.fromkeys(name for values in methods.values() for name in values))
+    rows = []
+    for name, values in methods.items():
+        pairs = [values.get(measure) for measure in measures]
+        # These may be any quantity: in the units of the file, no percent.
+        texts = [
+            " ± ".join(f"{number:.3g}" for number in pair)
+            if isinstance(pair, list) and fits_a_cell(pair)
+            else cell(pair)
+            for pair in pairs
+        ]
+        rows.append([escape(name), *texts])
+    return table(["mean ± standard deviation", *map(escape, measures)], rows)
 
 
 def row_table(report: dict, rows: list[dict]) -> str:
@@ -129,10 +150,17 @@ def is_number(value) -> bool:
 def fits_a_cell(value) -> bool:
     """Return whether a value is short enough for a table."""
     if isinstance(value, dict):
-        return is_number(value.get("mean"))
+        return is_number(value.get("mean")) or is_curve(value)
     if isinstance(value, list):
         return 0 < len(value) <= 12 and all(map(is_number, value))
     return value is not None
+
+
+def is_curve(value: dict) -> bool:
+    """Return whether all values of a dictionary are lists of numbers, of one length."""
+    lists = list(value.values())
+    good = all(isinstance(v, list) and v and all(map(is_number, v)) for v in lists)
+    return bool(lists) and good and len({len(v) for v in lists}) == 1
 
 
 def percent(mean: float, std: float | None = None) -> str:
@@ -144,6 +172,8 @@ def cell(value) -> str:
     """Return a value as a cell of a table shows it: accuracies, from 0 to 1, in percent."""
     if isinstance(value, dict):
         mean, std = value.get("mean"), value.get("std")
+        if is_curve(value):
+            return "at the end: " + ", ".join(f"{escape(k)} {v[-1]:.4g}" for k, v in value.items())
         if not is_number(mean):
             return "–"
         return percent(100 * mean, 100 * std if is_number(std) else None)

@@ -125,9 +125,28 @@ def test_results_are_rendered_beside_the_papers(tmp_path):
     assert "provenance" not in second
 
 
+def test_summaries_and_curves_are_rendered(tmp_path):
+    row = {"method": "BPTT", "curve": {"step": [1, 2], "accuracy": [0.5, 0.625]}, "norm": [1] * 20}
+    summary = {"methods": {"BPTT": {"at equal steps": [0.625, 0.0125]}}}
+    (tmp_path / "c.json").write_text(json.dumps({"rows": [row], "summary": summary}))
+    text = reproduction.render(tmp_path)
+    assert "0.625 ± 0.0125" in text
+    assert "at the end: step 2, accuracy 0.625" in text
+    assert "- norm" not in text
+
+
 @pytest.mark.parametrize(
     "content",
-    ["not JSON", "[]", "3", "null", '{"rows": [1]}', '{"rows": []}', '{"results": {"a_": null}}'],
+    [
+        "not JSON",
+        "[]",
+        "3",
+        "null",
+        '{"rows": [1]}',
+        '{"rows": []}',
+        '{"results": {"a_": null}}',
+        '{"summary": {"methods": {"a": 1, "b": {"c": "|"}}}}',
+    ],
 )
 def test_any_file_of_results_is_rendered(tmp_path, content):
     (tmp_path / "odd_name_.json").write_text(content)
