@@ -47,7 +47,9 @@ for ipc in boosted.budgets_:
     print(f"{ipc} a class: boosted {nested[ipc]}; part of the joint set {parts[ipc]}")
 
 # %%
-# Draw both, with one standard deviation over the networks.
+# Draw both, with one standard deviation over the networks. With so few outer steps the
+# later blocks may add little; what boosting shows here is the first budget, which the joint set was
+# not made for. ``examples/reproduce/boosting.py`` compares longer runs over several seeds.
 
 BudgetCurveDisplay.from_results({"boosted": nested, "parts of a joint set": parts})
 plt.show()

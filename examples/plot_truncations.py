@@ -59,16 +59,15 @@ for schedule, name in NAMES.items():
 # this shows how the schedules are used; it does not rank them, and the order may well differ from
 # the paper's.
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-for ax, key, label in zip(
-    axes, ["loss", "grad_norm"], ["loss on real digits", "norm of the meta-gradient"]
-):
-    for name, distiller in distillers.items():
-        values = np.array(distiller.history_[key], dtype=float)
-        smooth = np.convolve(values, np.ones(9) / 9, mode="valid")
-        ax.plot(np.arange(len(smooth)) + 5, smooth, label=name)
-    ax.set(xlabel="outer step (mean of nine)", ylabel=label)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+for name, distiller in distillers.items():
+    loss = np.array(distiller.history_["loss"], dtype=float)
+    smooth = np.convolve(loss, np.ones(9) / 9, mode="valid")
+    left.plot(np.arange(len(smooth)) + 5, smooth, label=name)
+    right.plot(np.arange(len(loss)) + 1, np.array(distiller.history_["grad_norm"], dtype=float))
+left.set(xlabel="outer step (mean of nine)", ylabel="loss on real digits")
+right.set(xlabel="outer step", ylabel="norm of the meta-gradient", yscale="log")
+for ax in (left, right):
     ax.spines[["top", "right"]].set_visible(False)
-axes[1].set_yscale("log")
-axes[0].legend(frameon=False)
+left.legend(frameon=False)
 plt.show()
