@@ -222,8 +222,7 @@ class DistilledDataset:
     def with_hard_labels(self) -> "DistilledDataset":
         """Return the set with `hard_labels`, for what cannot learn from soft ones.
 
-        A network that learns from these does not reach what it learns from the soft labels that
-        the samples were distilled with.
+        The samples were distilled with the soft labels, and a network may learn less from these.
 
         Examples
         --------

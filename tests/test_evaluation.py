@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 
 from skdistill import RaTBPTTDistiller
-from skdistill.evaluation import compare, evaluate, network_family, train_networks
+from skdistill.evaluation import _job, compare, evaluate, network_family, train_networks
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,25 @@ def unseen():
 def test_good_samples_train_good_networks_and_swapped_labels_bad_ones(distilled, unseen):
     assert evaluate(distilled, *unseen).mean > 0.95
     assert evaluate(replace(distilled, y=distilled.y[::-1]), *unseen).mean < 0.05
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib_spreads_the_networks(distilled, unseen, backend, monkeypatch):
+    alone = evaluate(distilled, *unseen, n_networks=5, steps=[1, 2])
+    with parallel_config(backend, n_jobs=2):
+        spread = evaluate(distilled, *unseen, n_networks=5, steps=[1, 2])
+    np.testing.assert_array_equal(spread.curve, alone.curve)
+    assert len(np.unique(alone.curve, axis=0)) > 1  # their order shows
+    shares = []
+
+    def job(*args):
+        shares.append(args[3].tolist())
+        return _job(*args)
+
+    monkeypatch.setattr("skdistill.evaluation._job", job)
+    with parallel_config("threading", n_jobs=2):
+        evaluate(distilled, *unseen, n_networks=5, steps=3)
+    assert sorted(shares) == [[0, 1, 2], [3, 4]]
 
 
 def test_soft_labels(distilled, unseen):
