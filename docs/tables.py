@@ -69,6 +69,16 @@ def precision_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def accuracy_table(report: dict) -> str:
+    """Return the table of compiled_accuracy.py's report."""
+    lines = ["| seed | eager (%) | compiled (%) |", "|---|---|---|"]
+    lines += [
+        f"| {r['seed']} | {100 * r['eager']:.1f} | {100 * r['compiled']:.1f} |"
+        for r in report["rows"]
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
 def about(report: dict) -> str:
     """Return where and when a report was made."""
     machine = report["machine"] or "CPU"
@@ -83,6 +93,7 @@ TABLES = {
     "evaluation": evaluation_table,
     "growth": growth_table,
     "precision": precision_table,
+    "accuracy": accuracy_table,
 }
 
 
