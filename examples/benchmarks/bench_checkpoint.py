@@ -9,18 +9,15 @@ kept.
 """
 
 import argparse
-import json
 import os
-import platform
-import sys
 import tempfile
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
+import report
 import torch
 from bench_meta_gradient import CONFIGS, PAPER_CONFIGS, Problem, seconds
 
@@ -81,23 +78,17 @@ def main() -> None:
     print(f"one write: {1e3 * write:.1f} ms, {size / 1024:.0f} KiB after {args.history} steps")
     print(f"one outer step: {step:.3f} s")
     print(f"a write every {args.every} outer steps takes {share:.3%} of the time")
-    if args.json:
-        cuda = args.device.startswith("cuda")
-        about = {
-            "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(["python examples/benchmarks/bench_checkpoint.py", *sys.argv[1:]]),
-            "config": args.config,
-            "every": args.every,
-            "history": args.history,
-            "write_s": write,
-            "write_bytes": size,
-            "step_s": step,
-            "share": share,
-        }
-        args.json.write_text(json.dumps(about, indent=1) + "\n")
+    report.write(
+        args.json,
+        args.device,
+        config=args.config,
+        every=args.every,
+        history=args.history,
+        write_s=write,
+        write_bytes=size,
+        step_s=step,
+        share=share,
+    )
 
 
 if __name__ == "__main__":

@@ -9,16 +9,12 @@ depends on their values.
 """
 
 import argparse
-import json
-import platform
-import sys
 from dataclasses import asdict, dataclass
-from datetime import date
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
+import report
 import torch
 
 from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan, choose_plan
@@ -151,16 +147,7 @@ def main() -> None:
             f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f}",
             flush=True,
         )
-    if args.json:
-        machine = torch.cuda.get_device_name() if cuda else platform.processor()
-        about = {
-            "machine": machine,
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(["python examples/benchmarks/bench_evaluation.py", *sys.argv[1:]]),
-        }
-        Path(args.json).write_text(json.dumps({**about, "rows": rows}, indent=1))
+    report.write(args.json, args.device, rows=rows)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,12 @@ loss on 256 real samples, median over repeats.
 """
 
 import argparse
-import json
-import platform
-import sys
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import report
 import torch
 from bench_meta_gradient import Config, Problem, seconds
 
@@ -68,16 +65,7 @@ def main() -> None:
             f"{rows[-1]['slope']:5.2f}",
             flush=True,
         )
-    if args.json:
-        cuda = args.device.startswith("cuda")
-        about = {
-            "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(["python examples/benchmarks/bench_growth.py", *sys.argv[1:]]),
-        }
-        args.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    report.write(args.json, args.device, rows=rows)
 
 
 if __name__ == "__main__":

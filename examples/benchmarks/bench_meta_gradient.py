@@ -16,11 +16,9 @@ reaches here, in the same precision.
 import argparse
 import ctypes
 import json
-import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from datetime import date
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -28,6 +26,7 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+import report
 import torch
 import torch.nn.functional as F
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -287,20 +286,7 @@ def main() -> None:
             f"{r['higher_mib']:7.0f} {r['memory_ratio']:6.2f}",
             flush=True,
         )
-    if args.json:
-        cuda = args.device.startswith("cuda")
-        machine = torch.cuda.get_device_name() if cuda else platform.processor()
-        about = {
-            "machine": machine,
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(
-                ["python examples/benchmarks/bench_meta_gradient.py", *sys.argv[1:]]
-            ),
-        }
-        with open(args.json, "w") as file:
-            json.dump({**about, "rows": rows}, file, indent=1)
+    report.write(args.json, args.device, rows=rows)
 
 
 if __name__ == "__main__":

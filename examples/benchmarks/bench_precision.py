@@ -8,14 +8,11 @@ Times alternate in one process.
 """
 
 import argparse
-import json
-import platform
-import sys
-from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import report
 import torch
 from sklearn.datasets import load_digits
 
@@ -77,16 +74,7 @@ def main() -> None:
             ratio = median(run[name][1] / run["float32"][1] for run in runs)
             rows.append({"ipc": ipc, "precision": name, "errors": errors, "time_ratio": ratio})
             print(f"{ipc:3d}  {name:9s} {median(errors):14.2g} {max(errors):8.2g} {ratio:15.2f}")
-    if args.json:
-        cuda = args.device.startswith("cuda")
-        about = {
-            "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(["python examples/benchmarks/bench_precision.py", *sys.argv[1:]]),
-        }
-        args.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    report.write(args.json, args.device, rows=rows)
 
 
 if __name__ == "__main__":

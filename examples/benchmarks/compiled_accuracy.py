@@ -7,14 +7,10 @@ accuracy must be the same.
 """
 
 import argparse
-import json
-import platform
-import sys
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
+import report
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -43,15 +39,7 @@ def main() -> None:
         print(f"{seed:4d} {100 * row['eager']:10.1f} {100 * row['compiled']:13.1f}", flush=True)
     means = {name: 100 * np.mean([row[name] for row in rows]) for name in ("eager", "compiled")}
     print(f"mean {means['eager']:10.1f} {means['compiled']:13.1f}")
-    if args.json:
-        about = {
-            "machine": platform.processor(),
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "command": " ".join(["python examples/benchmarks/compiled_accuracy.py", *sys.argv[1:]]),
-        }
-        args.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    report.write(args.json, "cpu", rows=rows)
 
 
 if __name__ == "__main__":

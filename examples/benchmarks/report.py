@@ -1,0 +1,25 @@
+"""The files that benchmarks write: what was measured, where, when and by which command."""
+
+import json
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+import torch
+
+
+def write(path, device: str, **measured) -> None:
+    """Write a benchmark's JSON file; nothing if there is no path."""
+    if path is None:
+        return
+    cuda = device.startswith("cuda")
+    script = Path(sys.argv[0]).name
+    about = {
+        "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
+        "date": date.today().isoformat(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "command": " ".join([f"python examples/benchmarks/{script}", *sys.argv[1:]]),
+    }
+    Path(path).write_text(json.dumps({**about, **measured}, indent=1) + "\n")
