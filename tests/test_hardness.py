@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-from skdistill import DistilledDataset, hardness
+from skdistill import DistilledDataset
 from skdistill._layout import Layout
 from skdistill._validation import InvalidParameterError
 from skdistill.distilled import EvaluationRecipe
@@ -78,7 +78,7 @@ def test_forgetting_scores_are_means_over_networks(monkeypatch, data):
                 correct[:2] = [history[j] for history in histories[k]]
                 yield k, j, correct
 
-    monkeypatch.setattr(hardness, "_correct_while_training", told)
+    monkeypatch.setattr("skdistill.hardness.forgetting.correct_while_training", told)
     scores = forgetting_scores(*data, n_networks=2, n_epochs=4)
     assert scores[:2].tolist() == [(2 + 1) / 2, (4 + 1) / 2]
     assert not scores[2:].any()
@@ -91,7 +91,7 @@ def test_forgetting_asks_after_every_epoch(monkeypatch, data):
         asked.append((distilled, n_networks, list(counts)))
         return iter(())
 
-    monkeypatch.setattr(hardness, "train_networks", note)
+    monkeypatch.setattr("skdistill.hardness._common.train_networks", note)
     for batch_size in (25, 1000):
         forgetting_scores(*data, n_networks=2, n_epochs=3, batch_size=batch_size, learning_rate=0.1)
     (everything, n_networks, counts), (_, _, counts_of_one_batch) = asked
@@ -261,7 +261,7 @@ def test_table_of_a_hardness_result():
     ],
 )
 def test_bad_arguments_of_accuracy_by_hardness(monkeypatch, data, change, message):
-    monkeypatch.setattr(hardness, "train_networks", None)  # no work has started
+    monkeypatch.setattr("skdistill.hardness._common.train_networks", None)  # no work has started
     arguments = {"distilled": DISTILLED, "X": data[0], "y": data[1], "scores": np.zeros(60)}
     with pytest.raises(ValueError, match=message):
         accuracy_by_hardness(**{**arguments, **change})

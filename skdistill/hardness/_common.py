@@ -1,0 +1,48 @@
+"""What the parts of this folder share: who is right while networks train, and checks."""
+
+from collections.abc import Iterator
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from .._engine.data import RealData
+from ..distilled import DistilledDataset
+from ..evaluation import NetworkFamily, logits_in_chunks, network_family, train_networks
+
+__all__ = ["check_count", "check_scores", "correct_while_training", "family_of"]
+
+
+def family_of(distilled: DistilledDataset, architecture, device) -> NetworkFamily:
+    """Return the networks of this architecture, or of the recipe's."""
+    recipe = distilled.recipe
+    return network_family(
+        distilled, recipe.architecture if architecture is None else architecture, device
+    )
+
+
+def correct_while_training(
+    family: NetworkFamily, distilled: DistilledDataset, n_networks: int, counts, data: RealData
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield `train_networks`' network and place in counts, and whether it is right, by sample."""
+    for k, j, theta in train_networks(family, distilled, n_networks, counts):
+        # Collected on the device, and read once: to read after each chunk would wait for the GPU.
+        parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, data)]
+        yield k, j, torch.cat(parts).cpu().numpy()
+
+
+def check_count(name: str, value, least: int) -> None:
+    """Raise ValueError unless a value is an integer of at least this."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
+
+
+def check_scores(scores, n: int | None) -> np.ndarray:
+    """Return scores as an array of finite numbers, or raise a ValueError."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or (n is not None and len(scores) != n):
+        shape = "(n,)" if n is None else f"({n},), one score a sample"
+        raise ValueError(f"scores must be of shape {shape}; got shape {scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite; got NaN or infinity.")
+    return scores

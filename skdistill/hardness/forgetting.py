@@ -1,0 +1,157 @@
+"""How often networks forget a sample while they train on all of them (Appendix D.1)."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from .._engine.runtime import resolve_device
+from .._seeds import draw_seed
+from .._training_data import check_training_data, training_data
+from .._validation import check_image_shape
+from ..distilled import DistilledDataset, EvaluationRecipe
+from ..evaluation import network_family
+from ..networks import check_network
+from ._common import check_count, correct_while_training
+
+__all__ = ["count_forgetting_events", "forgetting_scores"]
+
+
+def count_forgetting_events(correct) -> np.ndarray:
+    """Return how often each sample goes from right to wrong while a network trains.
+
+    Parameters
+    ----------
+    correct : array-like of bool, of shape (n_epochs, n)
+        Whether the network was right about each sample after each epoch.
+
+    Returns
+    -------
+    ndarray of int, of shape (n,)
+        From 0 to ``n_epochs // 2``; ``n_epochs``, more than any learnt sample can have, for a
+        sample that the network was never right about.
+
+    Examples
+    --------
+    >>> from skdistill.hardness import count_forgetting_events
+    >>> count_forgetting_events([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]]).tolist()
+    [0, 2, 4]
+    """
+    correct = np.asarray(correct, dtype=bool)
+    events = (correct[:-1] & ~correct[1:]).sum(axis=0)
+    return np.where(correct.any(axis=0), events, len(correct))
+
+
+def forgetting_scores(
+    X,
+    y,
+    *,
+    architecture="auto",
+    image_shape=None,
+    n_networks: int = 10,
+    n_epochs: int = 20,
+    batch_size: int = 128,
+    learning_rate: float = 0.001,
+    random_state=None,
+    device="auto",
+) -> np.ndarray:
+    """Return how often each training sample is forgotten while networks train on all of them.
+
+    Appendix D.1 of the paper: "For each data point x and a network trained for T epochs, we say x
+    has a forgetting event at time t if x is correctly classified at time t and misclassified at
+    time t+1. The forgetting score of a data point is the sum of its forgetting events before time
+    T, averaged over 10 random initializations." A score of 0 is a sample that was learnt and never
+    forgotten.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, features), (n, H, W), (n, C, H, W) or (n, H, W, C)
+        Training samples.
+    y : array-like of shape (n,)
+        Class labels.
+    architecture : str or callable, default="auto"
+        Network family, as in `RaTBPTTDistiller`.
+    image_shape : tuple of int or None, default=None
+        ``(channels, height, width)`` of the samples, needed if they are flat or if it is ambiguous.
+    n_networks : int, default=10
+        Networks over which the score is averaged. The paper: 10 (Appendix D.1).
+    n_epochs : int, default=20
+        Epochs of training, T; at least 2. The paper gives none, Toneva et al. train for 200 on
+        CIFAR-10. With few, only the hardest samples tell themselves apart.
+    batch_size : int, default=128
+        Samples in a step of training, as in Toneva et al.; at most all there are.
+    learning_rate : float, default=0.001
+        Of Adam. The paper's, for all its networks (Appendix C.1).
+    random_state : int, RandomState instance or None, default=None
+        Determines the networks and batches.
+    device : str, default="auto"
+        Where to compute.
+
+    Returns
+    -------
+    ndarray of float64, of shape (n,)
+        From 0 to ``n_epochs``. A network that was never right about a sample counts ``n_epochs``
+        for it, as in the code of Toneva et al., so that it is harder than any that was learnt.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or the data is unfit, before any work starts.
+
+    Notes
+    -----
+    After every epoch the network is asked about all samples. Toneva et al. record whether a sample
+    was right whenever it is in a batch instead, which is cheaper by the forward passes that are
+    spent here, but judges each sample by another state of the network.
+
+    References
+    ----------
+    M. Toneva et al., "An empirical study of example forgetting during deep neural network
+    learning", ICLR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill.hardness import forgetting_scores
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scores = forgetting_scores(X, y, n_networks=2, n_epochs=4, random_state=0)
+    >>> scores.shape, bool((scores <= 4).all())
+    ((150,), True)
+    """
+    check_count("n_networks", n_networks, 1)
+    check_count("n_epochs", n_epochs, 2)
+    check_count("batch_size", batch_size, 1)
+    if not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
+        raise ValueError(f"learning_rate must be a positive number; got {learning_rate!r}.")
+    device = resolve_device(device)
+    # A plain estimator is what scikit-learn's checks note the features' names and number on.
+    X, y, _, classes, layout = check_training_data(
+        BaseEstimator(), X, y, None, check_image_shape(image_shape), 1
+    )
+    data = training_data(X, y, None, classes, layout, device, {})
+    # As in an epoch of the mini-batches that `train_networks` draws, a remainder is left out.
+    epoch = len(X) // min(batch_size, len(X))
+    recipe = EvaluationRecipe(
+        layout=layout,
+        mean=tuple(data.mean.tolist()),
+        scale=tuple(data.scale.tolist()),
+        architecture=None,
+        steps=epoch * n_epochs,
+        n_networks=n_networks,
+        learning_rate=float(learning_rate),
+        batch_size=batch_size,
+        seed=draw_seed(random_state),
+    )
+    everything = DistilledDataset(X, classes[y], classes, len(X) // len(classes), recipe)
+    family = network_family(everything, architecture, device)
+    probe = torch.zeros(2, *layout.inner, device=device, dtype=family.learner.dtype)
+    check_network(family.learner.module, probe, len(classes))
+
+    counts = epoch * np.arange(1, n_epochs + 1)
+    history, total = np.empty((n_epochs, len(X)), dtype=bool), np.zeros(len(X))
+    for _, j, correct in correct_while_training(family, everything, n_networks, counts, data.real):
+        history[j] = correct
+        if j == n_epochs - 1:
+            total += count_forgetting_events(history)
+    return total / n_networks

@@ -1,0 +1,251 @@
+"""Batches of real samples drawn by how hard these are (Appendix D.2)."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from .._validation import Interval, StrOptions, validate_parameter_constraints
+from ._common import check_scores
+
+__all__ = ["AdaptiveSampler", "HardnessSampler", "WeightedSampler", "hardness_weights"]
+
+
+def hardness_weights(
+    scores, n_networks: int = 8, threshold: float = 1.0, favour: str = "extremes"
+) -> np.ndarray:
+    """Return the weight with which each sample is drawn, from its disagreement score.
+
+    With ``distance = abs(HS(x) - n_networks / 2)`` (for the paper's 8 networks, from 4), it is
+
+    - "extremes": ``threshold + distance``, the formula that Appendix D.2 prints;
+    - "medium": ``threshold + n_networks / 2 - distance``, the same weights the other way round.
+
+    The paper means to "down-weight the easiest and hardest examples" and says that its weight
+    "upweights medium-hard examples the most"; the formula that it prints does the opposite. Which
+    of the two made its figure 15 is not known.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+        Disagreement scores, from 0 to `n_networks`.
+    n_networks : int, default=8
+        Networks that made the scores.
+    threshold : float, default=1.0
+        The least weight, positive; the greatest is ``threshold + n_networks / 2``. The larger it
+        is, the more alike the weights are. The paper: 1 or 4 (Appendix D.2).
+    favour : {"extremes", "medium"}, default="extremes"
+        Which samples weigh most.
+
+    Returns
+    -------
+    ndarray of float64, of shape (n,)
+
+    Examples
+    --------
+    >>> from skdistill.hardness import hardness_weights
+    >>> hardness_weights([0, 4, 7]).tolist()
+    [5.0, 1.0, 4.0]
+    >>> hardness_weights([0, 4, 7], favour="medium").tolist()
+    [1.0, 5.0, 2.0]
+    """
+    if favour not in ("extremes", "medium"):
+        raise ValueError(f"favour must be 'extremes' or 'medium'; got {favour!r}.")
+    if not threshold > 0:
+        raise ValueError(f"threshold={threshold} must be positive.")
+    scores = check_scores(scores, None)
+    if scores.size and (scores.min() < 0 or scores.max() > n_networks):
+        raise ValueError(
+            f"scores must be between 0 and n_networks={n_networks}; "
+            f"got {scores.min():g} to {scores.max():g}."
+        )
+    middle = n_networks / 2
+    distance = np.abs(scores - middle)
+    return threshold + (distance if favour == "extremes" else middle - distance)
+
+
+class WeightedSampler:
+    """Samples drawn in proportion to their weights, each independently of the others.
+
+    With replacement: only so is a draw in proportion to the weights whatever the batch's size; a
+    batch as large as the training set would else be all of it. A batch is a pure function of the
+    step.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n,)
+        Not negative, and not all 0.
+    batch_size : int
+        Samples a batch; at most n are used.
+    generator : callable
+        Maps a step's number to a ``numpy.random.Generator``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.hardness import WeightedSampler
+    >>> sampler = WeightedSampler([1.0, 0.0, 1.0], 3, np.random.default_rng)
+    >>> set(sampler.batch(0).tolist()) <= {0, 2}
+    True
+    """
+
+    def __init__(self, weights, batch_size: int, generator: Callable[[int], np.random.Generator]):
+        weights = np.asarray(weights, dtype=np.float64)
+        self._p = weights / weights.sum()
+        self._batch_size = min(batch_size, len(weights))
+        self._generator = generator
+
+    def batch(self, step: int) -> np.ndarray:
+        """Return the rows of the training set that make the batch of this outer step."""
+        return self._generator(step).choice(len(self._p), self._batch_size, p=self._p)
+
+
+class AdaptiveSampler:
+    """What a `HardnessSampler` is in a run: see `skdistill.sampling`.
+
+    Parameters
+    ----------
+    strategy : HardnessSampler
+    uniform : UniformSampler
+        What draws as long as there are no scores.
+    n_samples, batch_size : int
+        Size of the training set, and real samples in an outer step.
+    generator : callable
+        Maps a step's number to a ``numpy.random.Generator``.
+    score : callable
+        Maps synthetic samples, their labels and the number of the outer step to the disagreement
+        scores of the real samples.
+    """
+
+    def __init__(self, strategy, uniform, n_samples: int, batch_size: int, generator, score):
+        self._strategy = strategy
+        self._uniform = uniform
+        self._n_samples = n_samples
+        self._batch_size = batch_size
+        self._generator = generator
+        self._score = score
+
+    def begin(self) -> dict:
+        """Return the memory with which a run starts: no scores."""
+        return {"scores": None}
+
+    def prepare(self, X, y, step: int, memory: dict) -> dict:
+        """Return the memory for outer step ``step``, with new scores if they are due."""
+        if not self._strategy.is_due(step, self._n_samples, self._batch_size):
+            return memory
+        return {"scores": self._score(X, y, step).tolist()}
+
+    def batch(self, step: int, memory: dict) -> np.ndarray:
+        """Return the rows of the training set that make the batch of this outer step."""
+        if memory["scores"] is None:
+            return self._uniform.batch(step)
+        sampler = self._strategy.make(memory["scores"], self._batch_size, self._generator)
+        return sampler.batch(step)
+
+
+class HardnessSampler(BaseEstimator):
+    """Draw real samples by how many networks the current synthetic samples teach wrong about them.
+
+    Appendix D.2 of the paper: every `renew_every` epochs, `disagreement_scores` tells how hard each
+    real sample is for networks trained on the current synthetic samples, and the batches of the
+    outer loss are drawn in proportion to `hardness_weights` of these scores.
+
+    It is the ``sampler`` of a `RaTBPTTDistiller`. The object holds parameters only: the run keeps
+    the scores, and so do its checkpoints.
+
+    Parameters
+    ----------
+    threshold : float, default=1.0
+        The least weight, positive. The paper: 1 or 4.
+    favour : {"extremes", "medium"}, default="extremes"
+        Which samples are drawn most: the easiest and the hardest, as the paper's formula has it, or
+        those in between, as its text does. See `hardness_weights`.
+    n_networks : int, default=8
+        Networks that make the scores, at least 2 (with one, all weights are the same). The paper:
+        8.
+    steps : int, default=300
+        Steps of Adam, learning rate 0.001, that train each of them: as in an evaluation.
+    renew_every : int, default=50
+        Epochs between two computations of the scores. The paper: 50. An epoch is as many outer
+        steps as batches fit into the training set.
+    begin : int, default=0
+        Outer step before which samples are drawn uniformly. The paper: 25,000, for hard samples
+        matter "in the later stages of distillation" (figure 15).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.hardness import HardnessSampler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(
+    ...     sampler=HardnessSampler(threshold=1, steps=10), max_iter=2, window=2, unroll=4
+    ... ).fit(X, y)
+
+    The parts that make it can be asked by themselves:
+
+    >>> import numpy as np
+    >>> strategy = HardnessSampler(favour="medium", renew_every=2)
+    >>> [step for step in range(100) if strategy.is_due(step, n_samples=60, batch_size=4)]
+    [0, 30, 60, 90]
+    >>> sampler = strategy.make([0, 4, 8], batch_size=2, generator=np.random.default_rng)
+    >>> sampler.batch(5).shape
+    (2,)
+    """
+
+    _parameter_constraints: dict = {
+        "threshold": [Interval(Real, 0, None, closed="neither")],
+        "favour": [StrOptions({"extremes", "medium"})],
+        "n_networks": [Interval(Integral, 2, None, closed="left")],
+        "steps": [Interval(Integral, 1, None, closed="left")],
+        "renew_every": [Interval(Integral, 1, None, closed="left")],
+        "begin": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self, threshold=1.0, favour="extremes", n_networks=8, steps=300, renew_every=50, begin=0
+    ):
+        self.threshold = threshold
+        self.favour = favour
+        self.n_networks = n_networks
+        self.steps = steps
+        self.renew_every = renew_every
+        self.begin = begin
+
+    def validate(self) -> None:
+        """Raise ``InvalidParameterError`` if a parameter of the sampler is out of range."""
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
+
+    def is_due(self, step: int, n_samples: int, batch_size: int) -> bool:
+        """Return whether scores are to be computed before this outer step, counted from 0.
+
+        Parameters
+        ----------
+        step : int
+        n_samples : int
+            Size of the training set.
+        batch_size : int
+            Real samples in an outer step.
+        """
+        epoch = n_samples // min(batch_size, n_samples)
+        since = step - self.begin
+        return since >= 0 and since % (self.renew_every * epoch) == 0
+
+    def make(
+        self, scores, batch_size: int, generator: Callable[[int], np.random.Generator]
+    ) -> WeightedSampler:
+        """Return the sampler of the outer steps until scores are due again.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+            Disagreement scores of the real samples, by `n_networks` networks.
+        batch_size : int
+        generator : callable
+            Maps a step's number to a ``numpy.random.Generator``.
+        """
+        weights = hardness_weights(scores, self.n_networks, self.threshold, self.favour)
+        return WeightedSampler(weights, batch_size, generator)

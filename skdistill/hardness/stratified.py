@@ -1,0 +1,184 @@
+"""Accuracy of a distilled set on the easy and on the hard samples (figure 10)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral
+
+import numpy as np
+
+from ..distilled import DistilledDataset
+from ..evaluation import WHOLE, check_test_data
+from ._common import check_count, check_scores, correct_while_training, family_of
+
+__all__ = ["HardnessResult", "accuracy_by_hardness"]
+
+
+@dataclass(frozen=True, eq=False)
+class HardnessResult:
+    """Accuracy by how hard samples are; prints as a table.
+
+    `skdistill.inspection.HardnessDisplay` draws it.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+        The bins' limits. A bin holds its lower limit and not its upper one; the last holds both.
+    counts : ndarray of shape (n_bins,)
+        Samples in each bin.
+    accuracies : dict of str to ndarray of shape (n_networks, n_bins)
+        By what the networks were trained on: the accuracy of each on each bin's samples, NaN for a
+        bin without samples.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    accuracies: dict[str, np.ndarray]
+
+    def __str__(self) -> str:
+        names = [f"{low:.4g} to {high:.4g}" for low, high in zip(self.edges, self.edges[1:])]
+        width = max(map(len, ["hardness", *names]))
+        heads = [f"{name} (%)" for name in self.accuracies]
+        lines = ["  ".join([f"{'hardness':<{width}}", "samples", *(f"{h:>12}" for h in heads)])]
+        for i, name in enumerate(names):
+            cells = [f"{name:<{width}}", f"{self.counts[i]:7d}"]
+            for head, values in zip(heads, self.accuracies.values()):
+                mean, std = 100 * values[:, i].mean(), 100 * values[:, i].std()
+                cell = "-" if np.isnan(mean) else f"{mean:.1f} ± {std:.1f}"
+                cells.append(f"{cell:>{max(12, len(head))}}")
+            lines.append("  ".join(cells))
+        return "\n".join(lines)
+
+
+def accuracy_by_hardness(
+    distilled: DistilledDataset | Mapping[str, DistilledDataset],
+    X,
+    y,
+    scores,
+    *,
+    n_networks: int | None = None,
+    n_networks_whole: int | None = None,
+    bins=10,
+    architecture=None,
+    device="auto",
+) -> HardnessResult:
+    """Test networks trained on a distilled set on the easy and on the hard samples (figure 10).
+
+    Beside them stand networks trained on all of ``X`` (the figure's "Optimal"), by the same recipe.
+    What these show is their accuracy on samples that they were trained on.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset, or mapping of str to DistilledDataset
+        A set, or several by name: those of other sizes, say, ``{f"IPC {k}": distilled.subset(k)
+        for k in (1, 5, 10)}`` of a boosted set. All are evaluated by the first one's recipe.
+    X, y : array-like
+        The samples that were scored, in the layout of the training data, and their labels.
+    scores : array-like of shape (n,)
+        How hard each sample is: of `forgetting_scores`, or any other finite numbers.
+    n_networks : int or None, default=None
+        Networks for each set; None takes the recipe's.
+    n_networks_whole : int or None, default=None
+        Networks trained on all samples, the costly part; None takes `n_networks`, and 0 leaves them
+        out.
+    bins : int or array-like of float, default=10
+        The number of bins of equal width from the lowest to the highest score, or the bins' limits:
+        ascending, with every score between the first and the last.
+    architecture : str, callable or None, default=None
+        As in `skdistill.evaluation.evaluate`.
+    device : str, default="auto"
+        Where to compute.
+
+    Returns
+    -------
+    HardnessResult
+        With a row of accuracies for each set ("distilled" if it came without a name), and for the
+        "whole training set".
+
+    Raises
+    ------
+    ValueError
+        If scores, samples, sets and bins do not fit each other, before any work starts.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.hardness import accuracy_by_hardness, forgetting_scores
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scores = forgetting_scores(X, y, n_networks=2, n_epochs=4, random_state=0)
+    >>> distilled = RaTBPTTDistiller(max_iter=2, window=2, unroll=4).fit(X, y).distilled_
+    >>> result = accuracy_by_hardness(distilled, X, y, scores, n_networks=2, bins=[0, 0.5, 4])
+    >>> int(result.counts.sum()), list(result.accuracies)
+    (150, ['distilled', 'whole training set'])
+    """
+    sets = {"distilled": distilled} if isinstance(distilled, DistilledDataset) else dict(distilled)
+    first = _check_sets(sets)
+    n_networks = first.recipe.n_networks if n_networks is None else n_networks
+    n_whole = n_networks if n_networks_whole is None else n_networks_whole
+    check_count("n_networks", n_networks, 1)
+    check_count("n_networks_whole", n_whole, 0)
+    samples = {name: _check_known(data, X, y) for name, data in sets.items()}
+    n = len(samples[next(iter(sets))][0])
+    scores = check_scores(scores, n)
+    edges = _bin_edges(scores, bins)
+
+    if n_whole:
+        ready, index = samples[next(iter(sets))]
+        sets[WHOLE] = replace(first, X=ready, y=first.classes[index], bases=())
+        samples[WHOLE] = ready, index
+    # The last bin has its upper limit in it.
+    place = np.minimum(np.searchsorted(edges, scores, side="right") - 1, len(edges) - 2)
+    counts = np.bincount(place, minlength=len(edges) - 1)
+    accuracies = {}
+    for name, data in sets.items():
+        # Only what belongs to the data that a set was distilled from stays its own.
+        recipe = replace(first.recipe, mean=data.recipe.mean, scale=data.recipe.scale)
+        data = replace(data, recipe=recipe)
+        family = family_of(data, architecture, device)
+        k_networks = n_whole if name == WHOLE else n_networks
+        trained = correct_while_training(
+            family, data, k_networks, [recipe.steps], family.data(*samples[name])
+        )
+        right = [np.bincount(place, correct, minlength=len(counts)) for _, _, correct in trained]
+        with np.errstate(invalid="ignore"):  # a bin without samples: 0 / 0
+            accuracies[name] = np.stack(right) / counts
+    return HardnessResult(edges, counts, accuracies)
+
+
+def _check_sets(sets: Mapping[str, DistilledDataset]) -> DistilledDataset:
+    """Return the first of the sets, or raise a ValueError."""
+    if not sets or WHOLE in sets:
+        raise ValueError(
+            f"distilled must hold at least one set, and none named {WHOLE!r}; got {sorted(sets)}."
+        )
+    first = next(iter(sets.values()))
+    for name, data in sets.items():
+        same = np.array_equal(data.classes, first.classes)
+        if not same or data.recipe.layout != first.recipe.layout:
+            raise ValueError(
+                f"distilled must hold sets of the same classes and sample shape; {name!r} differs."
+            )
+    return first
+
+
+def _check_known(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
+    X, index = check_test_data(distilled, X, y)
+    if (index < 0).any():
+        raise ValueError("y must hold only labels that the distilled set knows.")
+    return X, index
+
+
+def _bin_edges(scores: np.ndarray, bins) -> np.ndarray:
+    """Return the limits of the bins, or raise a ValueError."""
+    if isinstance(bins, Integral):
+        check_count("bins", bins, 1)
+        return np.histogram_bin_edges(scores, int(bins))
+    edges = np.asarray(bins, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"bins must be a number or at least 2 ascending limits; got {bins!r}.")
+    if scores.min() < edges[0] or scores.max() > edges[-1]:
+        raise ValueError(
+            f"bins must hold every score; got limits from {edges[0]:g} to {edges[-1]:g} "
+            f"for scores from {scores.min():g} to {scores.max():g}."
+        )
+    return edges

@@ -1,0 +1,128 @@
+"""Accuracy by hardness (figure 10)."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from ._panels import floats, in_percent, panels, tidy
+
+if TYPE_CHECKING:
+    from ..hardness import HardnessResult
+
+__all__ = ["HardnessDisplay"]
+
+
+class HardnessDisplay:
+    """Accuracy by hardness, over a histogram of the hardness (figure 10).
+
+    Make one with `from_result`.
+
+    Parameters
+    ----------
+    edges : array-like of shape (n_bins + 1,)
+        The bins' limits.
+    counts : array-like of shape (n_bins,)
+        Samples in each bin.
+    accuracies : mapping of str to array-like of shape (n_networks, n_bins)
+        By what networks were trained on; NaN for bins without samples.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        Mean accuracy at the middle of each bin that has samples.
+    bands_ : dict of str to matplotlib PolyCollection
+        One standard deviation over the networks to both sides, where that is an accuracy.
+    histogram_ : matplotlib BarContainer
+    axes_ : ndarray of matplotlib Axes
+        Accuracy, histogram.
+    ax_ : matplotlib Axes
+        The first of them.
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from skdistill.inspection import HardnessDisplay
+    >>> accuracies = {"IPC 1": [[0.8, 0.3], [0.9, 0.4]], "Optimal": [[1.0, 0.9], [1.0, 0.8]]}
+    >>> display = HardnessDisplay(edges=[0, 1, 5], counts=[90, 10], accuracies=accuracies).plot()
+    >>> len(display.axes_)
+    2
+    """
+
+    def __init__(self, *, edges, counts, accuracies):
+        self.edges = floats(edges)
+        self.counts = np.asarray(counts)
+        self.accuracies = {name: floats(values) for name, values in accuracies.items()}
+
+    @classmethod
+    def from_result(cls, result: "HardnessResult", *, ax=None, **kwargs) -> "HardnessDisplay":
+        """Draw what `skdistill.hardness.accuracy_by_hardness` returned.
+
+        Parameters
+        ----------
+        result : HardnessResult
+        ax : matplotlib Axes, sequence of two or None, default=None
+            Where to draw; see `plot`.
+        **kwargs : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        HardnessDisplay
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_result")
+        display = cls(edges=result.edges, counts=result.counts, accuracies=result.accuracies)
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, xlabel="hardness score") -> "HardnessDisplay":
+        """Draw accuracies and histogram.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, sequence of two or None, default=None
+            Where to draw: an Axes for the accuracies and one for the histogram, or one that is
+            divided; None makes a figure.
+        xlabel : str, default="hardness score"
+            What the hardness is.
+
+        Returns
+        -------
+        HardnessDisplay
+            This object.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        self.figure_, self.axes_ = panels(ax, 2, figsize=(5, 4.6), heights=(2, 1))
+        self.ax_, below = self.axes_
+        middles, filled = (self.edges[:-1] + self.edges[1:]) / 2, self.counts > 0
+        self.lines_, self.bands_ = {}, {}
+        for name, values in self.accuracies.items():
+            mean, std = values[:, filled].mean(axis=0), values[:, filled].std(axis=0)
+            (line,) = self.ax_.plot(middles[filled], mean, "o-", markersize=4, label=name)
+            self.lines_[name] = line
+            self.bands_[name] = self.ax_.fill_between(
+                middles[filled],
+                (mean - std).clip(0, 1),
+                (mean + std).clip(0, 1),
+                color=line.get_color(),
+                alpha=0.2,
+                linewidth=0,
+            )
+        self.ax_.set(ylabel="accuracy", ylim=(-0.03, 1.03))
+        in_percent(self.ax_)
+        self.ax_.legend(frameon=False)
+        self.histogram_ = below.bar(
+            self.edges[:-1],
+            self.counts,
+            np.diff(self.edges),
+            align="edge",
+            color="0.6",
+            edgecolor="white",
+        )
+        below.set(xlabel=xlabel, ylabel="samples", xlim=(self.edges[0], self.edges[-1]))
+        # Most samples are easy; the scale shows the few hard ones as well.
+        below.set_yscale("symlog", linthresh=1)
+        self.ax_.sharex(below)
+        self.ax_.tick_params(labelbottom=False)
+        for panel in self.axes_:
+            tidy(panel)
+        return self

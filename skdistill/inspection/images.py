@@ -1,0 +1,254 @@
+"""A distilled set's images in a grid."""
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from .._image_folder import to_pixels
+from ..distilled import DistilledDataset
+from ._panels import panels
+
+__all__ = ["DistilledImagesDisplay"]
+
+# The most rows, and columns, of a grid of images that are all named.
+_MAX_TICKS = 20
+
+
+class DistilledImagesDisplay:
+    """A grid of distilled images: a class a column, a sample a row.
+
+    Make one with `from_distilled` or `from_estimator`.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, of shape (ipc, n_classes, H, W) or (ipc, n_classes, H, W, C)
+        Grey, RGB or RGBA pixels.
+    classes : array-like of shape (n_classes,)
+        Names of the columns.
+    block_size : int or None, default=None
+        A line is drawn under every so many rows: between the blocks of a boosted set.
+
+    Attributes
+    ----------
+    image_ : matplotlib AxesImage
+        All images as one, with a gap between them.
+    block_lines_ : matplotlib LineCollection or None
+        The lines between blocks.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.inspection import DistilledImagesDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), max_iter=1, window=1, unroll=1)
+    >>> display = DistilledImagesDisplay.from_estimator(distiller.fit(X, y))
+    >>> display.images.shape
+    (1, 10, 8, 8)
+    """
+
+    def __init__(self, *, images, classes, block_size=None):
+        self.images = images
+        self.classes = classes
+        self.block_size = block_size
+
+    @classmethod
+    def from_distilled(
+        cls,
+        distilled: DistilledDataset,
+        *,
+        ipc=None,
+        classes=None,
+        inverse_transform=None,
+        value_range=None,
+        block_size="auto",
+        ax=None,
+        **kwargs,
+    ) -> "DistilledImagesDisplay":
+        """Draw the images of a distilled set.
+
+        Parameters
+        ----------
+        distilled : DistilledDataset
+            Of images with 1, 3 or 4 channels. If it keeps its preprocessing, the images go through
+            the inverse of that first, so that whitened ones look like the original images.
+        ipc : int or None, default=None
+            Samples a class to show, the first ones; None shows all.
+        classes : array-like or None, default=None
+            Class labels to show, in this order; None shows all.
+        inverse_transform : callable or None, default=None
+            What brings samples back to what one wants to look at, as ``whitener.inverse_transform``
+            does: maps an array of samples in the set's layout to one of as many images of the same
+            size. It takes the place of the set's own preprocessing.
+        value_range : (low, high) or None, default=None
+            Values that become black and white; what lies beyond is clipped. None takes the least
+            and the greatest value of the whole set, so that images can be compared.
+        block_size : int, None or "auto", default="auto"
+            Samples a class in a block, between which lines are drawn; "auto" is what a boosted set
+            was made with, None draws no lines.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        DistilledImagesDisplay
+
+        Raises
+        ------
+        ValueError
+            If the samples are no images that can be drawn, or there are no such classes, samples or
+            blocks.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_distilled")
+        layout, n_classes = distilled.recipe.layout, len(distilled.classes)
+        if not layout.is_image:
+            raise ValueError(
+                f"distilled must hold images; got table rows of {layout.outer[0]} features. If "
+                "they are flat images, distil with image_shape=(channels, height, width)."
+            )
+        ipc = distilled.ipc if ipc is None else ipc
+        if not 1 <= ipc <= distilled.ipc:
+            raise ValueError(
+                f"ipc={ipc} must be between 1 and {distilled.ipc}, what was distilled."
+            )
+        columns = _columns(distilled.classes, classes)
+        if isinstance(block_size, str):
+            if block_size != "auto":
+                raise ValueError(
+                    f"block_size must be 'auto', an integer or None; got {block_size!r}."
+                )
+            block_size = distilled.provenance.get("parameters", {}).get("block_size")
+        if inverse_transform is None:
+            inverse_transform = getattr(distilled.preprocessing, "inverse_transform", None)
+        X = distilled.X if inverse_transform is None else np.asarray(inverse_transform(distilled.X))
+        if X.shape[:1] != distilled.X.shape[:1] or X.size != distilled.X.size:
+            raise ValueError(
+                f"inverse_transform must keep the number and size of the images, "
+                f"{distilled.X.shape}; got {X.shape}."
+            )
+        pixels = to_pixels(layout.to_engine(X), value_range)
+        # The order of rows: the first sample of every class, then the second of every class...
+        images = pixels.reshape(distilled.ipc, n_classes, *pixels.shape[1:])[:ipc, columns]
+        display = cls(images=images, classes=distilled.classes[columns], block_size=block_size)
+        return display.plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_estimator(cls, estimator, **kwargs) -> "DistilledImagesDisplay":
+        """Draw the images of a fitted distiller, or of a pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : distiller or Pipeline
+            Fitted. What a pipeline does before the distiller is taken back, where it can be.
+        **kwargs : dict
+            Passed to `from_distilled`.
+
+        Returns
+        -------
+        DistilledImagesDisplay
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        if hasattr(estimator, "steps"):
+            return cls.from_distilled(DistilledDataset.from_pipeline(estimator), **kwargs)
+        check_is_fitted(estimator, "distilled_")
+        return cls.from_distilled(estimator.distilled_, **kwargs)
+
+    def plot(self, ax=None, *, cmap="gray", gap=None, line_kwargs=None) -> "DistilledImagesDisplay":
+        """Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a figure.
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of grey images.
+        gap : int or None, default=None
+            Pixels between two images; None is a tenth of their smaller side, and at least 1.
+        line_kwargs : dict or None, default=None
+            Passed to ``ax.hlines`` for the lines between blocks.
+
+        Returns
+        -------
+        DistilledImagesDisplay
+            This object.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        if self.block_size is not None and self.block_size < 1:
+            raise ValueError(f"block_size={self.block_size} must be at least 1.")
+        ipc, n_classes, height, width = self.images.shape[:4]
+        gap = max(1, round(min(height, width) / 10)) if gap is None else gap
+        canvas = _mosaic(self.images, gap)
+        (ax,) = self._place(ax, canvas)
+        self.image_ = ax.imshow(canvas, cmap=cmap, vmin=0, vmax=255, interpolation="nearest")
+
+        rows, columns = np.arange(ipc), np.arange(n_classes)
+        ax.set_yticks(
+            (height + gap) * rows[:: _stride(ipc)] + (height - 1) / 2,
+            [str(k + 1) for k in rows[:: _stride(ipc)]],
+        )
+        shown = columns[:: _stride(n_classes)]
+        names = [str(self.classes[c]) for c in shown]
+        # Names wider than their image would run into each other.
+        slanted = max(map(len, names)) > 4
+        ax.set_xticks(
+            (width + gap) * shown + (width - 1) / 2,
+            names,
+            rotation=45 if slanted else 0,
+            ha="left" if slanted else "center",
+            rotation_mode="anchor",
+        )
+        ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+        ax.set(xlabel="class", ylabel="sample")
+        ax.xaxis.set_label_position("top")
+        ax.spines[:].set_visible(False)
+        self.block_lines_ = None
+        if self.block_size is not None and self.block_size < ipc:
+            ends = np.arange(self.block_size, ipc, self.block_size)
+            style = {"color": "tab:red", "linewidth": 1.5, **(line_kwargs or {})}
+            middle_of_gap = (height + gap) * ends - (gap + 1) / 2
+            left, right = -0.5 - gap, canvas.shape[1] - 0.5 + gap
+            limits = ax.get_xlim()
+            self.block_lines_ = ax.hlines(middle_of_gap, left, right, clip_on=False, **style)
+            ax.set_xlim(limits)  # the lines reach beyond the images, and shall not shrink them
+        return self
+
+    def _place(self, ax, canvas):
+        """Return where to draw, in a figure that fits the grid if there is none yet."""
+        rows, columns, *sides = self.images.shape[:4]
+        longest = max(rows, columns)
+        # Inches of an image: in 8 inches if that leaves enough of each, in 24 at most.
+        inches = min(1.0, max(8 / longest, min(0.4, 24 / longest)))
+        height, width = (inches / max(sides) * side for side in canvas.shape[:2])
+        self.figure_, axes = panels(ax, 1, figsize=(max(width, 2) + 0.6, height + 0.7))
+        self.ax_ = axes[0]
+        return axes
+
+
+def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
+    """Return the images of a grid as one, with white between them."""
+    rows, columns, height, width, *channels = images.shape
+    full = np.full((rows, columns, height + gap, width + gap, *channels), 255, dtype=np.uint8)
+    full[:, :, :height, :width] = images
+    whole = full.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), *channels)
+    return whole[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
+
+
+def _columns(classes: np.ndarray, chosen) -> np.ndarray:
+    """Return the places of the chosen class labels, of all if None."""
+    if chosen is None:
+        return np.arange(len(classes))
+    known = classes.tolist()
+    chosen = np.atleast_1d(chosen).tolist()
+    unknown = [c for c in chosen if c not in known]
+    if unknown or not chosen:
+        raise ValueError(f"classes must be among the classes of the set; got {unknown}.")
+    return np.array([known.index(c) for c in chosen])
+
+
+def _stride(n: int) -> int:
+    """Return every how many of n rows or columns is named."""
+    return -(-n // _MAX_TICKS)

@@ -1,0 +1,173 @@
+"""The course of a run (figure 4)."""
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from ._panels import floats, in_percent, in_whole_numbers, panels, tidy
+
+__all__ = ["TrainingCurveDisplay"]
+
+
+class TrainingCurveDisplay:
+    """The course of a run: loss, held-out accuracy, and norm of the meta-gradient (figure 4).
+
+    Make one with `from_estimator`. To compare runs, as the figure does, draw one into the axes of
+    another: ``TrainingCurveDisplay.from_estimator(b, ax=display.axes_, label="T-BPTT")``.
+
+    Parameters
+    ----------
+    loss, grad_norm, clip_level : array-like of shape (n_iter,)
+        Of every outer step; NaN or None for what was not finite.
+    skipped : array-like of bool, of shape (n_iter,)
+        The outer steps that were skipped, for their meta-gradient was not finite.
+    validation_accuracy : array-like of shape (n_iter,) or None, default=None
+        NaN or None for the steps after which it was not measured; None if it never was.
+
+    Attributes
+    ----------
+    lines_ : dict of str to matplotlib Line2D
+        "loss", "loss_mean", "validation_accuracy" (if there is one), "grad_norm", "clip_level" and
+        "skipped".
+    axes_ : ndarray of matplotlib Axes
+        One a panel: loss, accuracy (if there is one), norm.
+    ax_ : matplotlib Axes
+        The first of them.
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.inspection import TrainingCurveDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=5, window=2, unroll=4).fit(X, y)
+    >>> display = TrainingCurveDisplay.from_estimator(distiller)
+    >>> len(display.loss), len(display.axes_)
+    (5, 2)
+    """
+
+    def __init__(self, *, loss, grad_norm, clip_level, skipped, validation_accuracy=None):
+        self.loss = floats(loss)
+        self.grad_norm = floats(grad_norm)
+        self.clip_level = floats(clip_level)
+        self.skipped = np.asarray(skipped, dtype=bool)
+        self.validation_accuracy = None
+        if validation_accuracy is not None:
+            self.validation_accuracy = floats(validation_accuracy)
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs) -> "TrainingCurveDisplay":
+        """Draw the course of a fitted distiller's run.
+
+        Parameters
+        ----------
+        estimator : distiller or Pipeline
+            Fitted; a pipeline ends in a distiller.
+        ax : matplotlib Axes, sequence of them or None, default=None
+            Where to draw; see `plot`.
+        **kwargs : dict
+            Passed to `plot`.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        distiller = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        check_is_fitted(distiller, "history_")
+        history = distiller.history_
+        display = cls(
+            loss=history["loss"],
+            grad_norm=history["grad_norm"],
+            clip_level=history["clip_level"],
+            skipped=history["skipped"],
+            validation_accuracy=history.get("validation_accuracy"),
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, smoothing=15, label=None) -> "TrainingCurveDisplay":
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, sequence of them or None, default=None
+            Where to draw: one Axes a panel, in their order, or one that is divided; None makes a
+            figure.
+        smoothing : int, default=15
+            Outer steps over which the mean of the loss is drawn beside it. Each step uses another
+            network, another window and other real samples, so a single loss says little.
+        label : str or None, default=None
+            Name of the run in the legend.
+
+        Returns
+        -------
+        TrainingCurveDisplay
+            This object.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        if smoothing < 1:
+            raise ValueError(f"smoothing={smoothing} must be at least 1.")
+        has_accuracy = self.validation_accuracy is not None
+        n_panels = 3 if has_accuracy else 2
+        self.figure_, self.axes_ = panels(ax, n_panels, figsize=(4 * n_panels, 3.2))
+        self.ax_ = self.axes_[0]
+        steps = np.arange(1, len(self.loss) + 1)
+        self.lines_ = {}
+
+        loss = self.axes_[0]
+        mean_label = f"mean of {smoothing} steps" if label is None else label
+        (self.lines_["loss_mean"],) = loss.plot(
+            steps, _running_mean(self.loss, smoothing), label=mean_label
+        )
+        # The first line takes the next colour of its axes, the run's other lines take it over.
+        color = self.lines_["loss_mean"].get_color()
+        (self.lines_["loss"],) = loss.plot(
+            steps, self.loss, color=color, alpha=0.25, linewidth=0.8, zorder=1
+        )
+        loss.set(xlabel="outer step", ylabel="loss on real data")
+        loss.legend(frameon=False, loc="upper right")
+
+        if has_accuracy:
+            accuracy, measured = self.axes_[1], np.isfinite(self.validation_accuracy)
+            (self.lines_["validation_accuracy"],) = accuracy.plot(
+                steps[measured], self.validation_accuracy[measured], "o-", color=color, markersize=3
+            )
+            accuracy.set(xlabel="outer step", ylabel="held-out accuracy")
+            in_percent(accuracy)
+
+        norm = self.axes_[-1]
+        (self.lines_["grad_norm"],) = norm.plot(
+            steps, self.grad_norm, color=color, alpha=0.6, linewidth=0.8, label="norm"
+        )
+        (self.lines_["clip_level"],) = norm.plot(
+            steps, self.clip_level, "--", color=color, linewidth=1, label="clipped at"
+        )
+        # At the panel's foot, whatever its scale: a skipped step has no norm to be drawn at.
+        (self.lines_["skipped"],) = norm.plot(
+            steps[self.skipped],
+            np.full(self.skipped.sum(), 0.02),
+            "|",
+            color="tab:red",
+            transform=norm.get_xaxis_transform(),
+            label="skipped" if self.skipped.any() else "_skipped",
+        )
+        norm.set(xlabel="outer step", ylabel="norm of the meta-gradient", yscale="log")
+        if label is None:
+            norm.legend(frameon=False, loc="upper right")
+        for panel in self.axes_:
+            in_whole_numbers(panel)
+            tidy(panel)
+        return self
+
+
+def _running_mean(values: np.ndarray, length: int) -> np.ndarray:
+    """Return the mean of the last ``length`` finite values (at first of fewer); NaN if none."""
+    finite = np.isfinite(values)
+
+    def sums(x):
+        total = np.concatenate([np.zeros(length), np.cumsum(x)])
+        return total[length:] - total[:-length]
+
+    with np.errstate(invalid="ignore"):
+        return sums(np.where(finite, values, 0.0)) / sums(finite.astype(np.float64))
