@@ -4,6 +4,7 @@ import os
 import platform
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from numbers import Integral, Real
 from time import perf_counter
@@ -18,7 +19,7 @@ from . import __version__, coresets
 from ._agreement import begin_together
 from ._checkpoint import Checkpoint, NoCheckpoint
 from ._engine.data import as_tensor
-from ._engine.group import AveragedObjective, join_group
+from ._engine.group import AveragedObjective, Group, join_group
 from ._engine.learner import Learner
 from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
@@ -47,6 +48,8 @@ _MAY_CHANGE = {
     "max_iter", "device", "compile", "verbose", "n_networks", "warm_start", "random_state",
     "checkpoint", "checkpoint_every",
 }  # fmt: skip
+
+_METADATA = {"sample_weight", "start", "learning_rate_factors"}
 
 
 class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
@@ -148,15 +151,45 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
         """
-        sample_weight = metadata.pop("sample_weight", None)
-        start = metadata.pop("start", None)
-        factors = metadata.pop("learning_rate_factors", None)
-        if metadata:
-            raise TypeError(
-                "fit takes X, y, sample_weight, start and learning_rate_factors; "
-                f"got {sorted(metadata)} as well."
-            )
-        factors = self._check_factors(factors)
+        task = self._begin(X, y, **_known_metadata(metadata))
+        run = task.run
+
+        def fitted_attributes(run=run):
+            return {**self._fitted_attributes(run, task.learned), "_columns": task.columns}
+
+        watch = Watch(
+            type(self).__name__,
+            self.max_iter,
+            self.verbose,
+            self._advice,
+            speaks=task.group.rank == 0,
+            expects_progress=not task.has_start,
+        )
+        # What callbacks may ask for; the attributes are computed only if one does.
+        offer = {"X": task.X, "y": task.y, "reconstruction_attributes": fitted_attributes}
+        callbacks = OuterCallbacks(self, offer, task.group)
+        with task.checkpoint.guard(run):
+            try:
+                # What `skdistill.monitoring` looks at.
+                self._current_run = run
+                self._iterate(task, fitted_attributes, watch, callbacks)
+            except Exception as error:
+                shape = (self.ipc * len(task.learned.data.classes), *task.learned.data.layout.inner)
+                explain_out_of_memory(
+                    error, run, lambda: self._memory_advice(task.own_objective, shape)
+                )
+                raise
+            finally:
+                vars(self).pop("_current_run", None)
+                # However the run ended, with an error or Ctrl-C as well, what it had is kept.
+                if run.step > 0:
+                    vars(self).update(fitted_attributes())
+                    self._run = run.at_rest()
+        return self
+
+    def _begin(self, X, y, sample_weight=None, start=None, learning_rate_factors=None) -> "_Task":
+        """Check everything, and return a run that is ready for its next outer step."""
+        factors = self._check_factors(learning_rate_factors)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
         X, y, weight, classes, layout = self.check_input(X, y, sample_weight=sample_weight)
@@ -170,7 +203,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         identity = self._identity(learner, provenance, start, factors)
         checkpoint = NoCheckpoint()
 
-        def begin() -> tuple[int, Run | None]:
+        def take_up() -> tuple[int, Run | None]:
             # In the first process alone, which writes for all.
             nonlocal checkpoint
             if self.checkpoint is not None:
@@ -178,14 +211,21 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             run = checkpoint.take_up(earlier, self.random_state, self.max_iter)
             return (draw_seed(self.random_state) if run is None else run.seed), run
 
-        seed, earlier = begin_together(group, identity, begin)
+        seed, earlier = begin_together(group, identity, take_up)
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
         streams = Streams(seed, group.rank, group.size)
-        objective = own_objective = self._make_objective(data, learner, streams)
-        if group.size > 1:
-            objective = AveragedObjective(objective, group)
-        learned = self._make_learned(data, start, factors)
+        own_objective = self._make_objective(data, learner, streams)
+        objective = AveragedObjective(own_objective, group) if group.size > 1 else own_objective
+        learned = Learned(
+            resolve_parametrization(self.parametrization),
+            self.label_lr_scale if self.learn_labels else None,
+            self.learning_rate,
+            data,
+            self.ipc,
+            start,
+            factors,
+        )
         if earlier is None:
             tensors = learned.begin(
                 lambda: self._initial_samples(X, y, data, start, streams),
@@ -195,46 +235,19 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             run = Run(seed, Point(initial_state(objective, tensors)))
         else:
             run = earlier.on(device)
-
-        def fitted_attributes(run=run):
-            return {**self._fitted_attributes(run, learned), "_columns": columns}
-
-        watch = Watch(
-            type(self).__name__,
-            self.max_iter,
-            self.verbose,
-            self._advice,
-            speaks=group.rank == 0,
-            expects_progress=start is None,
+        return _Task(
+            objective=objective,
+            own_objective=own_objective,
+            run=run,
+            learned=learned,
+            held_out=held_out,
+            checkpoint=checkpoint,
+            group=group,
+            has_start=start is not None,
+            X=X,
+            y=classes[y],
+            columns=columns,
         )
-        # What callbacks may ask for; the attributes are computed only if one does.
-        offer = {"X": X, "y": classes[y], "reconstruction_attributes": fitted_attributes}
-        callbacks = OuterCallbacks(self, offer, group)
-        with checkpoint.guard(run):
-            try:
-                # What `skdistill.monitoring` looks at.
-                self._current_run = run
-                self._iterate(
-                    objective,
-                    run,
-                    learned,
-                    held_out,
-                    fitted_attributes,
-                    checkpoint,
-                    watch,
-                    callbacks,
-                )
-            except Exception as error:
-                shape = (self.ipc * len(classes), *layout.inner)
-                explain_out_of_memory(error, run, lambda: self._memory_advice(own_objective, shape))
-                raise
-            finally:
-                vars(self).pop("_current_run", None)
-                # However the run ended, with an error or Ctrl-C as well, what it had is kept.
-                if run.step > 0:
-                    vars(self).update(fitted_attributes())
-                    self._run = run.at_rest()
-        return self
 
     def check_input(self, X, y, *, sample_weight=None):
         """Check parameters and data as `fit` does before any work.
@@ -367,17 +380,6 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             )
         return torch.cat(parts)
 
-    def _make_learned(self, data: TrainingData, start: DistilledDataset | None, factors) -> Learned:
-        return Learned(
-            resolve_parametrization(self.parametrization),
-            self.label_lr_scale if self.learn_labels else None,
-            self.learning_rate,
-            data,
-            self.ipc,
-            start,
-            factors,
-        )
-
     def _make_learner(
         self,
         layout: Layout,
@@ -392,17 +394,10 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         return learner
 
     def _iterate(
-        self,
-        objective: Objective,
-        run: Run,
-        learned: Learned,
-        held_out: HeldOut | None,
-        fitted_attributes: Callable,
-        checkpoint: Checkpoint | NoCheckpoint,
-        watch: Watch,
-        callbacks: OuterCallbacks,
+        self, task: "_Task", fitted_attributes: Callable, watch: Watch, callbacks: OuterCallbacks
     ) -> None:
-        """Do the outer steps; `run` holds the last good state at every moment."""
+        """Do the outer steps; the task's run holds the last good state at every moment."""
+        run, learned = task.run, task.learned
         began = perf_counter() - run.seconds
         rates = learned.rates(run.state.tensors)
         n_steps = self.max_iter - run.step
@@ -415,11 +410,11 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             if self._has_stagnated(run):
                 break
             callbacks.step_begins()
-            state, record = update(objective, run.state, learned.parametrization, rates)
-            best, judged = self._judge(run, state, held_out, fitted_attributes)
+            state, record = update(task.objective, run.state, learned.parametrization, rates)
+            best, judged = self._judge(run, state, task.held_out, fitted_attributes)
             run.advance(Point(state, best, perf_counter() - began), record.row() | judged)
             watch.step(run, record)
-            checkpoint.save_if_due(run)
+            task.checkpoint.save_if_due(run)
             if callbacks.step_ends():
                 break
         callbacks.fit_ends()
@@ -510,6 +505,50 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 bases=bases,
             ),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a fit works on: a run, and all that its outer steps need.
+
+    Parameters
+    ----------
+    objective, own_objective : Objective
+        What is minimised: in a group of processes, the average of their own ones.
+    run : Run
+    learned : Learned
+    held_out : HeldOut or None
+    checkpoint : Checkpoint or NoCheckpoint
+    group : Group
+    has_start : bool
+        Whether there was a set whose samples come first.
+    X, y : ndarray
+        The samples and labels that are trained on.
+    columns : Index or None
+        Of the data frame that X was.
+    """
+
+    objective: Objective
+    own_objective: Objective
+    run: Run
+    learned: Learned
+    held_out: HeldOut | None
+    checkpoint: Checkpoint | NoCheckpoint
+    group: Group
+    has_start: bool
+    X: np.ndarray
+    y: np.ndarray
+    columns: object
+
+
+def _known_metadata(metadata: dict) -> dict:
+    """Return the metadata of a fit, or raise a TypeError if there is any that it does not know."""
+    if not metadata.keys() <= _METADATA:
+        raise TypeError(
+            "fit takes X, y, sample_weight, start and learning_rate_factors; "
+            f"got {sorted(metadata.keys() - _METADATA)} as well."
+        )
+    return metadata
 
 
 def _json_safe(value):
