@@ -26,7 +26,7 @@ def check_consistency(data: "DistilledDataset") -> None:
     _require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
     _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)
     if data.bases:
-        _check_bases(data.bases, data.X.shape)
+        _check_bases(data.bases, data.X.shape, data.recipe.layout)
 
 
 def _check_arrays(
@@ -51,11 +51,15 @@ def _check_arrays(
         _require(good, "y", f"labels that are in classes, {classes.tolist()!r:.100}", y)
 
 
-def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...]) -> None:
+def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout: Layout) -> None:
     for block in bases:
         n, n_basis = len(block.coefficients), len(block.basis)
+        try:
+            smaller = layout.smaller(layout.factor_of(prod(block.basis.shape[1:])))
+        except ValueError:
+            smaller = layout  # which it does not have
         shapes = {
-            "basis": (n_basis, *shape[1:]),
+            "basis": (n_basis, *smaller.outer),
             "coefficients": (n, n_basis),
             "offset": shape[1:],
         }

@@ -35,6 +35,27 @@ class Layout:
         """Whether samples are images."""
         return len(self.inner) == 3
 
+    def smaller(self, factor: int) -> "Layout":
+        """Return the layout of images with so many times fewer rows and columns."""
+        if factor == 1:
+            return self
+        channels, height, width = self.inner
+        inner = channels, height // factor, width // factor
+        if self.channels_last:
+            outer = (*inner[1:], channels)
+        else:
+            outer = {3: inner, 2: inner[1:], 1: (prod(inner),)}[len(self.outer)]
+        return Layout(outer, inner, self.channels_last)
+
+    def factor_of(self, n_values: int) -> int:
+        """Return which of the `smaller` layouts has so many values, or raise a ValueError."""
+        sides = self.inner[1:] if self.is_image else ()
+        for factor in range(1, min(sides, default=1) + 1):
+            fits = all(side % factor == 0 for side in sides)
+            if fits and n_values * factor ** len(sides) == prod(self.inner):
+                return factor
+        raise ValueError(f"no images of shape {self.inner} made smaller have {n_values} values.")
+
     def to_engine(self, X: np.ndarray) -> np.ndarray:
         """Return ``X`` in the engine's layout (a view wherever NumPy can make one)."""
         if self.channels_last:

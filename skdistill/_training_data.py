@@ -53,9 +53,9 @@ class TrainingData:
         # this is a quarter of its size (Appendix C.1 on scale and rate).
         return 0.25 / sqrt(prod(self.layout.inner))
 
-    def to_caller(self, X: torch.Tensor) -> np.ndarray:
+    def to_caller(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
         """Return samples in raw units as arrays of the user's layout and dtype."""
-        return self.layout.to_caller(X.cpu().numpy()).astype(self.dtype)
+        return self.layout.smaller(factor).to_caller(X.cpu().numpy()).astype(self.dtype)
 
 
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):

@@ -279,7 +279,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         resolve_parametrization(self.parametrization).check(self.init)
         self._check_parameters()
         resolve_device(self.device)
-        return check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
+        checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
+        resolve_parametrization(self.parametrization).check_layout(checked[-1])
+        return checked
 
     def _check_continuation(self, earlier: Run, layout: Layout, classes: np.ndarray) -> None:
         """Raise ValueError unless an earlier run can be continued with these parameters."""

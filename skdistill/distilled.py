@@ -69,12 +69,15 @@ class EvaluationRecipe:
 class BasisBlock:
     """Bases and coefficients that consecutive samples are made of.
 
-    The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding.
+    The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding. Bases that
+    are smaller than the samples are enlarged before, as ``torch.nn.functional.interpolate(basis,
+    size, mode="bilinear")`` does.
 
     Parameters
     ----------
     basis : ndarray of shape (n_basis, ...)
-        In the units, shape and layout of the samples, but for the offset.
+        In the units, shape and layout of the samples, but for the offset; or of images that are a
+        whole number of times lower and narrower.
     coefficients : ndarray of shape (n, n_basis)
         A row a sample.
     offset : ndarray of shape (...)

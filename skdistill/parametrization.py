@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._engine.data import as_tensor
 from ._engine.parametrization import Combinations, Part, Rows, xavier_size, xavier_uniform
+from ._layout import Layout
 from ._training_data import TrainingData
 from ._validation import Interval, validate_parameter_constraints
 from .distilled import BasisBlock, DistilledDataset
@@ -35,6 +36,9 @@ class SampleParametrization(BaseEstimator):
 
     def check(self, init, start: DistilledDataset | None = None) -> None:
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
+
+    def check_layout(self, layout: Layout) -> None:
+        """Raise ValueError if it cannot make samples of this layout."""
 
     def begin(self, make_samples, data: TrainingData, start, n_fresh: int, generator) -> dict:
         """Return the tensors of a new run, on the CPU.
@@ -108,10 +112,11 @@ class LinearBasis(SampleParametrization):
     Neural Networks" (NeurIPS 2022): ``X = coefficients @ basis``. A basis takes the storage of a
     sample, and each sample beyond takes `n_basis` coefficients alone, so that many samples a class
     fit where few did. ``distilled_.storage`` says how much a set takes: in samples a class, as
-    ``ipc`` counts them.
+    ``ipc`` counts them. A basis of half the height and width takes a quarter: images are smooth,
+    and more bases of fewer pixels may say more than few large ones.
 
     Bases and coefficients start as theirs do, from Xavier's uniform distribution ("gaussian" for
-    ``init`` stands for that). Not taken over: bases of half the resolution.
+    ``init`` stands for that).
 
     In `BoostedDistiller` every block has bases of its own.
 
@@ -120,6 +125,9 @@ class LinearBasis(SampleParametrization):
     n_basis : int
         Bases, in each block. Theirs for CIFAR-10 at the storage of one image a class: 16, of half
         the height and width.
+    downsample : int, default=1
+        How many times lower and narrower bases are than the images; they are enlarged bilinearly.
+        Must divide height and width. Theirs for CIFAR-10: 2.
 
     Examples
     --------
@@ -135,10 +143,14 @@ class LinearBasis(SampleParametrization):
     DistilledDataset(ipc=9, storage=0.963, n_classes=10, X=float64(90, 64), y=int64(90,))
     """
 
-    _parameter_constraints: dict = {"n_basis": [Interval(Integral, 1, None, closed="left")]}
+    _parameter_constraints: dict = {
+        "n_basis": [Interval(Integral, 1, None, closed="left")],
+        "downsample": [Interval(Integral, 1, None, closed="left")],
+    }
 
-    def __init__(self, n_basis):
+    def __init__(self, n_basis, downsample=1):
         self.n_basis = n_basis
+        self.downsample = downsample
 
     def check(self, init, start=None):
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
@@ -153,16 +165,31 @@ class LinearBasis(SampleParametrization):
                 f"as parametrization={self!r} goes on with its bases; it has none."
             )
 
+    def check_layout(self, layout):
+        """Raise ValueError if it cannot make samples of this layout."""
+        if self.downsample == 1:
+            return
+        if not layout.is_image:
+            raise ValueError(
+                f"downsample={self.downsample} must be 1 for samples that are no images."
+            )
+        if any(side % self.downsample for side in layout.inner[1:]):
+            raise ValueError(
+                f"downsample={self.downsample} must divide the images' height and width, "
+                f"{layout.inner[1:]}."
+            )
+
     def begin(self, make_samples, data, start, n_fresh, generator):
         """Return bases and coefficients, of the blocks of ``start`` and of a fresh one."""
         tensors = {}
         earlier = () if start is None else start.bases
         for k, block in enumerate(earlier):
-            basis = as_tensor(data.layout.to_engine(block.basis))
+            layout = data.layout.smaller(_factor(block, data))
+            basis = as_tensor(layout.to_engine(block.basis))
             tensors[f"basis.{k}"] = basis / data.standardizer.scale.to(basis)
             tensors[f"coefficients.{k}"] = as_tensor(block.coefficients)
         if n_fresh:
-            k, shape = len(earlier), data.layout.inner
+            k, shape = len(earlier), data.layout.smaller(self.downsample).inner
             basis = xavier_uniform(self.n_basis, prod(shape), generator)
             tensors[f"basis.{k}"] = basis.unflatten(1, shape)
             tensors[f"coefficients.{k}"] = xavier_uniform(n_fresh, self.n_basis, generator)
@@ -175,23 +202,30 @@ class LinearBasis(SampleParametrization):
             # Zero unless the real samples had other moments when the block was distilled.
             offset = as_tensor(data.layout.to_engine(block.offset[None]))
             shift = data.standardizer.forward(offset)
-            parts.append(Combinations(f"basis.{k}", f"coefficients.{k}", shift))
+            parts.append(self._part(k, _factor(block, data), data, shift))
         if n_fresh:
-            k = len(parts)
-            parts.append(Combinations(f"basis.{k}", f"coefficients.{k}"))
+            parts.append(self._part(len(parts), self.downsample, data))
         return tuple(parts)
+
+    def _part(self, k: int, factor: int, data, shift=None) -> Combinations:
+        size = None if factor == 1 else data.layout.inner[1:]
+        return Combinations(f"basis.{k}", f"coefficients.{k}", shift, size)
 
     def rates(self, rate, data, start, factors):
         """Return a rate for the bases of each block and one for each sample's coefficients."""
-        sizes = [] if start is None else [block.coefficients.shape for block in start.bases]
-        n_fresh = len(factors) - sum(n for n, _ in sizes)
+        # Of each block: samples, bases, values of a basis.
+        sizes = []
+        for block in () if start is None else start.bases:
+            sizes.append((*block.coefficients.shape, block.basis[0].size))
+        n_fresh = len(factors) - sum(n for n, _, _ in sizes)
         if n_fresh:
-            sizes.append((n_fresh, self.n_basis))
+            n_values = prod(data.layout.smaller(self.downsample).inner)
+            sizes.append((n_fresh, self.n_basis, n_values))
         rates, first = {}, 0
-        for k, (n, n_basis) in enumerate(sizes):
+        for k, (n, n_basis, n_values) in enumerate(sizes):
             own = factors[first : first + n]
             first += n
-            shapes = {"basis": (n_basis, prod(data.layout.inner)), "coefficients": (n, n_basis)}
+            shapes = {"basis": (n_basis, n_values), "coefficients": (n, n_basis)}
             # A sample that is held back holds back the bases that it is made of.
             for name, factor in {"basis": own.min(), "coefficients": own}.items():
                 # A quarter of their size, as for samples.
@@ -212,13 +246,19 @@ class LinearBasis(SampleParametrization):
             if k < len(earlier) and not own.any():
                 blocks.append(earlier[k])
                 continue
+            factor = _factor(earlier[k], data) if k < len(earlier) else self.downsample
             block = BasisBlock(
-                basis=data.to_caller(basis * data.standardizer.scale),
+                basis=data.to_caller(basis * data.standardizer.scale, factor),
                 coefficients=coefficients.cpu().numpy().astype(data.dtype),
                 offset=earlier[k].offset if k < len(earlier) else data.to_caller(mean)[0],
             )
             blocks.append(block)
         return tuple(blocks)
+
+
+def _factor(block: BasisBlock, data: TrainingData) -> int:
+    """Return how many times lower and narrower a block's bases are than the samples."""
+    return data.layout.factor_of(block.basis[0].size)
 
 
 def resolve_parametrization(parametrization) -> SampleParametrization:

@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from torch import from_numpy
 
 from skdistill import (
     BoostedDistiller,
@@ -30,6 +32,7 @@ LEARNED = {
     "pixels": {},
     "labels": {"learn_labels": True},
     "basis": {"parametrization": LinearBasis(3)},
+    "basis of fewer pixels": {"parametrization": LinearBasis(3, downsample=3)},
     "basis and labels": {"parametrization": LinearBasis(3), "learn_labels": True},
 }
 quick = DISTILLERS["rat-bptt"]
@@ -42,7 +45,15 @@ def make(request):
 
 def rebuilt(bases):
     """Return the samples that bases and coefficients make."""
-    return np.concatenate([np.tensordot(b.coefficients, b.basis, 1) + b.offset for b in bases])
+    return np.concatenate([np.tensordot(b.coefficients, enlarged(b), 1) + b.offset for b in bases])
+
+
+def enlarged(block):
+    """Return the bases of a block, those of grey images as large as the images."""
+    if block.basis.shape[1:] == block.offset.shape:
+        return block.basis
+    large = F.interpolate(from_numpy(block.basis)[:, None], block.offset.shape, mode="bilinear")
+    return large[:, 0].numpy()
 
 
 # --- learned labels ---------------------------------------------------------------------------
@@ -130,6 +141,33 @@ def test_samples_are_combinations_of_the_bases(make, images, channels_last):
     axes = (0, 1) if channels_last else (1, 2)
     np.testing.assert_allclose(block.offset.mean(axis=axes), distilled.recipe.mean, rtol=1e-5)
     assert 0 <= distiller.score(X, y) <= 1
+
+
+@pytest.mark.parametrize("layout", ["HW", "CHW", "HWC", "flat"])
+def test_smaller_bases_are_enlarged(images, layout):
+    X, y = images
+    image_shape = None
+    if layout in ("CHW", "HWC"):
+        X = np.stack([X, 3 * X.transpose(0, 2, 1) + 5, X**2], axis=-1 if layout == "HWC" else 1)
+    elif layout == "flat":
+        X, image_shape = X.reshape(40, 36), (1, 6, 6)
+    distiller = quick(
+        ipc=4, parametrization=LinearBasis(3, downsample=2), image_shape=image_shape
+    ).fit(X, y)
+    distilled = distiller.distilled_
+    (block,) = distilled.bases
+    small = {"HW": (3, 3), "CHW": (3, 3, 3), "HWC": (3, 3, 3), "flat": (9,)}[layout]
+    assert block.basis.shape == (3, *small)
+    # To channels first and back.
+    basis = np.moveaxis(block.basis, -1, 1) if layout == "HWC" else block.basis.reshape(3, -1, 3, 3)
+    large = F.interpolate(from_numpy(basis), (6, 6), mode="bilinear").numpy()
+    large = np.moveaxis(large, 1, -1) if layout == "HWC" else large.reshape(3, *X.shape[1:])
+    expected = np.tensordot(block.coefficients, large, 1) + block.offset
+    np.testing.assert_allclose(distilled.X, expected, rtol=1e-4, atol=1e-4)
+    n_pixels = X[0].size
+    assert distilled.storage == pytest.approx((3 * n_pixels / 4 + 8 * 3) / (2 * n_pixels))
+    rate = distilled.provenance["learning_rate"]["basis.0"]
+    assert rate == pytest.approx(0.25 * np.sqrt(2 / (3 + n_pixels / 4)))
 
 
 def test_storage_counts_bases_coefficients_and_labels(images):
@@ -361,6 +399,14 @@ def test_a_set_to_start_from_brings_its_labels_and_bases(images):
     ("parameters", "message"),
     [
         ({"parametrization": LinearBasis(0)}, "'n_basis' parameter of LinearBasis must be an int"),
+        (
+            {"parametrization": LinearBasis(2, downsample=0)},
+            "'downsample' parameter of LinearBasis must be an int",
+        ),
+        (
+            {"parametrization": LinearBasis(2, downsample=4)},
+            r"downsample=4 must divide the images' height and width, \(6, 6\)",
+        ),
         ({"parametrization": "linear"}, "'parametrization' parameter .* Got 'linear'"),
         ({"learn_labels": 2}, "'learn_labels' parameter"),
         ({"label_lr_scale": 0.0}, "'label_lr_scale' parameter .* Got 0.0"),

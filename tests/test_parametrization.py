@@ -27,20 +27,23 @@ def draw():
 
 @pytest.fixture
 def mixed(draw):
-    """Return two blocks of bases and one of plain samples, ten samples in all, and the tensors."""
+    """Return blocks of bases, plain samples and smaller bases: 4, 2, 4, 3; and the tensors."""
     tensors = {
         "basis.0": draw(3, *SHAPE),
         "coefficients.0": draw(4, 3),
         "basis.1": draw(2, *SHAPE),
         "coefficients.1": draw(2, 2),
+        "small": draw(2, 2, 2, 1),
+        "coefficients.2": draw(3, 2),
         "X": draw(4, *SHAPE),
     }
     parts = (
         Combinations("basis.0", "coefficients.0", draw(2, 1, 1)),
         Combinations("basis.1", "coefficients.1"),
         Rows("X"),
+        Combinations("small", "coefficients.2", draw(2, 1, 1), size=SHAPE[1:]),
     )
-    return Parametrization(parts, torch.arange(10) % N_CLASSES), tensors
+    return Parametrization(parts, torch.arange(13) % N_CLASSES), tensors
 
 
 # --- samples and the way back -----------------------------------------------------------------
@@ -49,19 +52,27 @@ def mixed(draw):
 def test_samples(mixed):
     parametrization, tensors = mixed
     X = parametrization.samples(tensors)
-    assert X.shape == (10, *SHAPE)
+    assert X.shape == (13, *SHAPE)
     shift = parametrization.parts[0].shift
     for k in range(4):
         expected = sum(tensors["coefficients.0"][k, j] * tensors["basis.0"][j] for j in range(3))
         torch.testing.assert_close(X[k], expected + shift)
     expected = sum(tensors["coefficients.1"][1, j] * tensors["basis.1"][j] for j in range(2))
     torch.testing.assert_close(X[5], expected)
-    assert torch.equal(X[6:], tensors["X"])
+    assert torch.equal(X[6:10], tensors["X"])
+    # Two rows enlarged to three, bilinearly: the mean of both stands in the middle. One column is
+    # the same everywhere.
+    small = tensors["small"][..., 0]
+    enlarged = torch.stack([small[..., 0], small.mean(-1), small[..., 1]], dim=-1)
+    expected = torch.einsum("nb,bch->nch", tensors["coefficients.2"], enlarged)[..., None]
+    torch.testing.assert_close(
+        X[10:], (expected + parametrization.parts[3].shift).expand(3, *SHAPE)
+    )
 
 
 def test_pull_back_by_hand(mixed, draw):
     parametrization, tensors = mixed
-    bar = draw(10, *SHAPE)
+    bar = draw(13, *SHAPE)
     grads = parametrization.pull_back(tensors, bar, None)
     assert grads.keys() == tensors.keys()
     part = bar[:4].flatten(1)
@@ -71,13 +82,13 @@ def test_pull_back_by_hand(mixed, draw):
     part = bar[4:6].flatten(1)
     expected = tensors["coefficients.1"].T @ part
     torch.testing.assert_close(grads["basis.1"].flatten(1), expected)
-    assert torch.equal(grads["X"], bar[6:])
+    assert torch.equal(grads["X"], bar[6:10])
     assert not any(tensor.requires_grad for tensor in tensors.values())
 
 
 def test_pull_back_equals_finite_differences(mixed, draw):
     parametrization, tensors = mixed
-    bar = draw(10, *SHAPE)
+    bar = draw(13, *SHAPE)
     grads = parametrization.pull_back(tensors, bar, None)
 
     def value(name, change):
@@ -92,9 +103,9 @@ def test_pull_back_equals_finite_differences(mixed, draw):
 def test_labels_are_indices_unless_they_are_learned(mixed, draw):
     parametrization, tensors = mixed
     assert torch.equal(parametrization.labels(tensors), parametrization.y)
-    learned = {**tensors, "y": draw(10, N_CLASSES)}
+    learned = {**tensors, "y": draw(13, N_CLASSES)}
     assert torch.equal(parametrization.labels(learned), learned["y"])
-    bar, y_bar = draw(10, *SHAPE), draw(10, N_CLASSES)
+    bar, y_bar = draw(13, *SHAPE), draw(13, N_CLASSES)
     grads = parametrization.pull_back(learned, bar, y_bar)
     assert torch.equal(grads.pop("y"), y_bar)
     for name, grad in parametrization.pull_back(tensors, bar, None).items():
@@ -127,10 +138,10 @@ class Quadratic:
 
 def test_outer_steps_are_those_of_torch(mixed, draw):
     parametrization, tensors = mixed
-    tensors = {**tensors, "y": torch.eye(2).double().repeat(5, 1)}
+    tensors = {**tensors, "y": torch.eye(2).double().repeat(7, 1)[:13]}
     # The fourth gradient is so large that it is clipped.
     scales = (1.0, 1.0, 1.0, 30.0, 1.0)
-    objective = Quadratic(draw(10, *SHAPE), draw(10, N_CLASSES).abs() + 0.3, scales)
+    objective = Quadratic(draw(13, *SHAPE), draw(13, N_CLASSES).abs() + 0.3, scales)
     rates = {name: 0.01 * (k + 1) for k, name in enumerate(tensors)}
     # The reference: autograd through everything, torch's Adam and its clipping.
     theirs = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
@@ -172,15 +183,20 @@ def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
 def test_a_rate_of_zero_keeps_every_bit(mixed, draw):
     parametrization, tensors = mixed
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
-    tensors["y"] = torch.eye(2).repeat(5, 1)
+    tensors["y"] = torch.eye(2).repeat(7, 1)[:13]
     parametrization = Parametrization(
-        (Combinations("basis.0", "coefficients.0"), *parametrization.parts[1:]), parametrization.y
+        (
+            Combinations("basis.0", "coefficients.0"),
+            *parametrization.parts[1:3],
+            Combinations("small", "coefficients.2", size=SHAPE[1:]),
+        ),
+        parametrization.y,
     )
-    objective = Quadratic(draw(10, *SHAPE).float(), draw(10, N_CLASSES).float())
+    objective = Quadratic(draw(13, *SHAPE).float(), draw(13, N_CLASSES).float())
     rates = dict.fromkeys(tensors, 0.1)
     rates["basis.0"] = 0.0
     rates["coefficients.0"] = torch.tensor([0.0, 0.0, 0.1, 0.1])[:, None]
-    rates["y"] = torch.tensor([0.0] * 5 + [0.1] * 5)[:, None]
+    rates["y"] = torch.tensor([0.0] * 5 + [0.1] * 8)[:, None]
     state = initial_state(objective, tensors)
     for _ in range(3):
         state, _ = update(objective, state, parametrization, rates)

@@ -11,6 +11,7 @@ from math import sqrt
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # The name of learned labels among the tensors.
@@ -45,15 +46,20 @@ class Combinations:
         Names of the tensors, of shapes ``(n_basis, *sample_shape)`` and ``(n, n_basis)``.
     shift : Tensor or None, default=None
         What is added to every sample, and not learned.
+    size : (int, int) or None, default=None
+        Height and width that smaller bases are enlarged to, bilinearly; None keeps them.
     """
 
     basis: str
     coefficients: str
     shift: Tensor | None = None
+    size: tuple[int, int] | None = None
 
     def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the samples, ``(n, *sample_shape)``."""
         basis = tensors[self.basis]
+        if self.size is not None:
+            basis = F.interpolate(basis, self.size, mode="bilinear")
         X = (tensors[self.coefficients] @ basis.flatten(1)).unflatten(1, basis.shape[1:])
         return X if self.shift is None else X + self.shift
 
