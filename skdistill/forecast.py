@@ -87,7 +87,9 @@ def advice(memory: PeakMemory) -> str:
     """Return which parameter takes most of the memory, and what lowers the time."""
     parts = {
         "window (the states of its steps)": memory.states,
-        "ipc or inner_batch_size (the synthetic samples' activations)": memory.activations,
+        "ipc, inner_batch_size or classes_per_step (the synthetic samples' activations)": (
+            memory.activations
+        ),
         "batch_size (the real samples' activations)": memory.real,
         "the training set (uint8 takes a quarter of float32)": memory.data,
     }

@@ -93,6 +93,7 @@ INNER = {
     "window": WHOLE,
     "unroll": WHOLE,
     "inner_batch_size": st.one_of(st.none(), st.integers(0, 3)),
+    "classes_per_step": st.one_of(st.none(), st.integers(0, 3)),
     "inner_optimizer": st.sampled_from(["adam", "sgd", "lion"]),
     "inner_lr": REAL,
     "inner_momentum": REAL,

@@ -89,6 +89,7 @@ def unrolled(streams):
         unroll=5,
         n_classes=2,
         inner_batch_size=2,
+        classes_per_step=None,
         chunk=None,
         streams=streams,
         draw=augmentation.draw,

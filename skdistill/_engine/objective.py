@@ -34,6 +34,8 @@ class UnrolledObjective:
     n_classes : int
     inner_batch_size : int or None
         Synthetic samples a class in each inner step; None for all.
+    classes_per_step : int or None
+        Classes whose synthetic samples take part in each inner step; None for all.
     chunk : int or None
         Most real samples that go through the network at once; None for all.
     streams : Streams
@@ -51,6 +53,7 @@ class UnrolledObjective:
     unroll: int
     n_classes: int
     inner_batch_size: int | None
+    classes_per_step: int | None
     chunk: int | None
     streams: Streams
     draw: Callable[[torch.Generator, int, tuple[int, ...]], Tensor] | None = None
@@ -95,18 +98,23 @@ class UnrolledObjective:
 
     def peak(self, X: Tensor) -> PeakMemory:
         """Return what an outer step on the samples ``X`` takes of the memory."""
-        per_class = self.inner_batch_size or len(X)
+        ipc = len(X) // self.n_classes
+        n_synthetic = min(ipc, self.inner_batch_size or ipc) * self._classes_in_a_step
         return unrolled_peak(
             self.steps.learner,
             self.steps.optimizer.n_slots,
             tuple(X.shape[1:]),
-            min(len(X), per_class * self.n_classes),
+            n_synthetic,
             len(self.sampler.batch(0, self.sampler.begin())),
             self.window,
             self.steps.chunk,
             self.chunk,
             self.data.n_bytes,
         )
+
+    @property
+    def _classes_in_a_step(self) -> int:
+        return min(self.n_classes, self.classes_per_step or self.n_classes)
 
     def _outer_loss(self, rows, shape: tuple[int, ...], turn: int):
         """Return the loss on the real batch, augmented once, as a function of parameters."""
@@ -131,15 +139,25 @@ class UnrolledObjective:
         return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
 
     def _inner_batches(self, n_synthetic: int, turn: int, n_steps: int) -> Tensor | None:
-        """Draw the rows of each inner step, ``inner_batch_size`` of every class; None is all."""
-        ipc, per_class = n_synthetic // self.n_classes, self.inner_batch_size
-        if per_class is None or per_class >= ipc:
+        """Draw the rows of each inner step; None is all.
+
+        Every step has ``inner_batch_size`` samples of each of ``classes_per_step`` classes: steps
+        of one size, for which one compiled step serves.
+        """
+        ipc, n_classes = n_synthetic // self.n_classes, self._classes_in_a_step
+        per_class = min(ipc, self.inner_batch_size or ipc)
+        if per_class == ipc and n_classes == self.n_classes:
             return None
-        generator = self.streams.torch(Purpose.INNER_BATCH, turn)
-        scores = torch.rand(n_steps, self.n_classes, ipc, generator=generator)
-        ranks = scores.argsort(dim=-1)[..., :per_class]
-        rows = ranks * self.n_classes + torch.arange(self.n_classes).view(1, -1, 1)
-        return rows.flatten(1).to(self.steps.learner.device)
+        # A stream for each: to draw classes as well does not change which samples a class gives.
+        samples = self._subsets(Purpose.INNER_BATCH, turn, (n_steps, self.n_classes, ipc))
+        classes = self._subsets(Purpose.INNER_CLASSES, turn, (n_steps, self.n_classes))
+        classes = classes[:, :n_classes].sort(dim=1).values[..., None]
+        samples = samples[..., :per_class].take_along_dim(classes, dim=1)
+        return (samples * self.n_classes + classes).flatten(1).to(self.steps.learner.device)
+
+    def _subsets(self, purpose: Purpose, turn: int, shape: tuple[int, ...]) -> Tensor:
+        """Draw random orders of the last axis, of which the first entries are random subsets."""
+        return torch.rand(shape, generator=self.streams.torch(purpose, turn)).argsort(dim=-1)
 
 
 def real_loss(

@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     INNER_AUGMENTATION = 8
     REAL_AUGMENTATION = 9
     HARDNESS = 10
+    INNER_CLASSES = 11
 
 
 @dataclass(frozen=True)
