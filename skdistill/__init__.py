@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .boosted import BoostedDistiller
     from .distilled import DistilledDataset
     from .distribution_matching import DistributionMatchingDistiller
+    from .paper import paper_settings
     from .preprocessing import ZCAWhitener
     from .rat_bptt import RaTBPTTDistiller
 
@@ -22,6 +23,7 @@ _HOMES = {
     "DistributionMatchingDistiller": "distribution_matching",
     "RaTBPTTDistiller": "rat_bptt",
     "ZCAWhitener": "preprocessing",
+    "paper_settings": "paper",
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "DistributionMatchingDistiller",
     "RaTBPTTDistiller",
     "ZCAWhitener",
+    "paper_settings",
 ]
 
 

@@ -1,0 +1,77 @@
+"""The paper's settings: each column of Table 1, as sections 4, C.1 and C.2 have it."""
+
+import numpy as np
+import pytest
+from torch import nn
+
+from skdistill import RaTBPTTDistiller, paper_settings
+from skdistill.networks import network_factory
+
+# window, unroll, batch_size, learn_labels, classes, side; read from the paper.
+COLUMNS = {
+    ("cifar10", 1): (60, 200, 5000, False, 10, 32),
+    ("cifar10", 10): (80, 250, 5000, False, 10, 32),
+    ("cifar10", 50): (100, 300, 5000, True, 10, 32),
+    ("cifar100", 1): (100, 300, 5000, True, 100, 32),
+    ("cifar100", 10): (100, 300, 5000, True, 100, 32),
+    ("cifar100", 50): (100, 300, 5000, True, 100, 32),
+    ("cub200", 1): (60, 200, 3000, True, 200, 32),
+    ("cub200", 10): (60, 200, 3000, True, 200, 32),
+    ("tinyimagenet", 1): (100, 300, 1000, True, 200, 64),
+    ("tinyimagenet", 10): (100, 300, 1000, True, 200, 64),
+}
+EVERYWHERE = {
+    "learning_rate": 0.001,
+    "inner_optimizer": "adam",
+    "inner_lr": 0.001,
+    "inner_weight_decay": 0.0,
+    "schedule": "rat-bptt",
+    "init": "gaussian",
+    "augmentation": "flip_rotate",
+    "n_networks": 10,
+}
+
+
+@pytest.mark.parametrize(("column", "expected"), COLUMNS.items(), ids=map(str, COLUMNS))
+def test_settings_are_those_of_the_paper(column, expected):
+    settings = paper_settings(*column)
+    names = ("ipc", "window", "unroll", "batch_size", "learn_labels")
+    assert tuple(settings[name] for name in names) == (column[1], *expected[:4])
+    assert {name: settings[name] for name in EVERYWHERE} == EVERYWHERE
+
+
+@pytest.mark.parametrize(("column", "expected"), COLUMNS.items(), ids=map(str, COLUMNS))
+def test_the_distiller_takes_them_for_data_of_that_kind(column, expected):
+    *_, n_classes, side = expected
+    settings = paper_settings(*column)
+    y = np.repeat(np.arange(n_classes), max(2, column[1]))
+    X = np.zeros((len(y), side, side, 3), dtype=np.uint8)
+    distiller = RaTBPTTDistiller(**settings)
+    *_, layout = distiller.check_input(X, y)
+    network = network_factory(settings["architecture"], layout.inner, n_classes)()
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in layers] == [128] * (3 if side == 32 else 4)
+    per_class = settings["inner_batch_size"] or settings["ipc"]
+    assert 10 <= per_class * (settings["classes_per_step"] or n_classes) <= 200
+
+
+def test_what_is_returned_is_the_callers():
+    paper_settings("cifar10", 1)["window"] = 0
+    assert paper_settings("cifar10", 1)["window"] == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cifar", 1), "dataset must be one of 'cifar10', 'cifar100', 'cub200', 'tinyimagenet', .*"
+         "got 'cifar'"),
+        ((None, 1), "dataset must be one of .*; got None"),
+        (("cub200", 50), r"ipc must be one of 1, 10 for 'cub200', .*; got 50\."),
+        (("cifar10", 2), r"ipc must be one of 1, 10, 50 for 'cifar10', .*; got 2\."),
+        (("cifar10", True), "got True"),
+        (("cifar10", "1"), "got '1'"),
+    ],
+)  # fmt: skip
+def test_what_table_1_does_not_have(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        paper_settings(*arguments)
