@@ -11,15 +11,13 @@ networks.
     python examples/reproduce/boosting.py --dataset fashion-mnist --ipc 4 --width 64
 """
 
-import argparse
-import json
-import os
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from report import DIGITS, Report, about, arguments
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -78,7 +76,7 @@ def load(args) -> tuple[str, list[np.ndarray]]:
     if args.dataset == "digits":
         X, y = load_digits(return_X_y=True)
         data = train_test_split(X.reshape(-1, 8, 8), y, stratify=y, random_state=0)
-        return "scikit-learn's digits, a quarter held out", data
+        return DIGITS, data
     parts = []
     for subset, n in (("train", args.samples), ("test", args.samples // 2)):
         X, y = fetch_fashion_mnist(subset=subset, data_home=args.data_home, return_X_y=True)
@@ -93,7 +91,7 @@ def load(args) -> tuple[str, list[np.ndarray]]:
 
 def main() -> None:
     """Distil, evaluate, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--block-size", type=int, default=2)
     parser.add_argument("--width", type=int, default=128, help="of the ConvNets")
@@ -105,25 +103,13 @@ def main() -> None:
     parser.add_argument("--init", default="gaussian", choices=["gaussian", "real", "kmeans"])
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     parser.add_argument("--draws", type=int, default=5, help="random subsets of each size")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     what, data = load(args)
-    rows = []
+    report = Report(args.json, about(args, what), ("seed",))
     for seed in args.seeds:
-        rows.append(one_seed(seed, args, data))
-        print_table([rows[-1]], f"seed {seed}, {rows[-1]['seconds']:.0f} s of distillation")
-        if args.json:  # after every seed: a long run loses nothing
-            report = {
-                "data": what,
-                "parameters": {
-                    k: v for k, v in vars(args).items() if k not in ("json", "data_home")
-                },
-                "machine": f"{os.cpu_count()} cores",
-                "threads": torch.get_num_threads(),
-                "rows": rows,
-            }
-            args.json.write_text(json.dumps(report, indent=1) + "\n")
+        row = report.run(lambda seed=seed: one_seed(seed, args, data), seed=seed)
+        print_table([row], f"seed {seed}, {row['seconds']:.0f} s of distillation")
+    rows = report.rows
     print_table(rows, f"mean of {len(rows)} seeds")
     means = {name: np.mean([row[name] for row in rows], axis=0) for name in COLUMNS}
     gap = 100 * (means[DIRECT] - means[NESTED])

@@ -7,13 +7,8 @@ beforehand. Ten samples a class start from k-means centroids.
     python examples/reproduce/digits.py --ipc 1 10 --seeds 0 1 2 --json out.json
 """
 
-import argparse
-import json
-import os
-from pathlib import Path
-
 import numpy as np
-import torch
+from report import DIGITS, Report, about, arguments
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -23,31 +18,41 @@ from skdistill.evaluation import compare
 PARAMETERS = {1: {}, 10: {"init": "kmeans", "max_iter": 100}}
 
 
+def one_run(ipc: int, seed: int, args, data) -> dict:
+    """Distil, compare and return a row of the report."""
+    X_train, X_test, y_train, y_test = data
+    parameters = PARAMETERS[ipc] | ({} if args.max_iter is None else {"max_iter": args.max_iter})
+    distilled = (
+        RaTBPTTDistiller(ipc, image_shape=(1, 8, 8), random_state=seed, **parameters)
+        .fit(X_train, y_train)
+        .distilled_
+    )
+    comparison = compare(
+        distilled, X_train, y_train, X_test, y_test, n_networks=args.networks, n_networks_whole=1
+    )
+    results = {
+        name: {"mean": r.mean, "std": r.std, "n_networks": len(r.accuracies)}
+        for name, r in comparison.results.items()
+    }
+    return {"ipc": ipc, "seed": seed, "provenance": distilled.provenance, **results}
+
+
 def main() -> None:
     """Distil, compare, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], choices=list(PARAMETERS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--max-iter", type=int, help="default: 200, or 100 for ten a class")
+    parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-    rows = []
+    data = train_test_split(X, y, stratify=y, random_state=0)
+    report = Report(args.json, about(args, DIGITS), ("ipc", "seed"))
     print("ipc  seed  distilled (%)  random (%)  k-means (%)  seconds")
     for ipc in args.ipc:
         for seed in args.seeds:
-            distiller = RaTBPTTDistiller(
-                ipc, image_shape=(1, 8, 8), random_state=seed, **PARAMETERS[ipc]
-            ).fit(X_train, y_train)
-            comparison = compare(
-                distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1
+            row = report.run(
+                lambda ipc=ipc, seed=seed: one_run(ipc, seed, args, data), ipc=ipc, seed=seed
             )
-            row = {"ipc": ipc, "seed": seed, "provenance": distiller.distilled_.provenance}
-            row |= {
-                name: {"mean": r.mean, "std": r.std, "n_networks": len(r.accuracies)}
-                for name, r in comparison.results.items()
-            }
-            rows.append(row)
             print(
                 f"{ipc:3d}  {seed:4d}  {100 * row['distilled']['mean']:13.1f}  "
                 f"{100 * row['random real samples']['mean']:10.1f}  "
@@ -55,16 +60,8 @@ def main() -> None:
                 f"{row['provenance']['seconds']:7.0f}",
                 flush=True,
             )
-        done = [row for row in rows if row["ipc"] == ipc]
-        print(f"{ipc:3d}  mean  {100 * np.mean([row['distilled']['mean'] for row in done]):13.1f}")
-    if args.json:
-        report = {
-            "data": "scikit-learn's digits, a quarter held out",
-            "machine": f"{os.cpu_count()} cores",
-            "threads": torch.get_num_threads(),
-            "rows": rows,
-        }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        done = [row["distilled"]["mean"] for row in report.rows if row["ipc"] == ipc]
+        print(f"{ipc:3d}  mean  {100 * np.mean(done):13.1f}")
 
 
 if __name__ == "__main__":

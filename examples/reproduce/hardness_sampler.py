@@ -7,13 +7,7 @@ the same uniform start. Ten networks for each set, with the number of steps fixe
     python examples/reproduce/hardness_sampler.py --seeds 0 1 2
 """
 
-import argparse
-import json
-import os
-from pathlib import Path
-
-import numpy as np
-import torch
+from report import DIGITS, RESULTS, Report, about, arguments, print_margins
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -21,7 +15,6 @@ from skdistill import RaTBPTTDistiller
 from skdistill.hardness import HardnessSampler
 
 SAMPLERS = ("uniform", "extremes", "medium")
-RESULTS = Path(__file__).parent / "results" / "hardness_sampler.json"
 
 
 def one_run(name: str, seed: int, args, data) -> dict:
@@ -37,6 +30,7 @@ def one_run(name: str, seed: int, args, data) -> dict:
         image_shape=(1, 8, 8),
         max_iter=args.max_iter,
         sampler=sampler,
+        n_networks=args.networks,
         random_state=seed,
     ).fit(X_train, y_train)
     return {
@@ -49,48 +43,27 @@ def one_run(name: str, seed: int, args, data) -> dict:
 
 def main() -> None:
     """Distil, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, RESULTS / "hardness_sampler.json")
     parser.add_argument("--ipc", type=int, default=1)
     parser.add_argument("--max-iter", type=int, default=200)
     parser.add_argument("--begin", type=int, default=50, help="outer steps with uniform batches")
     parser.add_argument("--renew-every", type=int, default=10, help="epochs, of 5 steps each")
     parser.add_argument("--threshold", type=float, default=1.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X, y, stratify=y, random_state=0)
-    rows = []
+    report = Report(args.json, about(args, DIGITS), ("name", "seed"))
     for seed in args.seeds:
         for name in SAMPLERS:
-            rows.append(one_run(name, seed, args, data))
-            row = rows[-1]
+            row = report.run(
+                lambda name=name, seed=seed: one_run(name, seed, args, data), name=name, seed=seed
+            )
             print(
                 f"seed {seed}  {name:8s}  {100 * row['accuracy']:5.1f} %  {row['seconds']:4.0f} s",
                 flush=True,
             )
-            report = {
-                "data": "scikit-learn's digits, a quarter held out",
-                "parameters": {k: v for k, v in vars(args).items() if k != "json"},
-                "machine": f"{os.cpu_count()} cores",
-                "threads": torch.get_num_threads(),
-                "rows": rows,
-            }
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(report, indent=1) + "\n")
-    accuracy = {
-        name: np.array([row["accuracy"] for row in rows if row["name"] == name])
-        for name in SAMPLERS
-    }
-    print(
-        f"\nmean ± standard deviation over {len(args.seeds)} seed(s), and the margin over uniform"
-    )
-    for name, values in accuracy.items():
-        margin = 100 * (values - accuracy["uniform"])
-        print(
-            f"{name:8s}  {100 * values.mean():5.1f} ± {100 * values.std():3.1f} %  "
-            f"{margin.mean():+5.1f} points ({margin.min():+.1f} to {margin.max():+.1f})"
-        )
+    print_margins(report.rows, SAMPLERS, "uniform")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,8 @@ number of outer steps; those with more samples take longer for each.
     python examples/reproduce/labels_and_basis.py --seeds 0 1 2
 """
 
-import argparse
-import json
-import os
-from pathlib import Path
-
 import numpy as np
-import torch
+from report import DIGITS, RESULTS, Report, about, arguments, print_margins
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -30,14 +25,17 @@ ROWS = {
     "5 bases, 6 a class": {"ipc": 6, "parametrization": LinearBasis(5)},
     "4 bases, 9 a class": {"ipc": 9, "parametrization": LinearBasis(4)},
 }
-RESULTS = Path(__file__).parent / "results" / "labels_and_basis.json"
 
 
-def one_run(name: str, seed: int, max_iter: int, data) -> dict:
+def one_run(name: str, seed: int, args, data) -> dict:
     """Distil, test and return a row of the report."""
     X_train, X_test, y_train, y_test = data
     distiller = RaTBPTTDistiller(
-        image_shape=(1, 8, 8), max_iter=max_iter, random_state=seed, **ROWS[name]
+        image_shape=(1, 8, 8),
+        max_iter=args.max_iter,
+        n_networks=args.networks,
+        random_state=seed,
+        **ROWS[name],
     ).fit(X_train, y_train)
     distilled = distiller.distilled_
     row = {
@@ -55,44 +53,28 @@ def one_run(name: str, seed: int, max_iter: int, data) -> dict:
 
 def main() -> None:
     """Distil, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, RESULTS / "labels_and_basis.json")
     parser.add_argument("--max-iter", type=int, default=200)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X, y, stratify=y, random_state=0)
-    rows = []
+    report = Report(args.json, about(args, DIGITS), ("name", "seed"))
     print("                    seed  storage  accuracy (%)  seconds")
     for seed in args.seeds:
         for name in ROWS:
-            rows.append(one_run(name, seed, args.max_iter, data))
-            row = rows[-1]
+            row = report.run(
+                lambda name=name, seed=seed: one_run(name, seed, args, data),
+                name=name,
+                seed=seed,
+            )
             print(
                 f"{name:18s}  {seed:4d}  {row['storage']:7.2f}  {100 * row['accuracy']:12.1f}  "
                 f"{row['provenance']['seconds']:7.0f}",
                 flush=True,
             )
-            report = {
-                "data": "scikit-learn's digits, a quarter held out",
-                "parameters": {k: v for k, v in vars(args).items() if k != "json"},
-                "machine": f"{os.cpu_count()} cores",
-                "threads": torch.get_num_threads(),
-                "rows": rows,
-            }
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(report, indent=1) + "\n")
-    accuracies = {
-        name: np.array([row["accuracy"] for row in rows if row["name"] == name]) for name in ROWS
-    }
-    print(f"\nmean ± standard deviation over {len(args.seeds)} seed(s), and the margin over plain")
-    for name, values in accuracies.items():
-        margin = 100 * (values - accuracies[PLAIN])
-        print(
-            f"{name:18s}  {100 * values.mean():5.1f} ± {100 * values.std():3.1f} %  "
-            f"{margin.mean():+5.1f} points ({margin.min():+.1f} to {margin.max():+.1f})"
-        )
-    hard = [row["with hard labels"] for row in rows if "with hard labels" in row]
+    print_margins(report.rows, list(ROWS), PLAIN)
+    hard = [row["with hard labels"] for row in report.rows if "with hard labels" in row]
     print(f"Learned labels made hard: {100 * np.mean(hard):.1f} %")
 
 

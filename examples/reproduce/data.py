@@ -1,0 +1,131 @@
+"""The data of the scripts here, by name, and the size at which they run on it."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from report import DIGITS
+from sklearn.model_selection import train_test_split
+
+from skdistill import ZCAWhitener, paper_settings
+from skdistill.datasets import (
+    fetch_cifar10,
+    fetch_cifar100,
+    fetch_fashion_mnist,
+    load_cub200,
+    load_digits,
+    load_image_folder,
+    load_tiny_imagenet,
+)
+
+NAMES = {
+    "digits": DIGITS,
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar10-folder": "CIFAR-10 (JPEG copy)",
+    "cifar100": "CIFAR-100",
+    "cub200": "CUB-200",
+    "tinyimagenet": "Tiny-ImageNet",
+}
+GREY = ("digits", "fashion-mnist")
+# The paper's columns; grey data has none and gets CIFAR-10's.
+COLUMNS = {"cifar10-folder": "cifar10", "digits": "cifar10", "fashion-mnist": "cifar10"}
+
+
+def add_arguments(parser: argparse.ArgumentParser, default: str | None = "digits") -> None:
+    """Add --dataset, --data, --paper, --small and --zca to a script's arguments."""
+    parser.add_argument("--dataset", choices=NAMES, default=default, required=default is None)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder that the data is in; digits need none, see skdistill.datasets",
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--paper", action="store_true", help="the paper's size, as with a GPU")
+    size.add_argument("--small", action="store_true", help="the small size, as without a GPU")
+    parser.add_argument(
+        "--zca",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whiten the images (regularisation 0.1); default: images with colours",
+    )
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the arguments with --paper, --small and --zca resolved."""
+    args = parser.parse_args()
+    if args.dataset != "digits" and args.data is None:
+        parser.error(f"--dataset {args.dataset} needs --data, the folder that it is in")
+    # Digits are for a CPU whatever there is.
+    big = torch.cuda.is_available() and args.dataset != "digits"
+    args.paper = args.paper or (big and not args.small)
+    del args.small
+    if args.zca is None:
+        args.zca = args.dataset not in GREY
+    return args
+
+
+def name(args: argparse.Namespace) -> str:
+    """Return what a report calls the data."""
+    return NAMES[args.dataset] + (", whitened" if args.zca else "")
+
+
+def settings(args: argparse.Namespace, ipc: int) -> dict:
+    """Return the distiller's parameters: the paper's or, at the small size, the defaults."""
+    if not args.paper:
+        return {"ipc": ipc}
+    parameters = paper_settings(COLUMNS.get(args.dataset, args.dataset), ipc)
+    # A mirrored digit is none; and the paper has no grey data.
+    return parameters | ({"augmentation": None} if args.dataset in GREY else {})
+
+
+def load(args: argparse.Namespace) -> list[np.ndarray]:
+    """Return X_train, X_test, y_train and y_test."""
+    X_train, X_test, y_train, y_test = _load(args.dataset, args.data)
+    if args.zca:
+        whitener = ZCAWhitener(0.1, per_sample=True)
+        X_train, X_test = whitener.fit_transform(X_train), whitener.transform(X_test)
+    # Single precision is what networks compute with; bytes stay bytes.
+    X_train, X_test = (X if X.dtype == np.uint8 else np.float32(X) for X in (X_train, X_test))
+    return [X_train, X_test, y_train, y_test]
+
+
+def _load(dataset: str, folder: Path | None):
+    if dataset == "digits":
+        X, y = load_digits(return_X_y=True)
+        return train_test_split(X, y, stratify=y, random_state=0)
+    if dataset == "cifar10-folder":
+        parts = [load_image_folder(folder / part, return_X_y=True) for part in ("train", "test")]
+    elif dataset in ("cub200", "tinyimagenet"):
+        read, test = {
+            "cub200": (load_cub200, "test"),
+            "tinyimagenet": (load_tiny_imagenet, "val"),
+        }[dataset]
+        parts = [read(folder, subset=part, return_X_y=True) for part in ("train", test)]
+    elif dataset == "fashion-mnist":
+        parts = _fashion_mnist(folder)
+    else:
+        fetch = {"cifar10": fetch_cifar10, "cifar100": fetch_cifar100}[dataset]
+        parts = _fetch(fetch, folder)
+    (X_train, y_train), (X_test, y_test) = parts
+    return X_train, X_test, y_train, y_test
+
+
+def _fetch(fetch, home: Path) -> list:
+    options = {"data_home": home, "download_if_missing": False, "return_X_y": True}
+    return [fetch(subset=subset, **options) for subset in ("train", "test")]
+
+
+def _fashion_mnist(folder: Path) -> list:
+    """Read torchvision's folder or, as Debian's package has them, the four files by themselves."""
+    files = sorted(folder.glob("*-ubyte.gz"))
+    if not files:
+        return _fetch(fetch_fashion_mnist, folder)
+    with tempfile.TemporaryDirectory() as home:
+        raw = Path(home, "FashionMNIST", "raw")
+        raw.mkdir(parents=True)
+        for file in files:
+            (raw / file.name).symlink_to(file.resolve())
+        return _fetch(fetch_fashion_mnist, Path(home))

@@ -1,0 +1,137 @@
+"""What the scripts here share: their arguments, the file that they write and go on from, lines.
+
+A report is a JSON file: the data, the parameters, where it was measured, and a row a run. It is
+written after every row, so that a long measurement loses nothing; a script that is started again
+takes the rows of the file over, if they were measured in the same way, and does the others.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+DIGITS = "scikit-learn's digits, a quarter held out"
+# Where things are on a machine says nothing about the measurement.
+_PLACES = {"json", "data", "data_home"}
+
+
+def arguments(doc: str, json: Path | None = None, seeds: bool = True) -> argparse.ArgumentParser:
+    """Return a parser that has a script's docstring for help, with --seeds and --json."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if seeds:
+        parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--json", type=Path, default=json, help=f"the report; default: {json}")
+    return parser
+
+
+def about(args: argparse.Namespace, data: str, device: str = "cpu") -> dict:
+    """Return what a report says of data, parameters, machine and threads."""
+    gpu = f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""
+    return {
+        "data": data,
+        "parameters": {k: v for k, v in vars(args).items() if k not in _PLACES},
+        "machine": f"{os.cpu_count()} cores{gpu}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write(path: Path | None, report: dict) -> None:
+    """Write a report; nothing if there is no path."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # First beside it: who is interrupted while writing keeps the rows that were there.
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(json.dumps(report, indent=1) + "\n")
+        part.replace(path)
+
+
+class Report:
+    """Rows, and the file that they are kept in.
+
+    Parameters
+    ----------
+    path : Path or None
+        None keeps no file.
+    head : dict
+        What is said of all rows, see `about`. A file with another one is not gone on with; only its
+        seeds may be others.
+    key : sequence of str
+        The names in a row that tell which run it is.
+    summarize : callable or None, default=None
+        Returns what the file is to say of all rows, under "summary".
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        head: dict,
+        key: Sequence[str],
+        summarize: Callable[[list[dict]], dict] | None = None,
+    ):
+        self._path, self._key, self._summarize = path, key, summarize
+        # As it comes back from a file: without tuples.
+        self._head = json.loads(json.dumps(head))
+        self.rows: list[dict] = []
+        if path is not None and path.exists():
+            self._take_up(json.loads(path.read_text()))
+
+    def _take_up(self, report: dict) -> None:
+        rows = report.pop("rows", [])
+        report.pop("summary", None)
+        seeds = [head.get("parameters", {}).pop("seeds", []) for head in (report, self._head)]
+        if report != self._head:
+            names = [k for k in {**report, **self._head} if report.get(k) != self._head.get(k)]
+            there, here = ({k: head.get(k) for k in names} for head in (report, self._head))
+            sys.exit(
+                f"{self._path} holds rows that were measured otherwise: {there}, and here {here}. "
+                "Take another --json, or remove the file."
+            )
+        if any(seeds):
+            self._head["parameters"]["seeds"] = sorted({*seeds[0], *seeds[1]})
+        self.rows = rows
+        if rows:
+            print(f"{self._path}: {len(rows)} row(s) are there", flush=True)
+
+    def run(self, compute: Callable[[], dict], **key) -> dict:
+        """Return the row of this run: the file's or, if it has none, one that is computed."""
+        assert list(key) == list(self._key)
+        for row in self.rows:
+            if all(row[name] == value for name, value in key.items()):
+                return row
+        row = compute()
+        self.rows.append(row)
+        summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
+        write(self._path, {**self._head, **summary, "rows": self.rows})
+        return row
+
+
+def mean_std(values: Sequence[float]) -> str:
+    """Return the mean and standard deviation of accuracies, in percent."""
+    return f"{100 * np.mean(values):5.1f} ± {100 * np.std(values):3.1f}"
+
+
+def print_margins(rows: list[dict], names: Sequence[str], reference: str) -> None:
+    """Print the accuracy of each name over seeds, and its margin over a reference."""
+    print(
+        f"\nmean ± standard deviation over {len({row['seed'] for row in rows})} seed(s), "
+        f"and the margin over {reference}"
+    )
+    of = {n: {row["seed"]: row["accuracy"] for row in rows if row["name"] == n} for n in names}
+    width = max(map(len, names))
+    for name, accuracy in of.items():
+        shared = sorted(accuracy.keys() & of[reference].keys())
+        margins = [100 * (accuracy[seed] - of[reference][seed]) for seed in shared]
+        line = f"{name:{width}s}  {mean_std(list(accuracy.values()))} %"
+        if margins:
+            line += (
+                f"  {np.mean(margins):+5.1f} points ({min(margins):+.1f} to {max(margins):+.1f})"
+            )
+        print(line)

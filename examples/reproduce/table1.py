@@ -1,0 +1,220 @@
+"""Table 1: distil, evaluate with narrow and other networks, and put it beside the paper's row.
+
+Distils for ``--minutes``, keeps the samples at a few moments, and evaluates them afterwards:
+accuracy against time. The evaluation does not count as distillation time. Ten networks are trained
+on the last samples, which are the result whatever the curve says, with a number of steps that is
+fixed beforehand; beside them random real samples, herding and k-means under the same protocol.
+
+With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples a class; for the
+grey sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
+with ``--small``: the package's defaults, which are networks of the same size, but window 15, unroll
+45, 256 real samples a step, no augmentation and a larger learning rate. Single values are set by
+their own arguments.
+
+A run goes on where it was if it is started again with the same arguments: its checkpoint and the
+samples of its moments are in a folder beside the report, ``<report>.run``. The result is
+``<report>.npz``; with ``--zca`` it holds whitened samples, as ``ZCAWhitener(0.1)``, fitted on the
+training images, makes them. Folders, as `skdistill.datasets` reads them: torchvision's (cifar10,
+cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mnist``), one with
+``train`` and ``test`` (cifar10-folder), ``CUB_200_2011``, ``tiny-imagenet-200``.
+
+    python examples/reproduce/table1.py --dataset fashion-mnist --data FOLDER --minutes 38
+    python examples/reproduce/table1.py --dataset cifar10 --data FOLDER --ipc 10 --minutes 600
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import data
+import published
+from report import RESULTS, about, arguments, write
+
+from skdistill import DistilledDataset, RaTBPTTDistiller
+from skdistill.augmentation import AUGMENTATIONS
+from skdistill.evaluation import BASELINES, WHOLE, EvaluationResult, compare, evaluate
+
+# Parts of the time at which samples are kept; the last is the result.
+MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+TRANSFER = ("convnet_x4", "convnet_x8", "resnet18")
+
+
+class Snapshots:
+    """A scikit-learn callback: save the samples at given times of a run, and stop at the last.
+
+    The run's clock counts what it took before it was interrupted, but for pauses.
+    """
+
+    def __init__(self, folder: Path, seconds: float):
+        self._moments = {part * seconds: folder / f"{part * seconds:.1f}s.npz" for part in MOMENTS}
+        self._due = [moment for moment, file in self._moments.items() if not file.exists()]
+        self._last = None
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether the last of them is there."""
+        return list(self._moments.values())[-1].exists()
+
+    def load(self) -> list[DistilledDataset]:
+        """Return the samples of all moments that there are."""
+        return [DistilledDataset.load(file) for file in self._moments.values() if file.exists()]
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        """Save the samples if it is time, which it is before a step would go beyond it."""
+        distilled = fitted_estimator.distilled_
+        now = distilled.provenance["seconds"]
+        step = 0.0 if self._last is None else now - self._last
+        self._last = now
+        passed = [moment for moment in self._due if now + step > moment]
+        if passed:
+            self._due = self._due[len(passed) :]
+            distilled.save(self._moments[passed[-1]])
+            loss = [x for x in fitted_estimator.history_["loss"][-20:] if x is not None]
+            mean = f"loss {sum(loss) / len(loss):.3f}" if loss else "no finite loss"
+            print(f"{now:6.0f} s, outer step {fitted_estimator.n_iter_}, {mean}", flush=True)
+        return not self._due
+
+
+def main() -> None:
+    """Distil, evaluate, compare, write JSON and the samples, print a row."""
+    args = parse()
+    X_train, X_test, y_train, y_test = data.load(args)
+    work = args.json.with_suffix(".run")
+    work.mkdir(parents=True, exist_ok=True)
+    snapshots = Snapshots(work, 60 * args.minutes)
+    parameters = distiller_parameters(args)
+    check_same(work / "parameters.json", args, parameters)
+    if not snapshots.are_complete:
+        distiller = RaTBPTTDistiller(**parameters, checkpoint=work / "checkpoint.npz")
+        distiller.set_callbacks(snapshots).fit(X_train, y_train)
+    *_, distilled = sets = snapshots.load()
+    distilled.save(args.json.with_suffix(".npz"))
+
+    report = about(args, data.name(args), distilled.provenance["device"])
+    report |= {"curve": [], "curve_networks": args.curve_networks, "results": {}}
+    report["provenance"] = distilled.provenance
+    for each in sets:
+        result = evaluate(each, X_test, y_test, n_networks=args.curve_networks)
+        where = {"seconds": each.provenance["seconds"], "outer_steps": each.provenance["n_iter"]}
+        report["curve"].append({**where, "accuracy": result.mean})
+        print(
+            "{seconds:6.0f} s, outer step {outer_steps}".format(**where) + f": {result}", flush=True
+        )
+    write(args.json, report)
+
+    def add(name: str, result: EvaluationResult) -> None:
+        report["results"][name] = {
+            "mean": result.mean,
+            "std": result.std,
+            "n_networks": len(result.accuracies),
+            "n_samples": result.n_samples,
+        }
+        write(args.json, report)
+        print(f"{name}: {result}", flush=True)
+
+    add("distilled", evaluate(distilled, X_test, y_test, n_networks=args.networks))
+    for architecture in args.transfer:
+        result = evaluate(
+            distilled, X_test, y_test, n_networks=args.networks, architecture=architecture
+        )
+        add(f"distilled, on {architecture}", result)
+    if args.baselines:
+        comparison = compare(
+            distilled,
+            X_train,
+            y_train,
+            X_test,
+            y_test,
+            baselines=args.baselines,
+            n_networks=args.baseline_networks,
+            n_networks_whole=1,
+        )
+        for name in args.baselines:
+            add(name, comparison[name])
+    print("\n" + markdown(args, report))
+
+
+def parse() -> argparse.Namespace:
+    """Return the arguments; None for single values that were not given."""
+    parser = arguments(__doc__, seeds=False)
+    data.add_arguments(parser, default=None)
+    parser.add_argument("--ipc", type=int, default=1, help="samples a class")
+    parser.add_argument("--minutes", type=float, default=38, help="of distillation")
+    parser.add_argument("--window", type=int)
+    parser.add_argument("--unroll", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--augmentation", choices=[*AUGMENTATIONS, "none"])
+    parser.add_argument("--learn-labels", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--eval-steps", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--transfer", action="store_true", help=f"also test {', '.join(TRANSFER)}")
+    parser.add_argument("--networks", type=int, default=10, help="for the result")
+    parser.add_argument("--curve-networks", type=int, default=2, help="for each moment")
+    parser.add_argument("--baselines", nargs="*", default=[*BASELINES], choices=[*BASELINES, WHOLE])
+    parser.add_argument("--baseline-networks", type=int, default=5)
+    args = data.parse(parser)
+    # A ResNet-18 needs nine pixels a side.
+    there = TRANSFER[:2] if args.dataset == "digits" else TRANSFER
+    args.transfer = list(there) if args.transfer else []
+    if args.json is None:
+        args.json = RESULTS / f"table1-{args.dataset}-{args.ipc}.json"
+    return args
+
+
+def distiller_parameters(args: argparse.Namespace) -> dict:
+    """Return the distiller's parameters: those of the size, and what was given."""
+    names = ("window", "unroll", "learning_rate", "batch_size", "learn_labels", "eval_steps")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.augmentation is not None:
+        given["augmentation"] = None if args.augmentation == "none" else args.augmentation
+    return (
+        data.settings(args, args.ipc)
+        | given
+        | {
+            # Time ends it.
+            "max_iter": 10**6,
+            "n_networks": args.networks,
+            # In a short run compilation would take most of the time.
+            "compile": "auto" if args.minutes >= 10 else False,
+            "random_state": args.seed,
+        }
+    )
+
+
+def check_same(file: Path, args: argparse.Namespace, parameters: dict) -> None:
+    """Keep what the run in this folder is of; exit if it is there and of something else."""
+    # These change from a run to its continuation.
+    here = {k: v for k, v in parameters.items() if k not in ("compile", "n_networks")}
+    here = {"data": data.name(args), **here}
+    if file.exists() and (there := json.loads(file.read_text())) != here:
+        names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+        texts = [f"{k} must be {there.get(k)!r}; got {here.get(k)!r}" for k in names]
+        sys.exit(f"{file.parent} holds another run: {', '.join(texts)}. Take another --json.")
+    write(file, here)
+
+
+def markdown(args: argparse.Namespace, report: dict) -> str:
+    """Return our rows, and those of the paper's Table 1, as a Markdown table."""
+    rows = {
+        f"skdistill, {name}": f"{100 * result['mean']:.1f}±{100 * result['std']:.1f}"
+        for name, result in report["results"].items()
+    }
+    dataset = args.dataset.removesuffix("-folder")
+    rows |= published.column(dataset, args.ipc)
+    lines = [f"| test accuracy (%) | {report['data']}, {args.ipc} a class |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The scripts of ``examples/reproduce``: each starts, writes its report, and goes on from it.
+
+The quick tests are of what the scripts share; those that start the scripts are slow.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ROOT / "examples" / "reproduce"
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Return a function that imports what the scripts share, as they do."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(SCRIPTS)
+    yield importlib.import_module
+    # "data" and "report" are names that others may have, too.
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == SCRIPTS:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def docs():
+    """Return the module that renders reports in the documentation."""
+    spec = importlib.util.spec_from_file_location(
+        "docs_reproduction", ROOT / "docs/reproduction.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- reports ----------------------------------------------------------------------------------
+
+
+def head(**parameters):
+    return {"data": "nothing", "parameters": {"size": (1, 2), "seeds": [0], **parameters}}
+
+
+def once(row):
+    """Return a function that gives a row, but only once."""
+    rows = [row]
+    return rows.pop
+
+
+def test_rows_are_written_one_by_one_and_taken_up(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "new" / "a.json"
+    first = report.Report(path, head(), ("name", "seed"), lambda rows: {"n": len(rows)})
+    row = {"name": "a", "seed": 0, "accuracy": 0.5}
+    assert first.run(once(row), name="a", seed=0) == row
+    written = json.loads(path.read_text())
+    assert written == {**json.loads(json.dumps(head())), "summary": {"n": 1}, "rows": [row]}
+    assert not path.with_name("a.json.part").exists()
+
+    second = report.Report(path, head(seeds=[1]), ("name", "seed"), lambda rows: {"n": len(rows)})
+    assert second.run(lambda: pytest.fail("computed again"), name="a", seed=0) == row
+    other = {"name": "a", "seed": 1, "accuracy": 0.75}
+    assert second.run(once(other), name="a", seed=1) == other
+    written = json.loads(path.read_text())
+    assert written["rows"] == [row, other]
+    assert written["summary"] == {"n": 2}
+    assert written["parameters"]["seeds"] == [0, 1]
+
+
+def test_rows_that_were_measured_otherwise_are_left_alone(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "a.json"
+    report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
+    before = path.read_text()
+    with pytest.raises(SystemExit, match=r"measured otherwise: .*'ipc': 3"):
+        report.Report(path, head(ipc=3), ("seed",))
+    with pytest.raises(SystemExit, match=r"'data': 'nothing'.*'data': 'all'"):
+        report.Report(path, {**head(), "data": "all"}, ("seed",))
+    assert path.read_text() == before
+
+
+def test_a_report_without_a_file_keeps_its_rows(shared):
+    report = shared("report").Report(None, head(), ("seed",))
+    report.run(once({"seed": 0}), seed=0)
+    assert report.rows == [{"seed": 0}]
+
+
+def test_reports_say_nothing_of_places(shared):
+    args = argparse.Namespace(ipc=1, json=Path("a.json"), data=Path("here"), data_home=None)
+    about = shared("report").about(args, "nothing")
+    assert about["parameters"] == {"ipc": 1}
+    assert about["machine"].endswith("cores")
+    assert about["threads"] >= 1
+
+
+def test_margins_are_those_of_the_same_seed(shared, capsys):
+    rows = [
+        {"name": name, "seed": seed, "accuracy": accuracy}
+        for name, accuracies in (("plain", [0.5, 0.7]), ("better", [0.6, 0.75]))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    shared("report").print_margins(rows, ["plain", "better"], "plain")
+    assert "better   67.5 ± 7.5 %   +7.5 points (+5.0 to +10.0)" in capsys.readouterr().out
+
+
+# --- the paper's numbers ----------------------------------------------------------------------
+
+
+def test_published_numbers_are_those_of_the_documentation(shared, docs):
+    published = shared("published")
+    assert list(docs.PAPER) == published.COLUMNS
+    for column, (mean, std) in docs.PAPER.items():
+        assert published.column(*column)["the paper"] == f"{mean}±{std}"
+    assert published.column("digits", 1) == {}
+    # Nothing was moved by a cell: the columns are as long as those of the paper's table.
+    lengths = [len(published.column(*column)) for column in published.COLUMNS]
+    assert lengths == [13, 13, 12, 13, 12, 9, 7, 6, 10, 9]
+
+
+# --- curves -----------------------------------------------------------------------------------
+
+
+def test_curves_are_compared_at_equal_steps_and_equal_time(shared):
+    curves = shared("curves")
+    slow = {"step": [10, 20], "seconds": [4.0, 8.0], "accuracy": [0.5, 0.6]}
+    fast = {"step": [10, 20, 30], "seconds": [2.0, 4.0, 7.0], "accuracy": [0.4, 0.5, 0.7]}
+    rows = [
+        {"method": "slow", "seed": 0, "curve": slow},
+        {"method": "fast", "seed": 0, "curve": fast},
+    ]
+    table = curves.summary(rows, ["fast", "slow", "none"], lambda own, n: {"steps": [n] * len(own)})
+    assert (table["steps"], table["seconds"]) == (20, 7.0)
+    assert list(table["methods"]) == ["fast", "slow"]
+    assert table["methods"]["fast"] == {
+        "at equal steps": [0.5, 0.0],
+        "at equal time": [0.7, 0.0],
+        "steps at equal time": [30.0, 0.0],
+        "steps": [20.0, 0.0],
+    }
+    assert table["methods"]["slow"]["at equal time"] == [0.5, 0.0]
+
+
+# --- the scripts ------------------------------------------------------------------------------
+
+QUICK = ["--seeds", "0", "--networks", "1"]
+WINDOWS = ["--window", "1", "--unroll", "2"]
+TIMED = [*QUICK, "--minutes", "0.001"]
+SIZES = {
+    "boosting": [
+        *QUICK,
+        *["--ipc", "2", "--block-size", "1", "--max-iter", "1", "--draws", "1", "--width", "4"],
+    ],
+    "digits": [*QUICK, "--ipc", "1", "--max-iter", "1"],
+    "figure4": [*TIMED, *WINDOWS, "--every", "1"],
+    "figure6": [*TIMED, *WINDOWS, "--every", "1"],
+    "figure11": [*TIMED, "--divide", "40", "--every", "1"],
+    "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
+    "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
+    "labels_and_basis": [*QUICK, "--max-iter", "1"],
+}
+
+
+def start(script, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [sys.executable, SCRIPTS / f"{script}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def test_every_script_is_started_here():
+    shared = {"curves", "data", "published", "report"}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, "table1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SIZES)
+def test_scripts_write_a_report_and_take_it_up(script, tmp_path, docs):
+    path = tmp_path / "report.json"
+    done = start(script, *SIZES[script], "--json", path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    assert report["data"].startswith("scikit-learn's digits")
+    assert report["rows"]
+    assert "list-table" in docs.render_report(report)
+    again = start(script, *SIZES[script], "--json", path)
+    assert again.returncode == 0, again.stderr
+    assert f"{len(report['rows'])} row(s) are there" in again.stdout
+    assert json.loads(path.read_text()) == report
+    # What is printed at the end is made from the rows alone.
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+
+
+TABLE_1 = [
+    *["--networks", "1", "--curve-networks", "1", "--baseline-networks", "1", "--eval-steps", "3"],
+    *["--unroll", "2", "--json"],
+]
+
+
+@pytest.mark.slow
+def test_table_1_goes_on_with_the_same_run_alone(tmp_path, docs):
+    path = tmp_path / "a.json"
+    command = ["--dataset", "digits", "--window", "1", *TABLE_1, path, "--minutes"]
+    done = start("table1", *command, "0.001", "--transfer", "--baselines")
+    assert done.returncode == 0, done.stderr
+    first = json.loads(path.read_text())
+    # Digits are too small for a ResNet-18.
+    names = ["distilled", "distilled, on convnet_x4", "distilled, on convnet_x8"]
+    assert list(first["results"]) == names
+
+    done = start("table1", *command, "0.02")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    times = [point["seconds"] for point in report["curve"]]
+    assert times == sorted(times)
+    assert times[-1] > first["provenance"]["seconds"]
+    assert report["provenance"]["n_iter"] > first["provenance"]["n_iter"]
+    assert list(report["results"]) == [
+        "distilled",
+        "random real samples",
+        "herding",
+        "k-means centroids",
+    ]
+    assert "| skdistill, distilled | " in done.stdout
+    assert "list-table" in docs.render_report(report)
+    assert path.with_suffix(".npz").stat().st_size < 2**20
+
+    done = start("table1", "--dataset", "digits", "--window", "2", *TABLE_1, path)
+    assert done.returncode != 0
+    assert "window must be 1; got 2" in done.stderr
+    assert json.loads(path.read_text()) == report
+
+
+@pytest.mark.slow
+def test_table_1_of_an_image_folder_stands_beside_the_papers(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for k in range(6):
+                pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{k}.png")
+    path = tmp_path / "a.json"
+    command = ["--dataset", "cifar10-folder", "--data", tmp_path, "--window", "1", *TABLE_1, path]
+    done = start("table1", *command, "--minutes", "0.001")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    assert report["data"] == "CIFAR-10 (JPEG copy), whitened"
+    assert str(tmp_path) not in path.read_text()
+    assert "| the paper | 53.2±0.7 |" in done.stdout
+    assert "| DSA (as the paper reports) | 28.8±0.7 |" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "cifar10"], "--dataset cifar10 needs --data"),
+        (["--dataset", "mnist"], "invalid choice: 'mnist'"),
+        (["--dataset", "digits", "--paper", "--small"], "not allowed with"),
+        (["--dataset", "digits", "--paper", "--ipc", "3"], "ipc must be one of 1, 10, 50"),
+    ],
+)
+def test_table_1_refuses(arguments, message, tmp_path):
+    done = start("table1", *arguments, "--json", tmp_path / "a.json")
+    assert done.returncode != 0
+    assert message in done.stderr
