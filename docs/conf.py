@@ -1,8 +1,10 @@
 """How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``.
 
-Nothing is downloaded. Two kinds of pages are written at the beginning of a build, into
-``docs/generated``: the reference, from the package's public names (``reference.py``), and the
-measured results, from the files in ``examples/reproduce/results`` (``reproduction.py``).
+Nothing is downloaded. The examples are run for their pictures, unless ``-D plot_gallery=0`` says
+otherwise; with ``-j auto`` as many at a time as there are cores. Two kinds of pages are written at
+the beginning of a build, into ``docs/generated``: the reference, from the package's public names
+(``reference.py``), and the measured results, from the files in ``examples/reproduce/results``
+(``reproduction.py``). ``links.py`` checks the links of what was built.
 """
 
 import sys
@@ -59,6 +61,9 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "download_all_examples": False,
+    "write_computation_times": False,
+    # As many examples at a time as Sphinx has jobs; one that fails ends the build with an error.
+    "parallel": True,
 }
 
 
@@ -66,9 +71,7 @@ def write_generated_pages(app):
     """Write the pages that are made of the package and of the results."""
     generated = Path(app.srcdir, "generated")
     reference.write(generated)
-    results = HERE.parent / "examples" / "reproduce" / "results"
-    generated.mkdir(exist_ok=True)
-    reference.write_if_changed(generated / "reproduction.txt", reproduction.render(results))
+    reproduction.write(HERE.parent / "examples" / "reproduce" / "results", generated)
 
 
 def find_public_name(app, env, node, contnode):

@@ -43,13 +43,31 @@ def render(folder: Path) -> str:
         parts.append("No results have been recorded yet.\n")
     for file in files:
         parts.append(heading(file.stem))
-        try:
-            report = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            parts.append(f"``{file.name}`` could not be read as JSON.\n")
-            continue
-        parts.append(render_report(report))
+        parts.append(render_file(file))
     return "\n".join(parts)
+
+
+def render_file(file: Path) -> str:
+    """Return one file's report, or that it is none."""
+    try:
+        return render_report(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return f"``{file.name}`` could not be read as JSON.\n"
+
+
+def write(folder: Path, generated: Path) -> None:
+    """Write all files as ``reproduction.txt``, and each one's report as ``results/<its name>.txt``.
+
+    Pages of the guide include the latter where they speak of a measurement.
+    """
+    parts = {generated / "reproduction.txt": render(folder)}
+    for file in sorted(Path(folder).glob("*.json")):
+        parts[generated / "results" / f"{file.stem}.txt"] = render_file(file)
+    (generated / "results").mkdir(parents=True, exist_ok=True)
+    for path, text in parts.items():
+        # Sphinx reads a page again when what it includes is newer.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 def heading(name: str) -> str:

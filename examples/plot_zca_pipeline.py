@@ -26,7 +26,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 pipe = make_pipeline(
     ZCAWhitener(),
     RaTBPTTDistiller(
-        ipc=1, image_shape=(1, 8, 8), max_iter=60, window=10, unroll=30, random_state=0
+        ipc=1, image_shape=(1, 8, 8), max_iter=50, window=8, unroll=24, random_state=0
     ),
 )
 pipe.fit(X_train, y_train)
