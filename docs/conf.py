@@ -50,6 +50,20 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skdistill"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 html_show_sourcelink = False
+# These have no pages below them: the room is for their tables.
+html_sidebars = {
+    page: []
+    for page in (
+        "architecture",
+        "changelog",
+        "contributing",
+        "engine",
+        "getting_started",
+        "performance",
+        "reproducing",
+        "scaling",
+    )
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -57,7 +71,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     # What is no example of the gallery is a script with arguments.
     "ignore_pattern": r"(benchmarks|reproduce)",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery.Order",
     "remove_config_comments": True,
     "show_memory": False,
     "download_all_examples": False,

@@ -56,5 +56,6 @@ print(result)
 # %%
 # Accuracy by hardness, and how many samples there are of each. A bin with few samples says little.
 
-HardnessDisplay.from_result(result, xlabel="forgetting events a network")
+display = HardnessDisplay.from_result(result, xlabel="forgetting events a network")
+display.ax_.legend(loc="center right", frameon=False)
 plt.show()

@@ -263,3 +263,14 @@ def test_a_broken_link_fails_the_check(tmp_path):
     write_site(tmp_path, **{"index.html": '<a href="gone.html">'})
     done = run()
     assert (done.returncode, "gone.html" in done.stderr) == (1, True)
+
+
+def test_every_example_has_its_place_in_the_gallery():
+    names = sorted(path.name for path in (ROOT / "examples").glob("plot_*.py"))
+    order = load("gallery").Order("examples")
+    assert 8 <= len(names) <= 12
+    assert sorted(order.names) == names
+    assert sorted([*names, "plot_a_new_one.py"], key=order)[:: len(names)] == [
+        "plot_digits.py",
+        "plot_a_new_one.py",
+    ]

@@ -1,0 +1,16 @@
+"""The order of the examples in the gallery: from first steps to what needs them."""
+
+FIRST = ["digits", "image_folder", "tables", "export_pytorch", "coresets", "grid_search"]
+THEN = ["truncations", "boosting", "learned_labels", "linear_basis", "hardness", "zca_pipeline"]
+
+
+class Order:
+    """A sort key for Sphinx-Gallery; an example that is not named here comes last."""
+
+    def __init__(self, folder):
+        self.names = [f"plot_{name}.py" for name in FIRST + THEN]
+
+    def __call__(self, name):
+        """Return a file's place."""
+        place = self.names.index(name) if name in self.names else len(self.names)
+        return place, name
