@@ -41,7 +41,7 @@ for name, load in {"breast cancer": load_breast_cancer, "wine": load_wine}.items
     X, y = load(return_X_y=True)
     data = X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
     distiller = RaTBPTTDistiller(
-        ipc=IPC, init="kmeans", max_iter=60, window=10, unroll=30, random_state=0
+        ipc=IPC, init="kmeans", max_iter=40, window=10, unroll=30, random_state=0
     )
     tables[name] = distiller.fit(X_train, y_train), data
     print(f"\n{name}: {X_train.shape[0]} rows, {X_train.shape[1]} columns\n")
@@ -76,15 +76,17 @@ for name, (distiller, (X_train, X_test, y_train, y_test)) in tables.items():
     }
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
-colors = {"distilled": "tab:orange", "random": "0.75", "k-means": "0.55", "all rows": "0.25"}
+looks = {"distilled": ("tab:orange", "D"), "random": ("0.7", "o"), "k-means": ("0.5", "s")}
+looks["all rows"] = ("0.1", "_")
 for ax, (name, rows) in zip(axes, accuracy.items()):
     for k, (title, scores) in enumerate(rows.items()):
-        places = np.arange(len(CLASSIFIERS)) + 0.2 * (k - 1.5)
-        ax.bar(places, scores, width=0.18, color=colors[title], label=title)
-    ax.set_xticks(range(len(CLASSIFIERS)), [text.replace(" ", "\n", 1) for text in CLASSIFIERS])
-    ax.set(title=name, ylim=(80, 100))
+        color, marker = looks[title]
+        places = np.arange(len(CLASSIFIERS)) + 0.15 * (k - 1.5)
+        ax.scatter(places, scores, s=60, color=color, marker=marker, label=title)
+    ax.set_xticks(range(len(CLASSIFIERS)), ["\n".join(text.rsplit(" ", 1)) for text in CLASSIFIERS])
+    ax.set(title=name, xlim=(-0.5, len(CLASSIFIERS) - 0.5), ylim=(80, 101))
     ax.spines[["top", "right"]].set_visible(False)
-axes[0].set_ylabel("test accuracy (%), from 80")
+axes[0].set_ylabel("test accuracy (%)")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plt.show()
 
