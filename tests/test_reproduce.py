@@ -108,6 +108,10 @@ def test_margins_are_those_of_the_same_seed(shared, capsys):
     ]
     shared("report").print_margins(rows, ["plain", "better"], "plain")
     assert "better   67.5 ± 7.5 %   +7.5 points (+5.0 to +10.0)" in capsys.readouterr().out
+    methods = shared("report").margins(rows, ["plain", "better", "not yet"], "plain")["methods"]
+    assert list(methods) == ["plain", "better"]
+    assert methods["better"]["accuracy"] == pytest.approx([0.675, 0.075])
+    assert methods["better"]["above plain"] == pytest.approx([0.075, 0.025])
 
 
 # --- the paper's numbers ----------------------------------------------------------------------

@@ -71,6 +71,17 @@ def one_seed(seed: int, args, data) -> dict:
     return {"seed": seed, "seconds": seconds, "budgets": boosted.budgets_, **columns}
 
 
+def summarize(rows: list[dict]) -> dict:
+    """Return the accuracies by budget and column: means and standard deviations over seeds."""
+    methods = {}
+    for i, budget in enumerate(rows[0]["budgets"]):
+        values = {name: [row[name][i] for row in rows] for name in COLUMNS}
+        methods[f"{budget} a class"] = {
+            name: [float(np.mean(v)), float(np.std(v))] for name, v in values.items()
+        }
+    return {"methods": methods}
+
+
 def load(args) -> tuple[str, list[np.ndarray]]:
     """Return what the data is, and training and test images and their labels."""
     if args.dataset == "digits":
@@ -105,7 +116,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="random subsets of each size")
     args = parser.parse_args()
     what, data = load(args)
-    report = Report(args.json, about(args, what), ("seed",))
+    report = Report(args.json, about(args, what), ("seed",), summarize)
     for seed in args.seeds:
         row = report.run(lambda seed=seed: one_seed(seed, args, data), seed=seed)
         print_table([row], f"seed {seed}, {row['seconds']:.0f} s of distillation")

@@ -7,7 +7,7 @@ the same uniform start. Ten networks for each set, with the number of steps fixe
     python examples/reproduce/hardness_sampler.py --seeds 0 1 2
 """
 
-from report import DIGITS, RESULTS, Report, about, arguments, print_margins
+from report import DIGITS, RESULTS, Report, about, arguments, margins, print_margins
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -53,7 +53,12 @@ def main() -> None:
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X, y, stratify=y, random_state=0)
-    report = Report(args.json, about(args, DIGITS), ("name", "seed"))
+    report = Report(
+        args.json,
+        about(args, DIGITS),
+        ("name", "seed"),
+        lambda rows: margins(rows, SAMPLERS, "uniform"),
+    )
     for seed in args.seeds:
         for name in SAMPLERS:
             row = report.run(

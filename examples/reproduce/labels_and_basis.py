@@ -9,7 +9,7 @@ number of outer steps; those with more samples take longer for each.
 """
 
 import numpy as np
-from report import DIGITS, RESULTS, Report, about, arguments, print_margins
+from report import DIGITS, RESULTS, Report, about, arguments, margins, print_margins
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -59,7 +59,12 @@ def main() -> None:
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X, y, stratify=y, random_state=0)
-    report = Report(args.json, about(args, DIGITS), ("name", "seed"))
+    report = Report(
+        args.json,
+        about(args, DIGITS),
+        ("name", "seed"),
+        lambda rows: margins(rows, list(ROWS), PLAIN),
+    )
     print("                    seed  storage  accuracy (%)  seconds")
     for seed in args.seeds:
         for name in ROWS:

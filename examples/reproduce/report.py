@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +118,40 @@ def mean_std(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):5.1f} ± {100 * np.std(values):3.1f}"
 
 
+def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:
+    """Return what a report says of rows of accuracies: means and deviations over seeds.
+
+    For each name the accuracy and, over the seeds that both have, how far it is above a reference;
+    all from 0 to 1.
+    """
+    of = _accuracies(rows, names)
+    methods = {}
+    for name in filter(of.get, names):
+        methods[name] = {"accuracy": _mean_and_std(of[name].values())}
+        shared = of[name].keys() & of[reference].keys()
+        if shared:
+            differences = [of[name][seed] - of[reference][seed] for seed in shared]
+            methods[name][f"above {reference}"] = _mean_and_std(differences)
+    return {"methods": methods}
+
+
+def _accuracies(rows: list[dict], names: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Return the accuracies by name and seed."""
+    return {n: {row["seed"]: row["accuracy"] for row in rows if row["name"] == n} for n in names}
+
+
+def _mean_and_std(values: Iterable[float]) -> list[float]:
+    values = list(values)
+    return [float(np.mean(values)), float(np.std(values))]
+
+
 def print_margins(rows: list[dict], names: Sequence[str], reference: str) -> None:
     """Print the accuracy of each name over seeds, and its margin over a reference."""
     print(
         f"\nmean ± standard deviation over {len({row['seed'] for row in rows})} seed(s), "
         f"and the margin over {reference}"
     )
-    of = {n: {row["seed"]: row["accuracy"] for row in rows if row["name"] == n} for n in names}
+    of = _accuracies(rows, names)
     width = max(map(len, names))
     for name, accuracy in of.items():
         shared = sorted(accuracy.keys() & of[reference].keys())
