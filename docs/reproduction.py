@@ -5,6 +5,7 @@ numbers are those of its Table 1, row "Ours".
 """
 
 import json
+from math import floor, isfinite, log10
 from pathlib import Path
 
 # Test accuracy in percent, mean and standard deviation over ten networks, by data and samples a
@@ -87,6 +88,10 @@ def render_report(report) -> str:
         for name, value in report.items()
         if isinstance(value, str | int | float) and not isinstance(value, bool)
     ]
+    parameters = report.get("parameters")
+    if isinstance(parameters, dict) and parameters:
+        texts = [f"{escape(k)} {cell(v)}" for k, v in parameters.items() if fits_a_cell(v)]
+        lines.append(f"* parameters: {', '.join(texts)}")
     parts = ["\n".join(lines) + "\n"] if lines else []
     results, rows, summary = report.get("results"), report.get("rows"), report.get("summary")
     methods = summary.get("methods") if isinstance(summary, dict) else None
@@ -121,13 +126,18 @@ def summary_table(methods: dict) -> str:
         pairs = [values.get(measure) for measure in measures]
         # These may be any quantity: in the units of the file, no percent.
         texts = [
-            " ± ".join(f"{number:.3g}" for number in pair)
+            " ± ".join(f"{number:.{decimals(pair[0])}f}" for number in pair)
             if isinstance(pair, list) and fits_a_cell(pair)
             else cell(pair)
             for pair in pairs
         ]
         rows.append([escape(name), *texts])
     return table(["mean ± standard deviation", *map(escape, measures)], rows)
+
+
+def decimals(mean: float) -> int:
+    """Return the decimals that show three digits of a mean, and its deviation to the same place."""
+    return max(0, 2 - floor(log10(abs(mean)))) if mean and isfinite(mean) else 3
 
 
 def row_table(report: dict, rows: list[dict]) -> str:

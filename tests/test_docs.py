@@ -135,12 +135,15 @@ def test_results_are_rendered_beside_the_papers(tmp_path):
 
 def test_summaries_and_curves_are_rendered(tmp_path):
     row = {"method": "BPTT", "curve": {"step": [1, 2], "accuracy": [0.5, 0.625]}, "norm": [1] * 20}
-    summary = {"methods": {"BPTT": {"at equal steps": [0.625, 0.0125]}}}
-    (tmp_path / "c.json").write_text(json.dumps({"rows": [row], "summary": summary}))
+    summary = {"methods": {"BPTT": {"at equal steps": [0.625, 0.0134], "norm": [35.42, 2.04]}}}
+    report = {"rows": [row], "summary": summary, "parameters": {"width": 64, "seeds": [0, 1]}}
+    (tmp_path / "c.json").write_text(json.dumps(report))
     text = reproduction.render(tmp_path)
-    assert "0.625 ± 0.0125" in text
+    assert "0.625 ± 0.013" in text
+    assert "35.4 ± 2.0" in text
+    assert "parameters: width 64, seeds 0, 1" in text
     assert "at the end: step 2, accuracy 0.625" in text
-    assert "- norm" not in text
+    assert text.count("- norm") == 1
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,8 @@ def test_summaries_and_curves_are_rendered(tmp_path):
         '{"rows": []}',
         '{"results": {"a_": null}}',
         '{"summary": {"methods": {"a": 1, "b": {"c": "|"}}}}',
+        '{"summary": {"methods": {"b": {"c": [NaN, 0], "d": [0, 0], "e": [Infinity, 1]}}}}',
+        '{"parameters": {"a": {}, "b": null}}',
     ],
 )
 def test_any_file_of_results_is_rendered(tmp_path, content):

@@ -99,6 +99,8 @@ class Report:
         self.rows = rows
         if rows:
             print(f"{self._path}: {len(rows)} row(s) are there", flush=True)
+            # What is said of all rows may be said otherwise today.
+            self._write()
 
     def run(self, compute: Callable[[], dict], **key) -> dict:
         """Return the row of this run: the file's or, if it has none, one that is computed."""
@@ -108,9 +110,12 @@ class Report:
                 return row
         row = compute()
         self.rows.append(row)
+        self._write()
+        return row
+
+    def _write(self) -> None:
         summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
         write(self._path, {**self._head, **summary, "rows": self.rows})
-        return row
 
 
 def mean_std(values: Sequence[float]) -> str:
