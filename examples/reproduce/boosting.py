@@ -17,7 +17,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from report import DIGITS, Report, about, arguments
+from report import DIGITS, Report, about, arguments, mean_and_std
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -75,9 +75,8 @@ def summarize(rows: list[dict]) -> dict:
     """Return the accuracies by budget and column: means and standard deviations over seeds."""
     methods = {}
     for i, budget in enumerate(rows[0]["budgets"]):
-        values = {name: [row[name][i] for row in rows] for name in COLUMNS}
         methods[f"{budget} a class"] = {
-            name: [float(np.mean(v)), float(np.std(v))] for name, v in values.items()
+            name: mean_and_std(row[name][i] for row in rows) for name in COLUMNS
         }
     return {"methods": methods}
 

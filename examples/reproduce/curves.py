@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import numpy as np
+from report import mean_and_std
 
 
 def distil(distiller, data, seconds: float, every: int) -> dict[str, list]:
@@ -57,9 +58,7 @@ def summary(
             "steps at equal time": [at(row, "seconds", seconds, "step") for row in own],
             **({} if more is None else more(own, steps)),
         }
-        table["methods"][method] = {
-            name: [float(np.mean(v)), float(np.std(v))] for name, v in values.items()
-        }
+        table["methods"][method] = {name: mean_and_std(v) for name, v in values.items()}
     return table
 
 

@@ -76,14 +76,8 @@ def main() -> None:
     seconds = 60 * args.minutes / (len(args.seeds) * len(METHODS))
     head = {**about(args, DIGITS), "torch": str(torch.__version__)}
     report = Report(args.json, head, ("method", "seed"), summarize)
-    for seed in args.seeds:
-        for method in METHODS:
-            row = report.run(
-                lambda method=method, seed=seed: one_run(method, seed, seconds, args, data),
-                method=method,
-                seed=seed,
-            )
-            curves.print_row(row)
+    for row in report.run_all(METHODS, args.seeds, lambda *run: one_run(*run, seconds, args, data)):
+        curves.print_row(row)
     table = summarize(report.rows)
     curves.print_summary(table, len({row["seed"] for row in report.rows}))
     print("\nmeta-gradient norm   median   quartiles apart / median   largest / median")

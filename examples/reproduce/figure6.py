@@ -83,14 +83,10 @@ def main() -> None:
     arrays = data.load(args)
     seconds = 60 * args.minutes / (len(args.seeds) * len(METHODS))
     report = Report(args.json, about(args, data.name(args)), ("method", "seed"), summarize)
-    for seed in args.seeds:
-        for method in METHODS:
-            row = report.run(
-                lambda method=method, seed=seed: one_run(method, seed, seconds, args, arrays),
-                method=method,
-                seed=seed,
-            )
-            curves.print_row(row)
+    for row in report.run_all(
+        METHODS, args.seeds, lambda *run: one_run(*run, seconds, args, arrays)
+    ):
+        curves.print_row(row)
     table = summarize(report.rows)
     curves.print_summary(table, len({row["seed"] for row in report.rows}))
     for method, values in table["methods"].items():

@@ -59,15 +59,12 @@ def main() -> None:
         ("name", "seed"),
         lambda rows: margins(rows, SAMPLERS, "uniform"),
     )
-    for seed in args.seeds:
-        for name in SAMPLERS:
-            row = report.run(
-                lambda name=name, seed=seed: one_run(name, seed, args, data), name=name, seed=seed
-            )
-            print(
-                f"seed {seed}  {name:8s}  {100 * row['accuracy']:5.1f} %  {row['seconds']:4.0f} s",
-                flush=True,
-            )
+    for row in report.run_all(SAMPLERS, args.seeds, lambda *run: one_run(*run, args, data)):
+        print(
+            "seed {seed}  {name:8s}  ".format(**row)
+            + f"{100 * row['accuracy']:5.1f} %  {row['seconds']:4.0f} s",
+            flush=True,
+        )
     print_margins(report.rows, SAMPLERS, "uniform")
 
 

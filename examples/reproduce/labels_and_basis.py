@@ -66,18 +66,12 @@ def main() -> None:
         lambda rows: margins(rows, list(ROWS), PLAIN),
     )
     print("                    seed  storage  accuracy (%)  seconds")
-    for seed in args.seeds:
-        for name in ROWS:
-            row = report.run(
-                lambda name=name, seed=seed: one_run(name, seed, args, data),
-                name=name,
-                seed=seed,
-            )
-            print(
-                f"{name:18s}  {seed:4d}  {row['storage']:7.2f}  {100 * row['accuracy']:12.1f}  "
-                f"{row['provenance']['seconds']:7.0f}",
-                flush=True,
-            )
+    for row in report.run_all(ROWS, args.seeds, lambda *run: one_run(*run, args, data)):
+        print(
+            f"{row['name']:18s}  {row['seed']:4d}  {row['storage']:7.2f}  "
+            f"{100 * row['accuracy']:12.1f}  {row['provenance']['seconds']:7.0f}",
+            flush=True,
+        )
     print_margins(report.rows, list(ROWS), PLAIN)
     hard = [row["with hard labels"] for row in report.rows if "with hard labels" in row]
     print(f"Learned labels made hard: {100 * np.mean(hard):.1f} %")

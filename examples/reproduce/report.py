@@ -9,7 +9,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,15 @@ class Report:
         self._write()
         return row
 
+    def run_all(
+        self, names: Iterable, seeds: Iterable[int], compute: Callable[[str, int], dict]
+    ) -> Iterator[dict]:
+        """Yield the row of each name and seed, of a report with a key of these two."""
+        name_key, seed_key = self._key
+        for seed in seeds:
+            for name in names:
+                yield self.run(partial(compute, name, seed), **{name_key: name, seed_key: seed})
+
     def _write(self) -> None:
         summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
         write(self._path, {**self._head, **summary, "rows": self.rows})
@@ -121,6 +131,12 @@ class Report:
 def mean_std(values: Sequence[float]) -> str:
     """Return the mean and standard deviation of accuracies, in percent."""
     return f"{100 * np.mean(values):5.1f} ± {100 * np.std(values):3.1f}"
+
+
+def mean_and_std(values: Iterable[float]) -> list[float]:
+    """Return mean and standard deviation, as a report's summary holds them."""
+    values = list(values)
+    return [float(np.mean(values)), float(np.std(values))]
 
 
 def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:
@@ -132,22 +148,17 @@ def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:
     of = _accuracies(rows, names)
     methods = {}
     for name in filter(of.get, names):
-        methods[name] = {"accuracy": _mean_and_std(of[name].values())}
+        methods[name] = {"accuracy": mean_and_std(of[name].values())}
         shared = of[name].keys() & of[reference].keys()
         if shared:
             differences = [of[name][seed] - of[reference][seed] for seed in shared]
-            methods[name][f"above {reference}"] = _mean_and_std(differences)
+            methods[name][f"above {reference}"] = mean_and_std(differences)
     return {"methods": methods}
 
 
 def _accuracies(rows: list[dict], names: Sequence[str]) -> dict[str, dict[int, float]]:
     """Return the accuracies by name and seed."""
     return {n: {row["seed"]: row["accuracy"] for row in rows if row["name"] == n} for n in names}
-
-
-def _mean_and_std(values: Iterable[float]) -> list[float]:
-    values = list(values)
-    return [float(np.mean(values)), float(np.std(values))]
 
 
 def print_margins(rows: list[dict], names: Sequence[str], reference: str) -> None:
