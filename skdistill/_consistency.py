@@ -126,6 +126,7 @@ _RECIPE_RULES = {
     "learning_rate": (lambda v: _is_number(v) and v > 0, "a positive number"),
     "batch_size": (_is_count, "a positive integer"),
     "seed": (lambda v: type(v) is int and v >= 0, "a non-negative integer"),
+    "augmentation": (lambda v: v is None or isinstance(v, str | dict), "a name, a dict or None"),
 }
 
 

@@ -22,7 +22,7 @@ class HeldOut:
     X: np.ndarray
     y: np.ndarray
 
-    def accuracy(self, distilled: DistilledDataset, architecture, device) -> float:
+    def accuracy(self, distilled: DistilledDataset, architecture, augmentation, device) -> float:
         """Return the mean accuracy of networks that a distilled set trains."""
         return evaluate(
             distilled,
@@ -30,6 +30,7 @@ class HeldOut:
             self.y,
             n_networks=_N_NETWORKS,
             architecture=architecture,
+            augmentation=augmentation,
             device=device,
         ).mean
 

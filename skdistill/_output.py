@@ -16,7 +16,7 @@ class DistillerOutputMixin(TransformerMixin, auto_wrap_output_keys=None):
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
     The estimator keeps the columns of a DataFrame in ``_columns``, and says by `_evaluates_like`
-    whose ``architecture``, ``eval_steps`` and ``device`` hold.
+    whose ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
     """
 
     def _evaluates_like(self):
@@ -123,7 +123,14 @@ class DistillerOutputMixin(TransformerMixin, auto_wrap_output_keys=None):
             steps = np.unique([max(1, like.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
         architecture = like.architecture if architecture is None else architecture
         return evaluate(
-            distilled, X, y, steps=steps, architecture=architecture, device=like.device, **options
+            distilled,
+            X,
+            y,
+            steps=steps,
+            architecture=architecture,
+            augmentation=like.augmentation,
+            device=like.device,
+            **options,
         )
 
     def __sklearn_tags__(self):

@@ -192,12 +192,15 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _networks(self) -> NetworkFamily:
         """Return the distiller's networks, on the device that its parameter means here and now."""
         distilled = self.distiller_.distilled_
+        like = getattr(self.distiller_, "_evaluates_like", lambda: self.distiller_)()
         architecture = distilled.recipe.architecture
         if architecture is None:
             # A callable, which a recipe cannot hold but the fitted distiller does.
-            architecture = getattr(self.distiller_, "architecture", None)
-        device = getattr(self.distiller_, "device", "auto")
-        return network_family(distilled, architecture, device)
+            architecture = getattr(like, "architecture", None)
+        augmentation = getattr(like, "augmentation", "recipe")
+        return network_family(
+            distilled, architecture, getattr(like, "device", "auto"), augmentation
+        )
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: images have more than two dimensions."""

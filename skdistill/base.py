@@ -35,6 +35,7 @@ from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
 from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from ._watch import Watch, explain_out_of_memory
+from .augmentation import to_plain
 from .distilled import DistilledDataset, EvaluationRecipe
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 from .parametrization import SampleParametrization, resolve_parametrization
@@ -435,7 +436,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         # A run without a best one, so that it is the last samples that are judged.
         latest = Run(run.seed, Point(state), run.columns)
         distilled = fitted_attributes(latest)["distilled_"]
-        accuracy = held_out.accuracy(distilled, self.architecture, self.device)
+        accuracy = held_out.accuracy(distilled, self.architecture, self.augmentation, self.device)
         best = run.best
         if best is None or accuracy > best.accuracy:
             tensors = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
@@ -465,6 +466,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             steps=int(self.eval_steps),
             n_networks=int(self.n_networks),
             seed=run.seed,
+            augmentation=to_plain(self.augmentation),
         )
         provenance = {
             "method": type(self).__name__,

@@ -51,7 +51,11 @@ class EvaluationRecipe:
     batch_size : int, default=256
         Sets with more samples than this are trained on in mini-batches of this size.
     seed : int, default=0
-        Determines the networks' initialisations and mini-batches.
+        Determines the networks' initialisations, mini-batches and augmentations.
+    augmentation : str, dict or None, default=None
+        How the samples are augmented, anew at every step: as they were when they were distilled
+        (Appendix C.1). A name of `skdistill.augmentation`'s, or the plain form of an augmentation,
+        ``{"class": "Rotation", "degrees": 15.0}``.
     """
 
     layout: Layout
@@ -63,6 +67,7 @@ class EvaluationRecipe:
     learning_rate: float = 0.001
     batch_size: int = 256
     seed: int = 0
+    augmentation: str | dict | None = None
 
 
 @dataclass(frozen=True, eq=False)

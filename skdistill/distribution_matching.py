@@ -55,7 +55,8 @@ class DistributionMatchingDistiller(BaseDistiller):
         `learn_labels`.
     augmentation : {"dsa", "flip_rotate"}, Augmentation or None, default=None
         Differentiable augmentation of images, the same for all samples of a class in a step, real
-        and synthetic ("siamese"), drawn anew for each class and step. The paper: DSA's, "dsa". See
+        and synthetic ("siamese"), drawn anew for each class and step. `score` and `evaluate` train
+        networks on augmented samples, each with numbers of its own. The paper: DSA's, "dsa". See
         `skdistill.augmentation`. None, for what leaves a sample in its class depends on the data: a
         mirrored digit is none, and a table has no sides to flip.
     architecture : {"auto", "convnet", "convnet_x4", "convnet_x8", "resnet18", "vgg11", \

@@ -25,6 +25,7 @@ from ._engine.runtime import chunk_size, resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
 from ._validation import check_magnitude, check_sample_weight
+from .augmentation import Augmentation, check_augmentation, from_plain
 from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler
@@ -96,6 +97,7 @@ def evaluate(
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
     architecture=None,
+    augmentation="recipe",
     device="auto",
 ) -> EvaluationResult:
     """Train fresh networks on a distilled set and test them.
@@ -118,6 +120,9 @@ def evaluate(
     architecture : str, callable or None, default=None
         Network family, as in `RaTBPTTDistiller`; another one than the recipe's shows how the set
         transfers.
+    augmentation : str, Augmentation or None, default="recipe"
+        Of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None is none.
+        "recipe" is what they were distilled with (Appendix C.1). Test samples are never augmented.
     device : str, default="auto"
         Where to compute.
 
@@ -129,7 +134,8 @@ def evaluate(
     ------
     ValueError
         If the test samples have another shape than the training samples had, hold NaN or infinity,
-        or no architecture is known.
+        or no architecture or augmentation is known, for the set was distilled with one that is
+        not saved.
 
     Notes
     -----
@@ -158,7 +164,7 @@ def evaluate(
     if n_networks < 1:
         raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
 
-    family = network_family(distilled, architecture, device)
+    family = network_family(distilled, architecture, device, augmentation)
     test = family.data(X, y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
@@ -166,7 +172,9 @@ def evaluate(
     if n_jobs > 1 and join_group().size == 1:
         shares = np.array_split(np.arange(n_networks), n_jobs)
         parts = Parallel()(
-            delayed(_job)(distilled, architecture, device, share, counts, X, y, sample_weight)
+            delayed(_job)(
+                distilled, (architecture, device, augmentation), share, counts, X, y, sample_weight
+            )
             for share in shares
         )
         curve = np.concatenate(parts)
@@ -186,12 +194,15 @@ class NetworkFamily:
     standardizer : Standardizer
     chunk : int
         Samples to put through a network at once.
+    augmentation : Augmentation or None
+        Of the samples that the networks are trained on.
     """
 
     learner: Learner
     layout: Layout
     standardizer: Standardizer
     chunk: int
+    augmentation: Augmentation | None
 
     def data(self, X: np.ndarray, y: np.ndarray) -> RealData:
         """Return samples in the caller's layout, with class indices, on the networks' device."""
@@ -199,13 +210,16 @@ class NetworkFamily:
         return RealData(X, as_tensor(y), self.standardizer, self.learner.device)
 
 
-def network_family(distilled: DistilledDataset, architecture, device) -> NetworkFamily:
+def network_family(
+    distilled: DistilledDataset, architecture, device, augmentation="recipe"
+) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
     Raises
     ------
     ValueError
-        If ``architecture`` is None, as a recipe has it that could not save a callable.
+        If ``architecture`` is None, as a recipe has it that could not save a callable, or if the
+        augmentation is none or cannot be had from the recipe.
     """
     if architecture is None:
         raise ValueError(
@@ -214,16 +228,20 @@ def network_family(distilled: DistilledDataset, architecture, device) -> Network
     device = resolve_device(device)
     recipe = distilled.recipe
     shape = recipe.layout.inner
+    if isinstance(augmentation, str) and augmentation == "recipe":
+        augmentation = from_plain(recipe.augmentation)
+    augmentation = check_augmentation(augmentation, shape)
     learner = Learner(network_factory(architecture, shape, len(distilled.classes)), device)
     standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
-    return NetworkFamily(learner, recipe.layout, standardizer, chunk_size(learner, shape))
+    chunk = chunk_size(learner, shape)
+    return NetworkFamily(learner, recipe.layout, standardizer, chunk, augmentation)
 
 
 def _job(
-    distilled, architecture, device, networks: np.ndarray, counts, X, y, sample_weight
+    distilled, of_family: tuple, networks: np.ndarray, counts, X, y, sample_weight
 ) -> np.ndarray:
     """Do one worker's share of an evaluation, with a family of its own."""
-    family = network_family(distilled, architecture, device)
+    family = network_family(distilled, *of_family)
     return accuracy_curve(
         family, distilled, networks.tolist(), counts, family.data(X, y), sample_weight
     )
@@ -298,8 +316,9 @@ def train_networks(
     recipe, learner = distilled.recipe, family.learner
     X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
     y = _training_labels(distilled, learner.device, learner.dtype)
+    augmentation = family.augmentation
+    n_steps, size = int(counts[-1]), min(len(X), recipe.batch_size)
     if plan is None:
-        size = min(len(X), recipe.batch_size)
         plan = choose_plan(learner, tuple(X.shape[1:]), size, len(networks))
 
     def seen(learner: Learner, theta: Tensor) -> Any:
@@ -308,9 +327,22 @@ def train_networks(
     def member(k: int) -> Member:
         streams = Streams(recipe.seed)
         theta = learner.init(streams.integer(Purpose.EVALUATION_NETWORK, k))
-        return Member(theta, _mini_batches(len(X), recipe.batch_size, int(counts[-1]), streams, k))
+        batches = _mini_batches(len(X), recipe.batch_size, n_steps, streams, k)
+        if augmentation is None:
+            return Member(theta, batches)
+        generator = streams.torch(Purpose.EVALUATION_AUGMENTATION, k)
+        draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
+        return Member(theta, batches, torch.stack(draws).to(device=X.device, dtype=X.dtype))
 
-    task = Task(learner, Adam(lr=recipe.learning_rate), X, y, tuple(map(int, counts)), seen)
+    task = Task(
+        learner,
+        Adam(lr=recipe.learning_rate),
+        X,
+        y,
+        tuple(map(int, counts)),
+        seen,
+        None if augmentation is None else augmentation.apply,
+    )
     for i, j, what in train(task, map(member, networks), plan):
         yield networks[i], j, what
 
@@ -407,12 +439,13 @@ def compare(
     n_networks: int | None = None,
     n_networks_whole: int | None = None,
     architecture=None,
+    augmentation="recipe",
     device="auto",
 ) -> Comparison:
     """Evaluate a distilled set beside real samples of the same number, and beside all of them.
 
     All rows use the distilled set's recipe: the same networks from the same initialisations,
-    optimiser and number of steps, with mini-batches where a set is larger than one.
+    optimiser, number of steps and augmentation, with mini-batches where a set is larger than one.
 
     Parameters
     ----------
@@ -431,7 +464,7 @@ def compare(
         Networks for each set; None takes the recipe's.
     n_networks_whole : int or None, default=None
         Networks for the whole training set, the costly row; None takes ``n_networks``.
-    architecture, device
+    architecture, augmentation, device
         As in `evaluate`.
 
     Returns
@@ -461,7 +494,13 @@ def compare(
         recipe = replace(distilled.recipe, seed=seed)
         data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
         return evaluate(
-            data, X_test, y_test, n_networks=n, architecture=architecture, device=device
+            data,
+            X_test,
+            y_test,
+            n_networks=n,
+            architecture=architecture,
+            augmentation=augmentation,
+            device=device,
         )
 
     seed = distilled.recipe.seed

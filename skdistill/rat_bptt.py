@@ -95,10 +95,11 @@ class RaTBPTTDistiller(BaseDistiller):
         does not give it; its code has 1 for a learning rate of 0.001, which for 3 x 32 x 32 pixels
         is a quarter of "auto".
     augmentation : {"dsa", "flip_rotate"}, Augmentation or None, default=None
-        Differentiable augmentation of images in training: of the synthetic batch at every inner
-        step, anew each time, and of the real batch once in every outer step; nothing is augmented
-        at test time. "flip_rotate": mirrored left to right or not, and turned by up to 15 degrees;
-        "dsa": one of colour, cutout, flip, rotation, crop and scale for a batch; or an object from
+        Differentiable augmentation of images: of the synthetic batch at every inner step, anew each
+        time, and of the real batch once in every outer step. `score` and `evaluate` augment the
+        synthetic samples in the same way while networks are trained on them, and nothing in the
+        test. "flip_rotate": mirrored left to right or not, and turned by up to 15 degrees; "dsa":
+        one of colour, cutout, flip, rotation, crop and scale for a batch; or an object from
         `skdistill.augmentation` with parameters of its own. The paper: flip and rotation "on the
         target set" (section 4), and in its evaluation what earlier work does (Appendix C.1). The
         default is None because it depends on the data which change leaves a sample in its class: a

@@ -1,5 +1,8 @@
 """Augmentation: what it does to an image, and that it is a differentiable, replayable function."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
@@ -17,6 +20,8 @@ from skdistill.augmentation import (
     Rotation,
     Scale,
     check_augmentation,
+    from_plain,
+    to_plain,
 )
 from skdistill.networks import ConvNet
 
@@ -422,3 +427,53 @@ def test_tables_are_refused():
         Flip().draw(generator(), 3, (7,))
     with pytest.raises(ValueError, match=message):
         Flip().identity(3, (7,))
+
+
+# plain forms -------------------------------------------------------------------------------------
+
+
+class Own(Flip):
+    """A class that is not the package's."""
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=name_of)
+def test_plain_forms_are_json_and_come_back(augmentation):
+    plain = json.loads(json.dumps(to_plain(augmentation)))
+    restored = from_plain(plain)
+    assert to_plain(restored) == plain
+    expected = augmentation.draw(generator(), 3, SHAPE)
+    assert torch.equal(restored.draw(generator(), 3, SHAPE), expected)
+
+
+def test_plain_forms_of_names_and_numpys_numbers():
+    assert to_plain(None) is None is from_plain(None)
+    assert to_plain("dsa") == "dsa"
+    assert from_plain("dsa") is AUGMENTATIONS["dsa"]
+    plain = to_plain(Compose([Rotation(np.float32(30)), Color(contrast=None)]))
+    color = {"class": "Color", "brightness": 1.0, "saturation": 2.0, "contrast": None}
+    assert plain == {"class": "Compose", "steps": [{"class": "Rotation", "degrees": 30.0}, color]}
+    assert json.loads(json.dumps(plain)) == plain
+
+
+@pytest.mark.parametrize("augmentation", [Own(), Compose([Rotation(), Own()])])
+def test_an_augmentation_of_ones_own_has_a_name_only(augmentation):
+    plain = json.loads(json.dumps(to_plain(augmentation)))
+    with pytest.raises(ValueError, match=r"augmentation must be given.*test_augmentation\.Own"):
+        from_plain(plain)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"class": "Shear"},
+        {"class": ["Flip"]},
+        {"class": "Flip", "degrees": 3.0},
+        {"class": "Compose", "steps": ["dsa"]},
+        {"class": "Flip", "p": 7.0},
+        "flip",
+    ],
+)
+def test_bad_plain_forms(plain):
+    with pytest.raises(ValueError, match=r"augmentation|Flip"):
+        from_plain(plain)

@@ -46,6 +46,7 @@ def make(
         architecture="convnet",
         steps=30,
         seed=7,
+        augmentation={"class": "Compose", "steps": [{"class": "Cutout", "ratio": 0.25}]},
     )
     data = DistilledDataset(
         X=rng.normal(size=(n, *layout.outer)).astype(dtype),
@@ -374,6 +375,7 @@ ILL = {
     ),
     "rate": (recipe(learning_rate=0), "recipe.learning_rate must be a positive number; got 0"),
     "architecture": (recipe(architecture=["mlp"]), "recipe.architecture must be a string or None"),
+    "augmentation": (recipe(augmentation=[]), "recipe.augmentation must be a name, a dict or None"),
     "mean long": (recipe(mean=[0.0, 1.0]), "recipe.mean must be 1 finite numbers"),
     "mean a number": (recipe(mean=0.0), "recipe.mean must be 1 finite numbers"),
     "mean text": (recipe(mean=["0"]), "recipe.mean must be 1 finite numbers"),

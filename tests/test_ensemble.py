@@ -33,7 +33,7 @@ def cores():
     torch.set_num_threads(before)
 
 
-def make_task(learner, soft=False, visit=None, optimizer=None):
+def make_task(learner, soft=False, visit=None, optimizer=None, augment=None):
     """Return the training of networks for three classes on twelve samples of 1 x 8 x 8."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(12, 1, 8, 8, generator=generator, dtype=learner.dtype)
@@ -41,20 +41,29 @@ def make_task(learner, soft=False, visit=None, optimizer=None):
     if soft:
         y = torch.randn(12, 3, generator=generator, dtype=learner.dtype).softmax(dim=1)
     visit = visit or (lambda learner, theta: theta.clone())
-    return Task(learner, optimizer or Adam(), X, y, COUNTS, visit)
+    return Task(learner, optimizer or Adam(), X, y, COUNTS, visit, augment)
 
 
-def make_members(learner, n=5, own_batches=False):
+def make_members(learner, n=5, own_batches=False, augmented=False):
     """Yield networks, each with four random samples of its own a step or with all samples."""
     for k in range(n):
         generator = torch.Generator().manual_seed(k)
         batches = torch.randint(12, (COUNTS[-1], 4), generator=generator) if own_batches else None
-        yield Member(learner.init(k), batches)
+        size, draws = 4 if own_batches else 12, None
+        if augmented:
+            draws = torch.randn(COUNTS[-1], 2, size, generator=generator, dtype=learner.dtype)
+        yield Member(learner.init(k), batches, draws)
+
+
+def scale_and_shift(X, draws):
+    """Augment: a number and another of each sample's own."""
+    factor, shift = draws[..., None, None, None]
+    return X * (1 + factor) + shift
 
 
 def thetas(task, plan, own_batches=False, n=5):
     """Return the parameters by network and place in the counts."""
-    members = make_members(task.learner, n, own_batches)
+    members = make_members(task.learner, n, own_batches, task.augment is not None)
     return {(k, j): theta for k, j, theta in train(task, members, plan)}
 
 
@@ -68,8 +77,9 @@ def assert_same(got, expected):
 @pytest.mark.parametrize("plan", STACKED.values(), ids=STACKED)
 @pytest.mark.parametrize("own_batches", [False, True], ids=["all samples", "mini-batches"])
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
-def test_a_stack_trains_what_one_after_the_other_does(learner, soft, own_batches, plan):
-    task = make_task(learner, soft)
+@pytest.mark.parametrize("augment", [None, scale_and_shift], ids=["as they are", "augmented"])
+def test_a_stack_trains_what_one_after_the_other_does(learner, augment, soft, own_batches, plan):
+    task = make_task(learner, soft, augment=augment)
     expected = thetas(task, ONE_AFTER_THE_OTHER, own_batches)
     got = thetas(task, plan, own_batches)
     assert list(got) == list(expected) == [(k, j) for k in range(5) for j in range(3)]
@@ -78,6 +88,18 @@ def test_a_stack_trains_what_one_after_the_other_does(learner, soft, own_batches
     # Five networks, at three counts: what is compared is not all the same.
     assert not torch.equal(expected[0, 2], expected[1, 2])
     assert not torch.equal(expected[0, 1], expected[0, 2])
+
+
+def test_samples_are_augmented_anew_at_every_step(learner):
+    seen = []
+
+    def augment(X, draws):
+        seen.append(draws)
+        return scale_and_shift(X, draws)
+
+    thetas(make_task(learner, augment=augment), ONE_AFTER_THE_OTHER, n=1)
+    (member,) = make_members(learner, 1, augmented=True)
+    assert torch.equal(torch.stack(seen), member.draws)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.9), Adam(weight_decay=0.1)])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from skdistill import RaTBPTTDistiller
+from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill.augmentation import Flip
 from skdistill.evaluation import _job, compare, evaluate, network_family, train_networks
 
 
@@ -46,7 +47,7 @@ def test_joblib_spreads_the_networks(distilled, unseen, backend, monkeypatch):
     shares = []
 
     def job(*args):
-        shares.append(args[3].tolist())
+        shares.append(args[2].tolist())
         return _job(*args)
 
     monkeypatch.setattr("skdistill.evaluation._job", job)
@@ -178,3 +179,81 @@ def test_comparison_with_some_baselines(distilled, unseen):
     assert list(comparison.results) == ["distilled", *chosen]
     with pytest.raises(ValueError, match=r"baselines must be among .* got \['medoids'\]"):
         compare(distilled, X, y, X, y, baselines=["medoids"])
+
+
+# augmentation ------------------------------------------------------------------------------------
+
+
+def with_augmentation(distilled, augmentation):
+    """Return the set as if it had been distilled with it."""
+    return replace(distilled, recipe=replace(distilled.recipe, augmentation=augmentation))
+
+
+def test_the_recipes_augmentation_is_the_default(distilled, unseen):
+    # A mirrored sample is one of the other class: networks learn nothing from both.
+    flips = {"class": "Flip", "p": 0.5}
+    assert evaluate(distilled, *unseen).mean > 0.95
+    confused = evaluate(with_augmentation(distilled, flips), *unseen)
+    assert confused.mean < 0.9
+    same = evaluate(distilled, *unseen, augmentation=Flip())
+    np.testing.assert_array_equal(same.curve, confused.curve)
+    off = evaluate(with_augmentation(distilled, flips), *unseen, augmentation=None)
+    np.testing.assert_array_equal(off.curve, evaluate(distilled, *unseen).curve)
+
+
+def test_always_flipped_samples_teach_the_opposite(distilled, unseen):
+    # Only what networks are trained on is augmented: the test samples are not.
+    assert evaluate(distilled, *unseen, augmentation=Flip(p=1)).mean < 0.05
+
+
+def test_augmentation_does_not_depend_on_other_networks_or_workers(distilled, unseen):
+    data = with_augmentation(distilled, "dsa")
+    alone = evaluate(data, *unseen, n_networks=3, steps=[1, 2, 9])
+    with parallel_config("threading", n_jobs=2):
+        spread = evaluate(data, *unseen, n_networks=3, steps=[1, 2, 9])
+    np.testing.assert_array_equal(spread.curve, alone.curve)
+    fewer = evaluate(data, *unseen, n_networks=2, steps=[2, 9])
+    np.testing.assert_array_equal(fewer.curve, alone.curve[:2, 1:])
+
+
+def test_augmented_mini_batches(distilled, unseen):
+    X, y = unseen
+    recipe = replace(distilled.recipe, batch_size=16, augmentation="flip_rotate")
+    data = replace(distilled, X=X, y=y, recipe=recipe)
+    # Mirrored, the classes are one: so the augmentation is there.
+    assert evaluate(data, X, y).mean < 0.9
+    assert evaluate(data, X, y, augmentation=None).mean > 0.95
+
+
+def test_the_comparison_augments_all_rows(distilled, unseen):
+    X, y = unseen
+    data = with_augmentation(distilled, {"class": "Flip", "p": 1.0})
+    rows = ["random real samples", "whole training set"]
+    results = compare(data, X, y, X, y, baselines=rows).results
+    assert all(result.mean < 0.1 for result in results.values())
+    results = compare(data, X, y, X, y, baselines=rows, augmentation=None).results
+    assert all(result.mean > 0.9 for result in results.values())
+
+
+def test_an_augmentation_that_was_not_saved(distilled, unseen):
+    data = with_augmentation(distilled, {"class": "lab.Blur"})
+    with pytest.raises(ValueError, match=r"augmentation must be given.*lab\.Blur"):
+        evaluate(data, *unseen)
+    assert evaluate(data, *unseen, augmentation=None).mean > 0.95
+    with pytest.raises(ValueError, match="augmentation must be None, one of"):
+        evaluate(data, *unseen, augmentation="blur")
+
+
+class Mirror(Flip):
+    """An augmentation of one's own."""
+
+
+def test_a_distiller_evaluates_with_its_own_augmentation(unseen):
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=5)
+    quick.set_params(augmentation=Mirror(p=1), random_state=0, validation_fraction=0.5)
+    distiller = BoostedDistiller(ipc=1, block_size=1, distiller=quick).fit(*unseen)
+    recipe = distiller.distilled_.recipe
+    assert recipe.augmentation == {"class": f"{__name__}.Mirror"}
+    result = distiller.evaluate(*unseen)
+    same = evaluate(distiller.distilled_, *unseen, steps=result.steps, augmentation=Flip(p=1))
+    np.testing.assert_array_equal(result.curve, same.curve)

@@ -92,10 +92,13 @@ class Member:
         Its parameters before the first step.
     batches : Tensor of shape (n_steps, [n_networks,] batch_size) or None
         The rows that each step uses; None uses all.
+    draws : Tensor of shape (n_steps, n_numbers, [n_networks,] batch_size) or None
+        The random numbers of each step's augmentation; None augments nothing.
     """
 
     theta: Tensor
     batches: Tensor | None = None
+    draws: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Task:
     visit : callable
         Called with the learner and a network's parameters at each of the counts. What it returns
         is all that is kept. It may run in a thread.
+    augment : callable or None, default=None
+        As in `Steps`, for members that have draws.
     """
 
     learner: Learner
@@ -121,6 +126,7 @@ class Task:
     y: Tensor
     counts: tuple[int, ...]
     visit: Callable[[Learner, Tensor], Any]
+    augment: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class StackedSteps(Steps):
@@ -132,12 +138,22 @@ class StackedSteps(Steps):
     optimizer : InnerOptimizer
     own_batches : bool
         Whether each network has samples of its own, ``(n_networks, n, ...)``, or all share them.
+    augment : callable or None, default=None
+        As in `Steps`. Each network then sees shared samples augmented in its own way.
     """
 
-    def __init__(self, learner: Learner, optimizer: InnerOptimizer, own_batches: bool):
-        super().__init__(learner, optimizer)
-        data = 0 if own_batches else None
-        self._loss = torch.func.vmap(learner.loss, in_dims=(0, data, data))
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: InnerOptimizer,
+        own_batches: bool,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ):
+        super().__init__(learner, optimizer, augment=augment)
+        self._own_batches = own_batches
+        X_dim = 0 if own_batches or augment is not None else None
+        y_dim = 0 if own_batches else None
+        self._loss = torch.func.vmap(learner.loss, in_dims=(0, X_dim, y_dim))
 
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the states after step ``t`` (counted from 1)."""
@@ -147,6 +163,15 @@ class StackedSteps(Steps):
             loss = self._loss(theta, X, y).sum()
         (grad,) = torch.autograd.grad(loss, theta)
         return self.optimizer.step(state, grad, *self.optimizer.scalars(t))
+
+    def augmented(self, X: Tensor, draws: Tensor) -> Tensor:
+        """Return each network's samples, with draws ``(n_numbers, n_networks, n)``: augmented."""
+        n_networks = draws.shape[1]
+        if not self._own_batches:
+            X = X.expand(n_networks, *X.shape)
+        # An augmentation mixes no samples, so that those of all networks are one batch to it.
+        flat = super().augmented(X.flatten(0, 1), draws.flatten(1))
+        return flat.unflatten(0, (n_networks, -1))
 
 
 def train(task: Task, members: Iterable[Member], plan: Plan) -> Iterator[tuple[int, int, Any]]:
@@ -183,7 +208,7 @@ def _trained(
     steps: Steps, task: Task, member: Member, stopped: Event | None = None
 ) -> Iterator[Tensor]:
     """Yield the parameters ``([n_networks,] n_parameters)`` at each count."""
-    loop = InnerLoop(steps, task.X, task.y, member.batches)
+    loop = InnerLoop(steps, task.X, task.y, member.batches, member.draws)
     state, done = steps.optimizer.init(member.theta), 0
     for count in task.counts:
         for i in range(done, count):
@@ -199,7 +224,8 @@ def _train_one(
     task: Task, learner: Learner, member: Member, stopped: Event | None = None
 ) -> Iterator[Any]:
     """Yield what is seen of a network at each count."""
-    for theta in _trained(Steps(learner, task.optimizer), task, member, stopped):
+    steps = Steps(learner, task.optimizer, augment=task.augment)
+    for theta in _trained(steps, task, member, stopped):
         yield task.visit(learner, theta)
 
 
@@ -277,7 +303,8 @@ def _in_stacks(task: Task, members: Iterator[Member], size: int) -> Iterator[Ite
 def _train_stack(task: Task, group: list[Member]) -> list[list]:
     seen: list[list] = [[] for _ in group]
     stack = _stacked(group, task.learner.device)
-    steps = StackedSteps(task.learner, task.optimizer, own_batches=stack.batches is not None)
+    own_batches = stack.batches is not None
+    steps = StackedSteps(task.learner, task.optimizer, own_batches, task.augment)
     with warnings.catch_warnings():
         # vmap loops over what it has no rule for, and says so: that is no faster.
         warnings.filterwarnings("error", message="There is a performance drop")
@@ -290,7 +317,9 @@ def _train_stack(task: Task, group: list[Member]) -> list[list]:
 
 def _stacked(group: list[Member], device: torch.device) -> Member:
     theta = torch.stack([member.theta for member in group])
-    if group[0].batches is None:
-        return Member(theta)
-    batches = torch.stack([member.batches for member in group], dim=1)
-    return Member(theta, batches.to(device))
+    batches = draws = None
+    if group[0].batches is not None:
+        batches = torch.stack([member.batches for member in group], dim=1).to(device)
+    if group[0].draws is not None:
+        draws = torch.stack([member.draws for member in group], dim=2).to(device)
+    return Member(theta, batches, draws)

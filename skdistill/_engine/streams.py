@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     REAL_AUGMENTATION = 9
     HARDNESS = 10
     INNER_CLASSES = 11
+    EVALUATION_AUGMENTATION = 12
 
 
 @dataclass(frozen=True)
