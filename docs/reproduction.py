@@ -99,8 +99,9 @@ def render_report(report) -> str:
         parts.append(summary_table(methods))
     if isinstance(results, dict):
         parts.append(result_table(report, results))
-    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) and rows:
-        parts.append(row_table(report, rows))
+    for part in (report.get("curve"), rows):
+        if isinstance(part, list) and all(isinstance(row, dict) for row in part) and part:
+            parts.append(row_table(report, part))
     return "\n".join(parts) or "An empty report.\n"
 
 

@@ -17,6 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
+from skdistill import RaTBPTTDistiller
+from skdistill.evaluation import evaluate
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "examples" / "reproduce"
 
@@ -194,7 +197,7 @@ def start(shared, monkeypatch, capsys):
 
 def test_every_script_is_started_here():
     shared = {"curves", "data", "published", "report"}
-    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, "table1"}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, "table1", "evaluate"}
 
 
 @pytest.mark.slow
@@ -249,10 +252,32 @@ def test_table_1_goes_on_with_the_same_run_alone(start, tmp_path, docs):
     assert "list-table" in docs.render_report(report)
     assert path.with_suffix(".npz").stat().st_size < 2**20
 
+    done = start("evaluate", path, "--networks", "1")
+    assert done.returncode == 0, done.stderr
+    here, there = done.stdout.splitlines()
+    accuracy = here.split("a class: ")[1].split(" ±")[0]
+    assert there == f"in the report: {accuracy} ± 0.0 % (1 networks)"
+
     done = start("table1", "--dataset", "digits", "--window", "2", *TABLE_1, path)
     assert done.returncode != 0
     assert "window must be 1; got 2" in done.stderr
     assert json.loads(path.read_text()) == report
+
+
+def test_large_samples_are_halved_and_others_kept(shared):
+    table1 = shared("table1")
+    X, y = np.random.default_rng(0).normal(size=(60, 3, 70, 70)).astype(np.float32), [0, 1, 2] * 20
+    quick = RaTBPTTDistiller(
+        ipc=20, max_iter=1, window=1, unroll=1, inner_batch_size=1, n_networks=1
+    )
+    quick.set_params(init="real", eval_steps=1, architecture="mlp", random_state=0)
+    large = quick.fit(X, y).distilled_
+    halved = table1.small(large)
+    assert halved.X.dtype == np.float16
+    np.testing.assert_allclose(halved.X, large.X, rtol=1e-3, atol=1e-3)
+    # A file and a network take it.
+    assert evaluate(halved, X[:9], y[:9]).accuracies.shape == (1,)
+    assert table1.small(large.subset(2)).X.dtype == np.float32
 
 
 @pytest.mark.slow

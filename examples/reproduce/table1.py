@@ -13,10 +13,11 @@ their own arguments.
 
 A run goes on where it was if it is started again with the same arguments: its checkpoint and the
 samples of its moments are in a folder beside the report, ``<report>.run``. The result is
-``<report>.npz``; with ``--zca`` it holds whitened samples, as ``ZCAWhitener(0.1)``, fitted on the
-training images, makes them. Folders, as `skdistill.datasets` reads them: torchvision's (cifar10,
-cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mnist``), one with
-``train`` and ``test`` (cifar10-folder), ``CUB_200_2011``, ``tiny-imagenet-200``.
+``<report>.npz``, with samples of 16 bits if it would be larger than a MiB otherwise; with ``--zca``
+it holds whitened samples, as ``ZCAWhitener(0.1)``, fitted on the training images, makes them.
+``evaluate.py`` takes it from there. Folders, as `skdistill.datasets` reads them: torchvision's
+(cifar10, cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mnist``), one
+with ``train`` and ``test`` (cifar10-folder), ``CUB_200_2011``, ``tiny-imagenet-200``.
 
     python examples/reproduce/table1.py --dataset fashion-mnist --data FOLDER --minutes 38
     python examples/reproduce/table1.py --dataset cifar10 --data FOLDER --ipc 10 --minutes 600
@@ -25,9 +26,11 @@ cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mni
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import data
+import numpy as np
 import published
 from report import RESULTS, about, arguments, write
 
@@ -97,7 +100,9 @@ def main() -> None:
     if not snapshots.are_complete:
         distiller = RaTBPTTDistiller(**parameters, checkpoint=work / "checkpoint.npz")
         distiller.set_callbacks(snapshots).fit(X_train, y_train)
-    *_, distilled = sets = snapshots.load()
+    sets = snapshots.load()
+    # What is saved is what is evaluated.
+    distilled = sets[-1] = small(sets[-1])
     distilled.save(args.json.with_suffix(".npz"))
 
     report = about(args, data.name(args), distilled.provenance["device"])
@@ -142,6 +147,13 @@ def main() -> None:
         for name in args.baselines:
             add(name, comparison[name])
     print("\n" + markdown(args, report))
+
+
+def small(distilled: DistilledDataset) -> DistilledDataset:
+    """Return the set with samples of 16 bits if its file would be larger than a MiB."""
+    if distilled.X.nbytes < 2**20:
+        return distilled
+    return replace(distilled, X=distilled.X.astype(np.float16))
 
 
 def parse() -> argparse.Namespace:

@@ -1,0 +1,51 @@
+r"""Evaluate a saved result of table1.py again: train networks on its samples and test them.
+
+A result is two files: the report, ``.json``, and the samples beside it, ``.npz``. Whitened samples
+are tested on images that are whitened anew, from the training images, as table1.py did it.
+
+    python examples/reproduce/evaluate.py \
+        examples/reproduce/results/table1-fashion-mnist-1.json --data FOLDER --networks 2
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import data
+
+from skdistill import DistilledDataset
+from skdistill.evaluation import evaluate
+
+
+def main() -> None:
+    """Train networks, print their accuracy beside the report's."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("report", type=Path, help="a report of table1.py")
+    parser.add_argument("--data", type=Path, help="the folder with the data, as for table1.py")
+    parser.add_argument("--networks", type=int, default=10)
+    parser.add_argument("--architecture", help="another one than the report's")
+    args = parser.parse_args()
+    report = json.loads(args.report.read_text())
+    if "dataset" not in report.get("parameters", {}):
+        parser.error(f"{args.report} must be a report of table1.py")
+    if report["parameters"]["dataset"] != "digits" and args.data is None:
+        parser.error(f"--data is needed, the folder that {report['data']} is in")
+    distilled = DistilledDataset.load(args.report.with_suffix(".npz"))
+    _, X_test, _, y_test = data.load(
+        argparse.Namespace(**report["parameters"] | {"data": args.data})
+    )
+    result = evaluate(
+        distilled, X_test, y_test, n_networks=args.networks, architecture=args.architecture
+    )
+    there = report["results"]["distilled"]
+    print(f"{report['data']}, {distilled.ipc} a class: {result}")
+    print(
+        f"in the report: {100 * there['mean']:.1f} ± {100 * there['std']:.1f} % "
+        f"({there['n_networks']} networks)"
+    )
+
+
+if __name__ == "__main__":
+    main()
