@@ -69,6 +69,21 @@ def precision_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def paper_memory_table(report: dict) -> str:
+    """Return the table of paper_memory.py's report."""
+    lines = [
+        "| data : samples a class | states | synthetic batch | real batch | training set "
+        "| forecast of the peak | measured |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in report["rows"]:
+        parts = [r[name] for name in ("states", "activations", "real", "data", "forecast_gib")]
+        measured = "" if r["measured_gib"] is None else f"{r['measured_gib']:.2f}"
+        cells = [r["column"], *(f"{part:.2f}" for part in parts), measured]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([about(report), "", *lines])
+
+
 def accuracy_table(report: dict) -> str:
     """Return the table of compiled_accuracy.py's report."""
     lines = ["| seed | eager (%) | compiled (%) |", "|---|---|---|"]
@@ -94,6 +109,7 @@ TABLES = {
     "growth": growth_table,
     "precision": precision_table,
     "accuracy": accuracy_table,
+    "paper-memory": paper_memory_table,
 }
 
 

@@ -67,7 +67,8 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     - `learn_labels`: for CIFAR-10 with 50 samples a class, and for all sets of more classes
       (Appendix C.1).
     - `augmentation`: flip and rotation (section 4, which says "on the target set"; the paper's code
-      augments the synthetic samples as well, and so does `RaTBPTTDistiller`).
+      augments the synthetic samples as well, and so does `RaTBPTTDistiller`); `score` trains its
+      networks on augmented samples, too (Appendix C.1).
     - `architecture`: a ConvNet with instance normalisation, of three layers for 32 x 32 pixels and
       of four for 64 x 64 (section 4, Appendix C.1), which "convnet" chooses by the samples' size.
     - `n_networks`: ten in the evaluation (section 4).

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from sklearn.base import clone
 
 from skdistill import RaTBPTTDistiller
 
@@ -205,6 +207,35 @@ def test_the_distiller_of_the_how_to_works(digits):
     means = np.stack([X_train[y_train == label].mean(axis=0) for label in y_syn])
     # The synthetic digits are at their classes' means, up to the noise of a batch's mean.
     assert np.abs(X_syn - means).mean() < 0.2 * np.abs(means - X_train.mean(axis=0)).mean()
+
+
+def test_the_inner_optimiser_of_the_how_to_works(digits):
+    names = {}
+    exec(code_blocks(DOCS / "howto" / "extend.rst")[2], names)
+    optimizer = names["Nesterov"](lr=0.1, momentum=0.9)
+    generator = torch.Generator().manual_seed(0)
+    state, grad, bar = (
+        torch.randn(shape, dtype=torch.float64, generator=generator)
+        for shape in ((2, 5), 5, (2, 5))
+    )
+    inputs = [grad.requires_grad_(), state.requires_grad_()]
+    new = optimizer.step(state, grad)
+    expected = torch.autograd.grad(new, inputs, bar)
+    for got, right in zip(optimizer.adjoint(state, new, bar), expected):
+        torch.testing.assert_close(got, right, rtol=0, atol=1e-12)
+    # As torch has it.
+    theta = state[0].detach().clone().requires_grad_()
+    theirs = torch.optim.SGD([theta], lr=0.1, momentum=0.9, nesterov=True)
+    ours = optimizer.init(theta.detach())
+    for _ in range(3):
+        theta.grad = grad.detach().clone()
+        theirs.step()
+        ours = optimizer.step(ours, grad.detach())
+    torch.testing.assert_close(ours[0], theta.detach(), rtol=0, atol=1e-12)
+    distiller = names["distiller"].set_params(image_shape=(1, 8, 8), max_iter=2, window=2, unroll=4)
+    loss = distiller.set_params(random_state=0).fit(digits[0], digits[2]).history_["loss"]
+    plain = clone(distiller).set_params(inner_momentum=0.0).fit(digits[0], digits[2])
+    assert loss != plain.history_["loss"]
 
 
 def test_links_between_pages_lead_somewhere():
