@@ -9,7 +9,9 @@ With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples 
 grey sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
 with ``--small``: the package's defaults, which are networks of the same size, but window 15, unroll
 45, 256 real samples a step, no augmentation and a larger learning rate. Single values are set by
-their own arguments.
+their own arguments. ``--width`` distils through ConvNets of another width than 128: narrow ones
+allow more outer steps. The evaluation has the usual ones, whatever the samples were distilled
+through.
 
 A run goes on where it was if it is started again with the same arguments: its checkpoint and the
 samples of its moments are in a folder beside the report, ``<report>.run``. The result is
@@ -27,6 +29,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import data
@@ -37,9 +40,12 @@ from report import RESULTS, about, arguments, write
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.augmentation import AUGMENTATIONS
 from skdistill.evaluation import BASELINES, WHOLE, EvaluationResult, compare, evaluate
+from skdistill.networks import ConvNet
 
 # Parts of the time at which samples are kept; the last is the result.
 MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+# The networks of the evaluation, whatever the samples were distilled through.
+NETWORK = "convnet"
 TRANSFER = ("convnet_x4", "convnet_x8", "resnet18")
 
 
@@ -109,7 +115,9 @@ def main() -> None:
     report |= {"curve": [], "curve_networks": args.curve_networks, "results": {}}
     report["provenance"] = distilled.provenance
     for each in sets:
-        result = evaluate(each, X_test, y_test, n_networks=args.curve_networks)
+        result = evaluate(
+            each, X_test, y_test, n_networks=args.curve_networks, architecture=NETWORK
+        )
         where = {"seconds": each.provenance["seconds"], "outer_steps": each.provenance["n_iter"]}
         report["curve"].append({**where, "accuracy": result.mean})
         print(
@@ -127,12 +135,11 @@ def main() -> None:
         write(args.json, report)
         print(f"{name}: {result}", flush=True)
 
-    add("distilled", evaluate(distilled, X_test, y_test, n_networks=args.networks))
-    for architecture in args.transfer:
+    for architecture in (NETWORK, *args.transfer):
         result = evaluate(
             distilled, X_test, y_test, n_networks=args.networks, architecture=architecture
         )
-        add(f"distilled, on {architecture}", result)
+        add("distilled" if architecture == NETWORK else f"distilled, on {architecture}", result)
     if args.baselines:
         comparison = compare(
             distilled,
@@ -143,6 +150,7 @@ def main() -> None:
             baselines=args.baselines,
             n_networks=args.baseline_networks,
             n_networks_whole=1,
+            architecture=NETWORK,
         )
         for name in args.baselines:
             add(name, comparison[name])
@@ -164,6 +172,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)
+    parser.add_argument("--width", type=int, help="of the networks to distil through")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--augmentation", choices=[*AUGMENTATIONS, "none"])
@@ -190,6 +199,8 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.augmentation is not None:
         given["augmentation"] = None if args.augmentation == "none" else args.augmentation
+    if args.width is not None:
+        given["architecture"] = partial(ConvNet, width=args.width)
     return (
         data.settings(args, args.ipc)
         | given
@@ -206,9 +217,10 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
 
 def check_same(file: Path, args: argparse.Namespace, parameters: dict) -> None:
     """Keep what the run in this folder is of; exit if it is there and of something else."""
-    # These change from a run to its continuation.
-    here = {k: v for k, v in parameters.items() if k not in ("compile", "n_networks")}
-    here = {"data": data.name(args), **here}
+    # These change from a run to its continuation; and of the architecture the width is an argument.
+    others = ("compile", "n_networks", "architecture")
+    here = {k: v for k, v in parameters.items() if k not in others}
+    here = {"data": data.name(args), "width": args.width, **here}
     if file.exists() and (there := json.loads(file.read_text())) != here:
         names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
         texts = [f"{k} must be {there.get(k)!r}; got {here.get(k)!r}" for k in names]
