@@ -37,8 +37,6 @@ __all__ = [
     "Rotation",
     "Scale",
     "check_augmentation",
-    "from_plain",
-    "to_plain",
 ]
 
 
@@ -149,6 +147,14 @@ class Flip(_Geometric):
     ----------
     p : float, default=0.5
         Probability, for each sample.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Flip
+    >>> X = torch.tensor([[1.0, 2.0, 3.0]])[None, None]
+    >>> Flip().apply(X, torch.tensor([[1.0]]))[0, 0]
+    tensor([[3., 2., 1.]])
     """
 
     _parameter_constraints: dict = {"p": [Interval(Real, 0, 1, closed="both")]}
@@ -175,6 +181,15 @@ class Rotation(_Geometric):
     degrees : float, default=15.0
         The angle is uniform in ``[-degrees, degrees]``; a positive one turns anticlockwise. The
         default is that of DSA and of the paper's code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Rotation
+    >>> X = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]
+    >>> Rotation().apply(X, torch.tensor([[90.0]]))[0, 0]
+    tensor([[2., 4.],
+            [1., 3.]])
     """
 
     _parameter_constraints: dict = {"degrees": [Interval(Real, 0, 180, closed="both")]}
@@ -203,6 +218,14 @@ class Crop(_Geometric):
     padding : float, default=0.125
         The largest shift as a fraction of the side (DSA: 4 of 32 pixels). The shifts to the right
         and down are uniform over the whole numbers of pixels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Crop
+    >>> X = torch.tensor([[1.0, 2.0, 3.0]])[None, None]
+    >>> Crop().apply(X, torch.tensor([[1.0], [0.0]]))[0, 0]
+    tensor([[0., 1., 2.]])
     """
 
     _parameter_constraints: dict = {"padding": [Interval(Real, 0, 1, closed="left")]}
@@ -230,6 +253,14 @@ class Scale(_Geometric):
     ratio : float, default=1.2
         At least 1. What is seen is uniform in ``[1 / ratio, ratio]`` times the image's width, and
         independently height: above 1 the image shrinks, and the mean colour surrounds it (DSA).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Scale
+    >>> X = torch.tensor([[1.0, 2.0, 3.0, 4.0]])[None, None]
+    >>> Scale().apply(X, torch.tensor([[2.0], [1.0]]))[0, 0]  # half as wide
+    tensor([[0.0000, 1.5000, 3.5000, 0.0000]])
     """
 
     _parameter_constraints: dict = {"ratio": [Interval(Real, 1, None, closed="left")]}
@@ -267,6 +298,14 @@ class Color(Augmentation):
     Notes
     -----
     None leaves a property as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Color
+    >>> X = torch.tensor([[1.0, 2.0, 3.0, 4.0]])[None, None]
+    >>> Color().apply(X, torch.tensor([[1.0], [1.0], [0.5]]))[0, 0]  # brighter, half the contrast
+    tensor([[2.7500, 3.2500, 3.7500, 4.2500]])
     """
 
     _parameter_constraints: dict = {
@@ -308,6 +347,17 @@ class Cutout(Augmentation):
     ratio : float, default=0.5
         Its side as a fraction of the image's. Its centre is uniform over the image, so that a part
         of it may lie outside.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.augmentation import Cutout
+    >>> X = torch.tensor([[1.0, 2.0, 3.0, 4.0]] * 4)[None, None]
+    >>> Cutout().apply(X, torch.tensor([[0.0], [2.0]]))[0, 0]
+    tensor([[1., 2., 0., 0.],
+            [1., 2., 0., 0.],
+            [1., 2., 3., 4.],
+            [1., 2., 3., 4.]])
     """
 
     _parameter_constraints: dict = {"ratio": [Interval(Real, 0, 1, closed="both")]}
@@ -429,6 +479,13 @@ class OneOf(Compose):
     ----------
     steps : list of Augmentation
         The choices. Their parameters are reached as those of `Compose` are.
+
+    Examples
+    --------
+    >>> from skdistill.augmentation import Color, Crop, Cutout, OneOf, Rotation, Scale
+    >>> for_digits = OneOf([Color(), Cutout(), Rotation(), Crop(), Scale()])
+    >>> for_digits.set_params(rotation__degrees=10).steps[2]
+    Rotation(degrees=10)
     """
 
     def _draw(self, generator, n, shape):

@@ -25,10 +25,35 @@ def random_samples(X, y, classes, ipc, rng):
     Parameters
     ----------
     X : ndarray of shape (n, ...)
+        Real samples.
     y : ndarray of shape (n,)
+        Their labels.
     classes : ndarray of shape (n_classes,)
+        The labels to choose for, in the order of the result.
     ipc : int
+        Samples a class.
     rng : numpy.random.Generator
+
+    Returns
+    -------
+    X : ndarray of shape (n_classes * ipc, ...)
+        The first ``k * n_classes`` are ``k`` of every class.
+    y : ndarray of shape (n_classes * ipc,)
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill.coresets import random_samples
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_2, y_2 = random_samples(X, y, np.unique(y), 2, np.random.default_rng(0))
+    >>> X_2.shape, y_2.tolist()
+    ((6, 4), [0, 1, 2, 0, 1, 2])
     """
     rows = _rows_by_class(y, classes, ipc)
     chosen = _interleave([rng.choice(r, ipc, replace=False) for r in rows])
@@ -38,7 +63,18 @@ def random_samples(X, y, classes, ipc, rng):
 def kmeans_centroids(X, y, classes, ipc, rng):
     """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
 
-    Parameters are those of `random_samples`. With ``ipc=1`` these are the class means.
+    Parameters, result and error are those of `random_samples`. With ``ipc=1`` these are the class
+    means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill.coresets import kmeans_centroids
+    >>> X, y = load_iris(return_X_y=True)
+    >>> means, _ = kmeans_centroids(X, y, np.unique(y), 1, np.random.default_rng(0))
+    >>> np.allclose(means[0], X[y == 0].mean(axis=0))
+    True
     """
     centroids = []
     for rows in _rows_by_class(y, classes, ipc):
@@ -51,8 +87,18 @@ def kmeans_centroids(X, y, classes, ipc, rng):
 def herding(X, y, classes, ipc, rng):
     """Return the real samples whose running mean follows the class mean (Welling 2009).
 
-    Parameters are those of `random_samples`; ``rng`` is not used. Distances are taken in the units
-    of ``X``, not in the feature space of a trained network as some papers do.
+    Parameters, result and error are those of `random_samples`; ``rng`` is not used. Distances are
+    taken in the units of ``X``, not in the feature space of a trained network as some papers do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill.coresets import herding
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_1, _ = herding(X, y, np.unique(y), 1, np.random.default_rng(0))
+    >>> bool((X == X_1[0]).all(axis=1).any())
+    True
     """
     chosen = []
     for rows in _rows_by_class(y, classes, ipc):

@@ -477,6 +477,20 @@ def compare(
     ValueError
         If a baseline is unknown or needs more samples of a class than there are, or if the data
         does not fit the distilled set.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.evaluation import compare
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=20, window=5, unroll=10, random_state=0)
+    >>> rows = ["herding", "whole training set"]
+    >>> comparison = compare(
+    ...     distiller.fit(X, y).distilled_, X, y, X, y, baselines=rows, n_networks=1
+    ... )
+    >>> list(comparison.results), comparison["herding"].n_samples
+    (['distilled', 'herding', 'whole training set'], 3)
     """
     unknown = set(baselines) - {*BASELINES, WHOLE}
     if unknown:

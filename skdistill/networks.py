@@ -173,6 +173,14 @@ class MLP(nn.Sequential):
         Units of each hidden layer.
     depth : int, default=2
         Number of hidden layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import MLP
+    >>> network = MLP((30,), n_classes=2, width=64)
+    >>> network(torch.randn(5, 30)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(self, input_shape, n_classes, width=128, depth=2):
@@ -190,6 +198,14 @@ def convnet_x4(input_shape, n_classes) -> ConvNet:
     """Return a `ConvNet` of 4 times its usual width, for transfer to wider networks (section 4).
 
     Parameters are the first two of `ConvNet`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import convnet_x4
+    >>> network = convnet_x4((1, 8, 8), n_classes=10)
+    >>> network(torch.randn(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
     """
     return ConvNet(input_shape, n_classes, width=4 * _usual_width(min(input_shape[1:])))
 
@@ -198,6 +214,14 @@ def convnet_x8(input_shape, n_classes) -> ConvNet:
     """Return a `ConvNet` of 8 times its usual width, for transfer to wider networks (section 4).
 
     Parameters are the first two of `ConvNet`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import convnet_x8
+    >>> network = convnet_x8((1, 8, 8), n_classes=10)
+    >>> network(torch.randn(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
     """
     return ConvNet(input_shape, n_classes, width=8 * _usual_width(min(input_shape[1:])))
 
@@ -220,6 +244,14 @@ def resnet18(input_shape, n_classes) -> nn.Module:
     ------
     ValueError
         If the images are too small.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import resnet18
+    >>> network = resnet18((3, 16, 16), n_classes=10)
+    >>> network(torch.randn(2, 3, 16, 16)).shape
+    torch.Size([2, 10])
     """
     _check_sides("resnet18", input_shape, 9)
     # torchvision takes a second or two to import, and most runs do without it.
@@ -253,6 +285,14 @@ class VGG11(nn.Sequential):
     ValueError
         If the images are too small: of those below 16 pixels more than three quarters would be
         padding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import VGG11
+    >>> network = VGG11((3, 16, 16), n_classes=10)
+    >>> network(torch.randn(2, 3, 16, 16)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, input_shape, n_classes):
@@ -291,6 +331,14 @@ class AlexNet(nn.Sequential):
     ------
     ValueError
         If the images are too small.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdistill.networks import AlexNet
+    >>> network = AlexNet((3, 16, 16), n_classes=10)
+    >>> network(torch.randn(2, 3, 16, 16)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, input_shape, n_classes):

@@ -84,7 +84,15 @@ class UniformWindow(WindowSchedule):
 
 
 class FixedWindow(WindowSchedule):
-    """T-BPTT (equation 3): the window is always the last ``window`` of ``unroll`` steps."""
+    """T-BPTT (equation 3): the window is always the last ``window`` of ``unroll`` steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import FixedWindow
+    >>> FixedWindow().draw(np.random.default_rng(0), 20, 60, {})
+    (40, 20)
+    """
 
     def draw(self, rng, window, unroll, memory):
         """Return ``(start, window)`` for one outer step."""
@@ -92,7 +100,15 @@ class FixedWindow(WindowSchedule):
 
 
 class FullWindow(WindowSchedule):
-    """BPTT (equation 2): differentiate through all ``unroll`` steps; ``window`` is not used."""
+    """BPTT (equation 2): differentiate through all ``unroll`` steps; ``window`` is not used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import FullWindow
+    >>> FullWindow().draw(np.random.default_rng(0), 20, 60, {})
+    (0, 60)
+    """
 
     def draw(self, rng, window, unroll, memory):
         """Return ``(start, window)`` for one outer step."""
@@ -100,7 +116,16 @@ class FullWindow(WindowSchedule):
 
 
 class RandomLengthWindow(WindowSchedule):
-    """R-BPTT (figure 4): train and differentiate a number of steps from ``[window, unroll]``."""
+    """R-BPTT (figure 4): train and differentiate a number of steps from ``[window, unroll]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import RandomLengthWindow
+    >>> start, window = RandomLengthWindow().draw(np.random.default_rng(0), 20, 60, {})
+    >>> start, 20 <= window <= 60
+    (0, True)
+    """
 
     def draw(self, rng, window, unroll, memory):
         """Return ``(start, window)`` for one outer step."""
@@ -118,6 +143,15 @@ class EarlyWindow(WindowSchedule):
     ----------
     bias : float, default=2.0
         At least 1. With 2, half of the windows start in the first quarter of the possible range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import EarlyWindow
+    >>> rng = np.random.default_rng(0)
+    >>> starts = [EarlyWindow(bias=4).draw(rng, 20, 60, {})[0] for _ in range(1000)]
+    >>> bool(np.median(starts) < 10)
+    True
     """
 
     _parameter_constraints: dict = {"bias": [Interval(Real, 1, None, closed="left")]}
@@ -148,6 +182,18 @@ class MovingWindow(WindowSchedule):
     smoothing : float, default=0.98
         Weight of the past in the exponential moving average of the loss. Each outer step uses
         another network and another real batch, so a single loss says little.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdistill.windows import MovingWindow
+    >>> schedule, rng = MovingWindow(patience=2, smoothing=0), np.random.default_rng(0)
+    >>> memory, starts = schedule.begin(20, 60), []
+    >>> for loss in [2.0, 1.0, 1.0, 1.0, 1.0]:
+    ...     starts.append(schedule.draw(rng, 20, 60, memory)[0])
+    ...     memory = schedule.observe(loss, 20, 60, memory)
+    >>> starts
+    [0, 0, 0, 0, 20]
     """
 
     _parameter_constraints: dict = {
