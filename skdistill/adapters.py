@@ -10,9 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine.data import as_tensor
+from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
 from ._validation import InvalidParameterError, as_array
 from .distilled import DistilledDataset
-from .evaluation import NetworkFamily, logits_in_chunks, network_family, train_networks
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["DistillationSampler", "DistilledClassifier"]

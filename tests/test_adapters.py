@@ -139,7 +139,7 @@ def test_chunks_do_not_matter(monkeypatch, images):
     X, y = images
     classifier = DistilledClassifier(quick()).fit(X, y)
     whole = classifier.predict_proba(X)
-    monkeypatch.setattr("skdistill.evaluation.chunk_size", lambda learner, shape: 7)
+    monkeypatch.setattr("skdistill._fresh_networks.chunk_size", lambda learner, shape: 7)
     np.testing.assert_allclose(classifier.predict_proba(X), whole, rtol=1e-4)
 
 

@@ -7,8 +7,9 @@ import pytest
 from joblib import parallel_config
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._fresh_networks import network_family, train_networks
 from skdistill.augmentation import Flip
-from skdistill.evaluation import _job, compare, evaluate, network_family, train_networks
+from skdistill.evaluation import _job, compare, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_mini_batches_for_sets_larger_than_one(distilled, unseen):
 
 def test_chunks_do_not_matter(monkeypatch, distilled, unseen):
     whole = evaluate(distilled, *unseen, steps=[1, 10]).curve
-    monkeypatch.setattr("skdistill.evaluation.chunk_size", lambda learner, shape: 7)
+    monkeypatch.setattr("skdistill._fresh_networks.chunk_size", lambda learner, shape: 7)
     np.testing.assert_array_equal(evaluate(distilled, *unseen, steps=[1, 10]).curve, whole)
 
 

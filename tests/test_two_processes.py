@@ -141,7 +141,7 @@ def test_networks_of_an_evaluation_are_those_of_one_process(folder):
 def test_fewer_networks_than_processes(folder, monkeypatch):
     # The second process has none to train.
     distiller = quick().fit(*table())
-    monkeypatch.setattr("skdistill.evaluation.join_group", lambda: Silent(1, 2))
+    monkeypatch.setattr("skdistill._fresh_networks.join_group", lambda: Silent(1, 2))
     result = evaluate(distiller.distilled_, *table(), architecture=two_processes.tiny, n_networks=1)
     assert (result.curve == 0).all()
 

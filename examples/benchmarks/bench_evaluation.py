@@ -18,9 +18,9 @@ import report
 import torch
 
 from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan, choose_plan
+from skdistill._fresh_networks import NetworkFamily, accuracy_curve, network_family
 from skdistill._layout import Layout
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
-from skdistill.evaluation import NetworkFamily, accuracy_curve, network_family
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from .._engine.data import RealData
+from .._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
 from ..distilled import DistilledDataset
-from ..evaluation import NetworkFamily, logits_in_chunks, network_family, train_networks
 
 __all__ = ["check_count", "check_scores", "correct_while_training", "family_of"]
 

@@ -8,10 +8,11 @@ from torch import Tensor
 from .._engine.data import RealData, Standardizer
 from .._engine.learner import Learner
 from .._engine.runtime import chunk_size
+from .._fresh_networks import NetworkFamily
 from .._layout import Layout
 from .._seeds import draw_seed
 from ..distilled import DistilledDataset, EvaluationRecipe
-from ..evaluation import NetworkFamily, check_test_data
+from ..evaluation import check_test_data
 from ._common import check_count, correct_while_training, family_of
 
 __all__ = ["disagreement_scores", "scores_in_a_run"]

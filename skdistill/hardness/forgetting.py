@@ -7,11 +7,11 @@ import torch
 from sklearn.base import BaseEstimator
 
 from .._engine.runtime import resolve_device
+from .._fresh_networks import network_family
 from .._seeds import draw_seed
 from .._training_data import check_training_data, training_data
 from .._validation import check_image_shape
 from ..distilled import DistilledDataset, EvaluationRecipe
-from ..evaluation import network_family
 from ..networks import check_network
 from ._common import check_count, correct_while_training
 

@@ -1,0 +1,216 @@
+"""Train fresh networks on a distilled set, as its recipe says."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._engine.data import RealData, Standardizer, as_tensor
+from ._engine.ensemble import Member, Plan, Task, choose_plan, train
+from ._engine.group import join_group
+from ._engine.learner import Learner
+from ._engine.optimizers import Adam
+from ._engine.runtime import chunk_size, resolve_device
+from ._engine.streams import Purpose, Streams
+from ._layout import Layout
+from .augmentation import Augmentation, check_augmentation, from_plain
+from .distilled import DistilledDataset
+from .networks import network_factory
+from .sampling import UniformSampler
+
+__all__ = [
+    "NetworkFamily",
+    "accuracy_curve",
+    "logits_in_chunks",
+    "network_family",
+    "train_networks",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFamily:
+    """The networks that a distilled set trains, and how samples are made ready for them.
+
+    Parameters
+    ----------
+    learner : Learner
+    layout : Layout
+    standardizer : Standardizer
+    chunk : int
+        Samples to put through a network at once.
+    augmentation : Augmentation or None
+        Of the samples that the networks are trained on.
+    """
+
+    learner: Learner
+    layout: Layout
+    standardizer: Standardizer
+    chunk: int
+    augmentation: Augmentation | None
+
+    def data(self, X: np.ndarray, y: np.ndarray) -> RealData:
+        """Return samples in the caller's layout, with class indices, on the networks' device."""
+        X = as_tensor(self.layout.to_engine(X))
+        return RealData(X, as_tensor(y), self.standardizer, self.learner.device)
+
+
+def network_family(
+    distilled: DistilledDataset, architecture, device, augmentation="recipe"
+) -> NetworkFamily:
+    """Return the networks of this architecture for a distilled set, on this device.
+
+    Raises
+    ------
+    ValueError
+        If ``architecture`` is None, as a recipe has it that could not save a callable, or if the
+        augmentation is none or cannot be had from the recipe.
+    """
+    if architecture is None:
+        raise ValueError(
+            "architecture must be given: the set was distilled with a callable, which is not saved."
+        )
+    device = resolve_device(device)
+    recipe = distilled.recipe
+    shape = recipe.layout.inner
+    if isinstance(augmentation, str) and augmentation == "recipe":
+        augmentation = from_plain(recipe.augmentation)
+    augmentation = check_augmentation(augmentation, shape)
+    learner = Learner(network_factory(architecture, shape, len(distilled.classes)), device)
+    standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
+    chunk = chunk_size(learner, shape)
+    return NetworkFamily(learner, recipe.layout, standardizer, chunk, augmentation)
+
+
+def accuracy_curve(
+    family: NetworkFamily,
+    distilled: DistilledDataset,
+    networks: int | Sequence[int],
+    counts: Sequence[int],
+    test: RealData,
+    sample_weight: np.ndarray | None = None,
+    plan: Plan | None = None,
+) -> np.ndarray:
+    """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
+
+    Parameters are those of `train_networks`, and the test samples with their weights. The processes
+    of a group each train some of the networks, and all return all accuracies.
+    """
+    group = join_group()
+    networks = range(networks) if isinstance(networks, int) else networks
+    mine = networks[group.rank :: group.size]
+    rows = {network: row for row, network in enumerate(networks)}
+    curve = np.zeros((len(networks), len(counts)))
+
+    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
+        return _correct(family, theta, test)
+
+    for k, j, correct in train_networks(family, distilled, mine, counts, visit, plan):
+        curve[rows[k], j] = np.average(correct.cpu().numpy(), weights=sample_weight)
+    return group.total(curve)
+
+
+def train_networks(
+    family: NetworkFamily,
+    distilled: DistilledDataset,
+    networks: int | Sequence[int],
+    counts: Sequence[int],
+    visit: Callable[[NetworkFamily, Tensor], Any] | None = None,
+    plan: Plan | None = None,
+) -> Iterator[tuple[int, int, Any]]:
+    """Train fresh networks on a distilled set by its recipe, together where that is faster.
+
+    Network ``k`` is the same one whatever others and ``counts`` there are: on a CPU bit for bit.
+
+    Parameters
+    ----------
+    family : NetworkFamily
+    distilled : DistilledDataset
+    networks : int or sequence of int
+        How many networks, or which.
+    counts : sequence of int
+        Ascending step counts; a network is trained for the last of them.
+    visit : callable or None, default=None
+        Called with the family and the parameters ``(n_parameters,)`` of a network, perhaps in a
+        thread, perhaps again if the networks turn out not to fit together. None copies the
+        parameters: several networks' are then held at all counts.
+    plan : Plan or None, default=None
+        How networks are trained together; None decides by their size.
+
+    Yields
+    ------
+    k, j : int
+        The network, and the place in ``counts`` of the steps that it has been trained for; in this
+        order.
+    seen
+        What ``visit`` returned.
+    """
+    networks = range(networks) if isinstance(networks, int) else networks
+    if not networks:
+        return
+    recipe, learner = distilled.recipe, family.learner
+    X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
+    y = _training_labels(distilled, learner.device, learner.dtype)
+    augmentation = family.augmentation
+    n_steps, size = int(counts[-1]), min(len(X), recipe.batch_size)
+    if plan is None:
+        plan = choose_plan(learner, tuple(X.shape[1:]), size, len(networks))
+
+    def seen(learner: Learner, theta: Tensor) -> Any:
+        return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
+
+    def member(k: int) -> Member:
+        streams = Streams(recipe.seed)
+        theta = learner.init(streams.integer(Purpose.EVALUATION_NETWORK, k))
+        batches = _mini_batches(len(X), recipe.batch_size, n_steps, streams, k)
+        if augmentation is None:
+            return Member(theta, batches)
+        generator = streams.torch(Purpose.EVALUATION_AUGMENTATION, k)
+        draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
+        return Member(theta, batches, torch.stack(draws).to(device=X.device, dtype=X.dtype))
+
+    task = Task(
+        learner,
+        Adam(lr=recipe.learning_rate),
+        X,
+        y,
+        tuple(map(int, counts)),
+        seen,
+        None if augmentation is None else augmentation.apply,
+    )
+    for i, j, what in train(task, map(member, networks), plan):
+        yield networks[i], j, what
+
+
+@torch.no_grad()
+def logits_in_chunks(
+    family: NetworkFamily, theta: Tensor, data: RealData
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the class scores of consecutive samples, and the samples' class indices."""
+    for first in range(0, len(data), family.chunk):
+        X, y = data.batch(np.arange(first, min(first + family.chunk, len(data))))
+        yield family.learner.logits(theta, X), y
+
+
+def _correct(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
+    """Return whether the network is right, by sample."""
+    # Left on the device: to read after each chunk would wait for the GPU.
+    parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, data)]
+    return torch.cat(parts)
+
+
+def _training_labels(distilled: DistilledDataset, device, dtype) -> Tensor:
+    if distilled.y.ndim == 2:
+        return as_tensor(distilled.y).to(device=device, dtype=dtype)
+    return as_tensor(np.searchsorted(distilled.classes, distilled.y)).to(device)
+
+
+def _mini_batches(n: int, size: int, n_steps: int, streams: Streams, k: int) -> Tensor | None:
+    """Draw the training rows of each step of network ``k``; None if all fit into one batch."""
+    if n <= size:
+        return None
+    rng = streams.numpy(Purpose.EVALUATION_BATCH, k)
+    sampler = UniformSampler(n, size, lambda epoch: rng)
+    return torch.from_numpy(np.stack([sampler.batch(i) for i in range(n_steps)]))
