@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import data
+from table1 import NETWORK
 
 from skdistill import DistilledDataset
 from skdistill.evaluation import evaluate
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("report", type=Path, help="a report of table1.py")
     parser.add_argument("--data", type=Path, help="the folder with the data, as for table1.py")
     parser.add_argument("--networks", type=int, default=10)
-    parser.add_argument("--architecture", help="another one than the report's")
+    parser.add_argument("--architecture", default=NETWORK, help="of the networks")
     args = parser.parse_args()
     report = json.loads(args.report.read_text())
     if "dataset" not in report.get("parameters", {}):
