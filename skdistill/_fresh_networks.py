@@ -41,7 +41,7 @@ class NetworkFamily:
     standardizer : Standardizer
     chunk : int
         Samples to put through a network at once.
-    augmentation : Augmentation or None
+    augmentation : Augmentation or None, default=None
         Of the samples that the networks are trained on.
     """
 
@@ -49,7 +49,7 @@ class NetworkFamily:
     layout: Layout
     standardizer: Standardizer
     chunk: int
-    augmentation: Augmentation | None
+    augmentation: Augmentation | None = None
 
     def data(self, X: np.ndarray, y: np.ndarray) -> RealData:
         """Return samples in the caller's layout, with class indices, on the networks' device."""

@@ -147,13 +147,15 @@ def test_chunks_have_the_columns_of_their_samples(images, monkeypatch):
     assert {tuple(part.flatten().tolist()) for part in real.split(2, dim=1)} <= columns
 
 
-def test_nothing_is_augmented_at_test_time(images):
+def test_networks_learn_from_augmented_samples_and_are_tested_on_plain_ones(images):
     spy = Spy()
     distiller = quick(spy).fit(*images)
-    n = len(spy.drawn), len(spy.applied)
-    distiller.score(*images)
-    distiller.evaluate(*images, n_networks=1)
-    assert (len(spy.drawn), len(spy.applied)) == n
+    n = len(spy.applied)
+    distiller.evaluate(*images, n_networks=2, steps=[3, 5])
+    applied = spy.applied[n:]
+    # At each of the steps of two networks, and nowhere else: there are 16 test images.
+    assert [len(X) for X, _ in applied] == [N_SYNTHETIC] * 10
+    assert len({tuple(parameters.flatten().tolist()) for _, parameters in applied}) == 10
 
 
 # Randomness ---------------------------------------------------------------------------------------

@@ -235,7 +235,8 @@ def test_threads_leave_the_number_of_cores_to_others(cores):
     cores(3)
     task = make_task(Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), visit=visit)
     thetas(task, Plan(workers=2))
-    assert seen == [3]
+    # Two networks may come to it at once.
+    assert set(seen) == {3}
     assert torch.get_num_threads() == 3
 
 
