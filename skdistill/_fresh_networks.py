@@ -16,7 +16,8 @@ from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
-from .augmentation import Augmentation, check_augmentation, from_plain
+from ._plain_augmentation import from_plain
+from .augmentation import Augmentation, check_augmentation
 from .distilled import DistilledDataset
 from .networks import network_factory
 from .sampling import UniformSampler

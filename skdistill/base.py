@@ -30,12 +30,12 @@ from ._layout import Layout
 from ._learned import Learned
 from ._outer_callbacks import OuterCallbacks
 from ._output import DistillerOutputMixin
+from ._plain_augmentation import to_plain
 from ._run import Best, Point, Run
 from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
 from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from ._watch import Watch, explain_out_of_memory
-from .augmentation import to_plain
 from .distilled import DistilledDataset, EvaluationRecipe
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 from .parametrization import SampleParametrization, resolve_parametrization

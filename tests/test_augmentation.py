@@ -9,6 +9,7 @@ from sklearn.base import clone
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from skdistill._engine.learner import Learner
+from skdistill._plain_augmentation import from_plain, to_plain
 from skdistill.augmentation import (
     AUGMENTATIONS,
     Color,
@@ -20,8 +21,6 @@ from skdistill.augmentation import (
     Rotation,
     Scale,
     check_augmentation,
-    from_plain,
-    to_plain,
 )
 from skdistill.networks import ConvNet
 
