@@ -32,17 +32,14 @@ RaTBPTTDistiller(image_shape=(1, 8, 8), max_iter=50, window=6, unroll=18, random
 
 # %%
 # Another loads it. ``to_torch`` gives a ``TensorDataset`` of standardised images, as networks see
-# them; ``recipe`` knows how real ones are to be treated.
+# them; ``standardize`` and ``encode_labels`` treat real ones in the same way.
 
 distilled = DistilledDataset.load(path)
 samples, labels = distilled.to_torch().tensors
 print(distilled, samples.shape, labels)
 
-mean, scale = (
-    torch.tensor(v).view(-1, 1, 1) for v in (distilled.recipe.mean, distilled.recipe.scale)
-)
-X_real = (torch.tensor(X_test, dtype=torch.float32).view(-1, 1, 8, 8) - mean) / scale
-y_real = torch.tensor(y_test)
+X_real = torch.from_numpy(distilled.standardize(X_test))
+y_real = torch.from_numpy(distilled.encode_labels(y_test))
 
 # %%
 # A network of one's own, with instance normalisation as the one that the digits were distilled for,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _estimator_state, _image_folder, _npz
+from . import _estimator_state, _image_folder, _network_input, _npz
 from ._consistency import check_consistency
 from ._layout import Layout
 from .exceptions import InvalidFileError
@@ -356,7 +356,7 @@ class DistilledDataset:
         standardize : bool, default=True
             Whether samples have the training set's mean subtracted and are divided by its standard
             deviation, as the networks of the evaluation see them; False keeps their units. Test
-            samples must be given the same treatment, with ``recipe.mean`` and ``recipe.scale``.
+            samples must be given the same treatment: `standardize` does that.
 
         Returns
         -------
@@ -377,17 +377,97 @@ class DistilledDataset:
         """
         import torch
 
-        from ._engine.data import Standardizer
-
-        recipe, layout = self.recipe, self.recipe.layout
-        samples = torch.tensor(np.ascontiguousarray(layout.to_engine(self.X), dtype=np.float32))
         if standardize:
-            standardizer = Standardizer(
-                recipe.mean, recipe.scale, layout.inner, samples.device, samples.dtype
-            )
-            samples = standardizer.forward(samples)
+            samples = self._standardized(self.X)
+        else:
+            samples = np.ascontiguousarray(self.recipe.layout.to_engine(self.X), dtype=np.float32)
         labels = self.y.astype(np.float32) if self.y.ndim == 2 else self._class_index()
-        return torch.utils.data.TensorDataset(samples, torch.tensor(labels))
+        return torch.utils.data.TensorDataset(torch.tensor(samples), torch.tensor(labels))
+
+    def standardize(self, X) -> np.ndarray:
+        """Return real samples as networks see them: what to feed a network trained on the set.
+
+        They go through the saved preprocessing, if there is one; then the training set's mean is
+        subtracted and they are divided by its standard deviation, in double precision, rounded
+        once; and channels come first.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, ...)
+            Test or other real samples in the layout and units of the training data; as they were
+            before preprocessing, if the set keeps that.
+
+        Returns
+        -------
+        ndarray of float32, of shape (n, features) or (n, C, H, W)
+
+        Raises
+        ------
+        ValueError
+            If samples have another shape than the training samples, other columns, or hold NaN or
+            infinity.
+
+        Warns
+        -----
+        UserWarning
+            If the result is so far from what standardised samples are that ``X`` must have been
+            in other units: pixels that were not whitened, or that were divided by 255.
+
+        See Also
+        --------
+        to_torch : The synthetic samples in the same form, and with the same arithmetic.
+        encode_labels : The labels.
+
+        Notes
+        -----
+        Needs no torch.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> Z = distilled.standardize(X)
+        >>> Z.dtype, Z.std(axis=0).round(3).tolist()
+        (dtype('float32'), [1.0, 1.0, 1.0, 1.0])
+        """
+        if self.preprocessing is not None:
+            X = self.preprocessing.transform(X)
+        X = _network_input.as_numbers(X, self.feature_names)
+        Z = self._standardized(X)
+        recipe = self.recipe
+        _network_input.warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        return Z
+
+    def encode_labels(self, y) -> np.ndarray:
+        """Return labels as the numbers that networks learn: positions in `classes`.
+
+        Parameters
+        ----------
+        y : array-like or tensor of shape (n,)
+            Labels, as the training data had them.
+
+        Returns
+        -------
+        ndarray of int64, of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If a label is none of the set's classes. The message names it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> iris = load_iris()
+        >>> y = iris.target_names[iris.target]
+        >>> distiller = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(iris.data, y)
+        >>> distiller.distilled_.encode_labels(["virginica", "setosa"])
+        array([2, 0])
+        """
+        return _network_input.class_indices(y, self.classes)
 
     def to_frame(self) -> "pd.DataFrame":
         """Return one row a sample: its features, then its label.
@@ -506,6 +586,11 @@ class DistilledDataset:
             self.y.reshape(len(self.y), -1).tolist(),
             overwrite=overwrite,
         )
+
+    def _standardized(self, X: np.ndarray) -> np.ndarray:
+        """Return samples in the units of `X` as networks see them."""
+        recipe = self.recipe
+        return _network_input.standardize(X, recipe.layout, recipe.mean, recipe.scale)
 
     def _class_index(self) -> np.ndarray:
         """Return each sample's index into `classes`, of its largest where labels are soft."""

@@ -16,6 +16,7 @@ from . import coresets
 from ._engine.group import join_group
 from ._engine.streams import Purpose, Streams
 from ._fresh_networks import accuracy_curve, network_family
+from ._network_input import warn_of_other_units
 from ._validation import check_magnitude, check_sample_weight
 from .distilled import DistilledDataset
 
@@ -126,6 +127,12 @@ def evaluate(
         or no architecture or augmentation is known, for the set was distilled with one that is
         not saved.
 
+    Warns
+    -----
+    UserWarning
+        If the test samples cannot be in the units of the training samples: whitening was left out,
+        or pixels were divided by 255.
+
     Notes
     -----
     The networks are trained together where that is faster: on a CPU each has a core. Under
@@ -145,6 +152,7 @@ def evaluate(
     """
     X, y = check_test_data(distilled, X, y)
     recipe = distilled.recipe
+    warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
     architecture = recipe.architecture if architecture is None else architecture
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
     n_networks = recipe.n_networks if n_networks is None else n_networks

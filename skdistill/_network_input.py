@@ -1,0 +1,126 @@
+"""Samples and labels as networks see them: standardised arrays, class indices. Needs no torch."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from ._layout import Layout
+from ._warn import warn
+
+__all__ = ["as_numbers", "class_indices", "standardize", "warn_of_other_units"]
+
+# So many values are turned into doubles at a time.
+_BLOCK = 2**20
+# The training data's values, standardised, have a mean square of 1. Test data whose values are this
+# far from 0 on average, or vary this little, is not of the same kind: pixels from 0 to 255 are
+# hundreds where images were whitened, and pixels from 0 to 1 hardly vary where they were bytes.
+_FAR, _NARROW = 20.0, 0.05
+# So few samples may be odd, or all alike, with good reason; so many are looked at.
+_FEW, _MANY = 10, 256
+
+
+def standardize(
+    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
+) -> np.ndarray:
+    """Return samples of the caller's layout, standardised, in the networks'.
+
+    The difference and the quotient are computed in double precision and rounded once, so that a
+    large mean costs no digits.
+
+    Parameters
+    ----------
+    X : ndarray of numbers, of shape (n, ...)
+    layout : Layout
+    mean, scale : sequence of float
+        One value a channel or feature.
+
+    Returns
+    -------
+    ndarray of float32, of shape (n, features) or (n, C, H, W)
+
+    Raises
+    ------
+    ValueError
+        If the samples have another shape, or a result is not finite in single precision.
+    """
+    layout.check(X)
+    inner = layout.to_engine(X)
+    out = np.empty(inner.shape, np.float32)
+    rows = max(1, _BLOCK // prod(layout.inner))
+    # Too large a value becomes infinite, and is found.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(inner), rows):
+            block = slice(first, first + rows)
+            out[block] = _in_double(inner[block], mean, scale)
+            if not np.isfinite(out[block]).all():
+                raise ValueError(
+                    "X must hold finite numbers that networks can compute with, standardised in "
+                    "single precision; it holds NaN, infinity or values of too large a size."
+                )
+    return out
+
+
+def warn_of_other_units(
+    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
+) -> None:
+    """Warn if samples cannot be in the training data's units; parameters as in `standardize`."""
+    if len(X) < _FEW:
+        return
+    # Every so many samples one, so that sorted labels do not matter.
+    part = _in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
+    size, spread = float(np.abs(part).mean()), float(part.std())
+    if size <= _FAR and spread >= _NARROW:
+        return
+    warn(
+        "X does not seem to be in the units of the training data: standardised, its values have a "
+        f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. Give "
+        "X what the training data was given before it was distilled (the same fitted whitening, "
+        "the same range of pixels), and nothing else.",
+        UserWarning,
+    )
+
+
+def _in_double(inner: np.ndarray, mean: Sequence[float], scale: Sequence[float]) -> np.ndarray:
+    column = (-1, *[1] * (inner.ndim - 2))
+    mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))
+    return (inner.astype(np.float64) - mean) / scale
+
+
+def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
+    """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
+    if feature_names is not None and hasattr(X, "columns"):
+        columns = tuple(map(str, X.columns))
+        if columns != feature_names:
+            raise ValueError(
+                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
+                f"got {list(columns)!r:.300}."
+            )
+    X = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
+    if X.dtype == object:
+        # A data frame of several kinds of numbers.
+        try:
+            X = X.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"X must hold samples of numbers of one shape: {error}.") from error
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X must hold real numbers; got an array of dtype {X.dtype}.")
+    return X
+
+
+def class_indices(y, classes: np.ndarray) -> np.ndarray:
+    """Return the position in ``classes`` of each label, or raise a ValueError."""
+    labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    if labels.ndim != 1:
+        raise ValueError(f"y must hold one label a sample; got an array of shape {labels.shape}.")
+    # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.
+    positions = {label: i for i, label in enumerate(classes.tolist())}
+    labels = labels.tolist()
+    unknown = list(dict.fromkeys(label for label in labels if label not in positions))
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise ValueError(
+            f"y must hold labels that are among the classes {classes.tolist()!r:.200}; "
+            f"got {', '.join(map(repr, unknown[:5]))}{more}."
+        )
+    return np.array([positions[label] for label in labels], np.int64)

@@ -1,0 +1,157 @@
+"""What a network trained on a set is fed: one arithmetic for real and synthetic samples."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+from test_distilled import LAYOUTS, make
+
+from skdistill.evaluation import evaluate
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_synthetic_and_real_samples_are_standardised_alike_to_the_bit(name, dtype):
+    data = make(name, dtype=dtype)
+    samples, labels = data.to_torch().tensors
+    got = data.standardize(data.X)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(samples.numpy(), got, strict=True)
+    assert labels.tolist() == data.encode_labels(data.y).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.tensor, np.ndarray.tolist])
+def test_channels_last_images_are_standardised_by_channel(wrap):
+    data = make("channels last")
+    X = np.arange(2 * 24, dtype=np.uint8).reshape(2, 4, 2, 3)
+    expected = (X - np.array(data.recipe.mean)) / data.recipe.scale
+    got = data.standardize(wrap(X))
+    assert got.shape == (2, 3, 4, 2)
+    np.testing.assert_array_equal(np.moveaxis(got, 1, -1), expected.astype(np.float32))
+
+
+def test_a_large_mean_costs_no_digits():
+    data = make("table")
+    recipe = replace(data.recipe, mean=(1e9,) * 5, scale=(2.0,) * 5)
+    X = 1e9 + np.arange(15.0).reshape(3, 5)
+    got = replace(data, recipe=recipe, X=np.tile(X, (2, 1))).standardize(X)
+    np.testing.assert_array_equal(got, np.arange(15).reshape(3, 5) / 2)
+
+
+def test_many_samples_are_standardised_as_few_are(monkeypatch):
+    data = make("rgb")
+    X = np.random.default_rng(0).normal(size=(7, 3, 4, 2))
+    expected = data.standardize(X)
+    monkeypatch.setattr("skdistill._network_input._BLOCK", 50)
+    np.testing.assert_array_equal(data.standardize(X), expected)
+
+
+def test_samples_go_through_the_saved_preprocessing_first():
+    X = 50 + 10 * np.random.default_rng(0).normal(size=(20, 5))
+    scaler = StandardScaler().fit(X)
+    data = make("table")
+    got = replace(data, preprocessing=scaler).standardize(X)
+    np.testing.assert_array_equal(got, data.standardize(scaler.transform(X)))
+
+
+def test_a_data_frame_must_have_the_columns_of_the_training_data():
+    data = make("table", feature_names=tuple("abcde"))
+    frame = pd.DataFrame(data.X, columns=list("abcde")).assign(b=[True, False] * 3)
+    expected = data.X.copy()
+    expected[:, 1] = frame["b"]
+    np.testing.assert_array_equal(data.standardize(frame), data.standardize(expected))
+    with pytest.raises(ValueError, match=r"columns \['a', 'b', .*got \['e', 'd'"):
+        data.standardize(frame[list("edcba")])
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((2, 3)), "X has 3 features, but the distilled data set is expecting 5"),
+        (np.full((2, 5), np.nan), "X must hold finite numbers"),
+        (np.full((2, 5), 1e300), "values of too large a size"),
+        (np.full((2, 5), "x"), "X must hold real numbers; got an array of dtype <U1"),
+        (np.full((2, 5), "x", object), "X must hold samples of numbers of one shape: "),
+    ],
+)
+def test_what_is_no_sample_is_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        make("table").standardize(X)
+
+
+@pytest.mark.parametrize(
+    ("classes", "y", "expected"),
+    [
+        ([3, 5, 8], np.array([8, 3], np.uint8), [2, 0]),
+        ([3, 5, 8], torch.tensor([8, 3]), [2, 0]),
+        ([3, 5, 8], [8.0, 3], [2, 0]),
+        ([False, True], pd.Series([True]), [1]),
+        (["a", "b"], np.array(["b", "a"], object), [1, 0]),
+        (["a", "b"], pd.Categorical(["b", "a"]), [1, 0]),
+        (["a", "b"], [], []),
+    ],
+)
+def test_labels_become_positions_of_classes(classes, y, expected):
+    got = make(classes=classes).encode_labels(y)
+    assert got.dtype == np.int64
+    assert got.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (["a", "e", "z", "e"], r"among the classes \['a', 'bc', 'd'\]; got 'e', 'z'\."),
+        ([1], r"got 1\."),
+        (list("efghijk"), r"got 'e', 'f', 'g', 'h', 'i' and 2 more\."),
+        (np.eye(3), r"one label a sample; got an array of shape \(3, 3\)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(y, message):
+    with pytest.raises(ValueError, match=message):
+        make().encode_labels(y)
+
+
+def test_numbers_are_not_the_strings_that_name_them():
+    with pytest.raises(ValueError, match=r"got 3\."):
+        make(classes=["3", "5", "8"]).encode_labels([3])
+
+
+# --- other units ------------------------------------------------------------------------------
+
+
+def bytes_and_whitened():
+    """Return images of bytes, and two sets: distilled from them, and from smaller numbers."""
+    X = np.random.default_rng(0).integers(0, 256, (40, 4, 3), dtype=np.uint8)
+    data = make(classes=[0, 1], X=np.float32(X[:4]))
+    recipe = replace(data.recipe, mean=(float(X.mean()),), scale=(float(X.std()),))
+    white = replace(data.recipe, mean=(0.0,), scale=(0.3,))
+    return X, replace(data, recipe=recipe), replace(data, recipe=white, X=data.X / 500)
+
+
+def test_test_data_in_other_units_is_warned_of():
+    X, data, white = bytes_and_whitened()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.standardize(X)
+        # A few samples may be odd.
+        data.standardize(X[:3] / 255)
+    with pytest.warns(UserWarning, match="mean size of 1.67 .* deviation of 0.00") as record:
+        data.standardize(X / 255)
+    assert record[0].filename == __file__
+    with pytest.warns(UserWarning, match="the same fitted whitening"):
+        white.standardize(X)
+
+
+def test_evaluate_warns_of_other_units():
+    X, data, _ = bytes_and_whitened()
+    options = {"n_networks": 1, "steps": 1, "architecture": "mlp", "augmentation": None}
+    y = np.arange(40) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(data, X, y, **options)
+    with pytest.warns(UserWarning, match="units of the training data"):
+        evaluate(data, X / 255, y, **options)
