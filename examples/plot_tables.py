@@ -4,7 +4,9 @@ Tables: ten rows a class
 
 A distiller takes plain tables, too: rows in, rows out, in the units of the columns. Here two of
 scikit-learn's own tables are distilled to ten rows a class, and networks trained on those rows are
-put beside networks trained on ten random rows and on ten k-means centroids a class.
+put beside networks trained on ten random rows and on ten k-means centroids a class, found among
+standardised rows. Centroids are a strong rival on tables as small as these: what distilling adds to
+them is about a point on the first table, and nothing on the second.
 
 The rows are made for the kind of network that they were distilled through. What other classifiers
 learn from them is another question, which the figure answers. At the end, distilling balances a
@@ -57,7 +59,8 @@ for name, (distiller, (X_train, X_test, y_train, y_test)) in tables.items():
     sets = {"distilled": [distiller.transform()] * 5}
     for title, choose in {"random": random_samples, "k-means": kmeans_centroids}.items():
         rngs = map(np.random.default_rng, range(5))
-        sets[title] = [choose(X_train, y_train, distiller.classes_, IPC, rng) for rng in rngs]
+        real = X_train, y_train, distiller.classes_, IPC
+        sets[title] = [choose(*real, rng, scale=scaler.scale_) for rng in rngs]
     sets["all rows"] = [(X_train, y_train)] * 5
     accuracy[name] = {
         title: [

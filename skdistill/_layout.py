@@ -68,6 +68,11 @@ class Layout:
             return np.ascontiguousarray(np.moveaxis(X, 1, -1))
         return X.reshape(len(X), *self.outer)
 
+    def spread(self, values) -> np.ndarray:
+        """Return one value a channel or feature as a sample, in the caller's layout."""
+        column = np.asarray(values).reshape(-1, *[1] * (len(self.inner) - 1))
+        return self.to_caller(np.broadcast_to(column, (1, *self.inner)))[0]
+
     def check(self, X: np.ndarray, name: str = "X") -> None:
         """Raise ValueError unless the samples of ``X`` have the caller's shape."""
         if X.shape[1:] == self.outer:

@@ -378,9 +378,11 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         elif n_fresh:
             choose = {"real": coresets.random_samples, "kmeans": coresets.kmeans_centroids}
             rng = streams.numpy(Purpose.SYNTHETIC, 0)
-            parts.append(
-                standardized(choose[self.init](X, y, np.arange(n_classes), n_fresh, rng)[0])
+            # Chosen as networks see them: in raw units one feature of a large unit would decide.
+            samples, _ = choose[self.init](
+                X, y, np.arange(n_classes), n_fresh, rng, scale=layout.spread(data.scale)
             )
+            parts.append(standardized(samples))
         return torch.cat(parts)
 
     def _make_learner(

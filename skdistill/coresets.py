@@ -1,4 +1,9 @@
-"""Real samples that stand for the whole set: the baselines that a distilled set must beat."""
+"""Real samples that stand for the whole set: the baselines that a distilled set must beat.
+
+Distances are what they choose by, so it matters what a feature is measured in. Networks see
+standardised samples; ``scale``, the features' standard deviations, has these functions choose among
+the same ones. `skdistill.evaluation.compare` and ``init="kmeans"`` do.
+"""
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -19,7 +24,30 @@ def _interleave(per_class: list[np.ndarray]) -> np.ndarray:
     return np.stack(per_class, axis=1).reshape(-1, *per_class[0].shape[1:])
 
 
-def random_samples(X, y, classes, ipc, rng):
+def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return what divides each value of a sample; None if it changes no order of distances."""
+    if scale is None:
+        return None
+    scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), sample_shape).ravel()
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    if bad.any():
+        raise ValueError(
+            f"scale must be positive; got {scale[bad][0]} for feature {np.flatnonzero(bad)[0]}. "
+            "StandardScaler().fit(X).scale_ has 1 for features that do not vary."
+        )
+    # Not even a rounding then: one channel gives what it gives without a scale.
+    return scale if (scale != scale[0]).any() else None
+
+
+def _members(X, rows: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+    """Return samples flat, in double precision, in units of ``scale``."""
+    members = X[rows].reshape(len(rows), -1).astype(np.float64)
+    if scale is not None:
+        members /= scale
+    return members
+
+
+def random_samples(X, y, classes, ipc, rng, scale=None):
     """Return ``ipc`` random real samples of every class, without replacement, and their labels.
 
     Parameters
@@ -33,17 +61,21 @@ def random_samples(X, y, classes, ipc, rng):
     ipc : int
         Samples a class.
     rng : numpy.random.Generator
+    scale : array-like that broadcasts to a sample, or None, default=None
+        What values are divided by before distances are taken: the features' standard deviations, as
+        ``StandardScaler().fit(X).scale_`` has them, if they have different units. None takes
+        distances in the units of ``X``. Not used for random samples, which need no distance.
 
     Returns
     -------
     X : ndarray of shape (n_classes * ipc, ...)
-        The first ``k * n_classes`` are ``k`` of every class.
+        In the units of ``X``. The first ``k * n_classes`` are ``k`` of every class.
     y : ndarray of shape (n_classes * ipc,)
 
     Raises
     ------
     ValueError
-        If a class has fewer samples.
+        If a class has fewer samples, or a scale is not positive.
 
     Examples
     --------
@@ -60,7 +92,7 @@ def random_samples(X, y, classes, ipc, rng):
     return X[chosen], y[chosen]
 
 
-def kmeans_centroids(X, y, classes, ipc, rng):
+def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
 
     Parameters, result and error are those of `random_samples`. With ``ipc=1`` these are the class
@@ -76,19 +108,22 @@ def kmeans_centroids(X, y, classes, ipc, rng):
     >>> np.allclose(means[0], X[y == 0].mean(axis=0))
     True
     """
+    scale = _flat_scale(scale, X.shape[1:])
     centroids = []
     for rows in _rows_by_class(y, classes, ipc):
         kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)))
-        members = X[rows].reshape(len(rows), -1).astype(np.float64)
-        centroids.append(kmeans.fit(members).cluster_centers_.reshape(ipc, *X.shape[1:]))
+        centers = kmeans.fit(_members(X, rows, scale)).cluster_centers_
+        if scale is not None:
+            centers = centers * scale
+        centroids.append(centers.reshape(ipc, *X.shape[1:]))
     return _interleave(centroids), np.tile(classes, ipc)
 
 
-def herding(X, y, classes, ipc, rng):
+def herding(X, y, classes, ipc, rng, scale=None):
     """Return the real samples whose running mean follows the class mean (Welling 2009).
 
     Parameters, result and error are those of `random_samples`; ``rng`` is not used. Distances are
-    taken in the units of ``X``, not in the feature space of a trained network as some papers do.
+    taken between samples, not in the feature space of a trained network as some papers do.
 
     Examples
     --------
@@ -100,9 +135,10 @@ def herding(X, y, classes, ipc, rng):
     >>> bool((X == X_1[0]).all(axis=1).any())
     True
     """
+    scale = _flat_scale(scale, X.shape[1:])
     chosen = []
     for rows in _rows_by_class(y, classes, ipc):
-        members = X[rows].reshape(len(rows), -1).astype(np.float64)
+        members = _members(X, rows, scale)
         mean, total = members.mean(axis=0), np.zeros(members.shape[1])
         free = np.ones(len(rows), dtype=bool)
         picks = []

@@ -41,7 +41,8 @@ class DistributionMatchingDistiller(BaseDistiller):
         about Adam's.
     init : {"gaussian", "real", "kmeans"} or DistilledDataset, default="real"
         What the samples start from: Gaussian noise of norm 1, random real samples (the paper's),
-        the centroids of k-means in every class, or a set that was distilled before.
+        the centroids of k-means in every class (of standardised samples), or a set that was
+        distilled before.
     parametrization : {"pixels"}, Pixels or LinearBasis, default="pixels"
         What is learned: the values of the samples, or bases that the samples are linear
         combinations of (section 4.2). See `skdistill.parametrization`.

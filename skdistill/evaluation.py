@@ -257,6 +257,8 @@ def compare(
 
     All rows use the distilled set's recipe: the same networks from the same initialisations,
     optimiser, number of steps and augmentation, with mini-batches where a set is larger than one.
+    Herding and k-means choose among samples as networks see them, standardised by the recipe's
+    scale: the unit of a feature changes nothing.
 
     Parameters
     ----------
@@ -329,6 +331,7 @@ def compare(
         )
 
     seed = distilled.recipe.seed
+    scale = distilled.recipe.layout.spread(distilled.recipe.scale)
     results = {"distilled": result(distilled.X, distilled.y, seed, n_networks)}
     for name in baselines:
         if name == WHOLE:
@@ -339,7 +342,9 @@ def compare(
         parts = []
         for draw in range(draws):
             rng = Streams(seed).numpy(Purpose.CORESET, draw)
-            X, y = BASELINES[name](X_train, y_train, distilled.classes, distilled.ipc, rng)
+            X, y = BASELINES[name](
+                X_train, y_train, distilled.classes, distilled.ipc, rng, scale=scale
+            )
             parts.append(result(X, y, seed + draw, -(-n_networks // draws)))
         results[name] = _pooled(parts)
     return Comparison(results)

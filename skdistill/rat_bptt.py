@@ -81,8 +81,8 @@ class RaTBPTTDistiller(BaseDistiller):
         an object from `skdistill.windows` with parameters of its own.
     init : {"gaussian", "real", "kmeans"} or DistilledDataset, default="gaussian"
         What the samples start from: Gaussian noise of norm 1 (Appendix C.1; the paper found random
-        and real starts comparable), random real samples, the centroids of k-means in every class,
-        or a set that was distilled before.
+        and real starts comparable), random real samples, the centroids of k-means in every class
+        (of standardised samples), or a set that was distilled before.
     parametrization : {"pixels"}, Pixels or LinearBasis, default="pixels"
         What is learned: the values of the samples, or bases that the samples are linear
         combinations of (section 4.2). See `skdistill.parametrization`.

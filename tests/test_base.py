@@ -97,6 +97,14 @@ def test_units_do_not_matter(images):
     np.testing.assert_allclose((scaled - 7) / 1000, X_syn, rtol=1e-3, atol=1e-4)
 
 
+def test_kmeans_starts_from_the_clusters_of_standardised_samples(table):
+    X, y = table
+    units = np.array([2.0**30, 1, 1, 1])  # a power of two changes no other bit
+    start = {"ipc": 3, "init": "kmeans", "learning_rate": 1e-9}
+    X_syn = quick(**start).fit(X, y).transform()[0]
+    np.testing.assert_allclose(quick(**start).fit(X * units, y).transform()[0] / units, X_syn)
+
+
 def test_the_callers_arrays_are_not_touched(images):
     X, y = images
     X_before, y_before = X.copy(), y.copy()

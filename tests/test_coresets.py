@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from skdistill.coresets import herding, kmeans_centroids, random_samples
 
@@ -38,3 +39,43 @@ def test_herding_follows_the_mean():
 def test_more_than_a_class_has(choose):
     with pytest.raises(ValueError, match="ipc=4 must be at most 3"):
         choose(X, Y, CLASSES, 4, np.random.default_rng(0))
+
+
+# --- units ------------------------------------------------------------------------------------
+
+# In raw units the second feature alone decides; by the scale, the first.
+MIXED = np.array([[0.0, 0.0], [0.2, 500.0], [5.0, 100.0], [5.2, 600.0]])
+SCALE = np.array([1.0, 1e4])
+
+
+def test_kmeans_clusters_by_the_scale_and_returns_raw_units():
+    choose = {"X": MIXED, "y": np.zeros(4), "classes": np.zeros(1), "ipc": 2}
+    centroids, _ = kmeans_centroids(**choose, rng=np.random.default_rng(0), scale=SCALE)
+    expected = [[0.1, 250.0], [5.1, 350.0]]
+    np.testing.assert_allclose(centroids[np.argsort(centroids[:, 0])], expected)
+    raw, _ = kmeans_centroids(**choose, rng=np.random.default_rng(0))
+    assert not np.allclose(raw[np.argsort(raw[:, 0])], expected)
+
+
+def test_herding_measures_by_the_scale_and_returns_the_rows_themselves():
+    X = np.array([[0.3, 1e5], [1.0, 0.0], [2.0, 0.1e5], [9.0, 0.3e5]]) / 3
+    chosen, _ = herding(X, np.zeros(4), np.zeros(1), 2, None, scale=[1.0, 1e6])
+    np.testing.assert_array_equal(chosen, X[[2, 1]])
+    by_units, _ = herding(X / [1.0, 1e6], np.zeros(4), np.zeros(1), 2, None)
+    np.testing.assert_array_equal(by_units, (X / [1.0, 1e6])[[2, 1]])
+    raw, _ = herding(X, np.zeros(4), np.zeros(1), 2, None)
+    assert (raw != chosen).any()
+
+
+def test_one_scale_for_all_gives_the_bits_of_none():
+    X, y = load_digits(return_X_y=True)
+    for choose in (kmeans_centroids, herding, random_samples):
+        without = choose(X, y, np.unique(y), 3, np.random.default_rng(0))[0]
+        with_one = choose(X, y, np.unique(y), 3, np.random.default_rng(0), scale=6.016)[0]
+        np.testing.assert_array_equal(with_one, without)
+
+
+@pytest.mark.parametrize("choose", [kmeans_centroids, herding])
+def test_a_scale_that_is_not_positive(choose):
+    with pytest.raises(ValueError, match=r"scale must be positive; got 0\.0 for feature 1"):
+        choose(MIXED, np.zeros(4), np.zeros(1), 1, np.random.default_rng(0), scale=[1.0, 0.0])

@@ -182,6 +182,22 @@ def test_comparison_with_some_baselines(distilled, unseen):
         compare(distilled, X, y, X, y, baselines=["medoids"])
 
 
+def test_the_baselines_choose_among_standardised_samples():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = rng.normal(size=(60, 2)) + np.stack([2 * y, 0 * y], axis=1)
+    # A power of two, so that standardised values have the same bits in both units.
+    units = np.array([1.0, 2.0**30])
+    quick = RaTBPTTDistiller(2, max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=20)
+    rows = {"baselines": ["herding", "k-means centroids"]}
+    small, large = (
+        compare(quick.set_params(random_state=0).fit(Z, y).distilled_, Z, y, Z, y, **rows)
+        for Z in (X, X * units)
+    )
+    for name in rows["baselines"]:
+        np.testing.assert_array_equal(large[name].curve, small[name].curve)
+
+
 # augmentation ------------------------------------------------------------------------------------
 
 
