@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from ._arrays import as_array
 from ._layout import Layout
 from ._warn import warn
 
@@ -96,7 +97,7 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
                 f"X must have the columns {list(feature_names)!r:.300}, in this order; "
                 f"got {list(columns)!r:.300}."
             )
-    X = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
+    X = np.asarray(as_array(X))
     if X.dtype == object:
         # A data frame of several kinds of numbers.
         try:
@@ -110,7 +111,7 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
 
 def class_indices(y, classes: np.ndarray) -> np.ndarray:
     """Return the position in ``classes`` of each label, or raise a ValueError."""
-    labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    labels = np.asarray(as_array(y))
     if labels.ndim != 1:
         raise ValueError(f"y must hold one label a sample; got an array of shape {labels.shape}.")
     # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.

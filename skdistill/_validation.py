@@ -13,6 +13,8 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
+from ._arrays import as_array
+
 __all__ = [
     "Interval",
     "InvalidParameterError",
@@ -41,11 +43,6 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
             f"got {image_shape!r}."
         )
     return tuple(int(n) for n in shape)
-
-
-def as_array(X):
-    """Return a torch tensor as an array on the CPU, and anything else as it is."""
-    return X.detach().cpu().numpy() if hasattr(X, "detach") else X
 
 
 def check_magnitude(X: np.ndarray) -> None:

@@ -275,6 +275,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
+        X, y = as_array(X), as_array(y)
         metadata = {}
         if self.class_weight is not None:
             # Checked here, for labels that cannot be are refused with less of a reason below.

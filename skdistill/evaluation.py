@@ -17,7 +17,7 @@ from ._engine.group import join_group
 from ._engine.streams import Purpose, Streams
 from ._fresh_networks import accuracy_curve, network_family
 from ._network_input import warn_of_other_units
-from ._validation import check_magnitude, check_sample_weight
+from ._validation import as_array, check_magnitude, check_sample_weight
 from .distilled import DistilledDataset
 
 __all__ = [
@@ -192,6 +192,7 @@ def _job(
 
 def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class)."""
+    X, y = as_array(X), as_array(y)
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)

@@ -1,0 +1,23 @@
+"""What callers give, as NumPy's arrays. Imports neither torch nor scikit-learn."""
+
+import sys
+
+__all__ = ["as_array"]
+
+
+def as_array(X):
+    """Return a torch tensor as an array on the CPU, and anything else as it is.
+
+    A data set or loader of torch's, or a data set of Hugging Face's, is a TypeError.
+    """
+    # Whoever has one has imported torch.
+    data = sys.modules.get("torch.utils.data")
+    is_torchs = data is not None and isinstance(X, data.Dataset | data.DataLoader)
+    is_hugging_faces = type(X).__module__.startswith("datasets.") and hasattr(X, "with_format")
+    if is_torchs or is_hugging_faces:
+        raise TypeError(
+            f"X must be an array, a DataFrame or a tensor, and y its labels; got a "
+            f"{type(X).__name__}. Use X, y = skdistill.datasets.from_torch(dataset, "
+            "return_X_y=True)."
+        )
+    return X.detach().cpu().numpy() if hasattr(X, "detach") else X

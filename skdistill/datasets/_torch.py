@@ -1,0 +1,277 @@
+"""A data set of torch's as arrays."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from math import prod
+from time import perf_counter
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from ._arguments import answer, check_arguments
+from ._array_file import check_free, partial_file
+
+# What the label is called in items that are mappings, as Hugging Face's are.
+_LABEL_NAMES = ("label", "labels", "target", "y")
+
+
+def from_torch(dataset, *, keys=None, mmap_path=None, verbose=False, return_X_y=False):
+    """Turn a map-style data set of torch's into arrays, which distillers take.
+
+    It may be any object with ``len(dataset)`` and ``dataset[i]``: a ``TensorDataset``, an
+    ``ImageFolder`` or ``CIFAR10`` of torchvision's with a transform that makes tensors, a
+    ``Subset``, a ``ConcatDataset``, a class of one's own, or a data set of Hugging Face's after
+    ``with_format("torch")``.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Each item is a pair ``(sample, label)``, or a mapping that holds both. A sample is a tensor
+        or array of numbers, of one shape and dtype for all; a label is one number, boolean or
+        string.
+    keys : (str, str) or None, default=None
+        The names of sample and label in items that are mappings. None finds them if there are two,
+        of which one is "label", "labels", "target" or "y".
+    mmap_path : str, path-like or None, default=None
+        If given, the samples are written to this new ``.npy`` file and `data` is mapped from it,
+        read-only, so that the set may be larger than the memory. ``np.load(mmap_path,
+        mmap_mode="r")`` maps it again.
+    verbose : bool, default=False
+        Whether to print about ten lines on the progress.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch
+        ``data``, array of shape (n, ...) in the samples' shape and dtype: bytes stay bytes, and
+        channels stay where they are (``ToTensor`` puts them first); ``target``, ndarray of shape
+        (n,), the labels; ``target_names``, ndarray of the classes' names, of which `target` holds
+        the positions, or None if the data set does not say; and ``DESCR``, a description.
+    (data, target) : tuple of array
+        With ``return_X_y=True``.
+
+    Raises
+    ------
+    TypeError
+        If it is a ``DataLoader``, an ``IterableDataset`` or something else without ``len`` or
+        ``[i]``, or if an item is no pair of a sample and a label, such as an image of Pillow's.
+    ValueError
+        If there are no items, samples differ in shape or dtype, labels differ in type, or a
+        parameter is unfit.
+    FileExistsError
+        If `mmap_path` exists.
+
+    Notes
+    -----
+    Items are read once, in their order, in this process. Random transforms (a crop, a flip) draw
+    from torch's, NumPy's and Python's global generators: these are seeded while items are read, so
+    that two calls return the same, and are put back. A random change that is drawn once is no
+    augmentation; leave it out, and see the distillers' parameter ``augmentation``.
+
+    Normalisation in a transform does no harm, but turns bytes into four times as many.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.utils.data import Subset, TensorDataset
+    >>> from skdistill.datasets import from_torch
+    >>> images = torch.arange(6 * 48, dtype=torch.int32).reshape(6, 3, 4, 4).to(torch.uint8)
+    >>> dataset = TensorDataset(images, torch.tensor([0, 1, 0, 1, 0, 1]))
+    >>> X, y = from_torch(Subset(dataset, range(4)), return_X_y=True)
+    >>> X.shape, X.dtype, y.tolist()
+    ((4, 3, 4, 4), dtype('uint8'), [0, 1, 0, 1])
+    """
+    check_arguments("from_torch", mmap_path=mmap_path, verbose=verbose, return_X_y=return_X_y)
+    _check_keys(keys)
+    n = _length(dataset)
+    with _same_draws():
+        pairs = (_pair(dataset, i, keys) for i in range(n))
+        first = next(pairs)
+        shape, dtype = (n, *first[0].shape), first[0].dtype
+        pairs = chain([first], pairs)
+        if mmap_path is None:
+            X = np.empty(shape, dtype)
+            y = _fill(X, pairs, verbose)
+        else:
+            check_free(mmap_path, (*shape, dtype.itemsize))
+            with partial_file(mmap_path) as partial:
+                X = open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+                y = _fill(X, pairs, verbose)
+                X.flush()
+                del X  # Windows does not rename a file that is mapped
+            X = open_memmap(mmap_path, mode="r")
+    names = _class_names(dataset, keys)
+    # Of labels that are something else, names say nothing.
+    if names is not None and not (y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < len(names)):
+        names = None
+    return answer(
+        return_X_y,
+        data=X,
+        target=y,
+        target_names=None if names is None else np.array(names),
+        DESCR=f"{n} samples of shape {shape[1:]} ({dtype}) in {len(np.unique(y))} classes, from "
+        f"{type(dataset).__name__}.",
+    )
+
+
+def _check_keys(keys) -> None:
+    pair = isinstance(keys, tuple | list) and len(keys) == 2
+    if keys is not None and not (pair and all(isinstance(key, str) for key in keys)):
+        raise ValueError(f"keys must be None or two strings (sample, label); got {keys!r}.")
+
+
+def _length(dataset) -> int:
+    """Return how many items there are, or raise an error that says what is wrong with the set."""
+    kind = type(dataset).__name__
+    if hasattr(dataset, "dataset") and hasattr(dataset, "collate_fn"):
+        raise TypeError(f"dataset must be a data set; got a {kind}. Pass its .dataset.")
+    from torch.utils.data import IterableDataset
+
+    try:
+        n = len(dataset)
+    except TypeError:
+        n = None
+    if n is None or isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"dataset must be map-style, with len(dataset) and dataset[i]; got a {kind}. Collect "
+            "the items of an iterable one first: from_torch(list(dataset))."
+        )
+    if n == 0:
+        raise ValueError(f"dataset must hold at least one item; the {kind} is empty.")
+    return n
+
+
+def _fill(X: np.ndarray, pairs: Iterable[tuple[np.ndarray, object]], verbose: bool) -> np.ndarray:
+    """Put every sample into its row of ``X``, and return the labels."""
+    n, began, labels = len(X), perf_counter(), []
+    for row, (sample, label) in enumerate(pairs):
+        if (sample.shape, sample.dtype) != (X.shape[1:], X.dtype):
+            raise ValueError(
+                "dataset must hold samples of one shape and dtype; dataset[0] has "
+                f"{X.shape[1:]}, {X.dtype}, and dataset[{row}] has {sample.shape}, {sample.dtype}. "
+                "Resize images in the data set's transform, or read their folder with "
+                "skdistill.datasets.load_image_folder(folder, size=...)."
+            )
+        X[row] = sample
+        labels.append(label)
+        if verbose and 10 * (row + 1) // n > 10 * row // n:
+            print(f"[skdistill.datasets] {row + 1}/{n} samples, {perf_counter() - began:.1f} s")
+    kinds = sorted({type(label).__name__ for label in labels})
+    if len(kinds) > 1:
+        raise ValueError(f"dataset must hold labels of one type; got {' and '.join(kinds)}.")
+    return np.array(labels)
+
+
+def _pair(dataset, i: int, keys) -> tuple[np.ndarray, object]:
+    """Return one sample and its label, or raise an error that names the item."""
+    item = dataset[i]
+    if isinstance(item, Mapping):
+        sample, label = (item[key] for key in _keys_of(item, i, keys))
+    elif isinstance(item, tuple | list) and len(item) == 2:
+        sample, label = item
+    else:
+        kind = type(item).__name__
+        what = f"{kind} of {len(item)}" if isinstance(item, tuple | list) else kind
+        raise TypeError(
+            f"dataset must hold pairs (sample, label); dataset[{i}] is a {what}. Wrap it in a "
+            "Dataset whose __getitem__ returns both."
+        )
+    return _sample(sample, i), _label(label, i)
+
+
+def _keys_of(item: Mapping, i: int, keys: Sequence[str] | None) -> Sequence[str]:
+    labels = [key for key in item if key in _LABEL_NAMES]
+    if keys is None and len(item) == 2 and len(labels) == 1:
+        (keys,) = ((key, labels[0]) for key in item if key != labels[0])
+    if keys is None or not set(keys) <= set(item):
+        raise ValueError(
+            f"keys must be the names of sample and label, two of {list(item)} in dataset[{i}]; "
+            f"got {keys}."
+        )
+    return keys
+
+
+def _sample(sample, i: int) -> np.ndarray:
+    if hasattr(sample, "getbands"):  # Pillow's images
+        raise TypeError(
+            f"dataset must hold samples that are tensors or arrays; that of dataset[{i}] is an "
+            "image of Pillow's. Give the data set transform=torchvision.transforms.PILToTensor() "
+            '(with Resize and CenterCrop before it if sizes differ), or with_format("torch") if it '
+            "is Hugging Face's; or read a folder of images with "
+            "skdistill.datasets.load_image_folder(folder, size=...)."
+        )
+    if hasattr(sample, "detach"):
+        import torch
+
+        sample = sample.detach().cpu()
+        # NumPy has no such numbers.
+        sample = sample.float() if sample.dtype == torch.bfloat16 else sample
+    array = np.asarray(sample)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            "dataset must hold samples that are tensors or arrays of real numbers; that of "
+            f"dataset[{i}] is a {type(sample).__name__} (dtype {array.dtype})."
+        )
+    return array
+
+
+def _label(label, i: int):
+    if hasattr(label, "item"):  # a tensor, an array or a number of NumPy's
+        if prod(label.shape) != 1:
+            raise TypeError(
+                f"dataset must hold one label a sample; that of dataset[{i}] has shape "
+                f"{tuple(label.shape)}. Of one-hot labels take the position of the 1, with "
+                "target_transform=lambda y: y.argmax()."
+            )
+        label = label.item()
+    if not isinstance(label, bool | int | float | str):
+        raise TypeError(
+            "dataset must hold labels that are numbers, booleans or strings; that of "
+            f"dataset[{i}] is a {type(label).__name__}."
+        )
+    return label
+
+
+def _class_names(dataset, keys) -> Sequence[str] | None:
+    """Return the names of the classes if the data set, or one that it is a part of, has them."""
+    while True:
+        names = getattr(dataset, "classes", None)
+        if names is None:
+            names = _hugging_face_names(dataset, keys)
+        if names is not None:
+            return list(map(str, names))
+        if hasattr(dataset, "dataset"):
+            dataset = dataset.dataset
+        elif getattr(dataset, "datasets", None):
+            dataset = dataset.datasets[0]
+        else:
+            return None
+
+
+def _hugging_face_names(dataset, keys) -> Sequence[str] | None:
+    features = getattr(dataset, "features", None)
+    if not isinstance(features, Mapping):
+        return None
+    key = keys[1] if keys else next((name for name in _LABEL_NAMES if name in features), None)
+    return getattr(features.get(key), "names", None)
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Seed the global generators for what is inside, and put them back."""
+    import torch
+
+    pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        try:
+            random.seed(0)
+            np.random.seed(0)  # noqa: NPY002 (others draw from it)
+            # Of the CPU's generator alone, which is what is put back.
+            torch.default_generator.manual_seed(0)
+            yield
+        finally:
+            random.setstate(pythons)
+            np.random.set_state(numpys)  # noqa: NPY002
