@@ -12,9 +12,9 @@ __all__ = ["begin_together"]
 
 
 def begin_together(
-    group: Group, identity: dict, begin: Callable[[], tuple[int, Run | None]]
-) -> tuple[int, Run | None]:
-    """Return the seed and the run at rest, if there is one, that the first process goes on with.
+    group: Group, identity: dict, begin: Callable[[], tuple[int, dict, Run | None]]
+) -> tuple[int, dict, Run | None]:
+    """Return what the first process goes on with: seed, open values, and a run if there is one.
 
     Parameters
     ----------
@@ -22,7 +22,8 @@ def begin_together(
     identity : dict
         What must be the same in all processes.
     begin : callable
-        Returns the seed and the run; called in the first process alone.
+        Returns the seed, the values of parameters that were left open (JSON can say them), and the
+        run at rest or None; called in the first process alone.
 
     Raises
     ------
@@ -34,13 +35,19 @@ def begin_together(
     arrays: dict[str, np.ndarray] = {}
 
     def choose():
-        seed, run = begin()
+        seed, values, run = begin()
         plain = None
         if run is not None:
             found, plain = run.to_plain()
             arrays.update(found)
         shapes = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
-        return {"identity": joblib.hash(identity), "seed": seed, "run": plain, "arrays": shapes}
+        return {
+            "identity": joblib.hash(identity),
+            "seed": seed,
+            "values": values,
+            "run": plain,
+            "arrays": shapes,
+        }
 
     chosen = group.decide(choose)
     if group.any(chosen["identity"] != joblib.hash(identity)):
@@ -50,4 +57,4 @@ def begin_together(
     for name, (dtype, shape) in chosen["arrays"].items():
         arrays[name] = group.broadcast(arrays.get(name, np.empty(shape, dtype)))
     run = None if chosen["run"] is None else Run.from_plain(arrays, chosen["run"])
-    return chosen["seed"], run
+    return chosen["seed"], chosen["values"], run

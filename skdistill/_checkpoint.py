@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 
 from . import _npz
 from ._identity import differences
@@ -34,6 +36,9 @@ class Checkpoint:
         When `save_if_due` saves: after so many outer steps (int) or seconds (float).
     identity : dict
         What must be the same in a run that is taken up; JSON can say it.
+    open_names : collection of str, default=()
+        Names in `identity` that the user left open ("auto"): the values of a run that is taken up
+        hold, so that another version's defaults do not refuse it.
 
     Raises
     ------
@@ -41,7 +46,13 @@ class Checkpoint:
         If nothing can be written there.
     """
 
-    def __init__(self, path: str | os.PathLike, every: int | float, identity: dict):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        every: int | float,
+        identity: dict,
+        open_names: Collection[str] = (),
+    ):
         # The program may change its folder during a run.
         self.path = Path(path).absolute()
         self.previous = self.path.with_name(f"{self.path.name}.previous")
@@ -49,6 +60,7 @@ class Checkpoint:
         self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
         self._every = every
         self._identity = identity
+        self._open_names = open_names
         # Files that this run may replace: the one that it read and those that it wrote.
         self._own: set[tuple] = set()
         # Whether the file at `path` is worth keeping as the previous one.
@@ -156,13 +168,21 @@ class Checkpoint:
         self._check_identity(path, identity)
         return stamp, run
 
+    @property
+    def open_values(self) -> dict:
+        """The values of what was left open: those of the run in the file, if there is one."""
+        return {name: self._identity[name] for name in self._open_names}
+
     def _check_identity(self, path: Path, there: dict) -> None:
-        texts = differences(there, self._identity)
+        taken = {name: there[name] for name in self._open_names if name in there}
+        here = {**self._identity, **taken}
+        texts = differences(there, here)
         if texts:
             raise ValueError(
                 f"{'; '.join(texts)}; as in the run that checkpoint={os.fspath(path)!r} holds. "
                 "Give another path to begin a new run."
             )
+        self._identity = here
 
     @contextmanager
     def guard(self, run: Run):
@@ -237,6 +257,8 @@ class Checkpoint:
 
 class NoCheckpoint:
     """What takes the place of a `Checkpoint` if a run is to have none."""
+
+    open_values: Mapping = MappingProxyType({})
 
     def take_up(self, earlier: Run | None, random_state, max_iter: int) -> Run | None:
         """Return what there is."""

@@ -1,7 +1,7 @@
 """What is said of a run while it goes on: how far it is, and what goes wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, median, variance
 
@@ -11,12 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from ._engine.outer import Record
 from ._run import Run
 from ._warn import warn
-from .exceptions import DivergenceError, DivergenceWarning
+from .exceptions import DivergenceError, DivergenceWarning, LongRunWarning
+from .forecast import duration
 
 __all__ = ["Watch", "explain_out_of_memory"]
 
 # Skipped outer steps in a row after which a run gives up.
 _MAX_FAILURES = 10
+# Outer steps after which it is said how long a run will be, and the seconds that are long.
+_STEPS_TO_FORECAST, _LONG = 5, 600.0
 # Outer steps that are looked at together: a loss of one step is of one network and one batch, and
 # a meta-gradient's norm is now and then ten times the usual.
 _BLOCK = 25
@@ -43,6 +46,8 @@ class Watch:
         Whether anything is said; errors are raised in any case. One of several processes speaks.
     expects_progress : bool
         Whether the loss is to fall: not if the run starts from samples that were distilled before.
+    ways_out : str
+        What to do about a run that takes long.
     """
 
     name: str
@@ -51,6 +56,9 @@ class Watch:
     advice: str
     speaks: bool = True
     expects_progress: bool = True
+    ways_out: str = ""
+    # Seconds of the outer steps that this process has done.
+    _seconds: list[float] = field(default_factory=list)
 
     def begin(self, run: Run) -> None:
         """Say that a run is taken up."""
@@ -76,6 +84,21 @@ class Watch:
             )
         if run.step % _BLOCK == 0:
             self._look_back(run)
+        self._seconds.append(record.seconds)
+        if len(self._seconds) == _STEPS_TO_FORECAST:
+            self._look_ahead(run)
+
+    def _look_ahead(self, run: Run) -> None:
+        """Say how long the run will be, if that is long."""
+        # The first step may have compiled.
+        per_step = fmean(self._seconds[1:])
+        left = self.max_iter - run.step
+        if left * per_step > _LONG:
+            warn(
+                f"About {duration(left * per_step)} to go: {left} outer steps of "
+                f"{per_step:.2g} s. {self.ways_out}.",
+                LongRunWarning,
+            )
 
     def _look_back(self, run: Run) -> None:
         """Warn if the norms explode, or if the loss has not fallen; each at one block's end."""

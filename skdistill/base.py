@@ -4,15 +4,17 @@ import os
 import platform
 from abc import abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Self
 
 import numpy as np
 import sklearn
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from . import __version__, coresets
@@ -37,6 +39,7 @@ from ._training_data import TrainingData, check_training_data, describe, trainin
 from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
+from .forecast import Forecast, Hints, advice, forecast
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 from .parametrization import SampleParametrization, resolve_parametrization
 
@@ -98,14 +101,12 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
     # What to change if a run does not go well.
     _advice = "Use a lower learning_rate, or check the scale of X."
+    # Which parameters memory and time grow with.
+    _hints: Hints
 
     @abstractmethod
     def _make_objective(self, data: TrainingData, learner: Learner, streams: Streams) -> Objective:
         """Return what the outer loop minimises."""
-
-    def _memory_advice(self, objective: Objective, shape: tuple[int, ...]) -> str:
-        """Return what to change if memory is too small for a run on samples of this shape."""
-        return "lower batch_size or ipc."
 
     def _check_parameters(self) -> None:
         """Raise ValueError for parameters that do not fit each other."""
@@ -156,7 +157,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         run = task.run
 
         def fitted_attributes(run=run):
-            return {**self._fitted_attributes(run, task.learned), "_columns": task.columns}
+            attributes = self._fitted_attributes(run, task.learned, task.resolved)
+            return {**attributes, "_columns": task.columns}
 
         watch = Watch(
             type(self).__name__,
@@ -165,6 +167,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             self._advice,
             speaks=task.group.rank == 0,
             expects_progress=not task.has_start,
+            ways_out=self._ways_out(),
         )
         # What callbacks may ask for; the attributes are computed only if one does.
         offer = {"X": task.X, "y": task.y, "reconstruction_attributes": fitted_attributes}
@@ -177,7 +180,11 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             except Exception as error:
                 shape = (self.ipc * len(task.learned.data.classes), *task.learned.data.layout.inner)
                 explain_out_of_memory(
-                    error, run, lambda: self._memory_advice(task.own_objective, shape)
+                    error,
+                    run,
+                    lambda: advice(
+                        task.own_objective.peak(torch.empty(shape, device="meta")), self._hints
+                    ),
                 )
                 raise
             finally:
@@ -201,22 +208,30 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         provenance = describe(X, classes[y], weight)
         learner = self._make_learner(layout, len(classes), device)
         group = join_group()
-        identity = self._identity(learner, provenance, start, factors)
+        resolved = self._resolve(layout)
+        open_names = [name for name in resolved if resolved[name] != getattr(self, name)]
+        if earlier is not None:
+            resolved |= {n: getattr(self, f"{n}_", resolved[n]) for n in open_names}
+        identity = self._identity(learner, provenance, start, factors, resolved)
         checkpoint = NoCheckpoint()
 
-        def take_up() -> tuple[int, Run | None]:
+        def take_up() -> tuple[int, dict, Run | None]:
             # In the first process alone, which writes for all.
             nonlocal checkpoint
             if self.checkpoint is not None:
-                checkpoint = Checkpoint(self.checkpoint, self.checkpoint_every, identity)
+                checkpoint = Checkpoint(
+                    self.checkpoint, self.checkpoint_every, identity, open_names
+                )
             run = checkpoint.take_up(earlier, self.random_state, self.max_iter)
-            return (draw_seed(self.random_state) if run is None else run.seed), run
+            seed = draw_seed(self.random_state) if run is None else run.seed
+            return seed, dict(checkpoint.open_values), run
 
-        seed, earlier = begin_together(group, identity, take_up)
+        seed, open_values, earlier = begin_together(group, identity, take_up)
+        resolved |= open_values
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         data = training_data(X, y, weight, classes, layout, device, provenance)
         streams = Streams(seed, group.rank, group.size)
-        own_objective = self._make_objective(data, learner, streams)
+        own_objective = self._with(resolved)._make_objective(data, learner, streams)
         objective = AveragedObjective(own_objective, group) if group.size > 1 else own_objective
         learned = Learned(
             resolve_parametrization(self.parametrization),
@@ -245,10 +260,59 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             checkpoint=checkpoint,
             group=group,
             has_start=start is not None,
+            resolved=resolved,
             X=X,
             y=classes[y],
             columns=columns,
         )
+
+    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+        """Say what a long run will take, from a few of its outer steps.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        n_steps : int, default=3
+            Outer steps to time, after one that is not counted. If steps are compiled, they are
+            compiled first, as in `fit`.
+
+        Returns
+        -------
+        Forecast
+            Seconds an outer step and in all, bytes at the peak of memory, and which parameter to
+            lower first. It prints as a few lines. The estimator is left as it was.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit, as in `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_digits(return_X_y=True)
+        >>> forecast = RaTBPTTDistiller(image_shape=(1, 8, 8), window=3, unroll=9).estimate(X, y)
+        >>> forecast.n_steps
+        200
+        """
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
+        other = clone(self)
+        X, y, weight, classes, layout = other.check_input(X, y, sample_weight=sample_weight)
+        other = other._with(other._resolve(layout))
+        data = training_data(X, y, weight, classes, layout, resolve_device(self.device), {})
+        learner = other._make_learner(layout, len(classes), data.device)
+        streams = Streams(0)
+        objective = other._make_objective(data, learner, streams)
+        labels = torch.arange(len(classes), device=data.device).repeat(self.ipc)
+        samples = gaussian_rows(len(labels), layout.inner, streams.torch(Purpose.SYNTHETIC, 0)).to(
+            device=data.device, dtype=learner.dtype
+        )
+        if self.learn_labels:
+            labels = torch.eye(len(classes)).to(samples)[labels]
+        return forecast(objective, samples, labels, n_steps, self.max_iter, self._hints)
 
     def check_input(self, X, y, *, sample_weight=None):
         """Check parameters and data as `fit` does before any work.
@@ -303,13 +367,42 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 "done in the earlier fit; warm_start=True continues it."
             )
 
+    def _resolve(self, layout: Layout) -> dict:
+        """Return numbers for parameters that may be "auto", by name, for samples of this layout.
+
+        They become fitted attributes (``window_``), and stand in the provenance and in a
+        checkpoint. A run that is taken up keeps its own for those that the user left open.
+        """
+        return {}
+
+    def _with(self, resolved: dict) -> Self:
+        """Return this distiller with other values of parameters."""
+        other = copy(self)
+        vars(other).update(resolved)
+        return other
+
+    def _ways_out(self) -> str:
+        """Return what to do about a run that takes long, in words."""
+        ways = []
+        if not self.verbose and not getattr(self, "_skl_callbacks", None):
+            ways.append("set_callbacks(sklearn.callback.ProgressBar()) shows progress")
+        if self.checkpoint is None:
+            ways.append("checkpoint=PATH keeps the run if it is interrupted")
+        costs = ", ".join(self._hints.time)
+        return "; ".join([*ways, f"a lower max_iter, {costs} takes less time"])
+
     def _identity(
-        self, learner: Learner, provenance: dict, start: DistilledDataset | None, factors
+        self,
+        learner: Learner,
+        provenance: dict,
+        start: DistilledDataset | None,
+        factors,
+        resolved: dict,
     ) -> dict:
         """Return what makes a run this one, as JSON can say it."""
         # Without validation, networks are evaluated after the run alone.
         may_change = _MAY_CHANGE | ({"eval_steps"} if self.validation_fraction is None else set())
-        parameters = self.get_params(deep=False)
+        parameters = {**self.get_params(deep=False), **resolved}
         identity = {
             "the distiller": type(self),
             **{name: value for name, value in parameters.items() if name not in may_change},
@@ -452,7 +545,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             and run.step - run.best.step >= self.n_iter_no_change
         )
 
-    def _fitted_attributes(self, run: Run, learned: Learned) -> dict:
+    def _fitted_attributes(self, run: Run, learned: Learned, resolved: dict) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         data, tensors = learned.data, run.state.tensors
         if run.best is not None:
@@ -474,7 +567,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             "method": type(self).__name__,
             "parameters": {
                 name: _json_safe(value)
-                for name, value in self.get_params(deep=False).items()
+                for name, value in {**self.get_params(deep=False), **resolved}.items()
                 # A path on this machine tells others nothing.
                 if not name.startswith("checkpoint")
             },
@@ -495,6 +588,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             },
         }
         return {
+            **{f"{name}_": value for name, value in resolved.items()},
             "classes_": data.classes,
             "device_": str(data.device),
             "n_iter_": run.step,
@@ -528,6 +622,8 @@ class _Task:
     group : Group
     has_start : bool
         Whether there was a set whose samples come first.
+    resolved : dict
+        The values of parameters that may be "auto", by name.
     X, y : ndarray
         The samples and labels that are trained on.
     columns : Index or None
@@ -542,6 +638,7 @@ class _Task:
     checkpoint: Checkpoint | NoCheckpoint
     group: Group
     has_start: bool
+    resolved: dict
     X: np.ndarray
     y: np.ndarray
     columns: object

@@ -19,6 +19,7 @@ from .base import BaseDistiller
 from .distilled import DistilledDataset
 from .evaluation import EvaluationResult
 from .exceptions import InvalidFileError
+from .forecast import Forecast
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["BoostedDistiller"]
@@ -188,7 +189,7 @@ class BoostedDistiller(
                 delattr(self, name)
             self._seed, self.budgets_, self.history_, self.n_iter_ = seed, [], {}, 0
         start = self.distilled_ if earlier else None
-        budgets = self._remaining_budgets()
+        budgets = self._budgets_after(self.budgets_[-1] if self.budgets_ else 0)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         for budget in budgets:
@@ -243,8 +244,8 @@ class BoostedDistiller(
                 ) from error
         return seed
 
-    def _remaining_budgets(self) -> list[int]:
-        done = self.budgets_[-1] if self.budgets_ else 0
+    def _budgets_after(self, done: int) -> list[int]:
+        """Return the samples per class after each block that comes when there are so many."""
         budgets = list(range(done + self.block_size, self.ipc + 1, self.block_size))
         last = budgets[-1] if budgets else done
         return budgets if last == self.ipc else [*budgets, self.ipc]
@@ -282,6 +283,49 @@ class BoostedDistiller(
         self.n_iter_ += distiller.n_iter_
         self.budgets_ = [*self.budgets_, budget]
         return self.distilled_
+
+    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+        """Say what distilling all blocks will take, from a few outer steps of the first and last.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        n_steps : int, default=3
+            Outer steps to time in each of the two, after one that is not counted.
+
+        Returns
+        -------
+        Forecast
+            Of all blocks together: their outer steps, the mean of the first and the last block's
+            seconds per step (they grow evenly with the samples), and the memory of the last.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit, as in `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import BoostedDistiller, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> block = RaTBPTTDistiller(max_iter=10, window=2, unroll=4)
+        >>> BoostedDistiller(ipc=4, block_size=2, distiller=block).estimate(X, y).n_steps
+        20
+        """
+        budgets = self._budgets_after(0)
+        first, last = (
+            self._make_distiller(ipc, 0, seed=0).estimate(
+                X, y, sample_weight=sample_weight, n_steps=n_steps
+            )
+            for ipc in (budgets[0], budgets[-1])
+        )
+        return replace(
+            last,
+            seconds_per_step=(first.seconds_per_step + last.seconds_per_step) / 2,
+            n_steps=len(budgets) * last.n_steps,
+        )
 
     def transform(self, X=None, *, ipc=None):
         """Return the synthetic samples and their labels, of all blocks or of the first ones.

@@ -7,6 +7,7 @@ from ._engine.runtime import chunk_size
 from ._validation import StrOptions
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
+from .forecast import MATCHING
 
 __all__ = ["DistributionMatchingDistiller"]
 
@@ -139,6 +140,8 @@ class DistributionMatchingDistiller(BaseDistiller):
     >>> X_syn.shape, y_syn[:12].tolist()
     ((20, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
     """
+
+    _hints = MATCHING
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,

@@ -5,6 +5,7 @@ __all__ = [
     "DivergenceError",
     "DivergenceWarning",
     "InvalidFileError",
+    "LongRunWarning",
     "LostProcessError",
 ]
 
@@ -29,6 +30,10 @@ class InvalidFileError(ValueError):
 
     The message names the file and what is wrong with it.
     """
+
+
+class LongRunWarning(UserWarning):
+    """A run will take more than ten minutes; the message says how long, and what to do."""
 
 
 class LostProcessError(RuntimeError):

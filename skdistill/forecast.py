@@ -6,12 +6,44 @@ from time import perf_counter
 from torch import Tensor
 
 from ._engine.memory import PeakMemory
-from ._engine.objective import UnrolledObjective
+from ._engine.outer import Objective
 from ._engine.steps import CompiledSteps
 
 __all__ = ["Forecast"]
 
 _MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Which of a distiller's parameters the parts of its memory and its time grow with.
+
+    Parameters
+    ----------
+    states, activations, real : str
+        As in `PeakMemory`.
+    time : tuple of str
+        What to lower for less time; the first helps most.
+    """
+
+    states: str
+    activations: str
+    real: str
+    time: tuple[str, ...]
+
+
+UNROLLED = Hints(
+    states="window (the states of its steps)",
+    activations="ipc, inner_batch_size or classes_per_step (the synthetic samples' activations)",
+    real="batch_size (the real samples' activations)",
+    time=("window and unroll together", "batch_size", "the width of the networks"),
+)
+MATCHING = Hints(
+    states="the width of the networks (their parameters)",
+    activations="ipc (the synthetic samples' activations)",
+    real="batch_size (the real samples' activations)",
+    time=("batch_size", "ipc", "the width of the networks"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +63,8 @@ class Forecast:
         Whether the steps were compiled; half a minute to a minute of compilation is not counted.
     device : str
         Where it was measured.
+    hints : Hints, default=UNROLLED
+        Which parameters memory and time grow with.
     """
 
     seconds_per_step: float
@@ -38,6 +72,7 @@ class Forecast:
     memory: PeakMemory
     compiled: bool
     device: str
+    hints: Hints = UNROLLED
 
     @property
     def seconds(self) -> float:
@@ -52,19 +87,19 @@ class Forecast:
     @property
     def advice(self) -> str:
         """What to lower if the memory or the time is too short."""
-        return advice(self.memory)
+        return advice(self.memory, self.hints)
 
     def __str__(self) -> str:
         how = "compiled" if self.compiled else "eager"
         return (
             f"{self.seconds_per_step:.3g} s an outer step ({how}, {self.device}), "
-            f"{_duration(self.seconds)} for {self.n_steps} steps, "
+            f"{duration(self.seconds)} for {self.n_steps} steps, "
             f"{self.peak_bytes / _MIB:.0f} MiB at the peak.\n{self.advice}"
         )
 
 
 def forecast(
-    objective: UnrolledObjective, X: Tensor, y: Tensor, n_steps: int, max_iter: int
+    objective: Objective, X: Tensor, y: Tensor, n_steps: int, max_iter: int, hints: Hints
 ) -> Forecast:
     """Time a few outer steps from these samples and labels, after one that is not counted."""
     memory = objective.begin()
@@ -78,30 +113,30 @@ def forecast(
         seconds_per_step=sum(seconds[1:]) / n_steps,
         n_steps=max_iter,
         memory=objective.peak(X),
-        compiled=isinstance(objective.steps, CompiledSteps),
+        compiled=isinstance(getattr(objective, "steps", None), CompiledSteps),
         device=str(X.device),
+        hints=hints,
     )
 
 
-def advice(memory: PeakMemory) -> str:
+def advice(memory: PeakMemory, hints: Hints) -> str:
     """Return which parameter takes most of the memory, and what lowers the time."""
     parts = {
-        "window (the states of its steps)": memory.states,
-        "ipc, inner_batch_size or classes_per_step (the synthetic samples' activations)": (
-            memory.activations
-        ),
-        "batch_size (the real samples' activations)": memory.real,
+        hints.states: memory.states,
+        hints.activations: memory.activations,
+        hints.real: memory.real,
         "the training set (uint8 takes a quarter of float32)": memory.data,
     }
     largest = max(parts, key=parts.get)
     shares = ", ".join(f"{name} {size / _MIB:.0f} MiB" for name, size in parts.items())
     return (
         f"To take less memory, lower {largest} first. In all: {shares}. "
-        "To take less time, lower unroll and window (in proportion, about 3 to 1), or batch_size."
+        f"To take less time, lower {', '.join(hints.time)}."
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -3,19 +3,17 @@
 from numbers import Integral, Real
 
 import torch
-from sklearn.base import clone
 
+from ._auto import AUTO, resolve_inner_loop
 from ._engine.objective import UnrolledObjective
 from ._engine.optimizers import SGD, Adam
-from ._engine.outer import gaussian_rows
-from ._engine.runtime import chunk_size, pays_to_compile, resolve_device
+from ._engine.runtime import chunk_size, pays_to_compile
 from ._engine.steps import CompiledSteps, Steps
-from ._engine.streams import Purpose, Streams
-from ._training_data import training_data
+from ._engine.streams import Purpose
 from ._validation import Interval, StrOptions
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
-from .forecast import Forecast, advice, forecast
+from .forecast import UNROLLED
 from .hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
 from .sampling import UniformSampler
 from .windows import SCHEDULES, WindowSchedule, resolve_schedule
@@ -38,12 +36,15 @@ class RaTBPTTDistiller(BaseDistiller):
     ----------
     ipc : int, default=1
         Synthetic samples a class ("images per class"). The paper: 1, 10 and 50.
-    window : int, default=15
-        Inner steps that are differentiated, M. At most `unroll`. The paper: 60, 80 or 100
-        (Appendix C.2).
-    unroll : int, default=45
-        Inner steps that a network is trained for at most, T. The paper: 200, 250 or 300
-        (Appendix C.2); about three times the window.
+    window : int or "auto", default="auto"
+        Inner steps that are differentiated, M. At most `unroll`. "auto" is 20, or a third of an
+        `unroll` that is longer than 60, or all of one that is shorter than 20; which values suit
+        which size of images was measured at equal time (``examples/reproduce/windows.py``). The
+        paper: 60, 80 or 100 (Appendix C.2).
+    unroll : int or "auto", default="auto"
+        Inner steps that a network is trained for at most, T. "auto" is 30, or one and a half times
+        a `window` that is longer than 20. The paper: 200, 250 or 300 (Appendix C.2); about three
+        times the window.
     max_iter : int, default=200
         Outer steps. The paper: tens of thousands.
     batch_size : int, default=256
@@ -67,8 +68,10 @@ class RaTBPTTDistiller(BaseDistiller):
         steps.
     inner_optimizer : {"adam", "sgd"}, default="adam"
         What trains the networks. The paper: Adam (section 4).
-    inner_lr : float, default=0.001
-        Learning rate of the inner optimiser. The paper's for Adam (section 4).
+    inner_lr : float or "auto", default="auto"
+        Learning rate of the inner optimiser. "auto" is 0.003 for Adam, measured together with the
+        window, or 0.001 if `unroll` is more than 100 (the paper's, section 4), and 0.01 for SGD, as
+        in BPTT by Deng and Russakovsky (2022).
     inner_momentum : float, default=0.9
         Momentum of the inner optimiser. Only used with ``inner_optimizer="sgd"``.
     inner_weight_decay : float, default=0.0
@@ -171,6 +174,10 @@ class RaTBPTTDistiller(BaseDistiller):
         were not finite or not measured.
     n_iter_ : int
         Outer steps done.
+    window_, unroll_ : int
+        What `window` and `unroll` stood for.
+    inner_lr_ : float
+        What `inner_lr` stood for.
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     device_ : str
@@ -204,16 +211,17 @@ class RaTBPTTDistiller(BaseDistiller):
         "Use a shorter window, a lower inner_lr, or check the scale of X (section 3 and appendix "
         "C.2 of the paper)."
     )
+    _hints = UNROLLED
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
-        "window": [Interval(Integral, 1, None, closed="left")],
-        "unroll": [Interval(Integral, 1, None, closed="left")],
+        "window": [Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
+        "unroll": [Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         "sampler": [StrOptions({"uniform"}), HardnessSampler],
         "inner_batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "classes_per_step": [Interval(Integral, 1, None, closed="left"), None],
         "inner_optimizer": [StrOptions({"adam", "sgd"})],
-        "inner_lr": [Interval(Real, 0, None, closed="neither")],
+        "inner_lr": [Interval(Real, 0, None, closed="neither"), StrOptions({AUTO})],
         "inner_momentum": [Interval(Real, 0, 1, closed="left")],
         "inner_weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES)), WindowSchedule],
@@ -226,8 +234,8 @@ class RaTBPTTDistiller(BaseDistiller):
         self,
         ipc=1,
         *,
-        window=15,
-        unroll=45,
+        window="auto",
+        unroll="auto",
         max_iter=200,
         batch_size=256,
         sampler="uniform",
@@ -235,7 +243,7 @@ class RaTBPTTDistiller(BaseDistiller):
         classes_per_step=None,
         learning_rate="auto",
         inner_optimizer="adam",
-        inner_lr=0.001,
+        inner_lr="auto",
         inner_momentum=0.9,
         inner_weight_decay=0.0,
         schedule="rat-bptt",
@@ -295,53 +303,15 @@ class RaTBPTTDistiller(BaseDistiller):
         self.device = device
         self.verbose = verbose
 
-    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
-        """Say what a long run will take, from a few of its outer steps.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array-like
-            As in `fit`.
-        n_steps : int, default=3
-            Outer steps to time, after one that is not counted. If `compile` comes to compiling,
-            the steps are compiled first, as in `fit`.
-
-        Returns
-        -------
-        Forecast
-            Seconds an outer step and in all, bytes at the peak of memory, and which of `window`,
-            `ipc`, `inner_batch_size`, `classes_per_step` and `batch_size` to lower first. It prints
-            as a few lines. The estimator is left as it was.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data is unfit, as in `fit`.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_digits
-        >>> from skdistill import RaTBPTTDistiller
-        >>> X, y = load_digits(return_X_y=True)
-        >>> forecast = RaTBPTTDistiller(image_shape=(1, 8, 8), window=3, unroll=9).estimate(X, y)
-        >>> forecast.n_steps
-        200
-        """
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
-        other = clone(self)
-        X, y, weight, classes, layout = other.check_input(X, y, sample_weight=sample_weight)
-        data = training_data(X, y, weight, classes, layout, resolve_device(self.device), {})
-        learner = self._make_learner(layout, len(classes), data.device)
-        streams = Streams(0)
-        objective = self._make_objective(data, learner, streams)
-        labels = torch.arange(len(classes), device=data.device).repeat(self.ipc)
-        samples = gaussian_rows(len(labels), layout.inner, streams.torch(Purpose.SYNTHETIC, 0)).to(
-            device=data.device, dtype=learner.dtype
+    def _resolve(self, layout):
+        return resolve_inner_loop(
+            layout.inner,
+            self.window,
+            self.unroll,
+            self.inner_lr,
+            self.inner_optimizer,
+            resolve_schedule(self.schedule).uses_window,
         )
-        if self.learn_labels:
-            labels = torch.eye(len(classes)).to(samples)[labels]
-        return forecast(objective, samples, labels, n_steps, self.max_iter)
 
     def check_input(self, X, y, *, sample_weight=None):
         """Check parameters and data as `fit` does before any work; see `BaseDistiller`."""
@@ -356,20 +326,18 @@ class RaTBPTTDistiller(BaseDistiller):
         return checked
 
     def _check_parameters(self):
-        if self.window > self.unroll:
+        both_given = AUTO not in (self.window, self.unroll)
+        uses_window = resolve_schedule(self.schedule).uses_window
+        if both_given and uses_window and self.window > self.unroll:
             raise ValueError(f"window={self.window} must be at most unroll={self.unroll}.")
         if self.inner_batch_size is not None and self.inner_batch_size > self.ipc:
             raise ValueError(
                 f"inner_batch_size={self.inner_batch_size} must be at most ipc={self.ipc}: it "
                 "counts synthetic samples a class."
             )
-        resolve_schedule(self.schedule)
         if not isinstance(self.sampler, str):
             self.sampler.validate()
         check_augmentation(self.augmentation)
-
-    def _memory_advice(self, objective, shape):
-        return advice(objective.peak(torch.empty(shape, device="meta")))
 
     def _make_learner(self, layout, n_classes, device):
         autocast = torch.bfloat16 if self.precision == "bfloat16" else None

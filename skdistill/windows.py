@@ -34,6 +34,8 @@ class WindowSchedule(BaseEstimator):
     """
 
     _parameter_constraints: dict = {}
+    # Whether `draw` looks at the distiller's `window`.
+    uses_window = True
 
     def validate(self) -> None:
         """Raise ``InvalidParameterError`` if a parameter of the schedule is out of range."""
@@ -109,6 +111,8 @@ class FullWindow(WindowSchedule):
     >>> FullWindow().draw(np.random.default_rng(0), 20, 60, {})
     (0, 60)
     """
+
+    uses_window = False
 
     def draw(self, rng, window, unroll, memory):
         """Return ``(start, window)`` for one outer step."""

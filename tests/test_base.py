@@ -247,7 +247,7 @@ def test_compiled_runs_equal_plain_ones(images):
 
 
 def test_compiles_long_runs_only():
-    distiller = RaTBPTTDistiller()
+    distiller = RaTBPTTDistiller(window=15, unroll=45)
     learner = Learner(network_factory("convnet", (1, 28, 28), 10))
     data = SimpleNamespace(layout=infer_layout((1, 28, 28), None), classes=range(10))
     assert not distiller.set_params(max_iter=5)._compiles(learner, data)

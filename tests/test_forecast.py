@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skdistill import RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceWarning
 from skdistill.forecast import Forecast
@@ -46,6 +46,27 @@ def test_memory_grows_with_the_window_by_the_states(images):
     assert memory(batch_size=10).real * 4 == pytest.approx(short.real, rel=1e-4)
     assert short.data == images[0].nbytes
     assert short.total == short.states + max(short.activations, short.real) + short.data
+
+
+def test_every_distiller_has_a_forecast(images):
+    matching = DistributionMatchingDistiller(ipc=2, max_iter=5)
+    forecast = matching.estimate(*images, n_steps=1)
+    assert forecast.n_steps == 5
+    assert "batch_size" in forecast.advice
+    assert "window" not in forecast.advice
+    memory = DistributionMatchingDistiller(ipc=4).estimate(*images, n_steps=1).memory
+    assert memory.activations == pytest.approx(2 * forecast.memory.activations, rel=1e-4)
+
+
+def test_the_forecast_of_boosting_is_of_all_blocks(images):
+    block = RaTBPTTDistiller(**QUICK)
+    boosted = BoostedDistiller(ipc=3, block_size=2, distiller=block)
+    forecast = boosted.estimate(*images, n_steps=1)
+    assert forecast.n_steps == 2 * 7
+    assert forecast.memory == RaTBPTTDistiller(3, **QUICK).estimate(*images, n_steps=1).memory
+    assert not hasattr(boosted, "budgets_")
+    with pytest.raises(ValueError, match="n_steps must be at least 1"):
+        boosted.estimate(*images, n_steps=0)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ QUICK = {
     "max_iter": 3,
     "window": 2,
     "unroll": 4,
+    "inner_lr": 0.001,
     "n_networks": 2,
     "eval_steps": 5,
     "batch_size": 16,

@@ -12,7 +12,7 @@ from skdistill._engine import outer
 from skdistill._engine.outer import OuterState, Record
 from skdistill._run import Point, Run
 from skdistill._watch import Watch
-from skdistill.exceptions import DivergenceWarning
+from skdistill.exceptions import DivergenceWarning, LongRunWarning
 
 
 def watch(norms, losses=None, begin=0, **options):
@@ -172,3 +172,36 @@ def test_the_history_has_all_that_is_watched(table):
     assert history.keys() == names | {"validation_accuracy"}
     assert all(0 <= start <= 1 for start in history["start"])
     assert all(len(values) == 3 for values in history.values())
+
+
+def forecasts(seconds, max_iter, **options):
+    """Report steps that take so long; return what is said of the time."""
+    run, state = Run(0, Point(OuterState(adam=None, memory={}))), {"adam": None, "memory": {}}
+    watch = Watch("Distiller", max_iter, 0, "Do better.", **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step, taken in enumerate(seconds, start=1):
+            record = Record(1.0, 1.0, 1.0, False, taken, {})
+            run.advance(Point(OuterState(**state, step=step)), record.row())
+            watch.step(run, record)
+    return [str(w.message) for w in caught if w.category is LongRunWarning]
+
+
+def test_a_long_run_says_so_once_and_what_to_do():
+    # The first step is long because it compiles.
+    (text,) = forecasts([60.0] + [5.0] * 20, max_iter=200, ways_out="Do this")
+    assert text == "About 16 min to go: 195 outer steps of 5 s. Do this."
+
+
+@pytest.mark.parametrize("options", [{}, {"speaks": False}])
+def test_a_short_run_is_silent(options):
+    seconds = [60.0] + [0.1 if options == {} else 50.0] * 20
+    assert forecasts(seconds, max_iter=200, **options) == []
+
+
+def test_the_ways_out_leave_out_what_is_done_already(tmp_path):
+    distiller = RaTBPTTDistiller()
+    assert "ProgressBar" in distiller._ways_out()
+    assert "checkpoint=" in distiller._ways_out()
+    distiller.set_params(verbose=1, checkpoint=tmp_path / "run.npz")
+    assert distiller._ways_out().startswith("a lower max_iter, window and unroll together")

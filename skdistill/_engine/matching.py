@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .data import RealData
 from .learner import Learner
+from .memory import PeakMemory, matching_peak
 from .steps import n_chunks
 from .streams import Purpose, Streams
 
@@ -112,6 +113,16 @@ class MatchingObjective:
     def observe(self, loss: float, memory: dict) -> dict:
         """Return the memory after an outer step with this loss."""
         return memory
+
+    def peak(self, X: Tensor) -> PeakMemory:
+        """Return what an outer step on the samples ``X`` takes of the memory."""
+        n_real = sum(min(len(rows), self.batch_size) for rows in self.rows)
+        # Whole classes make a chunk of the synthetic samples.
+        ipc = len(X) // len(self.rows)
+        chunk = None if self.chunk is None else max(ipc, self.chunk)
+        return matching_peak(
+            self.embed.learner, tuple(X.shape[1:]), len(X), n_real, chunk, self.data.n_bytes
+        )
 
     def gradient(
         self, X: Tensor, y: Tensor, step: int, memory: dict

@@ -68,13 +68,33 @@ def unrolled_peak(
     """
     state = n_slots * learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
-
-    def most(n: int, chunk: int | None) -> int:
-        return -(-n // n_chunks(n, chunk))
-
     return PeakMemory(
         states=(window + _OTHER_STATES) * state,
-        activations=int(_ADJOINT * most(n_synthetic, synthetic_chunk) * sample),
-        real=int(_GRADIENT * most(n_real, chunk) * sample),
+        activations=int(_ADJOINT * _most(n_synthetic, synthetic_chunk) * sample),
+        real=int(_GRADIENT * _most(n_real, chunk) * sample),
         data=data_bytes,
     )
+
+
+def matching_peak(
+    learner: Learner,
+    sample_shape: tuple[int, ...],
+    n_synthetic: int,
+    n_real: int,
+    chunk: int | None,
+    data_bytes: int,
+) -> PeakMemory:
+    """Return the peak of an outer step of `MatchingObjective`; parameters as in `unrolled_peak`."""
+    sample = learner.activation_bytes(sample_shape)
+    return PeakMemory(
+        states=learner.n_parameters * learner.dtype.itemsize,
+        activations=int(_GRADIENT * _most(n_synthetic, chunk) * sample),
+        # Without gradients, a layer's output goes when the next but one is there.
+        real=int(_GRADIENT * _most(n_real, chunk) * sample),
+        data=data_bytes,
+    )
+
+
+def _most(n: int, chunk: int | None) -> int:
+    """Return the samples of the largest chunk."""
+    return -(-n // n_chunks(n, chunk))

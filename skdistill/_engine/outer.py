@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .memory import PeakMemory
 from .optimizers import Adam
 from .parametrization import LABELS, Parametrization
 
@@ -37,6 +38,9 @@ class Objective(Protocol):
 
     def observe(self, loss: float, memory: dict) -> dict:
         """Return the memory after an outer step with this loss."""
+
+    def peak(self, X: Tensor) -> PeakMemory:
+        """Return what an outer step on the samples ``X`` takes of the memory."""
 
 
 @dataclass(frozen=True)

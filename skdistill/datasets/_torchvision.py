@@ -3,8 +3,10 @@
 import gzip
 import os
 import shutil
+import tarfile
 import zlib
 from collections.abc import Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -224,7 +226,8 @@ def _load(dataset, home: Path, files: list[Path], subset: str, download_if_missi
     """Return torchvision's data sets for the subset, or raise an error that says what to do."""
     folder = home / files[0].parent
     try:
-        parts = [dataset(home, train=part, download=download_if_missing) for part in _PARTS[subset]]
+        with _archives_stay_in_their_folder():
+            parts = [dataset(home, train=t, download=download_if_missing) for t in _PARTS[subset]]
         for part in parts:
             _check_labels(part)
         return parts
@@ -242,6 +245,20 @@ def _load(dataset, home: Path, files: list[Path], subset: str, download_if_missi
             f"{'is' if len(missing) == 1 else 'are'} missing. {failed}Use download_if_missing=True "
             "where there is a network, put the files there, or pass another data_home."
         ) from error
+
+
+@contextmanager
+def _archives_stay_in_their_folder():
+    """Have tarfile refuse members that lead out of their folder, as Python does from 3.14 on.
+
+    torchvision unpacks without saying which filter to use, and then Python's default holds.
+    """
+    before = tarfile.TarFile.extraction_filter
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
 
 
 def _check_labels(part) -> None:

@@ -1,0 +1,51 @@
+"""What "auto" stands for in the parameters of `RaTBPTTDistiller`, by the size of the samples."""
+
+from math import ceil
+
+__all__ = ["AUTO", "resolve_inner_loop"]
+
+AUTO = "auto"
+
+# Window, unroll and learning rate of the inner Adam for images whose longer side is at most so
+# many pixels, and for all larger ones; tables go with the smallest.
+# examples/reproduce/windows.py measured them at equal time on 8, 16, 28 and 32 pixels.
+_INNER_LOOPS = {8: (20, 30, 0.003), 32: (20, 30, 0.003)}
+# Beyond this many steps a network is trained far enough with the paper's rate (section 4), and a
+# larger one makes the long products of equation 4 explode.
+_LONG_UNROLL, _PAPER_LR = 100, 0.001
+# The rate with which BPTT (Deng and Russakovsky, 2022) trains its networks by SGD with momentum.
+_SGD_LR = 0.01
+
+
+def resolve_inner_loop(
+    sample_shape: tuple[int, ...], window, unroll, inner_lr, optimizer: str, uses_window: bool
+) -> dict:
+    """Return `window`, `unroll` and `inner_lr` as numbers; those that are given stay as they are.
+
+    Parameters
+    ----------
+    sample_shape : tuple of int
+        ``(features,)`` or ``(channels, height, width)``.
+    window, unroll, inner_lr : number or "auto"
+    optimizer : {"adam", "sgd"}
+    uses_window : bool
+        Whether the schedule asks for a window; if not, the window is all of the unrolling.
+    """
+    side = max(sample_shape[1:], default=1)
+    size = next((size for size in _INNER_LOOPS if side <= size), max(_INNER_LOOPS))
+    usual_window, usual_unroll, adam_lr = _INNER_LOOPS[size]
+    if unroll == AUTO:
+        # In proportion to a window that is longer than the usual one.
+        longer = 1 if window == AUTO or not uses_window else max(1, window / usual_window)
+        unroll = ceil(usual_unroll * longer)
+    if not uses_window:
+        window = unroll
+    elif window == AUTO:
+        # A third of a long unrolling, as the paper has it (Appendix C.2).
+        window = min(unroll, max(usual_window, unroll // 3))
+    if inner_lr == AUTO:
+        if optimizer == "sgd":
+            inner_lr = _SGD_LR
+        else:
+            inner_lr = adam_lr if unroll <= _LONG_UNROLL else _PAPER_LR
+    return {"window": int(window), "unroll": int(unroll), "inner_lr": float(inner_lr)}
