@@ -10,7 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 
 from . import _npz
-from ._identity import differences
+from ._identity import complete, differences
 from ._interruption import sigterm_interrupts
 from ._run import Run
 from ._seeds import draw_seed
@@ -39,6 +39,8 @@ class Checkpoint:
     open_names : collection of str, default=()
         Names in `identity` that the user left open ("auto"): the values of a run that is taken up
         hold, so that another version's defaults do not refuse it.
+    defaults : dict of str to dict, default={}
+        Of `describe_defaults`: what a run of an older version has for parameters that came later.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class Checkpoint:
         every: int | float,
         identity: dict,
         open_names: Collection[str] = (),
+        defaults: Mapping[str, Mapping] = MappingProxyType({}),
     ):
         # The program may change its folder during a run.
         self.path = Path(path).absolute()
@@ -61,6 +64,7 @@ class Checkpoint:
         self._every = every
         self._identity = identity
         self._open_names = open_names
+        self._defaults = defaults
         # Files that this run may replace: the one that it read and those that it wrote.
         self._own: set[tuple] = set()
         # Whether the file at `path` is worth keeping as the previous one.
@@ -160,7 +164,8 @@ class Checkpoint:
             stamp = _stamp_of(os.fstat(file.fileno()))
             try:
                 arrays, meta = _npz.read(file, _FORMAT, _VERSION, (), "run.")
-                run, identity = Run.from_plain(arrays, meta["run"]), dict(meta["identity"])
+                run = Run.from_plain(arrays, meta["run"])
+                identity = self._completed(dict(meta["identity"]))
             except Exception as error:
                 # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
                 reason = str(error) or type(error).__name__
@@ -183,6 +188,14 @@ class Checkpoint:
                 "Give another path to begin a new run."
             )
         self._identity = here
+
+    def _completed(self, there: dict) -> dict:
+        """Return an older run's identity with the parameters that came later, if it is as old."""
+        there, kind = complete(there, self._defaults), self._identity.get("the distiller")
+        if there.get("the distiller") != kind:
+            return there
+        own = self._defaults.get(kind, {})
+        return {**{name: own[name] for name in own.keys() & self._identity.keys()}, **there}
 
     @contextmanager
     def guard(self, run: Run):

@@ -7,9 +7,10 @@ from numbers import Integral, Real
 import joblib
 import numpy as np
 
+from ._older_versions import parameter_defaults
 from .distilled import DistilledDataset
 
-__all__ = ["describe_value", "differences"]
+__all__ = ["complete", "describe_defaults", "describe_value", "differences"]
 
 
 def describe_value(value):
@@ -43,6 +44,44 @@ def describe_value(value):
     except Exception:
         # What cannot be pickled raises anything.
         return kind
+
+
+def describe_defaults(value) -> dict[str, dict]:
+    """Return the defaults of all that has parameters in a value, by its kind and their names.
+
+    Values are nested in parameters, lists and tuples.
+    """
+    if isinstance(value, list | tuple):
+        parts, found = value, {}
+    elif hasattr(value, "get_params") and not isinstance(value, type):
+        parts = value.get_params(deep=False).values()
+        found = {describe_value(type(value)): describe_value(parameter_defaults(type(value)))}
+    else:
+        return {}
+    for part in parts:
+        found |= describe_defaults(part)
+    return found
+
+
+def complete(described, defaults: Mapping[str, Mapping]):
+    """Return what an older version described, with the parameters that came later.
+
+    Parameters
+    ----------
+    described : JSON-safe value
+        Of `describe_value`.
+    defaults : mapping of str to mapping
+        Of `describe_defaults`.
+    """
+    if isinstance(described, list):
+        return [complete(part, defaults) for part in described]
+    if not isinstance(described, dict):
+        return described
+    whole = {name: complete(part, defaults) for name, part in described.items()}
+    for kind in whole.keys() & defaults.keys():
+        if isinstance(whole[kind], dict):
+            whole[kind] = {**defaults[kind], **whole[kind]}
+    return whole
 
 
 def differences(there: dict, here: dict) -> list[str]:

@@ -5,6 +5,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._older_versions import OlderPicklesMixin
 from ._validation import as_array
 from .distilled import DistilledDataset
 from .evaluation import EvaluationResult, evaluate
@@ -12,7 +13,7 @@ from .evaluation import EvaluationResult, evaluate
 __all__ = ["DistillerOutputMixin"]
 
 
-class DistillerOutputMixin(TransformerMixin, auto_wrap_output_keys=None):
+class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output_keys=None):
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
     The estimator keeps the columns of a DataFrame in ``_columns``, and says by `_evaluates_like`

@@ -27,7 +27,7 @@ from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, 
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
 from ._held_out import HeldOut, hold_out
-from ._identity import describe_value
+from ._identity import describe_defaults, describe_value
 from ._layout import Layout
 from ._learned import Learned
 from ._outer_callbacks import OuterCallbacks
@@ -220,7 +220,11 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             nonlocal checkpoint
             if self.checkpoint is not None:
                 checkpoint = Checkpoint(
-                    self.checkpoint, self.checkpoint_every, identity, open_names
+                    self.checkpoint,
+                    self.checkpoint_every,
+                    identity,
+                    open_names,
+                    describe_defaults(self),
                 )
             run = checkpoint.take_up(earlier, self.random_state, self.max_iter)
             seed = draw_seed(self.random_state) if run is None else run.seed
