@@ -10,6 +10,7 @@ import json
 import runpy
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from skdistill import RaTBPTTDistiller
+from skdistill import DistilledDataset, RaTBPTTDistiller
+from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -197,7 +199,8 @@ def start(shared, monkeypatch, capsys):
 
 def test_every_script_is_started_here():
     shared = {"curves", "data", "published", "report"}
-    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, "table1", "evaluate"}
+    others = {"table1", "evaluate", "publish"}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, *others}
 
 
 @pytest.mark.slow
@@ -322,3 +325,33 @@ def test_table_1_refuses(start, arguments, message, tmp_path):
     done = start("table1", *arguments, "--json", tmp_path / "a.json")
     assert done.returncode != 0
     assert message in done.stderr
+
+
+# --- sets for the package ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zca", [False, True])
+def test_a_result_moves_into_the_package(shared, tmp_path, zca):
+    publish = shared("publish").publish
+    (tmp_path / "sets").mkdir()
+    distilled = load_distilled("cifar10")
+    bare = {k: v for k, v in distilled.provenance.items() if k != "about"}
+    recipe = replace(distilled.recipe, architecture=None)
+    replace(distilled, recipe=recipe, provenance=bare).save(tmp_path / "table1-x.npz")
+    result = {"mean": 0.25, "std": 0.125, "n_networks": 3, "n_samples": 10}
+    report = {
+        "data": "CIFAR-10",
+        "parameters": {"dataset": "cifar10-folder", "zca": zca},
+        "results": {"distilled": result},
+    }
+    (tmp_path / "table1-x.json").write_text(json.dumps(report))
+    file = publish(tmp_path / "table1-x.json", tmp_path / "sets")
+    assert file == tmp_path / "sets" / "cifar10-1.npz"
+    assert not (tmp_path / "table1-x.npz").exists()
+    published = DistilledDataset.load(file)
+    np.testing.assert_array_equal(published.X, distilled.X)
+    assert published.recipe.architecture == "convnet"
+    known = published.provenance["about"]
+    assert known["test_accuracy"] == {**result, "architecture": "convnet"}
+    assert known["report"] == "table1-x.json"
+    assert ("ZCAWhitener(0.1, per_sample=True)" in (known["preprocessing"] or "")) == zca

@@ -12,21 +12,24 @@ from report import DIGITS, Report, about, arguments
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skdistill import RaTBPTTDistiller
+from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.evaluation import compare
 
 PARAMETERS = {1: {}, 10: {"init": "kmeans", "max_iter": 100}}
 
 
+def distil(ipc: int, seed: int, max_iter: int | None, data) -> DistilledDataset:
+    """Distil the training digits with the parameters of this size."""
+    X_train, _, y_train, _ = data
+    parameters = PARAMETERS[ipc] | ({} if max_iter is None else {"max_iter": max_iter})
+    distiller = RaTBPTTDistiller(ipc, image_shape=(1, 8, 8), random_state=seed, **parameters)
+    return distiller.fit(X_train, y_train).distilled_
+
+
 def one_run(ipc: int, seed: int, args, data) -> dict:
     """Distil, compare and return a row of the report."""
     X_train, X_test, y_train, y_test = data
-    parameters = PARAMETERS[ipc] | ({} if args.max_iter is None else {"max_iter": args.max_iter})
-    distilled = (
-        RaTBPTTDistiller(ipc, image_shape=(1, 8, 8), random_state=seed, **parameters)
-        .fit(X_train, y_train)
-        .distilled_
-    )
+    distilled = distil(ipc, seed, args.max_iter, data)
     comparison = compare(
         distilled, X_train, y_train, X_test, y_test, n_networks=args.networks, n_networks_whole=1
     )

@@ -1,7 +1,8 @@
 r"""Evaluate a saved result of table1.py again: train networks on its samples and test them.
 
-A result is two files: the report, ``.json``, and the samples beside it, ``.npz``. Whitened samples
-are tested on images that are whitened anew, from the training images, as table1.py did it.
+A result is two files: the report, ``.json``, and the samples beside it, ``.npz``, or in the package
+if publish.py has moved them there. Whitened samples are tested on images that are whitened anew,
+from the training images, as table1.py did it.
 
     python examples/reproduce/evaluate.py \
         examples/reproduce/results/table1-fashion-mnist-1.json --data FOLDER --networks 2
@@ -9,12 +10,14 @@ are tested on images that are whitened anew, from the training images, as table1
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import data
 from table1 import NETWORK
 
 from skdistill import DistilledDataset
+from skdistill.datasets import list_distilled, load_distilled
 from skdistill.evaluation import evaluate
 
 
@@ -33,7 +36,8 @@ def main() -> None:
         parser.error(f"{args.report} must be a report of table1.py")
     if report["parameters"]["dataset"] != "digits" and args.data is None:
         parser.error(f"--data is needed, the folder that {report['data']} is in")
-    distilled = DistilledDataset.load(args.report.with_suffix(".npz"))
+    samples = args.report.with_suffix(".npz")
+    distilled = DistilledDataset.load(samples) if samples.exists() else published(args.report)
     _, X_test, _, y_test = data.load(
         argparse.Namespace(**report["parameters"] | {"data": args.data})
     )
@@ -46,6 +50,15 @@ def main() -> None:
         f"in the report: {100 * there['mean']:.1f} ± {100 * there['std']:.1f} % "
         f"({there['n_networks']} networks)"
     )
+
+
+def published(report: Path) -> DistilledDataset:
+    """Return the set of a report that comes with the package, or exit."""
+    for name, ipc in list_distilled():
+        distilled = load_distilled(name, ipc)
+        if distilled.provenance["about"]["report"] == report.name:
+            return distilled
+    sys.exit(f"{report} has no samples beside it, nor in the package.")
 
 
 if __name__ == "__main__":
