@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_array
+from sklearn.utils import ClassifierTags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._older_versions import OlderPicklesMixin
@@ -31,7 +31,9 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         ----------
         X : array-like or None, default=None
             Checked if given, but not used: a distiller changes the number of samples, so it ends a
-            pipeline.
+            pipeline, whose last step's samples are ``pipe[-1].transform()``. (In the middle of one
+            the next step would be given this pair in the place of its ``X``, and refuse it: use
+            `DistilledClassifier` or `DistillationSampler` there.)
 
         Returns
         -------
@@ -77,6 +79,12 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         -------
         float
             Between 0 and 1.
+
+        Notes
+        -----
+        This is what searches and `cross_val_score` take by default. Scorers such as
+        ``scoring="accuracy"`` call `predict`, which a distiller has not; put it into a
+        `DistilledClassifier` for them.
         """
         return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
 
@@ -135,8 +143,13 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         )
 
     def __sklearn_tags__(self):
-        """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
+        """Return scikit-learn's tags: a classifier that needs labels and takes images as well."""
         tags = super().__sklearn_tags__()
+        # It is fitted on class labels and scored by accuracy: scikit-learn's searches and
+        # cross-validation stratify their folds by this. ClassifierMixin would promise `predict`.
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
         return tags

@@ -16,6 +16,7 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils.metadata_routing import UNUSED
 
 from . import __version__, coresets
 from ._agreement import begin_together
@@ -52,8 +53,6 @@ _MAY_CHANGE = {
     "max_iter", "device", "compile", "verbose", "n_networks", "warm_start", "random_state",
     "checkpoint", "checkpoint_every",
 }  # fmt: skip
-
-_METADATA = {"sample_weight", "start", "learning_rate_factors"}
 
 
 class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
@@ -94,10 +93,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         "verbose": ["verbose"],
     }
 
-    # sample_weight is asked for by name, but not a parameter in fit's signature: scikit-learn would
-    # run its check of weights against repetition, which compares what transform returns,
-    # (X_syn, y_syn), as if it were one array. tests/test_sample_weight.py makes that check instead.
-    __metadata_request__fit = {"sample_weight": None}
+    # Of what `fit` takes, the weights alone are a value for each row of X, which meta-estimators
+    # could split and pass on.
+    __metadata_request__fit = {"start": UNUSED, "learning_rate_factors": UNUSED}
 
     # What to change if a run does not go well.
     _advice = "Use a lower learning_rate, or check the scale of X."
@@ -113,7 +111,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, **metadata):
+    def fit(self, X, y, *, sample_weight=None, start=None, learning_rate_factors=None):
         """Distil a training set.
 
         Parameters
@@ -122,19 +120,19 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             Training samples: table rows, flat images with `image_shape`, or images.
         y : array-like of shape (n,)
             Class labels.
-        **metadata : dict
-            ``sample_weight``, array-like of shape (n,): weights of the real samples, in the loss
-            and in the moments with which samples are standardised. Samples of weight 0 are left
-            out. It takes part in metadata routing (``set_fit_request(sample_weight=True)``).
-
-            ``start``, a `DistilledDataset` of the same classes: its samples come first, and those
-            that ``ipc`` wants beyond them are made as `init` says. Soft labels need `learn_labels`,
-            and a `LinearBasis` as `parametrization` needs a set that was distilled with one.
-
-            ``learning_rate_factors``, array-like of shape (ipc,): what multiplies the learning rate
-            of the first sample of every class and its labels, of the second, and so on. With 0 a
-            sample of ``start`` is kept as it is, bit for bit. (Bases are learned at the lowest of
-            their samples' rates.) These two are what `BoostedDistiller` needs of a distiller.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, in the loss and in the moments with which samples are
+            standardised. Samples of weight 0 are left out. It takes part in metadata routing
+            (``set_fit_request(sample_weight=True)``).
+        start : DistilledDataset or None, default=None
+            A set of the same classes whose samples come first; those that ``ipc`` wants beyond them
+            are made as `init` says. Soft labels need `learn_labels`, and a `LinearBasis` as
+            `parametrization` needs a set that was distilled with one.
+        learning_rate_factors : array-like of shape (ipc,) or None, default=None
+            What multiplies the learning rate of the first sample of every class and its labels, of
+            the second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit.
+            (Bases are learned at the lowest of their samples' rates.) This and ``start`` are what
+            `BoostedDistiller` needs of a distiller.
 
         Returns
         -------
@@ -142,8 +140,6 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
         Raises
         ------
-        TypeError
-            If any other metadata is passed.
         ValueError
             If a parameter or the data is unfit, or not that of the run in `checkpoint`, before any
             work starts.
@@ -153,7 +149,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
         """
-        task = self._begin(X, y, **_known_metadata(metadata))
+        task = self._begin(X, y, sample_weight, start, learning_rate_factors)
         run = task.run
 
         def fitted_attributes(run=run):
@@ -195,7 +191,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                     self._run = run.at_rest()
         return self
 
-    def _begin(self, X, y, sample_weight=None, start=None, learning_rate_factors=None) -> "_Task":
+    def _begin(self, X, y, sample_weight, start, learning_rate_factors) -> "_Task":
         """Check everything, and return a run that is ready for its next outer step."""
         factors = self._check_factors(learning_rate_factors)
         earlier = getattr(self, "_run", None) if self.warm_start else None
@@ -646,16 +642,6 @@ class _Task:
     X: np.ndarray
     y: np.ndarray
     columns: object
-
-
-def _known_metadata(metadata: dict) -> dict:
-    """Return the metadata of a fit, or raise a TypeError if there is any that it does not know."""
-    if not metadata.keys() <= _METADATA:
-        raise TypeError(
-            "fit takes X, y, sample_weight, start and learning_rate_factors; "
-            f"got {sorted(metadata.keys() - _METADATA)} as well."
-        )
-    return metadata
 
 
 def _json_safe(value):

@@ -116,9 +116,6 @@ class BoostedDistiller(
         "random_state": ["random_state"],
     }
 
-    # See BaseDistiller: asked for by name, but no parameter in fit's signature.
-    __metadata_request__fit = {"sample_weight": None}
-
     def __init__(
         self,
         ipc=10,
@@ -140,7 +137,7 @@ class BoostedDistiller(
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, **metadata):
+    def fit(self, X, y, *, sample_weight=None):
         """Distil a training set block by block.
 
         Parameters
@@ -149,9 +146,9 @@ class BoostedDistiller(
             Training samples, as the distiller takes them.
         y : array-like of shape (n,)
             Class labels.
-        **metadata : dict
-            ``sample_weight``, array-like of shape (n,): weights of the real samples. It takes part
-            in metadata routing.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, as the distiller takes them. It takes part in metadata
+            routing.
 
         Returns
         -------
@@ -159,8 +156,6 @@ class BoostedDistiller(
 
         Raises
         ------
-        TypeError
-            If anything but ``sample_weight`` is passed.
         ValueError
             If a parameter or the data is unfit, before any work starts, or is not that of the runs
             in the folder `checkpoint`.
@@ -169,8 +164,6 @@ class BoostedDistiller(
         DivergenceError
             If a block diverges. The blocks before are kept: `transform` returns them.
         """
-        if metadata.keys() - {"sample_weight"}:
-            raise TypeError(f"fit takes X, y and sample_weight; got {sorted(metadata)}.")
         if self.block_size > self.ipc:
             raise ValueError(f"block_size={self.block_size} must be at most ipc={self.ipc}.")
         earlier = self.warm_start and hasattr(self, "distilled_")
@@ -181,7 +174,7 @@ class BoostedDistiller(
             )
         self._check_checkpoints()
         # What would stop the last block is to stop the first.
-        self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, **metadata)
+        self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)
         # One of several processes looks into the folder, or makes it.
         seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
         if not earlier:
@@ -199,7 +192,13 @@ class BoostedDistiller(
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
             with task.propagate_callback_context(distiller):
-                distiller.fit(X, y, start=start, learning_rate_factors=factors, **metadata)
+                distiller.fit(
+                    X,
+                    y,
+                    sample_weight=sample_weight,
+                    start=start,
+                    learning_rate_factors=factors,
+                )
             start = self._add_block(distiller, budget)
             stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stop:

@@ -191,8 +191,9 @@ class RaTBPTTDistiller(BaseDistiller):
     (Appendix C.1) and come back in the units of `X`. Meta-gradients are clipped at twice their
     norm's moving average (Appendix C.1); one that is not finite is skipped and counted.
 
-    scikit-learn stratifies cross-validation for classifiers only, and a distiller is none: pass
-    ``cv=StratifiedKFold(...)`` to a search if a fold of your data could lack a class.
+    To scikit-learn a distiller is a classifier without `predict`: `cross_val_score` and searches
+    stratify their folds and take the mean of `score`. For ``scoring="accuracy"`` and whatever else
+    predicts, use `DistilledClassifier`.
 
     Examples
     --------

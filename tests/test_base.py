@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
@@ -126,6 +126,13 @@ def test_labels_of_any_kind(images, labels):
     assert distiller.transform()[1].tolist() == labels
     assert distiller.transform()[1].dtype == y.dtype
     assert 0 <= distiller.score(X, y) <= 1
+
+
+def test_labels_in_a_column_are_taken_as_a_row_with_a_warning(images):
+    X, y = images
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        X_syn = quick().fit(X, y[:, None]).transform()[0]
+    np.testing.assert_array_equal(X_syn, quick().fit(X, y).transform()[0])
 
 
 def test_tensors(images):

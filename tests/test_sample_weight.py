@@ -1,13 +1,16 @@
 """Weights of real samples: equal to repeating and leaving out, and routed by scikit-learn."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import has_fit_parameter
 
-from skdistill import RaTBPTTDistiller
+from skdistill import BoostedDistiller, RaTBPTTDistiller
 
 
 def quick(**parameters):
@@ -96,8 +99,17 @@ def test_bad_weights(images, weight, message):
 
 
 def test_other_metadata_is_refused(images):
-    with pytest.raises(TypeError, match=r"got \['sample_weights'\] as well"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sample_weights'"):
         quick().fit(*images, sample_weights=np.ones(40))
+
+
+@pytest.mark.parametrize("distiller", [quick(), BoostedDistiller(1, distiller=quick())])
+def test_a_signature_that_editors_and_scikit_learn_can_read(distiller):
+    assert has_fit_parameter(distiller, "sample_weight")
+    assert inspect.signature(distiller.fit).parameters["sample_weight"].default is None
+    # The weights alone have a value for each row, which meta-estimators could split.
+    with sklearn.config_context(enable_metadata_routing=True):
+        assert distiller.get_metadata_routing().fit.requests == {"sample_weight": None}
 
 
 def test_metadata_routing(images):

@@ -9,14 +9,23 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.callback import ProgressBar
+from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdistill import RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill.datasets import load_image_folder
 from skdistill.windows import MovingWindow
 
 QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
@@ -33,6 +42,65 @@ def frame():
     y = np.tile(["no", "yes"], 15)
     X = pd.DataFrame({"a": rng.normal(size=30), "b": rng.integers(9, size=30)})
     return X, pd.Series(y)
+
+
+# --- folds of sorted labels -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "distiller",
+    [
+        quick(),
+        DistributionMatchingDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
+        BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
+        make_pipeline(StandardScaler(), quick()),
+    ],
+    ids=["RaT-BPTT", "DM", "boosted", "pipeline"],
+)
+def test_folds_are_stratified(distiller):
+    y = np.repeat(["a", "b", "c"], 9)
+    tested = []
+
+    def scorer(estimator, X, y):
+        tested.append(sorted(y))
+        return estimator.score(X, y)
+
+    X = np.random.default_rng(0).normal(size=(27, 2))
+    GridSearchCV(distiller, {}, cv=3, scoring=scorer, refit=False).fit(X, y)
+    assert tested == [sorted([*"abc"] * 3)] * 3
+
+
+def picture_folder(path):
+    """Write five folders of 20 noisy variants of one picture each, and read them."""
+    rng = np.random.default_rng(0)
+    for name, picture in zip("abcde", rng.integers(256, size=(5, 8, 8))):
+        (path / name).mkdir()
+        for k in range(20):
+            pixels = 0.35 * picture + 0.65 * rng.integers(256, size=(8, 8))
+            Image.fromarray(pixels.astype(np.uint8)).save(path / name / f"{k}.png")
+    return load_image_folder(path, mode="L", return_X_y=True)
+
+
+@pytest.mark.slow  # ten repetitions are 50 fits
+@pytest.mark.parametrize("data", ["iris", "wine", "folder"])
+def test_default_folds_score_as_shuffled_ones_do(data, tmp_path):
+    tables = {"iris": load_iris, "wine": load_wine}
+    X, y = tables[data](return_X_y=True) if data in tables else picture_folder(tmp_path)
+    assert (np.diff(y) >= 0).all()
+    distiller = quick(init="kmeans", eval_steps=60)
+    shuffled = np.array(
+        [
+            cross_val_score(distiller, X, y, cv=StratifiedKFold(5, shuffle=True, random_state=k))
+            for k in range(10)
+        ]
+    )
+    # The standard error of a mean over five folds, by the spread of the 50 folds.
+    error = shuffled.std(ddof=1) / np.sqrt(5)
+    assert abs(cross_val_score(distiller, X, y).mean() - shuffled.mean()) < 2 * error
+    assert shuffled.mean() > 0.75
+
+
+# --- searches and pipelines -------------------------------------------------------------------
 
 
 def test_grid_over_window_and_unroll(images):
