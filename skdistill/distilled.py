@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _estimator_state, _image_folder, _network_input, _npz
+from . import _card, _estimator_state, _html, _image_folder, _network_input, _npz
 from ._consistency import check_consistency
 from ._layout import Layout
 from .exceptions import InvalidFileError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.base import BaseEstimator
     from torch.utils.data import TensorDataset
+
+    from .evaluation import EvaluationResult
 
 __all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe"]
 
@@ -197,6 +199,10 @@ class DistilledDataset:
             f"X={self.X.dtype}{self.X.shape}, y={self.y.dtype}{self.y.shape})"
         )
 
+    def _repr_html_(self) -> str:
+        """Return the set as a notebook shows it: pictures or a table, labels and recipe."""
+        return _html.render(self)
+
     @property
     def storage(self) -> float:
         """What it takes to store the set, in samples a class: the ``ipc`` of as many values.
@@ -243,6 +249,38 @@ class DistilledDataset:
         ((3, 3), [0, 1, 2])
         """
         return replace(self, y=self.hard_labels())
+
+    def card(self, result: "EvaluationResult | None" = None) -> str:
+        """Return a text to hand on with the set: what it is, how to use it, how it was made.
+
+        Parameters
+        ----------
+        result : EvaluationResult or None, default=None
+            Of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test data. None
+            takes the accuracy that a set of `skdistill.datasets.load_distilled` comes with; of
+            other sets it says that none is given.
+
+        Returns
+        -------
+        str
+            Markdown: samples, classes and preprocessing; lines of code that load it; accuracy and
+            recipe; method, all parameters, versions, and the fingerprint of the training data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``result`` is no evaluation, or one of a set of another size.
+
+        Examples
+        --------
+        >>> from skdistill.datasets import load_distilled
+        >>> lines = load_distilled("digits").card().splitlines()
+        >>> lines[0]
+        '# 10 distilled images of 10 classes'
+        >>> [line for line in lines if "data" in line][0]
+        "| data | scikit-learn's digits, a quarter held out |"
+        """
+        return _card.render(self, result)
 
     def save(self, path: str | os.PathLike) -> None:
         """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.

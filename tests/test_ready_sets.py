@@ -94,6 +94,7 @@ for name, ipc in list_distilled():
     again = DistilledDataset.load(f"{sys.argv[1]}/set.npz")
     assert again.standardize(distilled.X).tolist() == distilled.standardize(distilled.X).tolist()
     assert again.encode_labels(distilled.y).tolist() == list(range(10))
+    assert "<img" in again._repr_html_() and again.card() == distilled.card()
     assert again.subset(1).with_hard_labels().y.tolist() == distilled.y.tolist()
 print("NumPy will do")
 """

@@ -93,6 +93,7 @@ def publish(report_file: Path, folder: Path) -> Path:
     distilled = DistilledDataset.load(samples)
     name, source, class_names = SOURCES[report["parameters"]["dataset"]]
     known = {
+        "name": name,
         "data": report["data"],
         "training_data": source,
         "preprocessing": WHITENED if report["parameters"]["zca"] else None,

@@ -1,0 +1,82 @@
+"""The card that goes with a distilled set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+from test_distilled import make
+
+from skdistill.evaluation import EvaluationResult
+
+
+def result(n_samples=6):
+    accuracies = np.array([0.5, 0.75])
+    return EvaluationResult(accuracies, np.array([30]), accuracies[:, None], n_samples)
+
+
+def test_a_card_says_what_the_set_knows():
+    data = make("grey", soft=True)
+    provenance = {
+        "method": "RaTBPTTDistiller",
+        "parameters": {"window": 3, "augmentation": None},
+        "training_data": {"fingerprint": "abc123", "shape": [60, 4, 3], "dtype": "uint8"},
+        "seconds": 12.345,
+        "versions": {"skdistill": "0.1.0"},
+    }
+    card = replace(data, provenance=provenance).card(result())
+    assert card.startswith("# 6 distilled images of 3 classes\n\n## What it is\n")
+    for line in (
+        "| samples | 6, 2 for each of 3 classes; they take the storage of 2.5 a class |",
+        "| shape and type of a sample | (4, 3), float32 |",
+        "| classes | a, bc, d |",
+        "| labels | learned, soft |",
+        "| preprocessing | none that is kept with the set |",
+        "Test accuracy: **62.5 ± 12.5 % (2 networks, 30 steps)**",
+        "| method | RaTBPTTDistiller |",
+        "| its shape and type | \\[60, 4, 3\\], uint8 |",
+        "| its fingerprint, joblib.hash((X, y)) | abc123 |",
+        "| seconds | 12.3 |",
+        "| skdistill (version) | 0.1.0 |",
+        "| window (parameter) | 3 |",
+        "| augmentation (parameter) | None |",
+    ):
+        assert line in card.splitlines()
+    assert 'distilled = DistilledDataset.load("set.npz")' in card
+    assert "30 steps of Adam" in card
+
+
+def test_lines_that_load_a_set_are_python():
+    code = make("table").card().split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+
+
+def test_a_card_without_a_result_says_so():
+    card = make("table", provenance={}).card()
+    assert card.startswith("# 6 distilled table rows")
+    assert "Test accuracy: not given." in card
+    assert "## How it was made\n\nNot known.\n" in card
+
+
+def test_preprocessing_that_is_kept_is_named():
+    data = make("table", preprocessing=StandardScaler(with_mean=False))
+    assert "| preprocessing | kept with the set: StandardScaler(with\\_mean=False) |" in data.card()
+
+
+def test_names_are_shown_as_they_are():
+    names = ["*a* | `b`", "<b>c</b>\n\n# d", "[e](f)"]
+    card = make("grey", classes=sorted(names)).card()
+    line = "| classes | \\*a\\* \\| \\`b\\`, \\<b\\>c\\</b\\> \\# d, \\[e\\](f) |"
+    assert line in card.splitlines()
+
+
+def test_many_classes_are_listed_in_part():
+    card = make("table", classes=np.arange(60), ipc=1).card()
+    assert "48, 49, and 10 more |" in card
+
+
+def test_a_result_must_be_of_the_set():
+    with pytest.raises(ValueError, match="has 6 samples; networks were trained on 9"):
+        make().card(result(9))
+    with pytest.raises(TypeError, match=r"result must be an EvaluationResult or None; got 0\.9"):
+        make().card(0.9)
