@@ -9,7 +9,14 @@ from ._arrays import as_array
 from ._layout import Layout
 from ._warn import warn
 
-__all__ = ["as_numbers", "class_indices", "standardize", "warn_of_other_units"]
+__all__ = [
+    "as_numbers",
+    "class_indices",
+    "find_classes",
+    "standardize",
+    "unknown_labels",
+    "warn_of_other_units",
+]
 
 # So many values are turned into doubles at a time.
 _BLOCK = 2**20
@@ -114,14 +121,24 @@ def class_indices(y, classes: np.ndarray) -> np.ndarray:
     labels = np.asarray(as_array(y))
     if labels.ndim != 1:
         raise ValueError(f"y must hold one label a sample; got an array of shape {labels.shape}.")
-    # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.
-    positions = {label: i for i, label in enumerate(classes.tolist())}
-    labels = labels.tolist()
-    unknown = list(dict.fromkeys(label for label in labels if label not in positions))
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    index = find_classes(labels, classes)
+    if (index < 0).any():
         raise ValueError(
             f"y must hold labels that are among the classes {classes.tolist()!r:.200}; "
-            f"got {', '.join(map(repr, unknown[:5]))}{more}."
+            f"got {unknown_labels(labels, index)}."
         )
-    return np.array([positions[label] for label in labels], np.int64)
+    return index
+
+
+def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the position in ``classes`` of each label, -1 where it is none of them."""
+    # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.
+    positions = {label: i for i, label in enumerate(classes.tolist())}
+    return np.array([positions.get(label, -1) for label in labels.tolist()], np.int64)
+
+
+def unknown_labels(labels: np.ndarray, index: np.ndarray) -> str:
+    """Return the names of the labels that `find_classes` did not find, the first five of them."""
+    unknown = list(dict.fromkeys(labels[index < 0].tolist()))
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return f"{', '.join(map(repr, unknown[:5]))}{more}"

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._older_versions import OlderPicklesMixin
 from ._validation import as_array
 from .distilled import DistilledDataset
-from .evaluation import EvaluationResult, evaluate
+from .evaluation import EvaluationResult, check_test_data, evaluate_checked
 
 __all__ = ["DistillerOutputMixin"]
 
@@ -71,7 +71,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         X : array-like of shape (n, ...)
             Test samples in the layout of the training samples.
         y : array-like of shape (n,)
-            Test labels.
+            Test labels. Those that were not in `fit` count as errors, with a warning.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the test samples.
 
@@ -112,8 +112,8 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         EvaluationResult
         """
         check_is_fitted(self, "distilled_")
-        return self._evaluate(
-            self.distilled_,
+        (result,) = self._evaluate(
+            [self.distilled_],
             X,
             y,
             sample_weight=sample_weight,
@@ -121,26 +121,31 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             steps=steps,
             architecture=architecture,
         )
+        return result
 
-    def _evaluate(self, distilled: DistilledDataset, X, y, *, steps, architecture, **options):
-        """Evaluate a set, the fitted one or a part of it."""
-        X, y = self._check_samples(X), as_array(y)
+    def _evaluate(
+        self, sets: list[DistilledDataset], X, y, *, steps, architecture, **options
+    ) -> list[EvaluationResult]:
+        """Evaluate sets, the fitted one or parts of it."""
+        test = check_test_data(self.distilled_, self._check_samples(X), y)
         like = self._evaluates_like()
         if isinstance(steps, str):
             if steps != "curve":
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
             steps = np.unique([max(1, like.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
         architecture = like.architecture if architecture is None else architecture
-        return evaluate(
-            distilled,
-            X,
-            y,
-            steps=steps,
-            architecture=architecture,
-            augmentation=like.augmentation,
-            device=like.device,
-            **options,
-        )
+        return [
+            evaluate_checked(
+                distilled,
+                *test,
+                steps=steps,
+                architecture=architecture,
+                augmentation=like.augmentation,
+                device=like.device,
+                **options,
+            )
+            for distilled in sets
+        ]
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: a classifier that needs labels and takes images as well."""

@@ -377,18 +377,16 @@ class BoostedDistiller(
             By samples a class, ascending: one for each of ``budgets_``.
         """
         check_is_fitted(self, "distilled_")
-        whole, results = self.distilled_, {}
-        for ipc in self.budgets_:
-            results[ipc] = self._evaluate(
-                whole.subset(ipc),
-                X,
-                y,
-                sample_weight=sample_weight,
-                n_networks=n_networks,
-                steps=steps,
-                architecture=architecture,
-            )
-        return results
+        results = self._evaluate(
+            [self.distilled_.subset(ipc) for ipc in self.budgets_],
+            X,
+            y,
+            sample_weight=sample_weight,
+            n_networks=n_networks,
+            steps=steps,
+            architecture=architecture,
+        )
+        return dict(zip(self.budgets_, results))
 
     def _evaluates_like(self):
         return self.distiller_

@@ -16,8 +16,9 @@ from . import coresets
 from ._engine.group import join_group
 from ._engine.streams import Purpose, Streams
 from ._fresh_networks import accuracy_curve, network_family
-from ._network_input import warn_of_other_units
+from ._network_input import find_classes, unknown_labels, warn_of_other_units
 from ._validation import as_array, check_magnitude, check_sample_weight
+from ._warn import warn
 from .distilled import DistilledDataset
 
 __all__ = [
@@ -99,7 +100,8 @@ def evaluate(
         Test samples in the layout of the training data; as they were before, if the set keeps its
         preprocessing.
     y : array-like of shape (n,)
-        Test labels. A label that is no class of the distilled set counts as an error.
+        Test labels. A label that is no class of the distilled set counts as an error, with a
+        warning.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the test samples in the accuracy.
     n_networks : int or None, default=None
@@ -150,9 +152,35 @@ def evaluate(
     >>> result.curve.shape
     (2, 2)
     """
-    X, y = check_test_data(distilled, X, y)
+    return evaluate_checked(
+        distilled,
+        *check_test_data(distilled, X, y),
+        sample_weight=sample_weight,
+        n_networks=n_networks,
+        steps=steps,
+        architecture=architecture,
+        augmentation=augmentation,
+        device=device,
+    )
+
+
+def evaluate_checked(
+    distilled: DistilledDataset,
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight=None,
+    n_networks: int | None = None,
+    steps: int | Sequence[int] | None = None,
+    architecture=None,
+    augmentation="recipe",
+    device="auto",
+) -> EvaluationResult:
+    """Do as `evaluate` does, with test data that `check_test_data` returned.
+
+    Whoever evaluates several sets on the same data checks it once, and is warned once.
+    """
     recipe = distilled.recipe
-    warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
     architecture = recipe.architecture if architecture is None else architecture
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
     n_networks = recipe.n_networks if n_networks is None else n_networks
@@ -190,19 +218,52 @@ def _job(
     )
 
 
-def check_test_data(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
-    """Return test samples and their class indices (-1 for a label that is no class)."""
+def check_test_data(
+    distilled: DistilledDataset, X, y, *, warns: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return test samples and their class indices (-1 for a label that is no class).
+
+    Warns, unless told not to, of labels that are no classes, and of samples in other units.
+    """
     X, y = as_array(X), as_array(y)
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     check_magnitude(X)
-    distilled.recipe.layout.check(X)
+    recipe = distilled.recipe
+    recipe.layout.check(X)
     y = column_or_1d(y)
     if len(X) != len(y):
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
-    index = np.searchsorted(distilled.classes, y).clip(max=len(distilled.classes) - 1)
-    return X, np.where(distilled.classes[index] == y, index, -1)
+    index = find_classes(y, distilled.classes)
+    if warns:
+        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        _warn_of_unknown_labels(y, index, distilled.classes)
+    return X, index
+
+
+def _warn_of_unknown_labels(y: np.ndarray, index: np.ndarray, classes: np.ndarray) -> None:
+    n = np.count_nonzero(index < 0)
+    if n:
+        warn(
+            f"{n} of {len(y)} samples have labels that were not in fit: "
+            f"[{unknown_labels(y, index)}]; they count as errors. "
+            f"The labels in fit were {classes.tolist()!r:.200}.",
+            UserWarning,
+        )
+
+
+def check_known_data(
+    distilled: DistilledDataset, X, y, name: str = "y"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples and class indices, or raise a ValueError for a label that is no class."""
+    X, index = check_test_data(distilled, X, y, warns=False)
+    if (index < 0).any():
+        raise ValueError(
+            f"{name} must hold only labels that the distilled set knows; "
+            f"got {unknown_labels(column_or_1d(as_array(y)), index)} as well."
+        )
+    return X, index
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,20 +372,17 @@ def compare(
         raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
-    X_train, y_index = check_test_data(distilled, X_train, y_train)
+    X_train, y_index = check_known_data(distilled, X_train, y_train, "y_train")
     y_train = distilled.classes[y_index]
-    if (y_index < 0).any():
-        raise ValueError("y_train must hold only labels that the distilled set knows.")
     n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
-    check_test_data(distilled, X_test, y_test)
+    test = check_test_data(distilled, X_test, y_test)
 
     def result(X, y, seed, n):
         recipe = replace(distilled.recipe, seed=seed)
         data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
-        return evaluate(
+        return evaluate_checked(
             data,
-            X_test,
-            y_test,
+            *test,
             n_networks=n,
             architecture=architecture,
             augmentation=augmentation,

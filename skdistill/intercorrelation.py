@@ -9,7 +9,7 @@ from . import coresets
 from ._engine.streams import Purpose, Streams
 from ._seeds import draw_seed
 from .distilled import DistilledDataset
-from .evaluation import Comparison, check_test_data, evaluate
+from .evaluation import Comparison, check_known_data, check_test_data, evaluate_checked
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
@@ -150,12 +150,12 @@ def subsample_curve(
     real = None if real is None else _check_real(real, distilled, sizes[-1])
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)
     # Taken once through the preprocessing, not once for every set; `sets` have their own.
-    ready, _ = check_test_data(distilled, X, y)
-    bare = replace(distilled, preprocessing=None, bases=())
+    ready = check_test_data(distilled, X, y)
+    bare = replace(distilled, bases=())
 
-    def accuracies(data, X, n):
-        return evaluate(
-            data, X, y, n_networks=n, architecture=architecture, device=device
+    def accuracies(data, test, n):
+        return evaluate_checked(
+            data, *test, n_networks=n, architecture=architecture, device=device
         ).accuracies
 
     def over_draws(choose):
@@ -184,7 +184,8 @@ def subsample_curve(
         direct = np.full((len(sizes), n_networks), np.nan)
         for i, size in enumerate(sizes.tolist()):
             if size in sets:
-                direct[i] = accuracies(sets[size], X, n_networks)
+                test = check_test_data(sets[size], X, y, warns=False)
+                direct[i] = accuracies(sets[size], test, n_networks)
     return SubsampleCurve(
         ipc=distilled.ipc,
         sizes=sizes,
@@ -246,7 +247,7 @@ def compare_blocks(
         raise ValueError(
             f"block_size={block_size} must be between 1 and {distilled.ipc}, what was distilled."
         )
-    ready, _ = check_test_data(distilled, X, y)
+    ready = check_test_data(distilled, X, y)
     n_classes, results = len(distilled.classes), {}
     for k, first in enumerate(range(0, distilled.ipc, block_size)):
         last = min(first + block_size, distilled.ipc)
@@ -256,11 +257,10 @@ def compare_blocks(
             X=distilled.X[rows],
             y=distilled.y[rows],
             ipc=last - first,
-            preprocessing=None,
             bases=(),
         )
-        results[f"block {k + 1}"] = evaluate(
-            block, ready, y, n_networks=n_networks, architecture=architecture, device=device
+        results[f"block {k + 1}"] = evaluate_checked(
+            block, *ready, n_networks=n_networks, architecture=architecture, device=device
         )
     return Comparison(results)
 
@@ -318,9 +318,7 @@ def _check_real(real, distilled: DistilledDataset, most: int) -> tuple[np.ndarra
     """Return real samples, ready for networks, and their labels, or raise a ValueError."""
     if not isinstance(real, tuple | list) or len(real) != 2:
         raise ValueError(f"real must be (X_train, y_train); got {type(real).__name__}.")
-    X, index = check_test_data(distilled, *real)
-    if (index < 0).any():
-        raise ValueError("real must hold only labels that the distilled set knows.")
+    X, index = check_known_data(distilled, *real, name="real")
     fewest = np.bincount(index, minlength=len(distilled.classes)).min()
     if fewest < most:
         raise ValueError(

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
 from skdistill._engine import outer
+from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
 
 QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 20}
@@ -148,8 +149,11 @@ def test_scores(images):
     assert [result.n_samples for result in budgets.values()] == [4, 6]
     assert fitted.score(X, y) == budgets[3].mean
     assert budgets[2].mean != budgets[3].mean
+    with pytest.warns(UserWarning, match=r"20 of 40 .* not in fit: \[2\]") as record:
+        fitted.evaluate_budgets(X, y * 2)
+    assert len(record) == 1
     part = replace(fitted.distilled_, X=fitted.transform(ipc=2)[0], y=np.array([0, 1] * 2), ipc=2)
-    assert fitted._evaluate(part, X, y, steps=None, architecture=None).mean == budgets[2].mean
+    assert evaluate(part, X, y).mean == budgets[2].mean
 
 
 def test_same_seed_same_bits(images):

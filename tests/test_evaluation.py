@@ -1,5 +1,6 @@
 """The evaluation: what is measured, that it repeats, and the comparison's baselines."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._fresh_networks import network_family, train_networks
 from skdistill.augmentation import Flip
 from skdistill.evaluation import _job, compare, evaluate
+from skdistill.intercorrelation import compare_blocks, subsample_curve
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +114,47 @@ def test_another_architecture(distilled, unseen):
     assert evaluate(distilled, *unseen, architecture="mlp", steps=200).mean > 0.9
 
 
-def test_unknown_labels_count_as_errors(distilled, unseen):
+def test_unknown_labels_count_as_errors_and_are_named(distilled, unseen):
     X, y = unseen
     known = evaluate(distilled, X, y).mean
-    half = evaluate(distilled, np.concatenate([X, X]), np.concatenate([y, y + 2])).mean
+    message = rf"{len(y)} of {2 * len(y)} samples have labels that were not in fit: \[2, 3\]; they"
+    with pytest.warns(UserWarning, match=message) as record:
+        half = evaluate(distilled, np.concatenate([X, X]), np.concatenate([y, y + 2])).mean
     assert half == pytest.approx(known / 2)
+    assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", [str, object, "S1"])
+def test_labels_of_another_kind_are_no_labels_of_fit(distilled, unseen, kind):
+    X, y = unseen[0], unseen[1].astype(str).astype(kind)
+    with pytest.warns(UserWarning, match=r"b?'0', b?'1'\]; .* labels in fit were \[0, 1\]"):
+        assert evaluate(distilled, X, y, n_networks=1).mean == 0
+
+
+def test_labels_of_an_equal_value_are_labels_of_fit(distilled, unseen):
+    X, y = unseen
+    expected = evaluate(distilled, X, y, n_networks=1).mean
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for same in (y.astype(float), y.astype(object), y.astype(bool)):
+            assert evaluate(distilled, X, same, n_networks=1).mean == expected
+
+
+def test_comparisons_warn_of_unknown_labels_once(distilled, unseen):
+    X, y = unseen
+    two = replace(
+        distilled, **{k: np.concatenate([getattr(distilled, k)] * 2) for k in "Xy"}, ipc=2
+    )
+    for call in (
+        lambda y_test: compare(distilled, X, y, X, y_test, n_draws=2, n_networks=2),
+        lambda y_test: compare_blocks(two, X, y_test, block_size=1, n_networks=1),
+        lambda y_test: subsample_curve(two, X, y_test, sizes=[1, 2], n_draws=2, sets={2: two}),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(np.where(np.arange(len(y)), y, 7))
+        assert len(caught) == 1
+        assert f"1 of {len(y)} samples have labels that were not in fit: [7]" in str(caught[0])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +207,7 @@ def test_comparison(distilled, unseen):
 
 def test_comparison_refuses_training_labels_it_does_not_know(distilled, unseen):
     X, y = unseen
-    with pytest.raises(ValueError, match="y_train must hold only labels"):
+    with pytest.raises(ValueError, match=r"y_train must hold only labels .*; got 2 as well"):
         compare(distilled, X, y + 1, X, y)
 
 

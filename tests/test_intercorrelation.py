@@ -53,7 +53,7 @@ def trained_on(monkeypatch):
         k = 1 + np.arange(n_networks)
         return EvaluationResult(k / 1000, np.array([1]), k[:, None] / 1000, len(data))
 
-    monkeypatch.setattr("skdistill.intercorrelation.evaluate", note)
+    monkeypatch.setattr("skdistill.intercorrelation.evaluate_checked", note)
     return noted
 
 

@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 
 from ..distilled import DistilledDataset
-from ..evaluation import WHOLE, check_test_data
+from ..evaluation import WHOLE, check_known_data
 from ._common import check_count, check_scores, correct_while_training, family_of
 
 __all__ = ["HardnessResult", "accuracy_by_hardness"]
@@ -117,7 +117,7 @@ def accuracy_by_hardness(
     n_whole = n_networks if n_networks_whole is None else n_networks_whole
     check_count("n_networks", n_networks, 1)
     check_count("n_networks_whole", n_whole, 0)
-    samples = {name: _check_known(data, X, y) for name, data in sets.items()}
+    samples = {name: check_known_data(data, X, y) for name, data in sets.items()}
     n = len(samples[next(iter(sets))][0])
     scores = check_scores(scores, n)
     edges = _bin_edges(scores, bins)
@@ -159,13 +159,6 @@ def _check_sets(sets: Mapping[str, DistilledDataset]) -> DistilledDataset:
                 f"distilled must hold sets of the same classes and sample shape; {name!r} differs."
             )
     return first
-
-
-def _check_known(distilled: DistilledDataset, X, y) -> tuple[np.ndarray, np.ndarray]:
-    X, index = check_test_data(distilled, X, y)
-    if (index < 0).any():
-        raise ValueError("y must hold only labels that the distilled set knows.")
-    return X, index
 
 
 def _bin_edges(scores: np.ndarray, bins) -> np.ndarray:
