@@ -111,7 +111,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, *, sample_weight=None, start=None, learning_rate_factors=None):
+    # Labels are needed; but `fit(dataset)` of torch's users is to be told of from_torch.
+    def fit(self, X, y=None, *, sample_weight=None, start=None, learning_rate_factors=None):
         """Distil a training set.
 
         Parameters

@@ -137,7 +137,8 @@ class BoostedDistiller(
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, *, sample_weight=None):
+    # As in `BaseDistiller`, y has a default for the sake of the error alone.
+    def fit(self, X, y=None, *, sample_weight=None):
         """Distil a training set block by block.
 
         Parameters

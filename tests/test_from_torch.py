@@ -207,6 +207,14 @@ def test_fit_says_where_a_data_set_is_to_go(estimator, dataset):
         estimator.fit(dataset, None)
 
 
+@pytest.mark.parametrize("estimator", [RaTBPTTDistiller(), BoostedDistiller()])
+def test_fit_of_a_data_set_alone_says_it_too(estimator):
+    with pytest.raises(TypeError, match=WAY_OUT.format("TensorDataset")):
+        estimator.fit(TENSORS)
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        estimator.fit(np.eye(4))
+
+
 def test_a_data_set_of_hugging_faces_is_refused():
     kind = type("Dataset", (list,), {"__module__": "datasets.arrow_dataset", "with_format": None})
     with pytest.raises(TypeError, match=WAY_OUT.format("Dataset")):
