@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from . import _npz
 from ._identity import complete, differences
 from ._interruption import sigterm_interrupts
+from ._lock import InUseError, NoLocksError, WriteLock
 from ._run import Run
 from ._seeds import draw_seed
 from ._warn import warn
@@ -26,12 +27,14 @@ class Checkpoint:
     """The file of a run.
 
     A run is written under another name, flushed to the disk and renamed. The file that was there
-    is kept as ``<path>.previous``, and at no moment is there no whole file at ``path``.
+    is kept as ``<path>.previous``, and at no moment is there no whole file at ``path``. From
+    `take_up` to `release` no other run may write there.
 
     Parameters
     ----------
     path : path
-        Taken as it is: no suffix is added. Partial files are in a hidden folder beside it.
+        Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed: the other
+        files are beside what it leads to, partial ones in a hidden folder.
     every : int or float
         When `save_if_due` saves: after so many outer steps (int) or seconds (float).
     identity : dict
@@ -56,8 +59,9 @@ class Checkpoint:
         open_names: Collection[str] = (),
         defaults: Mapping[str, Mapping] = MappingProxyType({}),
     ):
-        # The program may change its folder during a run.
-        self.path = Path(path).absolute()
+        # Once and for all, for the program may change its folder during a run.
+        self._given = Path(path).expanduser().absolute()
+        self.path = self._find_place()
         self.previous = self.path.with_name(f"{self.path.name}.previous")
         # A name that nobody else gives, for it is removed with all that is in it.
         self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
@@ -71,15 +75,26 @@ class Checkpoint:
         self._is_sound = False
         self._saved_step = 0
         self._saved_at = perf_counter()
-        self._check_writable()
+        self._lock = WriteLock(self.path)
 
     def __repr__(self) -> str:
-        return f"checkpoint={os.fspath(self.path)!r}"
+        return f"checkpoint={os.fspath(self._given)!r}"
+
+    def _find_place(self) -> Path:
+        try:
+            place = _npz.place_of(self._given)
+            if place.is_dir():
+                raise IsADirectoryError("it is a folder.")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return place
+
+    def _unwritable(self, error: OSError) -> ValueError:
+        reason = _reason(error).removesuffix(".")
+        return ValueError(f"{self!r} must be a file that can be written: {reason}.")
 
     def _check_writable(self) -> None:
         try:
-            if self.path.is_dir():
-                raise IsADirectoryError("it is a folder")
             self._make_partial()
             try:
                 with open(self._partial / "test", "xb") as file:
@@ -89,16 +104,62 @@ class Checkpoint:
             finally:
                 self._remove_partial()
         except OSError as error:
-            raise ValueError(f"{self!r} must be a file that can be written: {error}.") from error
+            raise self._unwritable(error) from error
 
-    def take_up(self, earlier: Run | None, random_state, max_iter: int) -> Run | None:
+    def take_up(
+        self,
+        earlier: Run | None,
+        random_state,
+        max_iter: int,
+        is_complete: Callable[[Run], bool] = lambda run: False,
+    ) -> Run | None:
         """Return the run to go on with: the saved one, or ``earlier`` if it is further on.
+
+        If it is to be written, nobody else may until `release`. A saved run that is complete is
+        read only, wherever it is.
 
         Raises
         ------
         ValueError
-            If the saved run is another one, or has gone beyond ``max_iter``.
+            If the saved run is another one, or has gone beyond ``max_iter``; if another fit writes
+            to the file, or if nothing can be written there.
         """
+        run = self._choose(earlier, random_state, max_iter)
+        if self._is_saved(run) and is_complete(run):
+            return run
+        self._take_lock()
+        if {_stamp(self.path)} != (self._own or {None}):
+            # Who had the lock until now has written.
+            run = self._choose(earlier, random_state, max_iter)
+        self._check_writable()
+        return run
+
+    def _is_saved(self, run: Run | None) -> bool:
+        return run is not None and run.step == self._saved_step
+
+    def _take_lock(self) -> None:
+        try:
+            self._lock.acquire()
+        except InUseError as error:
+            raise ValueError(
+                f"{self!r} is in use by {error}: wait until that fit has ended, or give another "
+                "path to begin a new run."
+            ) from None
+        except NoLocksError as error:
+            warn(
+                f"{self!r} is on a file system without locks ({error}): see to it that no other "
+                "fit uses it at the same time.",
+                CheckpointWarning,
+            )
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def release(self) -> None:
+        """Let others write to the file."""
+        self._lock.release()
+
+    def _choose(self, earlier: Run | None, random_state, max_iter: int) -> Run | None:
+        """Return the saved run, or ``earlier`` if it is further on."""
         saved = self.load()
         if saved is None:
             return earlier
@@ -131,6 +192,7 @@ class Checkpoint:
         ValueError
             If it is another run.
         """
+        self._own, self._is_sound = set(), False
         try:
             stamp, run = self._read(self.path)
         except FileNotFoundError:
@@ -273,9 +335,12 @@ class NoCheckpoint:
 
     open_values: Mapping = MappingProxyType({})
 
-    def take_up(self, earlier: Run | None, random_state, max_iter: int) -> Run | None:
+    def take_up(self, earlier: Run | None, random_state, max_iter: int, is_complete) -> Run | None:
         """Return what there is."""
         return earlier
+
+    def release(self) -> None:
+        """Do nothing."""
 
     def guard(self, run: Run):
         """Do nothing."""

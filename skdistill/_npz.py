@@ -4,6 +4,7 @@ Files may come from anywhere, so reading one runs no code, takes no more memory 
 file's size, and checks the checksum of all that it returns.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -33,7 +34,7 @@ def write(
     Parameters
     ----------
     path : path
-        Taken as it is: no suffix is added.
+        Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed.
     kind, version : str, int
         What the file holds and in which version of its layout; `read` asks for them.
     arrays : mapping of str to ndarray
@@ -52,7 +53,7 @@ def write(
         text = json.dumps({**meta, "format": kind, "version": version}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe and provenance must be JSON-safe: {error}.") from error
-    path = Path(path)
+    path = place_of(path)
     # In the same folder, for renaming is atomic only within a file system. Not by tempfile, whose
     # files nobody but their owner may read.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
@@ -63,8 +64,37 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Of the file that was asked for, not of the partial one.
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def place_of(path: str | os.PathLike) -> Path:
+    """Return where a file is to be written: with ``~`` expanded, and what links lead to.
+
+    Raises
+    ------
+    OSError
+        If there is no such folder, or links lead in a circle.
+    """
+    path = Path(path).expanduser()
+    try:
+        place = path.resolve()
+    except RuntimeError:
+        place = path  # in a circle, which newer Pythons do not raise an error about
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
+    folder = place.parent
+    if not folder.is_dir():
+        kind, way_out = FileNotFoundError, "make it first"
+        if folder.exists():
+            kind, way_out = NotADirectoryError, "that is a file"
+        raise kind(f"there is no folder {os.fspath(folder)!r} for {place.name!r}; {way_out}.")
+    return place
 
 
 def read(

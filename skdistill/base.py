@@ -4,6 +4,7 @@ import os
 import platform
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass
 from math import prod
@@ -150,7 +151,12 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
         """
-        task = self._begin(X, y, sample_weight, start, learning_rate_factors)
+        with ExitStack() as at_end:
+            task = self._begin(X, y, sample_weight, start, learning_rate_factors, at_end)
+            return self._run_to_the_end(task)
+
+    def _run_to_the_end(self, task: "_Task") -> Self:
+        """Do the outer steps that are left, and set the fitted attributes."""
         run = task.run
 
         def fitted_attributes(run=run):
@@ -192,8 +198,13 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                     self._run = run.at_rest()
         return self
 
-    def _begin(self, X, y, sample_weight, start, learning_rate_factors) -> "_Task":
-        """Check everything, and return a run that is ready for its next outer step."""
+    def _begin(
+        self, X, y, sample_weight, start, learning_rate_factors, at_end: ExitStack
+    ) -> "_Task":
+        """Check everything, and return a run that is ready for its next outer step.
+
+        What is to be given back at the end goes to ``at_end``.
+        """
         factors = self._check_factors(learning_rate_factors)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
@@ -223,7 +234,10 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                     open_names,
                     describe_defaults(self),
                 )
-            run = checkpoint.take_up(earlier, self.random_state, self.max_iter)
+                # Twice, for Ctrl-C may interrupt the first.
+                at_end.callback(checkpoint.release)
+                at_end.callback(checkpoint.release)
+            run = checkpoint.take_up(earlier, self.random_state, self.max_iter, self._is_complete)
             seed = draw_seed(self.random_state) if run is None else run.seed
             return seed, dict(checkpoint.open_values), run
 
@@ -538,6 +552,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             tensors = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
             best = Best(accuracy, state.step, tensors)
         return best, {"validation_accuracy": accuracy}
+
+    def _is_complete(self, run: Run) -> bool:
+        return run.step >= self.max_iter or self._has_stagnated(run)
 
     def _has_stagnated(self, run: Run) -> bool:
         return (

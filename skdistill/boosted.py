@@ -1,6 +1,7 @@
 """Boost-DD: distilled sets whose every prefix of blocks is a good set of its size."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _npz
 from ._engine.group import join_group
+from ._lock import InUseError, NoLocksError, WriteLock
 from ._output import DistillerOutputMixin
 from ._seeds import draw_seed
 from ._validation import Interval, fit_context
@@ -217,32 +219,31 @@ class BoostedDistiller(
 
     def _take_seed(self, seed: int | None) -> int:
         """Return what the blocks' seeds are made of: as it is given, saved or drawn."""
-        folder = None if self.checkpoint is None else Path(self.checkpoint)
-        saved = None if folder is None else _read_common(folder)
         state = self.random_state
         if state is None:
             state = getattr(self.distiller, "random_state", None)
-        if seed is None:
-            seed = saved["seed"] if saved and state is None else draw_seed(state)
+        is_open = seed is None and state is None
+        seed = draw_seed(state) if seed is None else seed
+        if self.checkpoint is None:
+            return seed
         # The seeds of the blocks depend on their number as well, and beta comes in with the second.
         here = {"seed": seed, "block_size": int(self.block_size), "beta": float(self.beta)}
+        folder = self._folder()
+        saved = _common_to_all(folder, here)
+        if is_open:
+            here["seed"] = saved["seed"]
         for name in here:
-            if saved and saved[name] != here[name]:
+            if saved[name] != here[name]:
                 what = "the seed that random_state gives" if name == "seed" else name
                 raise ValueError(
                     f"{what} must be {saved[name]}; got {here[name]}; as in the blocks that "
                     f"checkpoint={str(folder)!r} holds. Give another folder to begin anew."
                 )
-        if folder is not None and saved is None:
-            try:
-                folder.mkdir(exist_ok=True)
-                _npz.write(folder / _COMMON, _FORMAT, _VERSION, {}, here)
-            except OSError as error:
-                raise ValueError(
-                    f"checkpoint={str(folder)!r} must be a folder that can be written, or a place "
-                    f"for one: {error}."
-                ) from error
-        return seed
+        return here["seed"]
+
+    def _folder(self) -> Path:
+        """Return the folder of the checkpoints."""
+        return Path(self.checkpoint).expanduser().absolute()
 
     def _budgets_after(self, done: int) -> list[int]:
         """Return the samples per class after each block that comes when there are so many."""
@@ -255,7 +256,7 @@ class BoostedDistiller(
         seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
         if self.checkpoint is not None:
             # By its budget, so that a larger ipc finds the blocks before.
-            distiller.set_params(checkpoint=Path(self.checkpoint, f"ipc-{ipc}.npz"))
+            distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
         return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
 
     def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
@@ -393,12 +394,45 @@ class BoostedDistiller(
         return self.distiller_
 
 
+def _common_to_all(folder: Path, here: dict) -> dict:
+    """Return what all blocks in a folder have in common: ``here`` if there is nothing yet."""
+    saved = _read_common(folder)
+    if saved is not None:
+        return saved
+    lock = WriteLock(folder / _COMMON)
+    try:
+        if not folder.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {str(folder.parent)!r}; make it first")
+        folder.mkdir(exist_ok=True)
+        # Of two that begin in it at once, the second is to find what the first has written.
+        with suppress(NoLocksError):
+            lock.acquire()
+        saved = _read_common(folder)
+        if saved is None:
+            _npz.write(folder / _COMMON, _FORMAT, _VERSION, {}, here)
+        return saved or here
+    except InUseError as error:
+        raise ValueError(f"checkpoint={str(folder)!r} is in use by {error}.") from None
+    except OSError as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(
+            f"checkpoint={str(folder)!r} must be a folder that can be written, or a place for one: "
+            f"{reason}."
+        ) from error
+    finally:
+        lock.release()
+
+
 def _read_common(folder: Path) -> dict | None:
     """Return what all blocks in a folder have in common; None if there is nothing yet."""
     try:
         with open(folder / _COMMON, "rb") as file:
             meta = _npz.read(file, _FORMAT, _VERSION, (), "blocks.")[1]
-        return {name: meta[name] for name in ("seed", "block_size", "beta")}
+        common = {name: meta[name] for name in ("seed", "block_size", "beta")}
+        kinds = [type(value) for value in common.values()]
+        if kinds != [int, int, float] or common["seed"] < 0:
+            raise ValueError(f"it must hold a seed, a block_size and a beta; got {common!r:.200}.")
+        return common
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:

@@ -295,7 +295,7 @@ class DistilledDataset:
         Parameters
         ----------
         path : path
-            Taken as it is: no suffix is added.
+            Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed.
 
         Raises
         ------
@@ -304,7 +304,7 @@ class DistilledDataset:
             arrays and recipe do not fit each other, or if `preprocessing` is anything but a scaler
             of scikit-learn's, `PCA`, `ZCAWhitener` or a pipeline of them.
         OSError
-            If the file cannot be written.
+            If the file cannot be written, or its folder is not there.
 
         Notes
         -----
@@ -367,7 +367,7 @@ class DistilledDataset:
         --------
         save : With an example.
         """
-        with open(path, "rb") as file:
+        with open(Path(path).expanduser(), "rb") as file:
             try:
                 prefixes = (_estimator_state.PREFIX, _BASES)
                 arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
@@ -617,7 +617,7 @@ class DistilledDataset:
             X = self.preprocessing.inverse_transform(X)
         pixels = _image_folder.to_pixels(layout.to_engine(X), value_range)
         _image_folder.write(
-            Path(folder),
+            Path(folder).expanduser(),
             pixels,
             [names[i] for i in self._class_index()],
             self._label_columns("label"),

@@ -138,7 +138,9 @@ class RaTBPTTDistiller(BaseDistiller):
         its end. Parameters and data must be those of the run: others are refused, but for
         `max_iter`, which may be larger, `device`, `compile`, `n_networks`, `verbose`, and
         `eval_steps` if nothing is validated. The file before the last one is kept as
-        ``<checkpoint>.previous``, and used, with a warning, if the last is damaged. None writes
+        ``<checkpoint>.previous``, and used, with a warning, if the last is damaged. ``~`` is
+        expanded, and a link is followed. While a fit writes to the file, another one with it is
+        refused (by a lock on the hidden file ``.<checkpoint>.skdistill-lock``). None writes
         nothing.
     checkpoint_every : int or float, default=60.0
         Outer steps (an int) or seconds (a float) between two writings of `checkpoint`. It is

@@ -1,6 +1,9 @@
 """Shared fixtures: small problems that every module's tests use."""
 
+import errno
+import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,3 +40,25 @@ def images():
     y = np.arange(40) % 2
     X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
     return X, y
+
+
+@pytest.fixture
+def make_read_only(monkeypatch):
+    """Return a function after which nothing in a folder can be written, even by root."""
+
+    def make(folder, number=errno.EROFS):
+        def guarded(function, writes=lambda *args: True):
+            def call(path, *args, **kwargs):
+                inside = isinstance(path, str | Path) and Path(path).is_relative_to(folder)
+                if inside and writes(*args):
+                    raise OSError(number, os.strerror(number), os.fspath(path))
+                return function(path, *args, **kwargs)
+
+            return call
+
+        for name in ("link", "mkdir", "replace", "unlink"):
+            monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+        flags = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+        monkeypatch.setattr(os, "open", guarded(os.open, lambda given, *rest: given & flags))
+
+    return make

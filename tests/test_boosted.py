@@ -9,7 +9,8 @@ from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
+import skdistill.boosted
+from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller, _npz
 from skdistill._engine import outer
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
@@ -357,10 +358,55 @@ def test_bad_checkpoints(images, tmp_path, monkeypatch):
         "distiller's checkpoint must be None", distiller=RaTBPTTDistiller(**QUICK, checkpoint="run")
     )
     refused("file' must be a folder that can be written", checkpoint=tmp_path / "file")
-    refused("a/b' must be a folder .* place for one: .*No such", checkpoint=tmp_path / "a/b")
+    refused(
+        "a/b' must be a folder .* place for one: .*/a'; make it first", checkpoint=tmp_path / "a/b"
+    )
     refused("'checkpoint' parameter .* Got 3", checkpoint=3)
     (tmp_path / "boosted.npz").write_bytes(b"PK")
     refused("boosted.npz cannot be loaded: it is", InvalidFileError, checkpoint=tmp_path)
+
+
+def test_finished_blocks_are_taken_from_where_nothing_can_be_written(
+    images, tmp_path, make_read_only
+):
+    folder = tmp_path / "run"
+    first = checkpointed(folder).fit(*images)
+    make_read_only(tmp_path)
+    again = checkpointed(folder).fit(*images)
+    np.testing.assert_array_equal(again.transform()[0], first.transform()[0])
+    with pytest.raises(
+        ValueError, match=r"ipc-4\.npz' must be a file that can be written: Read-on"
+    ):
+        checkpointed(folder, ipc=4).fit(*images)
+
+
+def test_the_folder_may_be_in_the_home_folder(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    checkpointed("~/run", ipc=1, every=1e6).fit(*images)
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["boosted.npz", "ipc-1.npz"]
+
+
+def test_two_that_begin_in_one_folder_have_one_seed(images, tmp_path, monkeypatch):
+    first = checkpointed(tmp_path, ipc=1).fit(*images)
+    real, read = skdistill.boosted._read_common, iter([None])
+    # The second has looked into the folder before the first wrote to it.
+    monkeypatch.setattr("skdistill.boosted._read_common", lambda folder: next(read, real(folder)))
+    second = checkpointed(tmp_path, ipc=1, random_state=None).fit(*images)
+    assert second._seed == first._seed
+
+
+@pytest.mark.parametrize(
+    "common", [{"seed": "x"}, {"seed": -1}, {"block_size": 1.5}, {"beta": None}]
+)
+def test_a_forged_folder_is_refused(images, tmp_path, common):
+    common = {"seed": 0, "block_size": 1, "beta": 0.0, **common}
+    _npz.write(tmp_path / "boosted.npz", "skdistill.BoostedRun", 1, {}, common)
+    with pytest.raises(
+        InvalidFileError, match=r"boosted\.npz cannot be loaded: it must hold a seed"
+    ):
+        checkpointed(tmp_path, random_state=None).fit(*images)
 
 
 def test_warm_start_writes_checkpoints_too(images, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from skdistill import (
     RaTBPTTDistiller,
     _checkpoint,
     _interruption,
+    _lock,
     _npz,
     _run,
     base,
@@ -149,7 +152,7 @@ def test_a_run_that_is_killed_a_hundred_times_ends_with_the_same_bits():
 class Interruption:
     """Raise KeyboardInterrupt, or only count, at a line of the code that keeps runs."""
 
-    def __init__(self, line=None, modules=(_checkpoint, _npz, _run, base, outer)):
+    def __init__(self, line=None, modules=(_checkpoint, _lock, _npz, _run, base, outer)):
         self.line, self.n_lines = line, 0
         self.files = {module.__file__ for module in modules}
 
@@ -669,8 +672,8 @@ def test_a_history_of_another_length_is_refused(table, path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing/run.npz", "No such file"),
-        ("file/run.npz", "Not a directory"),
+        ("missing/run.npz", "there is no folder '.*missing' for 'run.npz'; make it first"),
+        ("file/run.npz", "there is no folder '.*file' for 'run.npz'; that is a file"),
         ("folder", "it is a folder"),
     ],
 )
@@ -789,7 +792,7 @@ def test_disks_without_hard_links(table, path, monkeypatch):
     assert (saved_step(path), saved_step(previous_of(path))) == (4, 3)
 
 
-def test_two_runs_do_not_write_over_each_other(table, path, monkeypatch):
+def test_two_runs_do_not_write_over_each_other(table, path, no_locks, monkeypatch):
     other = quick(path, max_iter=2, random_state=1)
 
     def update(objective, state, *rest):
@@ -799,7 +802,10 @@ def test_two_runs_do_not_write_over_each_other(table, path, monkeypatch):
         return outer.update(objective, state, *rest)
 
     monkeypatch.setattr("skdistill.base.update", update)
-    with pytest.warns(CheckpointWarning, match="written: another run has written to it since"):
+    with (
+        pytest.warns(CheckpointWarning, match="is on a file system without locks"),
+        pytest.warns(CheckpointWarning, match="written: another run has written to it since"),
+    ):
         distiller = quick(path, checkpoint_every=1).fit(*table)
     assert distiller.n_iter_ == 4
     assert saved_step(path) == 2
@@ -815,6 +821,168 @@ def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, monke
     monkeypatch.setattr("skdistill.base.update", update)
     quick(path, checkpoint_every=1).fit(*table)
     assert saved_step(path) == 4
+
+
+# --- places -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dangling", [True, False])
+def test_a_link_is_followed(table, tmp_path, dangling):
+    (tmp_path / "scratch").mkdir()
+    link, target = tmp_path / "run.npz", tmp_path / "scratch" / "real.npz"
+    link.symlink_to(Path("scratch", "real.npz"))
+    if not dangling:
+        quick(target, max_iter=2).fit(*table)
+    quick(link, checkpoint_every=1).fit(*table)
+    assert link.is_symlink()
+    assert saved_step(target) == 4
+    assert sorted(p.name for p in target.parent.iterdir()) == ["real.npz", "real.npz.previous"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "scratch"]
+
+
+def test_links_in_a_circle_are_refused(table, path):
+    path.symlink_to(path)
+    with pytest.raises(ValueError, match=r"run\.npz' must be a file that can be written: "):
+        quick(path).fit(*table)
+
+
+def test_the_home_folder_is_expanded(table, path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("USERPROFILE", str(path.parent))
+    quick("~/run.npz").fit(*table)
+    assert saved_step(path) == 4
+
+
+def test_a_complete_run_is_taken_up_where_nothing_can_be_written(table, path, make_read_only):
+    fitted = quick(path, checkpoint_every=2, **VALIDATED).fit(*table)
+    make_read_only(path.parent)
+    assert bits(quick(path, **VALIDATED).fit(*table)) == bits(fitted)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_nothing_can_be_written_no_work_is_begun(
+    table, path, make_read_only, monkeypatch, number
+):
+    quick(path).fit(*table)
+    make_read_only(path.parent, number)
+    refuse_work(monkeypatch)
+    message = f"run.npz' must be a file that can be written: {os.strerror(number)}.$"
+    for distiller in (quick(path, max_iter=5), quick(path.with_name("other-run.npz"))):
+        with pytest.raises(ValueError, match=message):
+            distiller.fit(*table)
+
+
+# --- several fits at once ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """Pretend that the file system has no locks."""
+
+    def flock(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+
+def lock_file(path):
+    return path.with_name(f".{path.name}.skdistill-lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_another_process_writes_is_refused_until_it_is_killed(table, path, monkeypatch):
+    begun, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+
+        def hang(*args):
+            os.write(say, b"x")
+            signal.pause()
+
+        try:
+            base.update = hang
+            quick(path).fit(*table)
+        finally:
+            os._exit(1)
+    try:
+        os.read(begun, 1)
+        with monkeypatch.context() as patch:
+            refuse_work(patch)
+            host = re.escape(socket.gethostname())
+            with pytest.raises(
+                ValueError,
+                match=f"run.npz' is in use by process {pid} on {host}: wait until .* another path",
+            ):
+                quick(path).fit(*table)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert lock_file(path).exists()
+    assert quick(path).fit(*table).n_iter_ == 4
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("in_thread", [True, False])
+def test_what_another_fit_of_this_process_writes_is_refused(table, path, monkeypatch, in_thread):
+    begun, errors = [], []
+
+    def fit_as_well():
+        begun.append(1)
+        try:
+            quick(path).fit(*table)
+        except ValueError as error:
+            errors.append(str(error))
+
+    def update(objective, state, *rest):
+        if state.step == 1 and not begun:
+            # In other places there is room.
+            assert quick(path.with_name("other.npz"), max_iter=1).fit(*table).n_iter_ == 1
+            if in_thread:
+                thread = threading.Thread(target=fit_as_well)
+                thread.start()
+                thread.join()
+            else:
+                fit_as_well()
+        return outer.update(objective, state, *rest)
+
+    monkeypatch.setattr("skdistill.base.update", update)
+    assert quick(path, checkpoint_every=1).fit(*table).n_iter_ == 4
+    assert len(errors) == 1
+    assert "run.npz' is in use by another fit of this process" in errors[0]
+
+
+def test_what_was_written_until_the_lock_was_free_is_taken_up(table, path, monkeypatch):
+    ahead = quick(path.with_name("ahead.npz"), max_iter=3).fit(*table)
+    acquire = _lock.WriteLock.acquire
+
+    def late(self):
+        # Another fit ends between the first look at the file and the lock.
+        os.replace(ahead.checkpoint, path)
+        acquire(self)
+
+    monkeypatch.setattr(_lock.WriteLock, "acquire", late)
+    distiller = quick(path).fit(*table)
+    assert distiller.history_["seconds"][:3] == ahead.history_["seconds"]
+    assert distiller.n_iter_ == 4
+
+
+def test_a_fit_that_is_refused_leaves_no_lock(table, path):
+    with pytest.raises(ValueError, match="validation_fraction"):
+        quick(path, validation_fraction=0.01).fit(*table)
+    assert list(path.parent.iterdir()) == []
+    assert quick(path).fit(*table).n_iter_ == 4
+
+
+def test_a_fit_that_is_interrupted_while_it_locks_leaves_no_lock(table, path):
+    def fit():
+        path.unlink(missing_ok=True)
+        return partial(quick(path, max_iter=1).fit, *table)
+
+    n_kept = 0
+    for _ in interruptions(fit, _lock):
+        n_kept += path.exists()
+        assert quick(path, max_iter=2).fit(*table).n_iter_ == 2
+    assert n_kept > 0
 
 
 # --- memory -----------------------------------------------------------------------------------

@@ -147,6 +147,43 @@ def test_a_crash_while_saving_leaves_the_old_file_alone(path, monkeypatch, call)
     assert_same(DistilledDataset.load(path), data)
 
 
+@pytest.mark.parametrize("dangling", [True, False])
+def test_a_link_is_followed(path, dangling):
+    target = path.with_name("scratch.npz")
+    path.symlink_to("scratch.npz")
+    if not dangling:
+        make("rgb").save(target)
+    data = make()
+    data.save(path)
+    assert path.is_symlink()
+    assert_same(DistilledDataset.load(target), data)
+
+
+def test_the_home_folder_is_expanded(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("USERPROFILE", str(path.parent))
+    make().save("~/set.npz")
+    assert_same(DistilledDataset.load("~/set.npz"), DistilledDataset.load(path))
+    make("rgb").export_images("~/images")
+    assert (path.parent / "images" / "labels.csv").exists()
+
+
+def test_where_nothing_can_be_saved(path):
+    missing = path.parent / "missing"
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder '.*missing' for 'a.npz'; make it first"
+    ):
+        make().save(missing / "a.npz")
+    missing.touch()
+    with pytest.raises(NotADirectoryError, match=r"no folder '.*missing' for 'a.npz'; that is a f"):
+        make().save(missing / "a.npz")
+    with pytest.raises(IsADirectoryError, match=r"directory: '[^>]*'$"):
+        make().save(path.parent)
+    path.symlink_to(path)
+    with pytest.raises(OSError, match=r"symbolic links: '.*set.npz'"):
+        make().save(path)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_saved_files_have_the_usual_permissions(path):
     make().save(path)
