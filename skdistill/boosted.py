@@ -50,14 +50,16 @@ class BoostedDistiller(
         Samples a class in all.
     block_size : int, default=5
         Samples a class in a block (the paper's choice, section 5.2). If `ipc` is no multiple of it,
-        the last block is smaller.
+        the last block is smaller; if `ipc` is less, there is one block, of `ipc` samples.
     beta : float, default=0.0
         What multiplies the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting:
         earlier samples stay bit for bit. The paper's weak boosting has 0.1: they adapt a little,
         and a prefix is no longer exactly what it was.
     distiller : estimator or None, default=None
         Distils a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It is
-        cloned, its `ipc` is replaced, and its `max_iter` is that of each block.
+        cloned, its `ipc` is replaced, and its `max_iter` is that of each block. Its parameters are
+        this one's, ``distiller__window`` and so on, in a search as well, but only if it is given:
+        as in scikit-learn's meta-estimators None has none, so pass ``RaTBPTTDistiller()``.
     warm_start : bool, default=False
         Whether `fit` adds blocks to those that are there, up to a larger `ipc`. It goes on where an
         interrupted `fit` was, too: with the block that was not finished.
@@ -167,8 +169,6 @@ class BoostedDistiller(
         DivergenceError
             If a block diverges. The blocks before are kept: `transform` returns them.
         """
-        if self.block_size > self.ipc:
-            raise ValueError(f"block_size={self.block_size} must be at most ipc={self.ipc}.")
         earlier = self.warm_start and hasattr(self, "distilled_")
         if earlier and self.ipc < self.budgets_[-1]:
             raise ValueError(
