@@ -58,7 +58,8 @@ class Learned:
     def parametrization(self) -> Parametrization:
         """Samples and labels as a function of what is learned."""
         y = torch.arange(self._n_classes, device=self.data.device).repeat(self.ipc)
-        return Parametrization(self.strategy.parts(self.data, self.start, self._n_fresh), y)
+        parts = self.strategy.parts(self.data, self.start, self._n_fresh)
+        return Parametrization(parts, y, self.data.mask)
 
     def begin(
         self, make_samples: Callable[[], Tensor], generator: torch.Generator, dtype: torch.dtype
@@ -112,7 +113,7 @@ class Learned:
     ) -> tuple[np.ndarray, np.ndarray, tuple[BasisBlock, ...]]:
         """Return samples, in X's units and layout, labels, and the bases of the samples."""
         data, start = self.data, self.start
-        X = data.to_caller(data.standardizer.inverse(self.parametrization.samples(tensors)))
+        X = data.to_raw(self.parametrization.samples(tensors))
         factors = np.ones(self.ipc) if self.factors is None else self.factors
         if start is not None:
             # Rounding on the way in and out would move what was not to move.

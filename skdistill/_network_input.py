@@ -15,6 +15,7 @@ __all__ = [
     "find_classes",
     "standardize",
     "unknown_labels",
+    "warn_of_lost_digits",
     "warn_of_other_units",
 ]
 
@@ -26,6 +27,11 @@ _BLOCK = 2**20
 _FAR, _NARROW = 20.0, 0.05
 # So few samples may be odd, or all alike, with good reason; so many are looked at.
 _FEW, _MANY = 10, 256
+
+# Binary digits that a dtype must hold of a feature's standard deviation.
+_SPARE = 3
+# Smaller ones would be 0 in single precision.
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def standardize(
@@ -85,6 +91,37 @@ def warn_of_other_units(
         f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. Give "
         "X what the training data was given before it was distilled (the same fitted whitening, "
         "the same range of pixels), and nothing else.",
+        UserWarning,
+    )
+
+
+def warn_of_lost_digits(
+    dtype: np.dtype,
+    layout: Layout,
+    mean: Sequence[float],
+    scale: Sequence[float],
+    feature_names: Sequence[str] | None = None,
+) -> None:
+    """Warn, by name, of channels or features whose differences samples of a dtype hardly hold."""
+    mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+    # Whole numbers are exact, but what they are subtracted in is double precision.
+    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
+    least = 2.0 ** (_SPARE - digits)
+    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY))
+    if not len(lost):
+        return
+    if layout.is_image:
+        names = [f"channel {i}" for i in lost]
+    elif feature_names is None:
+        names = [f"column {i}" for i in lost]
+    else:
+        names = [f"column {str(feature_names[i])!r}" for i in lost]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    warn(
+        f"Differences in {', '.join(names[:5])}{more} of X are lost to rounding: in {dtype} a "
+        f"standard deviation must be at least {least:.1g} of the mean, and {_TINY:.1g}; the first "
+        f"has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X "
+        "is made, or pass float64 where it holds more.",
         UserWarning,
     )
 

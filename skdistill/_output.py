@@ -39,8 +39,9 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
             Samples in the units, shape and layout of the training samples: a DataFrame with the
-            same columns if those were one. Of dtype float64 if those were, else float32; integer
-            columns come back as floats. The first ``k * n_classes`` are ``k`` of every class.
+            same columns if those were one. Of dtype float32 if that holds every value of the
+            training samples' dtype, else float64: whole numbers come back as floats, of 32 and 64
+            bits as float64. The first ``k * n_classes`` are ``k`` of every class.
         y_syn : ndarray of shape (n_classes * ipc,)
             Their labels.
         """

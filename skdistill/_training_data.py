@@ -1,5 +1,6 @@
 """The training set: checked in one place, and on the device with its moments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod, sqrt
 
@@ -11,10 +12,15 @@ from sklearn.utils.validation import validate_data
 
 from ._engine.data import RealData, Standardizer, as_tensor
 from ._layout import Layout, infer_layout
+from ._network_input import warn_of_lost_digits
 from ._validation import as_array, check_magnitude, check_sample_weight
 
 # The data's mean and variance are summed over about this many values at a time.
 _MOMENT_BLOCK = 2**22
+# Of a mean: a standard deviation that is worth a closer look, and one that is rounding.
+_SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
+# A smaller one would be 0 in single precision.
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class TrainingData:
         Of the synthetic samples.
     mean, scale : ndarray
         One value a channel or feature.
+    varies : ndarray of bool
+        Whether a channel or feature does. If not, there is nothing to learn: synthetic samples have
+        its mean.
     standardizer : Standardizer
     real : RealData
     provenance : dict
@@ -42,6 +51,7 @@ class TrainingData:
     dtype: np.dtype
     mean: np.ndarray
     scale: np.ndarray
+    varies: np.ndarray
     standardizer: Standardizer
     real: RealData
     provenance: dict
@@ -52,6 +62,29 @@ class TrainingData:
         # A value is then about n ** -0.5, and a step of Adam moves it by about the learning rate:
         # this is a quarter of its size (Appendix C.1 on scale and rate).
         return 0.25 / sqrt(prod(self.layout.inner))
+
+    @property
+    def mask(self) -> torch.Tensor | None:
+        """Return 0 for channels or features that do not vary, else 1; None if all do."""
+        if self.varies.all():
+            return None
+        shape = (-1, *[1] * (len(self.layout.inner) - 1))
+        return torch.from_numpy(self.varies.astype(np.float32)).view(shape).to(self.device)
+
+    @property
+    def units(self) -> torch.Tensor:
+        """Return the raw units of a standardised one; 0 for what does not vary."""
+        scale = self.standardizer.scale
+        return scale if self.mask is None else scale * self.mask
+
+    def to_raw(self, X: torch.Tensor) -> np.ndarray:
+        """Return standardised samples as arrays of the user's units, layout and dtype."""
+        wide = self.dtype == np.float64
+        raw = self.standardizer.inverse(X, torch.float64 if wide else torch.float32)
+        # What never varies is exactly as it was, without a rounding.
+        for i in np.flatnonzero(~self.varies):
+            raw[:, i] = self.mean[i]
+        return self.to_caller(raw)
 
     def to_caller(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
         """Return samples in raw units as arrays of the user's layout and dtype."""
@@ -135,32 +168,66 @@ def describe(X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> 
 
 
 def training_data(
-    X, y, sample_weight, classes, layout: Layout, device: torch.device, provenance: dict
+    X,
+    y,
+    sample_weight,
+    classes,
+    layout: Layout,
+    device: torch.device,
+    provenance: dict,
+    feature_names=None,
 ) -> TrainingData:
-    """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes."""
+    """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes.
+
+    Warns of channels or features, by ``feature_names``, whose differences are lost to rounding.
+    """
     inner = layout.to_engine(X)
-    mean, scale = _moments(inner, sample_weight)
+    mean, deviation = _moments(inner, sample_weight)
+    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= _TINY)
+    warn_of_lost_digits(
+        X.dtype,
+        layout,
+        np.where(deviation == 0, 0.0, mean),
+        np.where(deviation == 0, 1.0, deviation),
+        feature_names,
+    )
+    # Dividing by what rounding leaves of a constant feature's deviation would make noise.
+    scale = np.where(varies, deviation, 1.0)
     standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
     real = RealData(as_tensor(inner), as_tensor(y), standardizer, device, weight)
-    dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    return TrainingData(device, layout, classes, dtype, mean, scale, standardizer, real, provenance)
+    # What single precision does not hold comes back in double precision.
+    dtype = np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
+    return TrainingData(
+        device, layout, classes, dtype, mean, scale, varies, standardizer, real, provenance
+    )
 
 
 def _moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation a channel or feature; a constant one is given scale 1."""
-    axes = (0, *range(2, X.ndim))
+    """Return mean and standard deviation of each channel or feature.
+
+    A constant one has its value for a mean, bit for bit, and a deviation of 0.
+    """
     block = max(1, _MOMENT_BLOCK // max(1, prod(X.shape[1:])))
-    blocks = [slice(i, i + block) for i in range(0, len(X), block)]
+    rows = [slice(i, i + block) for i in range(0, len(X), block)]
     weight = np.ones(len(X)) if weight is None else weight
     weight = weight.reshape(-1, *[1] * (X.ndim - 1))
     count = weight.sum() * prod(X.shape[2:])
-    mean = sum((weight[b] * X[b]).sum(axis=axes) for b in blocks) / count
-    column = mean.reshape(-1, *[1] * (X.ndim - 2))
-    variance = sum((weight[b] * (X[b] - column) ** 2).sum(axis=axes) for b in blocks) / count
-    scale = np.sqrt(variance)
-    # Rounding leaves a constant feature a tiny variance; dividing by its root would make noise.
-    scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0
-    # So small a one would be 0 in single precision.
-    scale[scale < np.finfo(np.float32).tiny] = 1.0
-    return mean, scale
+
+    def mean_and_deviation(values: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        axes = (0, *range(2, X.ndim))
+        mean = sum((weight[b] * values(b)).sum(axis=axes) for b in rows) / count
+        column = mean.reshape(-1, *[1] * (X.ndim - 2))
+        squares = ((weight[b] * (values(b) - column) ** 2).sum(axis=axes) for b in rows)
+        return mean, np.sqrt(sum(squares) / count)
+
+    mean, deviation = mean_and_deviation(lambda b: X[b])
+    few = np.flatnonzero(deviation <= _SMALL * np.abs(mean))
+    if len(few):
+        # Rounding may be all that is left of these. Counted from their first values, large numbers
+        # are as exact as small ones, and what is constant is 0.
+        first = X[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
+        origin = first.reshape(-1, *[1] * (X.ndim - 2))
+        shift, deviation[few] = mean_and_deviation(lambda b: X[b][:, few] - origin)
+        mean[few] = first + shift
+    return mean, deviation

@@ -244,7 +244,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         seed, open_values, earlier = begin_together(group, identity, take_up)
         resolved |= open_values
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
-        data = training_data(X, y, weight, classes, layout, device, provenance)
+        names = getattr(self, "feature_names_in_", None)
+        data = training_data(X, y, weight, classes, layout, device, provenance, names)
         streams = Streams(seed, group.rank, group.size)
         own_objective = self._with(resolved)._make_objective(data, learner, streams)
         objective = AveragedObjective(own_objective, group) if group.size > 1 else own_objective

@@ -40,9 +40,11 @@ def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _members(X, rows: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
-    """Return samples flat, in double precision, in units of ``scale``."""
+    """Return samples flat, in double precision; with a scale, from the first one in its units."""
     members = X[rows].reshape(len(rows), -1).astype(np.float64)
     if scale is not None:
+        # What is constant is exactly 0 then, however large.
+        members -= members[0].copy()
         members /= scale
     return members
 
@@ -114,7 +116,7 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
         kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)))
         centers = kmeans.fit(_members(X, rows, scale)).cluster_centers_
         if scale is not None:
-            centers = centers * scale
+            centers = centers * scale + X[rows[0]].reshape(-1).astype(np.float64)
         centroids.append(centers.reshape(ipc, *X.shape[1:]))
     return _interleave(centroids), np.tile(classes, ipc)
 

@@ -16,7 +16,12 @@ from . import coresets
 from ._engine.group import join_group
 from ._engine.streams import Purpose, Streams
 from ._fresh_networks import accuracy_curve, network_family
-from ._network_input import find_classes, unknown_labels, warn_of_other_units
+from ._network_input import (
+    find_classes,
+    unknown_labels,
+    warn_of_lost_digits,
+    warn_of_other_units,
+)
 from ._validation import as_array, check_magnitude, check_sample_weight
 from ._warn import warn
 from .distilled import DistilledDataset
@@ -238,6 +243,10 @@ def check_test_data(
     index = find_classes(y, distilled.classes)
     if warns:
         warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        if X.dtype != distilled.X.dtype:
+            # What does not vary has a scale of 1, and no differences to lose.
+            mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)
+            warn_of_lost_digits(X.dtype, recipe.layout, mean, recipe.scale, distilled.feature_names)
         _warn_of_unknown_labels(y, index, distilled.classes)
     return X, index
 

@@ -237,7 +237,7 @@ class LinearBasis(SampleParametrization):
         """Return the bases in X's units, and the coefficients."""
         n_blocks = sum(name.startswith("basis.") for name in tensors)
         earlier = () if start is None else start.bases
-        mean = data.standardizer.inverse(torch.zeros(1, *data.layout.inner, device=data.device))
+        mean = data.to_raw(torch.zeros(1, *data.layout.inner, device=data.device))[0]
         blocks, first = [], 0
         for k in range(n_blocks):
             basis, coefficients = tensors[f"basis.{k}"], tensors[f"coefficients.{k}"]
@@ -248,9 +248,9 @@ class LinearBasis(SampleParametrization):
                 continue
             factor = _factor(earlier[k], data) if k < len(earlier) else self.downsample
             block = BasisBlock(
-                basis=data.to_caller(basis * data.standardizer.scale, factor),
+                basis=data.to_caller(basis * data.units, factor),
                 coefficients=coefficients.cpu().numpy().astype(data.dtype),
-                offset=earlier[k].offset if k < len(earlier) else data.to_caller(mean)[0],
+                offset=earlier[k].offset if k < len(earlier) else mean,
             )
             blocks.append(block)
         return tuple(blocks)

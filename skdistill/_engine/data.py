@@ -7,9 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Every value of these is one of single precision. Those of others may have to be centred in double
+# precision, and come to a device in single precision alone, which all devices have.
+_EXACT = {
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.float32,
+}  # fmt: skip
+# Beyond so many standard deviations a mean is subtracted in double precision: single precision
+# would round what is left of a value by more than 2**-16 of a deviation.
+_FAR = 2.0**8
+# Values that are centred, or copied to a device, at a time.
+_BLOCK = 2**22
+
 
 class Standardizer:
     """Shift and scale a channel (images) or a feature (tables), on the way in and out.
+
+    Means that are large beside the scale are subtracted in double precision, and what is left is
+    rounded: an identification number or a time stamp keeps its differences. Double precision is
+    used on the CPU alone, as not all devices have it.
 
     Parameters
     ----------
@@ -20,9 +35,17 @@ class Standardizer:
     """
 
     def __init__(self, mean: Sequence[float], scale: Sequence[float], sample_shape, device, dtype):
-        shape = (-1, *[1] * (len(sample_shape) - 1))
-        self._mean = torch.tensor(mean, device=device, dtype=dtype).view(shape)
-        self._scale = torch.tensor(scale, device=device, dtype=dtype).view(shape)
+        mean, scale = np.asarray(mean, dtype=np.float64), np.asarray(scale, dtype=np.float64)
+        far = np.abs(mean) > _FAR * scale
+
+        def column(values: np.ndarray, device=device, dtype=dtype) -> Tensor:
+            shape = (-1, *[1] * (len(sample_shape) - 1))
+            return torch.tensor(values.tolist(), device=device, dtype=dtype).view(shape)
+
+        self._mean, self._scale = column(mean), column(scale)
+        # What is subtracted in double precision, and what is left to subtract after it.
+        self._offset = column(mean * far, "cpu", torch.float64) if far.any() else None
+        self._rest = column(mean * ~far) if far.any() else self._mean
 
     @property
     def scale(self) -> Tensor:
@@ -31,12 +54,29 @@ class Standardizer:
 
     def forward(self, X: Tensor) -> Tensor:
         """Return raw samples, of any dtype and device, standardised."""
+        if X.dtype not in _EXACT:
+            return self.finish(self.narrow(X))
         X = X.to(device=self._mean.device, dtype=self._mean.dtype)
         return (X - self._mean) / self._scale
 
-    def inverse(self, X: Tensor) -> Tensor:
-        """Return standardised samples in raw units."""
-        return X * self._scale + self._mean
+    def narrow(self, X: Tensor) -> Tensor:
+        """Return raw samples of a dtype that single precision does not hold, in it: `finish` them.
+
+        They lack what large means are.
+        """
+        if self._offset is not None:
+            X = X.to(self._offset) - self._offset
+        return X.to(self._mean.dtype)
+
+    def finish(self, X: Tensor) -> Tensor:
+        """Return samples that `narrow` returned, on any device, standardised."""
+        return (X.to(self._mean.device) - self._rest) / self._scale
+
+    def inverse(self, X: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return standardised samples in raw units, of this dtype, on the CPU."""
+        if self._offset is None or dtype != self._offset.dtype:
+            return (X * self._scale + self._mean).to("cpu").to(dtype)
+        return (X * self._scale + self._rest).to("cpu").to(dtype) + self._offset
 
 
 class RealData:
@@ -45,7 +85,9 @@ class RealData:
     Parameters
     ----------
     X : Tensor of shape (n, *sample_shape)
-        Raw samples of any dtype. They stay as they are: ``uint8`` takes a quarter of ``float32``.
+        Raw samples of any dtype, on the CPU. There they stay as they are: ``uint8`` takes a quarter
+        of ``float32``, and a memory-mapped array is not read before it is needed. On other devices
+        what is wider than ``float32`` is kept as ``float32``, less large means.
     y : Tensor of shape (n,)
         Class indices.
     standardizer : Standardizer
@@ -58,7 +100,9 @@ class RealData:
     def __init__(
         self, X: Tensor, y: Tensor, standardizer: Standardizer, device, weight: Tensor | None = None
     ):
-        self._X = X.to(device)
+        device = torch.device(device)
+        self._is_narrow = X.dtype not in _EXACT and device.type != "cpu"
+        self._X = _narrowed(X, standardizer, device) if self._is_narrow else X.to(device)
         self._y = y.to(device)
         self._weight = None if weight is None else weight.to(device)
         self._device = device
@@ -80,14 +124,31 @@ class RealData:
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Return the standardised samples, class indices and, if there are any, weights."""
         index = torch.from_numpy(rows).to(self._device)
-        batch = self._standardizer.forward(self._X[index]), self._y[index]
+        X = self._X[index]
+        X = self._standardizer.finish(X) if self._is_narrow else self._standardizer.forward(X)
+        batch = X, self._y[index]
         return batch if self._weight is None else (*batch, self._weight[index])
+
+
+def _narrowed(X: Tensor, standardizer: Standardizer, device: torch.device) -> Tensor:
+    """Return all samples narrow, on the device, without a copy of them all on the CPU."""
+    # The axes in the order that they have in memory, as batches of X itself would have them.
+    order = [0, *sorted(range(1, X.ndim), key=lambda axis: -X.stride(axis))]
+    dtype = standardizer.narrow(X[:0]).dtype
+    out = torch.empty_permuted(tuple(X.shape), order, dtype=dtype, device=device)
+    size = max(1, _BLOCK // max(1, X[:1].numel()))
+    for first in range(0, len(X), size):
+        block = slice(first, first + size)
+        out[block] = standardizer.narrow(X[block]).to(device)
+    return out
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
     """Return a tensor that shares the memory of ``array`` where torch can (no one writes to it)."""
-    if array.dtype.byteorder not in "=|" or array.dtype in (np.uint16, np.uint32, np.uint64):
-        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    elif array.dtype.byteorder not in "=|":
+        array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 for stride in array.strides):
         array = array.copy()
     if not array.flags.writeable:

@@ -74,15 +74,19 @@ class Parametrization:
         What makes the samples, in their order.
     y : Tensor of shape (n,)
         Class indices; not used if there are learned labels among the tensors.
+    mask : Tensor or None, default=None
+        What samples are multiplied by: 0 where they are not to be learned. None is 1 everywhere.
     """
 
     parts: tuple[Part, ...]
     y: Tensor
+    mask: Tensor | None = None
 
     def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the samples, ``(n, *sample_shape)``."""
         parts = [part.samples(tensors) for part in self.parts]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        X = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return X if self.mask is None else X * self.mask
 
     def labels(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return class indices ``(n,)`` or, if they are learned, soft labels ``(n, n_classes)``."""
