@@ -24,7 +24,7 @@ _BLOCK = 2**20
 # The training data's values, standardised, have a mean square of 1. Test data whose values are this
 # far from 0 on average, or vary this little, is not of the same kind: pixels from 0 to 255 are
 # hundreds where images were whitened, and pixels from 0 to 1 hardly vary where they were bytes.
-_FAR, _NARROW = 20.0, 0.05
+_FAR, _NARROW = 5.0, 0.05
 # So few samples may be odd, or all alike, with good reason; so many are looked at.
 _FEW, _MANY = 10, 256
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,6 +188,27 @@ def test_python_on_the_pages_compiles():
         compile(code, str(page), "exec")
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_lines_of_the_pitfalls_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(code_blocks(DOCS / "user_guide" / "pitfalls.rst"))
+    smaller = {
+        "max_iter=20, n_networks=2": "max_iter=1, n_networks=1, eval_steps=3",
+        "max_iter=1)": "max_iter=1, n_networks=1, eval_steps=3)",
+        "steps=[10, 30, 100, 300]": "steps=[1, 3]",
+    }
+    for text, replacement in smaller.items():
+        assert code.count(text) == 1, text
+        code = code.replace(text, replacement)
+    names = {}
+    exec(code, names)
+    assert (tmp_path / "whitened.npz").exists()
+    assert names["X_real"].std().item() == pytest.approx(1, abs=0.1)
+    assert (
+        "among the classes [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]; got 'three'" in capsys.readouterr().out
+    )
+
+
 def test_the_schedule_of_the_how_to_works(digits):
     names = {}
     exec(code_blocks(DOCS / "howto" / "extend.rst")[0], names)
@@ -236,6 +258,21 @@ def test_the_inner_optimiser_of_the_how_to_works(digits):
     loss = distiller.set_params(random_state=0).fit(digits[0], digits[2]).history_["loss"]
     plain = clone(distiller).set_params(inner_momentum=0.0).fit(digits[0], digits[2])
     assert loss != plain.history_["loss"]
+
+
+def test_the_callback_of_the_how_to_works(digits, monkeypatch):
+    logged = []
+    mlflow = SimpleNamespace(log_metrics=lambda metrics, step: logged.append((step, metrics)))
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    names = {"X_train": digits[0], "y_train": digits[2]}
+    names["distiller"] = RaTBPTTDistiller(max_iter=2, window=1, unroll=1, random_state=0)
+    (code,) = [c for c in code_blocks(DOCS / "howto" / "long_runs.rst") if "mlflow" in c]
+    exec(code, names)
+    history = names["distiller"].history_
+    assert [step for step, _ in logged] == [1, 2]
+    assert [metrics["loss"] for _, metrics in logged] == history["loss"]
+    # mlflow and wandb take numbers.
+    assert all(isinstance(v, int | float) for _, metrics in logged for v in metrics.values())
 
 
 def test_links_between_pages_lead_somewhere():
