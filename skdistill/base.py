@@ -3,7 +3,7 @@
 import os
 import platform
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from . import __version__, coresets
 from ._agreement import begin_together
 from ._checkpoint import Checkpoint, NoCheckpoint
+from ._class_weight import check_class_weight, class_weights
 from ._engine.data import as_tensor
 from ._engine.group import AveragedObjective, Group, join_group
 from ._engine.learner import Learner
@@ -64,7 +65,8 @@ class BaseDistiller(CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
 
     Parameters
     ----------
-    ipc, max_iter, batch_size, learning_rate, init, parametrization, learn_labels, label_lr_scale, \
+    ipc, max_iter, batch_size, class_weight, learning_rate, init, parametrization, learn_labels, \
+label_lr_scale, \
 architecture, image_shape, n_networks, eval_steps, validation_fraction, validation_interval, \
 n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device, verbose
         See `RaTBPTTDistiller`.
@@ -74,6 +76,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         "ipc": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "init": [StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         "parametrization": [StrOptions({"pixels"}), SampleParametrization],
@@ -243,6 +246,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
         seed, open_values, earlier = begin_together(group, identity, take_up)
         resolved |= open_values
+        weight = self._weigh_classes(weight, y, classes)
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         names = getattr(self, "feature_names_in_", None)
         data = training_data(X, y, weight, classes, layout, device, provenance, names)
@@ -362,7 +366,15 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         resolve_device(self.device)
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         resolve_parametrization(self.parametrization).check_layout(checked[-1])
+        check_class_weight(self.class_weight, checked[-2])
         return checked
+
+    def _weigh_classes(self, weight: np.ndarray | None, y: np.ndarray, classes: np.ndarray):
+        """Return the samples' weights, multiplied by those of their classes; None if all are 1."""
+        of_class = class_weights(self.class_weight, classes, y, weight)
+        if of_class is None:
+            return weight
+        return of_class[y] if weight is None else weight * of_class[y]
 
     def _check_continuation(self, earlier: Run, layout: Layout, classes: np.ndarray) -> None:
         """Raise ValueError unless an earlier run can be continued with these parameters."""
@@ -672,4 +684,6 @@ def _json_safe(value):
         return float(value)
     if isinstance(value, list | tuple):
         return [_json_safe(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _json_safe(v) for k, v in value.items()}
     return getattr(value, "__qualname__", None) or repr(value)

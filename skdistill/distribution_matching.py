@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._class_weight import class_weights
+from ._engine.data import as_tensor
 from ._engine.matching import Embedding, MatchingObjective
 from ._engine.runtime import chunk_size
 from ._validation import StrOptions
@@ -34,6 +36,10 @@ class DistributionMatchingDistiller(BaseDistiller):
     batch_size : int, default=256
         Real samples *of each class* in each outer step; a class that has fewer uses all. The
         default is the paper's.
+    class_weight : dict, "balanced" or None, default=None
+        What multiplies each class's term of the sum that is minimised: ``{label: weight}``, where a
+        class that is not named has 1. None and "balanced" are the same here: classes count alike,
+        however many samples they have.
     learning_rate : float or "auto", default="auto"
         Of the outer Adam, which this package shares among its distillers, with gradients clipped at
         twice their norm's moving average. "auto" is ``0.25 / sqrt(number of values in a sample)``:
@@ -123,7 +129,7 @@ class DistributionMatchingDistiller(BaseDistiller):
     -----
     Samples are standardised inside (a channel or a feature) and come back in the units of `X`.
     ``fit(X, y, sample_weight=...)`` weighs the samples in the real means; classes count alike
-    however many samples they have.
+    however many samples they have, unless `class_weight` says otherwise.
 
     A network that couples the samples of a batch, as batch normalisation does, embeds the real
     batch of all classes together, and the synthetic samples together.
@@ -154,6 +160,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         *,
         max_iter=200,
         batch_size=256,
+        class_weight=None,
         learning_rate="auto",
         init="real",
         parametrization="pixels",
@@ -177,6 +184,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         self.ipc = ipc
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.class_weight = class_weight
         self.learning_rate = learning_rate
         self.init = init
         self.parametrization = parametrization
@@ -203,6 +211,10 @@ class DistributionMatchingDistiller(BaseDistiller):
         check_augmentation(self.augmentation, checked[-1].inner)
         return checked
 
+    def _weigh_classes(self, weight, y, classes):
+        # Each class's mean is over its own samples: it is the classes' distances that are weighed.
+        return weight
+
     def _make_objective(self, data, learner, streams):
         shape = data.layout.inner
         labels = data.real.y.cpu().numpy()
@@ -216,4 +228,12 @@ class DistributionMatchingDistiller(BaseDistiller):
             chunk=chunk,
             streams=streams,
             augmentation=check_augmentation(self.augmentation),
+            class_weight=self._term_weights(data.classes, learner),
         )
+
+    def _term_weights(self, classes, learner):
+        """Return what multiplies each class's distance, ``(n_classes, 1)``; None if all count 1."""
+        if not isinstance(self.class_weight, dict):
+            return None
+        weights = class_weights(self.class_weight, classes, y=None, sample_weight=None)
+        return as_tensor(weights[:, None]).to(device=learner.device, dtype=learner.dtype)

@@ -50,6 +50,11 @@ class RaTBPTTDistiller(BaseDistiller):
     batch_size : int, default=256
         Real samples in each outer step; at most all there are. The paper: 5000 for CIFAR, 3000 for
         CUB-200, 1000 for Tiny-ImageNet (Appendix C.1).
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, which multiply the ``sample_weight`` of `fit`, as in scikit-learn:
+        ``{label: weight}``, where a class that is not named has 1; "balanced" lets each class count
+        alike, however many samples it has. With None each counts by its samples, and the synthetic
+        ones, though as many of each class, teach the networks the classes' frequencies in `y`.
     sampler : {"uniform"} or HardnessSampler, default="uniform"
         Which real samples make a batch: every one once an epoch, in a random order, or by how hard
         they are for networks trained on the current synthetic samples (Appendix D.2); see
@@ -241,6 +246,7 @@ class RaTBPTTDistiller(BaseDistiller):
         unroll="auto",
         max_iter=200,
         batch_size=256,
+        class_weight=None,
         sampler="uniform",
         inner_batch_size=None,
         classes_per_step=None,
@@ -276,6 +282,7 @@ class RaTBPTTDistiller(BaseDistiller):
         self.unroll = unroll
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.class_weight = class_weight
         self.sampler = sampler
         self.inner_batch_size = inner_batch_size
         self.classes_per_step = classes_per_step

@@ -56,6 +56,7 @@ EXPECTED = {
     "check_classifiers_classes": _NO_PREDICT,
     "check_classifiers_train": _NO_PREDICT,
     "check_supervised_y_2d": _NO_PREDICT,
+    "check_class_weight_classifiers": _NO_PREDICT,
 }
 
 

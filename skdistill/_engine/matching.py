@@ -92,6 +92,8 @@ class MatchingObjective:
         The run's randomness.
     augmentation : object with ``draw`` and ``apply``, or None
         See ``skdistill.augmentation``.
+    class_weight : Tensor of shape (n_classes, 1) or None, default=None
+        What multiplies each class's squared distance; None is 1.
     """
 
     embed: Embedding
@@ -101,6 +103,7 @@ class MatchingObjective:
     chunk: int | None
     streams: Streams
     augmentation: object | None = None
+    class_weight: Tensor | None = None
 
     def begin(self) -> dict:
         """Return the memory with which a run starts: none."""
@@ -192,7 +195,7 @@ class MatchingObjective:
             with torch.enable_grad():
                 samples = self._augmented(part.flatten(0, 1), y.repeat(len(X)), draws)
                 means = self.embed(theta, samples).unflatten(0, part.shape[:2]).mean(dim=0)
-                loss = ((means - real[y]) ** 2).sum()
+                loss = self._sum((means - real[y]) ** 2, y)
             grad[:, y] = torch.autograd.grad(loss, part)[0]
             total += loss.detach()
         return total, grad.flatten(0, 1)
@@ -211,8 +214,14 @@ class MatchingObjective:
             embedded = self.embed(theta, self._augmented(X, classes, draws))
             # A class may lose all its labels, and then has no mean: 0, with finite slopes.
             total = y.sum(dim=0).clamp(min=torch.finfo(y.dtype).eps)
-            loss = (((y.T @ embedded) / total[:, None] - real) ** 2).sum()
+            loss = self._sum(((y.T @ embedded) / total[:, None] - real) ** 2)
         return loss.detach(), *torch.autograd.grad(loss, (X, y))
+
+    def _sum(self, squares: Tensor, classes: Tensor | slice = slice(None)) -> Tensor:
+        """Return the sum of squares that have a row for each of these classes."""
+        if self.class_weight is not None:
+            squares = squares * self.class_weight[classes]
+        return squares.sum()
 
 
 def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""Weights of classes, as scikit-learn's classifiers take them."""
+
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+__all__ = ["check_class_weight", "class_weights"]
+
+
+def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) -> None:
+    """Raise a ValueError for a mapping that names no class, or a weight that is none."""
+    if not isinstance(class_weight, Mapping):
+        return
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown:
+        raise ValueError(
+            f"class_weight must name classes of y, which are {labels!r:.200}; "
+            f"got {unknown!r:.200} as well."
+        )
+    for label, weight in class_weight.items():
+        if not isinstance(weight, Real) or not 0 < weight < np.inf:
+            raise ValueError(
+                f"class_weight must hold positive numbers; got {weight!r} for class {label!r}. "
+                "To leave a class out, leave its samples out."
+            )
+
+
+def class_weights(
+    class_weight: Mapping | str | None,
+    classes: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+) -> np.ndarray | None:
+    """Return the weight of each class; None where all are alike.
+
+    Parameters
+    ----------
+    class_weight : mapping of labels to weights, "balanced" or None
+        Classes that a mapping does not name have weight 1.
+    classes : ndarray of shape (n_classes,)
+    y : ndarray of int of shape (n,)
+        Class indices of the samples.
+    sample_weight : ndarray of shape (n,) or None
+        A sample of weight 2 counts as two for "balanced".
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, Mapping):
+        # By equality, as dictionaries go: scikit-learn looks for int("1") where "1" is a class.
+        return np.array([float(class_weight.get(label, 1)) for label in classes.tolist()])
+    indices = np.arange(len(classes))
+    return compute_class_weight(class_weight, classes=indices, y=y, sample_weight=sample_weight)
