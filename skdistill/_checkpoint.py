@@ -14,6 +14,7 @@ from ._identity import complete, differences
 from ._interruption import sigterm_interrupts
 from ._lock import InUseError, NoLocksError, WriteLock
 from ._run import Run
+from ._run_check import check_values
 from ._seeds import draw_seed
 from ._warn import warn
 from .exceptions import CheckpointWarning, InvalidFileError
@@ -227,6 +228,7 @@ class Checkpoint:
             try:
                 arrays, meta = _npz.read(file, _FORMAT, _VERSION, (), "run.")
                 run = Run.from_plain(arrays, meta["run"])
+                check_values(run)
                 identity = self._completed(dict(meta["identity"]))
             except Exception as error:
                 # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
@@ -241,7 +243,11 @@ class Checkpoint:
         return {name: self._identity[name] for name in self._open_names}
 
     def _check_identity(self, path: Path, there: dict) -> None:
-        taken = {name: there[name] for name in self._open_names if name in there}
+        taken = {
+            name: there[name]
+            for name in self._open_names
+            if type(there.get(name)) is type(self._identity[name])
+        }
         here = {**self._identity, **taken}
         texts = differences(there, here)
         if texts:

@@ -77,8 +77,8 @@ def _check_recipe(recipe: "EvaluationRecipe") -> None:
     _check_layout(recipe.layout)
     n = recipe.layout.inner[0]
     words = f"{n} finite numbers, one a channel or feature"
-    _require(_all(_is_number, recipe.mean, n), "recipe.mean", words, recipe.mean)
-    good = _all(_is_number, recipe.scale, n) and min(recipe.scale) > 0
+    _require(_all(is_number, recipe.mean, n), "recipe.mean", words, recipe.mean)
+    good = _all(is_number, recipe.scale, n) and min(recipe.scale) > 0
     _require(good, "recipe.scale", words + ", all positive", recipe.scale)
     for name, (is_good, words) in _RECIPE_RULES.items():
         value = getattr(recipe, name)
@@ -103,7 +103,8 @@ def _is_count(value) -> bool:
     return type(value) is int and value >= 1  # a bool is an int, but no count
 
 
-def _is_number(value) -> bool:
+def is_number(value) -> bool:
+    """Whether a value is a finite number."""
     # JSON's integers may be too large for a float.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
@@ -123,7 +124,7 @@ _RECIPE_RULES = {
     "architecture": (lambda v: v is None or isinstance(v, str), "a string or None"),
     "steps": (_is_count, "a positive integer"),
     "n_networks": (_is_count, "a positive integer"),
-    "learning_rate": (lambda v: _is_number(v) and v > 0, "a positive number"),
+    "learning_rate": (lambda v: is_number(v) and v > 0, "a positive number"),
     "batch_size": (_is_count, "a positive integer"),
     "seed": (lambda v: type(v) is int and v >= 0, "a non-negative integer"),
     "augmentation": (lambda v: v is None or isinstance(v, str | dict), "a name, a dict or None"),

@@ -4,7 +4,7 @@ import os
 import platform
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from math import prod
@@ -37,11 +37,13 @@ from ._outer_callbacks import OuterCallbacks
 from ._output import DistillerOutputMixin
 from ._plain_augmentation import to_plain
 from ._run import Best, Point, Run
+from ._run_check import check_memory, check_tensors
 from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
 from ._validation import Interval, StrOptions, check_image_shape, fit_context
 from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
+from .exceptions import InvalidFileError
 from .forecast import Forecast, Hints, advice, forecast
 from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
 from .parametrization import SampleParametrization, resolve_parametrization
@@ -149,7 +151,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             If a parameter or the data is unfit, or not that of the run in `checkpoint`, before any
             work starts.
         InvalidFileError
-            If the file at `checkpoint` and the one before it are damaged.
+            If the file at `checkpoint` and the one before it are damaged, or hold what no run of
+            these parameters and data could have left.
         DivergenceError
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
@@ -246,6 +249,11 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
         seed, open_values, earlier = begin_together(group, identity, take_up)
         resolved |= open_values
+        if open_values:
+            with self._explaining_what_does_not_fit():
+                other = self._with(open_values)
+                other._validate_params()
+                other._check_parameters()
         weight = self._weigh_classes(weight, y, classes)
         X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
         names = getattr(self, "feature_names_in_", None)
@@ -270,6 +278,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             )
             run = Run(seed, Point(initial_state(objective, tensors)))
         else:
+            with self._explaining_what_does_not_fit():
+                self._check_run(earlier, learned, own_objective, streams, learner.dtype)
             run = earlier.on(device)
         return _Task(
             objective=objective,
@@ -285,6 +295,41 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             y=classes[y],
             columns=columns,
         )
+
+    def _check_run(
+        self, run: Run, learned: Learned, objective: Objective, streams: Streams, dtype
+    ) -> None:
+        """Raise an error of any kind unless a run at rest can go on with these parameters."""
+        shape = (self.ipc * len(learned.data.classes), *learned.data.layout.inner)
+        generator = streams.torch(Purpose.SYNTHETIC, 0)
+        tensors = learned.begin(lambda: torch.zeros(shape), generator, dtype)
+        check_tensors(run, initial_state(objective, tensors))
+        if self.checkpoint is not None and self.validation_fraction is None and run.best:
+            raise ValueError("it must have no best step, because nothing is validated.")
+        check_memory(run.state.memory, objective.begin())
+        self._rehearse(objective, run.state)
+
+    def _rehearse(self, objective: Objective, state: OuterState) -> None:
+        """Raise an error of any kind if an objective cannot go on from the memory in a state."""
+        objective.observe(1.0, state.memory)
+
+    @contextmanager
+    def _explaining_what_does_not_fit(self):
+        """Say of which run it is that something does not fit this fit."""
+        try:
+            yield
+        except Exception as error:
+            # Of many kinds: what is in a file, schedules and samplers have not checked.
+            reason = str(error) or type(error).__name__
+            if self.checkpoint is not None:
+                raise InvalidFileError(
+                    f"checkpoint={os.fspath(self.checkpoint)!r} holds no run that can go on: "
+                    f"{reason} Give another path to begin a new run."
+                ) from error
+            raise ValueError(
+                "Parameters must be those of the earlier fit, which warm_start=True continues: "
+                f"{reason} Use warm_start=False to begin anew."
+            ) from error
 
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
         """Say what a long run will take, from a few of its outer steps.

@@ -2,6 +2,7 @@
 
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 
 from ._auto import AUTO, resolve_inner_loop
@@ -378,6 +379,19 @@ class RaTBPTTDistiller(BaseDistiller):
             streams=streams,
             draw=None if augmentation is None else augmentation.draw,
         )
+
+    def _rehearse(self, objective, state):
+        super()._rehearse(objective, state)
+        memory, unroll = state.memory, objective.unroll
+        # What is drawn is thrown away: the numbers of a step depend on nothing before it.
+        rng = np.random.default_rng(0)
+        start, window = objective.schedule.draw(rng, objective.window, unroll, memory["schedule"])
+        whole = isinstance(start, Integral) and isinstance(window, Integral)
+        if not whole or window < 1 or start not in range(unroll - window + 1):
+            raise ValueError(
+                f"its memory must give a window within {unroll} steps; got {start=}, {window=}."
+            )
+        objective.sampler.batch(state.step, memory["sampler"])
 
     def _make_sampler(self, data, learner, streams):
         def generator(step):

@@ -31,6 +31,7 @@ from skdistill._engine import outer
 from skdistill._identity import describe_value, differences
 from skdistill._run import Point, Run
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
+from skdistill.hardness import HardnessSampler
 from skdistill.windows import MovingWindow
 
 pytestmark = pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
@@ -656,14 +657,164 @@ def test_without_its_file_a_run_begins_anew(table, path):
     assert second.distilled_.recipe.seed != first.distilled_.recipe.seed
 
 
-def test_a_history_of_another_length_is_refused(table, path):
-    quick(path).fit(*table)
+# --- forgeries --------------------------------------------------------------------------------
+
+
+def forge(path, change):
+    """Change a checkpoint, and write its checksums anew."""
     with open(path, "rb") as file:
         arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
-    meta["run"]["history"]["loss"].pop()
+    change(arrays, meta["run"])
     _npz.write(path, "skdistill.Run", 1, arrays, meta)
-    with pytest.raises(InvalidFileError, match=r"its history must have 4 outer steps; got .*: 3"):
-        quick(path).fit(*table)
+
+
+def state(**values):
+    return lambda arrays, run: run["state"].update(values)
+
+
+def plain(**values):
+    return lambda arrays, run: run.update(values)
+
+
+def memory(part, **values):
+    return lambda arrays, run: run["state"]["memory"][part].update(values)
+
+
+def array(convert, name="run.state.adam.X"):
+    return lambda arrays, run: arrays.update({name: convert(arrays[name])})
+
+
+def spoiled(row, value):
+    def convert(array):
+        array = array.copy()
+        array[row, 0, 0] = value
+        return array
+
+    return convert
+
+
+def rename(arrays, run):
+    run["state"]["adam"]["Y"] = run["state"]["adam"].pop("X")
+
+
+FORGED = {
+    "samples": (array(lambda a: a[:, :1]), r"X must be float32 of shape \(3, 2, 3\); got .*1, 3"),
+    "moments": (array(lambda a: a[:2]), r"X must be .*shape \(3, 2, 3\); got .* \(2, 2, 3\)"),
+    "dtype": (array(lambda a: a.astype(float)), "tensor X must be float32 .*; got 'float64 of"),
+    "integers": (array(lambda a: a.astype(np.int32)), "tensor X must be float32 .*; got 'int32"),
+    "nan": (array(spoiled(0, np.nan)), "tensor X must be finite"),
+    "infinity": (array(spoiled(1, -np.inf)), "tensor X must be finite"),
+    "negative square": (array(spoiled(2, -1)), "tensor X must be .* moments that are not negative"),
+    "another name": (rename, r"tensors must be \['X'\]; got \['Y'\]"),
+    "no tensors": (state(adam={}), r"tensors must be \['X'\]; got \[\]"),
+    "no arrays": (state(adam={"X": 1}), "tensors must be a mapping to arrays"),
+    "memory": (state(memory={"evil": 1}), r"memory must be one with .'schedule', 'sampler'.; got"),
+    "list for memory": (state(memory=[]), "memory must be a mapping"),
+    "schedule": (
+        lambda arrays, run: run["state"]["memory"].update(schedule={}),
+        "memory's schedule must be a mapping with .'start', 'smoothed', ",
+    ),
+    "window": (memory("schedule", start=10**9), "window within 3 steps; got start=10+,"),
+    "part of a step": (memory("schedule", start=0.5), "must give a window within 3 steps"),
+    "text": (memory("schedule", smoothed="x", best=1.0), "can't multiply"),
+    "few scores": (memory("sampler", scores=[0] * 29), "scores must be 30, .*; got 29"),
+    "wrong scores": (memory("sampler", scores=[9] * 30), "scores must be between 0 and"),
+    "step": (state(step=-1), "step must be a non-negative integer; got -1"),
+    "many steps": (state(step=10**30), r"history must be .* lists of 10+ outer steps"),
+    "true": (state(step=True), "step must be a non-negative integer; got True"),
+    "updates": (state(n_updates=10**30), "n_updates must be an integer from 0 to 4; got 10+"),
+    "failures": (state(n_failures=1), "n_failures must be an integer from 0 to 0; got 1"),
+    "clip_average": (state(clip_average="x"), "average must be a non-negative number; got 'x'"),
+    "clipped to nothing": (state(clip_average=-1), "clip_average must be a non-negative number"),
+    "never clipped": (state(clip_average=None), "clip_average must be a non-negative number"),
+    "seconds": (plain(seconds="x"), "seconds must be a non-negative number; got 'x'"),
+    "huge seconds": (plain(seconds=10**400), "seconds must be a non-negative number; got 10+"),
+    "seed": (plain(seed="x"), "seed must be an integer from 0 to .*; got 'x'"),
+    "best": (plain(best={"accuracy": 1.0, "step": 2, "tensors": {}}), "best tensors must be .'X'"),
+    "history": (plain(history={"loss": "abcd"}), "history must be a mapping to lists"),
+    "no losses": (plain(history={"seconds": [1.0] * 4}), "history must be one with .*loss"),
+    "words": (
+        lambda arrays, run: run["history"].update(loss=["x"] * 4),
+        "history's loss must be numbers, booleans or None",
+    ),
+    "a short history": (
+        lambda arrays, run: run["history"]["loss"].pop(),
+        r"history must be a mapping to lists of 4 outer steps; got \{.*'loss': 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED)
+def test_forged_runs_are_refused_before_any_work(table, path, monkeypatch, change, message):
+    parameters = {"sampler": HardnessSampler(n_networks=2, steps=1, begin=1)}
+    quick(path, **parameters).fit(*table)
+    forge(path, change)
+    refuse_work(monkeypatch)
+    with pytest.raises(
+        InvalidFileError, match=f"run.npz'? (cannot be loaded|holds no run).*{message}"
+    ):
+        quick(path, max_iter=6, **parameters).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("name", "convert", "message"),
+    [
+        ("run.best.tensors.X", lambda a: a[:1], r"best tensor X must be float32 of shape \(2, 3\)"),
+        ("run.best.tensors.X", lambda a: a * np.nan, "best tensor X must be finite"),
+        ("run.best.tensors.y", lambda a: a.astype(float), "best tensor y must be float32"),
+    ],
+)
+def test_forged_best_samples_are_refused(table, path, monkeypatch, name, convert, message):
+    quick(path, learn_labels=True, **VALIDATED).fit(*table)
+    forge(path, array(convert, name))
+    refuse_work(monkeypatch)
+    with pytest.raises(InvalidFileError, match=message):
+        quick(path, learn_labels=True, **VALIDATED).fit(*table)
+
+
+@pytest.mark.parametrize("best", [{"accuracy": 2.0}, {"accuracy": "x"}, {"step": 0}, {"step": 9}])
+def test_a_forged_best_step_is_refused(table, path, best):
+    quick(path, **VALIDATED).fit(*table)
+    forge(path, lambda arrays, run: run["best"].update(best))
+    with pytest.raises(InvalidFileError, match=f"its best {next(iter(best))} must be"):
+        quick(path, **VALIDATED).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [("x", "window must be 'x'; got"), (-1, "'window' parameter"), (50, "window=50 must be at")],
+)
+def test_a_forged_window_is_refused(table, path, monkeypatch, window, message):
+    # That "auto" stood for: a run that is taken up keeps its own.
+    quick(path, window="auto").fit(*table)
+    with open(path, "rb") as file:
+        arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
+    meta["identity"]["window"] = window
+    _npz.write(path, "skdistill.Run", 1, arrays, meta)
+    refuse_work(monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        quick(path, window="auto", max_iter=6).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learn_labels": True}, r"tensors must be \['X', 'y'\]; got \['X'\]"),
+        ({"sampler": HardnessSampler()}, "memory's sampler must be a mapping with .'scores'"),
+    ],
+    ids=["labels", "sampler"],
+)
+def test_warm_start_with_what_the_run_does_not_have_is_refused(table, change, message):
+    distiller = quick(warm_start=True).fit(*table).set_params(max_iter=5, **change)
+    with pytest.raises(
+        ValueError, match=f"Parameters must be those of the earlier fit, .*: its {message}.* anew."
+    ):
+        distiller.fit(*table)
+
+
+def test_warm_start_may_go_on_with_another_schedule(table):
+    distiller = quick(warm_start=True).fit(*table)
+    assert distiller.set_params(max_iter=5, schedule="rat-bptt").fit(*table).n_iter_ == 5
 
 
 # --- disks ------------------------------------------------------------------------------------

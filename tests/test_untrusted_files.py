@@ -36,9 +36,9 @@ def fit(path=None, **parameters):
     y = np.array(["a", "bc"])[np.arange(30) % 2]
     X = rng.normal(size=(30, 3)) + (np.arange(30) % 2)[:, None]
     distiller = RaTBPTTDistiller(
-        max_iter=3, window=1, unroll=2, architecture=tiny_mlp, checkpoint=path, random_state=0,
+        window=1, unroll=2, architecture=tiny_mlp, checkpoint=path, random_state=0,
         validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2, device="cpu",
-        **parameters,
+        **{"max_iter": 3, **parameters},
     )  # fmt: skip
     return make_pipeline(StandardScaler(), PCA(), distiller).fit(X, y)
 
@@ -214,6 +214,47 @@ def test_forged_files_raise_nothing_but_documented_errors(saved, no_code_runs):
                 if "as in the run that checkpoint=" not in str(error):
                     raise
     assert n_refused > 100
+
+
+class BegunError(Exception):
+    pass
+
+
+def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, monkeypatch):
+    def begin(objective, state, *rest):
+        # What a step would have done to a run of which it is not told.
+        assert np.isfinite(state.adam["X"].numpy()).all()
+        raise BegunError
+
+    path = tmp_path / "file.npz"
+    fit(path)
+    monkeypatch.setattr("skdistill.base.update", begin)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays.pop("meta").tobytes())
+    rng, n_refused, n_begun = np.random.default_rng(0), 0, 0
+    for k in range(100):
+        text = json.dumps(meta)
+        if k % 4:
+            run = forged(meta["run"], rng)
+            text = json.dumps({**meta, "run": "RUN"}).replace('"RUN"', run)
+        changed = dict(arrays)
+        if k % 4 == 0:
+            name = sorted(arrays)[rng.integers(len(arrays))]
+            changed[name] = [arrays[name][:1], arrays[name] * np.inf][k // 4 % 2]
+        np.savez(path, meta=np.frombuffer(text.encode(), np.uint8), **changed)
+        try:
+            fit(path, max_iter=4)
+        except InvalidFileError:
+            n_refused += 1
+        except BegunError:
+            n_begun += 1
+        except ValueError as error:
+            # It is whole, and another one.
+            if not str(error).startswith(("random_state=0 must be", "max_iter=4 must be")):
+                raise
+    assert n_refused > 50
+    assert n_begun > 5
 
 
 # --- code -------------------------------------------------------------------------------------

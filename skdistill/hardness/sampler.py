@@ -140,6 +140,11 @@ class AdaptiveSampler:
         """Return the rows of the training set that make the batch of this outer step."""
         if memory["scores"] is None:
             return self._uniform.batch(step)
+        if len(memory["scores"]) != self._n_samples:
+            raise ValueError(
+                f"scores must be {self._n_samples}, one for each training sample; "
+                f"got {len(memory['scores'])}."
+            )
         sampler = self._strategy.make(memory["scores"], self._batch_size, self._generator)
         return sampler.batch(step)
 
