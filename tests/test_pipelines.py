@@ -8,15 +8,21 @@ from io import BytesIO
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FunctionTransformer, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
@@ -143,7 +149,9 @@ def test_what_cannot_be_saved_without_a_pickle(scaled, tmp_path):
         pass
 
     for bad, message in {
-        FunctionTransformer(np.log1p): "one of MaxAbsScaler.*got FunctionTransformer",
+        make_column_transformer((OneHotEncoder(), lambda X: ["a"])): "plain values to be saved",
+        OneHotEncoder(feature_name_combiner=str.join): "plain values to be saved",
+        FunctionTransformer(np.log1p): "one of .*ColumnTransformer.*got FunctionTransformer",
         Mine(): "got Mine",
         StandardScaler().set_params(copy=np.add): "must hold plain values to be saved",
     }.items():
@@ -170,6 +178,127 @@ def state_of(meta):
     """Return the description of the standard scaler in the pipeline."""
     steps = meta["preprocessing"]["state"]["steps"]["list"]
     return steps[0]["tuple"][1]
+
+
+TABLE = pd.DataFrame(
+    {
+        "text": np.array(["a", "b", "a\0", "c"] * 5, dtype=object),
+        "gaps": np.array(["a", None, np.nan, "b"] * 5, dtype=object),
+        "kinds": np.array([1, 2.5, 2**60 + 1, np.nan] * 5, dtype=object),
+        "flag": [True, False] * 10,
+        "number": [1, 2, 3, np.nan] * 5,
+        "count": range(20),
+    }
+)
+NUMBERS = ["number", "count"]
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        make_column_transformer((OneHotEncoder(), ["text", "gaps", "kinds", "flag"])),
+        make_column_transformer((OneHotEncoder(drop="first", dtype=np.int8), ["text", "flag"])),
+        make_column_transformer((OneHotEncoder(drop=["a"]), slice("text", "text"))),
+        make_column_transformer(
+            (OneHotEncoder(max_categories=2, handle_unknown="infrequent_if_exist"), [0]),
+            remainder=SimpleImputer(strategy="most_frequent"),
+        ),
+        make_column_transformer((OneHotEncoder(categories=[["c", "b", "a", "a\0"]]), ["text"])),
+        make_column_transformer(
+            (OrdinalEncoder(encoded_missing_value=-1), TABLE.columns[1:3]),
+            (
+                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=9),
+                TABLE.count() == 5,
+            ),
+        ),
+        ColumnTransformer(
+            [
+                ("a", SimpleImputer(add_indicator=True, keep_empty_features=True), NUMBERS),
+                ("b", "passthrough", [-3]),
+                ("c", "drop", ["text"]),
+                ("d", make_pipeline(SimpleImputer(strategy="median"), PCA()), NUMBERS),
+                ("e", StandardScaler(), []),
+            ],
+            transformer_weights={"b": 2.5},
+            verbose_feature_names_out=False,
+        ),
+        make_column_transformer(
+            (FunctionTransformer(feature_names_out="one-to-one"), np.array([False] * 5 + [True]))
+        ),
+        make_column_transformer((OneHotEncoder(), make_column_selector(pattern="^text$|flag"))),
+        make_pipeline(
+            make_column_transformer((SimpleImputer(), NUMBERS), n_jobs=1), "passthrough", None
+        ),
+    ],
+    ids=lambda t: f"{t!r:.40}",
+)
+@pytest.mark.parametrize("output", ["default", "pandas"])
+def test_encoders_come_back_as_they_were(scaled, tmp_path, transformer, output):
+    transformer = clone(transformer)
+    if output == "pandas":
+        for part in transformer.get_params().values():
+            if isinstance(part, OneHotEncoder):
+                part.set_params(sparse_output=False)
+        transformer.set_output(transform="pandas")
+    transformer.fit(TABLE)
+    loaded = save_and_load(replace(scaled, preprocessing=transformer), tmp_path).preprocessing
+    expected, got = transformer.transform(TABLE), loaded.transform(TABLE)
+    assert type(got) is type(expected)
+    dense = [x.toarray() if hasattr(x, "toarray") else np.asarray(x) for x in (got, expected)]
+    np.testing.assert_array_equal(*dense)
+    assert dense[0].dtype == dense[1].dtype
+    assert loaded.get_feature_names_out().tolist() == transformer.get_feature_names_out().tolist()
+    for name, value in transformer.get_params().items():
+        if isinstance(value, bool | int | float | str | type | dict | None):
+            expected = None if name.endswith("n_jobs") else value
+            assert str(loaded.get_params()[name]) == str(expected), name
+
+
+def encoded(scaled):
+    """Return a set with one scaler in a ColumnTransformer beside a column that is let through."""
+    steps = make_column_transformer((StandardScaler(), ["count"]), remainder="passthrough")
+    return replace(scaled, preprocessing=steps.fit(TABLE[NUMBERS]))
+
+
+def column_transformer(meta):
+    return meta["preprocessing"]["state"]
+
+
+def test_a_file_does_not_say_how_many_processes_start(scaled, tmp_path):
+    encoded(scaled).save(tmp_path / "set.npz")
+    rewritten(
+        tmp_path / "set.npz", lambda meta, arrays: column_transformer(meta).update(n_jobs=10**6)
+    )
+    assert DistilledDataset.load(tmp_path / "set.npz").preprocessing.n_jobs is None
+
+
+def fitted_part(meta, k):
+    return column_transformer(meta)["transformers_"]["list"][k]["tuple"][1]["state"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: fitted_part(meta, 1).update(func={"type": "float"}),
+        lambda meta: fitted_part(meta, 1).update(inverse_func={"type": "numpy.float64"}),
+        # One array for two: a thousand copies of a large one would fit into a small file.
+        lambda meta: fitted_part(meta, 0).update(mean_=fitted_part(meta, 0)["scale_"]),
+        lambda meta: fitted_part(meta, 0).update(copy={"type": "type"}),
+        lambda meta: fitted_part(meta, 0).update(copy={"dtype": "U99999999"}),
+        lambda meta: fitted_part(meta, 0).update(copy={"dtype": "f8,f8"}),
+        lambda meta: fitted_part(meta, 0).update(copy={"float": "1e5"}),
+        lambda meta: fitted_part(meta, 0).update(copy={"slice": [0]}),
+        lambda meta: fitted_part(meta, 0).update(copy={"slice": [[0], 1, 1]}),
+        lambda meta: fitted_part(meta, 0).update(copy={"objects": [[1]]}),
+        lambda meta: fitted_part(meta, 0).update(copy={"objects": [{"type": "int"}]}),
+        lambda meta: fitted_part(meta, 0).update(copy={"items": [[{"list": []}, 1]]}),
+    ],
+)
+def test_encoders_that_are_not_right(scaled, tmp_path, change):
+    encoded(scaled).save(tmp_path / "set.npz")
+    rewritten(tmp_path / "set.npz", lambda meta, arrays: change(meta))
+    with pytest.raises(InvalidFileError, match=r"set\.npz cannot be loaded: preprocessing cannot"):
+        DistilledDataset.load(tmp_path / "set.npz")
 
 
 @pytest.mark.parametrize(
