@@ -195,6 +195,7 @@ def test_the_lines_of_the_pitfalls_run(tmp_path, monkeypatch, capsys):
     smaller = {
         "max_iter=20, n_networks=2": "max_iter=1, n_networks=1, eval_steps=3",
         "max_iter=1)": "max_iter=1, n_networks=1, eval_steps=3)",
+        "max_iter=1, class_weight": "max_iter=1, n_networks=1, eval_steps=3, class_weight",
         "steps=[10, 30, 100, 300]": "steps=[1, 3]",
     }
     for text, replacement in smaller.items():
