@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._dtypes import is_plain_dtype
 from ._layout import Layout
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ def check_consistency(data: "DistilledDataset") -> None:
         n = prod(data.recipe.layout.outer)
         good = _all(_is_string, data.feature_names, n)
         _require(good, "feature_names", f"None or {n} strings", data.feature_names)
+    good = data.target_name is None or (_is_string(data.target_name) and data.target_name != "")
+    _require(good, "target_name", "None or a string that is not empty", data.target_name)
+    if data.original_dtypes is not None:
+        # How many columns preprocessing was given is its own knowledge.
+        n = prod(data.recipe.layout.outer) if data.preprocessing is None else None
+        words = "None or the dtypes of numbers and categories, or None, one for each column"
+        good = _all(is_plain_dtype, data.original_dtypes, n)
+        _require(good, "original_dtypes", words, data.original_dtypes)
     good = data.preprocessing is None or hasattr(data.preprocessing, "transform")
     _require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
     _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)

@@ -16,8 +16,8 @@ __all__ = ["DistillerOutputMixin"]
 class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output_keys=None):
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
-    The estimator keeps the columns of a DataFrame in ``_columns``, and says by `_evaluates_like`
-    whose ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
+    The estimator keeps what X and y were in ``_origin``, and says by `_evaluates_like` whose
+    ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
     """
 
     def _evaluates_like(self):
@@ -38,22 +38,19 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         Returns
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
-            Samples in the units, shape and layout of the training samples: a DataFrame with the
-            same columns if those were one. Of dtype float32 if that holds every value of the
-            training samples' dtype, else float64: whole numbers come back as floats, of 32 and 64
-            bits as float64. The first ``k * n_classes`` are ``k`` of every class.
+            Samples in the units, shape and layout of the training samples: a DataFrame of the same
+            library (pandas, polars) with the same columns if those were one. Of dtype float32 if
+            that holds every value of the training samples' dtype, else float64: whole numbers come
+            back as floats, of 32 and 64 bits as float64, and
+            ``distilled_.to_frame(original=True)`` rounds them. The first ``k * n_classes`` are
+            ``k`` of every class.
         y_syn : ndarray of shape (n_classes * ipc,)
             Their labels.
         """
         check_is_fitted(self, "distilled_")
         if X is not None:
             self._check_samples(X)
-        X_syn = self.distilled_.X.copy()
-        if self._columns is not None:
-            import pandas as pd
-
-            X_syn = pd.DataFrame(X_syn, columns=self._columns)
-        return X_syn, self.distilled_.y.copy()
+        return self._origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
 
     def _check_samples(self, X):
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""

@@ -7,10 +7,12 @@ from math import prod, sqrt
 import joblib
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ._engine.data import RealData, Standardizer, as_tensor
+from ._frames import is_polars_categorical, refuse_target_in, refuse_unencoded
 from ._layout import Layout, infer_layout
 from ._network_input import warn_of_lost_digits
 from ._validation import as_array, check_magnitude, check_sample_weight
@@ -98,9 +100,14 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
     Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
     """
     X, y = as_array(X), as_array(y)
+    _refuse_sparse(X)
+    refuse_unencoded(X)
+    refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    # Frames of numbers that NumPy does not have, such as decimals, become arrays of objects.
+    X = X.astype(np.float64) if X.dtype == object else X
     check_magnitude(X)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)
@@ -120,6 +127,16 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
             f"{ipc} x {len(classes)} classes would be larger than the {len(X)} training samples."
         )
     return X, y, sample_weight, classes, layout
+
+
+def _refuse_sparse(X) -> None:
+    """Raise a TypeError for sparse samples, which most often come out of an encoder."""
+    if issparse(X):
+        raise TypeError(
+            f"X must be dense; got a sparse {type(X).__name__}. An encoder gives dense data with "
+            "OneHotEncoder(sparse_output=False), a ColumnTransformer with sparse_threshold=0; "
+            "X.toarray() makes any other dense."
+        )
 
 
 def _refuse_ragged(X) -> None:
@@ -143,7 +160,8 @@ def _shapes_known(X) -> bool:
 def _refuse_empty_categories(y) -> None:
     """Raise a ValueError if a categorical ``y`` declares a class that has no samples."""
     categories = getattr(getattr(y, "dtype", None), "categories", None)
-    if categories is None:
+    # A Categorical of polars declares none: all of them share their categories.
+    if categories is None or is_polars_categorical(y):
         return
     missing = [c for c in categories if not (y == c).any()]
     if missing:

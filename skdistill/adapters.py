@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine.data import as_tensor
+from ._frames import Origin, like_series
 from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
 from ._validation import InvalidParameterError, as_array
 from .distilled import DistilledDataset
@@ -299,14 +300,15 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
-            Synthetic samples in the units, shape and layout of ``X``; a DataFrame with the same
-            columns if ``X`` is one of pandas.
+            Synthetic samples in the units, shape and layout of ``X``; a DataFrame of the same
+            library with the same columns if ``X`` is one.
         y_syn : ndarray or Series of shape (n_classes * ipc,)
-            Their labels; of learned soft labels that of the largest probability. A Series with the
-            same name and dtype if ``y`` is one of pandas.
+            Their labels; of learned soft labels that of the largest probability. A Series of the
+            same library, name and dtype if ``y`` is one.
         """
         distilled = self.fit(X, y).distiller_.distilled_
-        return _like_frame(distilled.X.copy(), X), _like_series(distilled.hard_labels(), y)
+        X_syn = Origin.of(X).frame(distilled.X.copy())
+        return X_syn, like_series(distilled.hard_labels(), y)
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
@@ -361,21 +363,3 @@ def _ensemble_probabilities(
         chunks = logits_in_chunks(family, theta, unlabelled)
         total = total + torch.cat([logits.softmax(dim=1) for logits, _ in chunks])
     return (total / len(parameters)).cpu().numpy()
-
-
-def _like_frame(X: np.ndarray, original):
-    """Return ``X`` as a pandas DataFrame if ``original`` is one."""
-    if not (hasattr(original, "iloc") and hasattr(original, "columns")):
-        return X
-    import pandas as pd
-
-    return pd.DataFrame(X, columns=original.columns)
-
-
-def _like_series(y: np.ndarray, original):
-    """Return ``y`` as a pandas Series if ``original`` is one."""
-    if not (hasattr(original, "iloc") and hasattr(original, "name")):
-        return y
-    import pandas as pd
-
-    return pd.Series(y, name=original.name, dtype=original.dtype)

@@ -29,6 +29,7 @@ from ._engine.learner import Learner
 from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
 from ._engine.streams import Purpose, Streams
+from ._frames import Origin
 from ._held_out import HeldOut, hold_out
 from ._identity import describe_defaults, describe_value
 from ._layout import Layout
@@ -166,8 +167,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         run = task.run
 
         def fitted_attributes(run=run):
-            attributes = self._fitted_attributes(run, task.learned, task.resolved)
-            return {**attributes, "_columns": task.columns}
+            return self._fitted_attributes(run, task.learned, task.resolved, task.origin)
 
         watch = Watch(
             type(self).__name__,
@@ -213,7 +213,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         """
         factors = self._check_factors(learning_rate_factors)
         earlier = getattr(self, "_run", None) if self.warm_start else None
-        columns = X.columns if hasattr(X, "iloc") and hasattr(X, "columns") else None
+        origin = Origin.of(X, y)
         X, y, weight, classes, layout = self.check_input(X, y, sample_weight=sample_weight)
         device = resolve_device(self.device)
         if earlier is not None:
@@ -293,7 +293,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             resolved=resolved,
             X=X,
             y=classes[y],
-            columns=columns,
+            origin=origin,
         )
 
     def _check_run(
@@ -621,7 +621,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             and run.step - run.best.step >= self.n_iter_no_change
         )
 
-    def _fitted_attributes(self, run: Run, learned: Learned, resolved: dict) -> dict:
+    def _fitted_attributes(
+        self, run: Run, learned: Learned, resolved: dict, origin: Origin
+    ) -> dict:
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         data, tensors = learned.data, run.state.tensors
         if run.best is not None:
@@ -679,7 +681,10 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 provenance=provenance,
                 feature_names=None if names is None else tuple(names),
                 bases=bases,
+                target_name=origin.target_name,
+                original_dtypes=None if data.layout.is_image else origin.dtypes,
             ),
+            "_origin": origin,
         }
 
 
@@ -702,8 +707,8 @@ class _Task:
         The values of parameters that may be "auto", by name.
     X, y : ndarray
         The samples and labels that are trained on.
-    columns : Index or None
-        Of the data frame that X was.
+    origin : Origin
+        What X and y were before they became arrays.
     """
 
     objective: Objective
@@ -717,7 +722,7 @@ class _Task:
     resolved: dict
     X: np.ndarray
     y: np.ndarray
-    columns: object
+    origin: Origin
 
 
 def _json_safe(value):

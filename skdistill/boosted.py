@@ -277,7 +277,7 @@ class BoostedDistiller(
         self.n_features_in_ = distiller.n_features_in_
         if hasattr(distiller, "feature_names_in_"):
             self.feature_names_in_ = distiller.feature_names_in_
-        self._columns = distiller._columns
+        self._origin = distiller._origin
         history = {**distiller.history_, "block": [len(self.budgets_)] * distiller.n_iter_}
         for name, values in history.items():
             self.history_.setdefault(name, []).extend(values)

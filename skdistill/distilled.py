@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _card, _estimator_state, _html, _image_folder, _network_input, _npz
+from . import _card, _estimator_state, _html, _image_folder, _network_input, _npz, _to_frame
 from ._consistency import check_consistency
 from ._layout import Layout
 from .exceptions import InvalidFileError
@@ -124,6 +124,12 @@ class DistilledDataset:
         `skdistill.evaluation` takes test data as it was before.
     bases : tuple of BasisBlock, default=()
         What the samples are made of, in their order, if they were distilled with a `LinearBasis`.
+    target_name : str or None, default=None
+        The name of the training labels, where they were a Series or a frame's column.
+    original_dtypes : tuple or None, default=None
+        Of each column of the training data as it was before `preprocessing`: pandas' name of a
+        dtype of numbers or booleans (``"int64"``), ``{"categories": [...], "ordered": bool}`` of
+        categories, None of anything else. `to_frame` gives them back; None is not known.
 
     Examples
     --------
@@ -146,9 +152,11 @@ class DistilledDataset:
     feature_names: tuple[str, ...] | None = None
     preprocessing: "BaseEstimator | None" = None
     bases: tuple[BasisBlock, ...] = ()
+    target_name: str | None = None
+    original_dtypes: tuple[str | dict | None, ...] | None = None
 
     @classmethod
-    def from_pipeline(cls, pipeline) -> "DistilledDataset":
+    def from_pipeline(cls, pipeline, X=None) -> "DistilledDataset":
         """Return what a fitted pipeline distilled, together with the steps before.
 
         Whoever loads the set can then bring test data into its units, look at its samples in the
@@ -158,15 +166,21 @@ class DistilledDataset:
         ----------
         pipeline : sklearn.pipeline.Pipeline
             Fitted; its last step is a distiller.
+        X : DataFrame, array or None, default=None
+            The table that the pipeline was fitted on. Only its dtypes are kept, so that
+            ``to_frame(original=True)`` makes integers and booleans of the numbers that they became.
 
         Returns
         -------
         DistilledDataset
+            Its `feature_names` are those that the steps give, where they have any.
 
         Raises
         ------
         TypeError
             If it is no pipeline that ends in a fitted distiller.
+        ValueError
+            If `X` lacks columns that the pipeline was fitted on.
 
         Examples
         --------
@@ -187,7 +201,17 @@ class DistilledDataset:
                 "pipeline must be a Pipeline that ends in a fitted distiller; "
                 f"got {pipeline!r:.200}."
             )
-        return replace(distilled, preprocessing=pipeline[:-1] if len(steps) > 1 else None)
+        if len(steps) == 1:
+            return replace(distilled, preprocessing=None)
+        from ._way_back import dtypes_before, names_after
+
+        before, names = pipeline[:-1], distilled.feature_names
+        return replace(
+            distilled,
+            preprocessing=before,
+            feature_names=names_after(before, distilled.X[0].size) if names is None else names,
+            original_dtypes=dtypes_before(before, X),
+        )
 
     def __len__(self) -> int:
         return len(self.X)
@@ -301,8 +325,9 @@ class DistilledDataset:
         ------
         ValueError
             If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
-            arrays and recipe do not fit each other, or if `preprocessing` is anything but a scaler
-            of scikit-learn's, `PCA`, `ZCAWhitener` or a pipeline of them.
+            arrays and recipe do not fit each other, or if `preprocessing` is anything but scalers,
+            `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer` and `PCA` of scikit-learn's,
+            `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of them.
         OSError
             If the file cannot be written, or its folder is not there.
 
@@ -310,7 +335,9 @@ class DistilledDataset:
         -----
         Strings in object arrays are saved, and come back, as NumPy's unicode strings. Tuples in the
         provenance come back as lists. Preprocessing of another version of scikit-learn loads with
-        scikit-learn's own warning.
+        scikit-learn's own warning. A `ColumnTransformer` whose columns a function has chosen, such
+        as ``make_column_selector``, comes back with the columns that it chose; ``n_jobs`` and
+        ``memory``, which belong to a machine, come back as None.
 
         Examples
         --------
@@ -334,6 +361,8 @@ class DistilledDataset:
             "recipe": asdict(data.recipe),
             "provenance": dict(data.provenance),
             "feature_names": data.feature_names,
+            "target_name": data.target_name,
+            "original_dtypes": data.original_dtypes,
         }
         arrays = {name: getattr(data, name) for name in _ARRAYS}
         if data.preprocessing is not None:
@@ -507,50 +536,80 @@ class DistilledDataset:
         """
         return _network_input.class_indices(y, self.classes)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self, *, original: bool = False, target_name: str | None = None) -> "pd.DataFrame":
         """Return one row a sample: its features, then its label.
+
+        Parameters
+        ----------
+        original : bool, default=False
+            Whether the columns are those of the training data as it was before `preprocessing`, in
+            their order and with the `original_dtypes`, if they are known.
+        target_name : str or None, default=None
+            Name of the label's column. None is the name that the training labels had or, without
+            one, ``target``, with underscores after it while a feature is called so.
 
         Returns
         -------
         pandas.DataFrame of shape (n_classes * ipc, ...)
-            Columns are `feature_names`, or ``x0``, ``x1``, ...; images that are not flat are
-            flattened as ``X.reshape(n, -1)`` does it. Then the label as ``target``, or soft labels
-            as ``target_<class>`` for every class.
+            Of pandas whatever the training data was. Columns are `feature_names`, or ``x0``,
+            ``x1``, ...; images that are not flat are flattened as ``X.reshape(n, -1)`` does it.
+            Then the label as ``<target_name>``, or soft labels as ``<target_name>_<class>`` for
+            every class.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         ValueError
-            If a feature has the name of a label's column.
+            If a feature has the name of a label's column, or if `original` is True and a column
+            went through a transformer without an inverse. The message names it.
+
+        Notes
+        -----
+        Synthetic samples are no exact images of rows, so that ``original=True`` takes the nearest
+        row that there can be:
+
+        * of the columns of a `OneHotEncoder` the largest is the category, and of what an
+          `OrdinalEncoder` made, the nearest code;
+        * integers are rounded, and kept within the limits of their dtype; booleans are True from
+          0.5 on;
+        * what other transformers made goes through their ``inverse_transform``. What was imputed
+          stays as it is, unless the imputer added an indicator that is above 0.5;
+        * a column that was dropped is left out (by ``"drop"``, which is what `ColumnTransformer`
+          does with the remainder, or by a selection of features);
+        * categories come back as they were given to the encoder: as a pandas ``Categorical`` if
+          the column was one (a Categorical or Enum of polars), else as strings or numbers.
+          Those that an encoder pooled are its ``infrequent_sklearn``.
+
+        A table that was distilled in a pipeline has its dtypes only if `from_pipeline` was given
+        it; without them numbers come back as floats.
 
         Examples
         --------
-        >>> from sklearn.datasets import load_iris
-        >>> from skdistill import RaTBPTTDistiller
-        >>> X, y = load_iris(return_X_y=True)
-        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
-        >>> distilled.to_frame().columns.tolist()
-        ['x0', 'x1', 'x2', 'x3', 'target']
+        >>> import pandas as pd
+        >>> from sklearn.compose import make_column_transformer
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import OneHotEncoder
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X = pd.DataFrame({"legs": [4, 4, 2, 2], "skin": ["fur", "fur", "feathers", "feathers"]})
+        >>> y = pd.Series(["cat", "dog", "hen", "owl"], name="animal")
+        >>> encode = make_column_transformer(
+        ...     (OneHotEncoder(sparse_output=False), ["skin"]), remainder="passthrough"
+        ... )
+        >>> distiller = RaTBPTTDistiller(init="real", max_iter=1, window=1, unroll=1)
+        >>> pipeline = make_pipeline(encode, distiller).fit(X, y)
+        >>> distilled = DistilledDataset.from_pipeline(pipeline, X)
+        >>> list(distilled.to_frame())
+        ['onehotencoder__skin_feathers', 'onehotencoder__skin_fur', 'remainder__legs', 'animal']
+        >>> print(distilled.to_frame(original=True).to_csv(index=False))
+        legs,skin,animal
+        4,fur,cat
+        4,fur,dog
+        2,feathers,hen
+        2,feathers,owl
+        <BLANKLINE>
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install pandas.") from error
-        X = self.X.reshape(len(self.X), -1)
-        names = self.feature_names
-        if names is None:
-            names = [f"x{i}" for i in range(X.shape[1])]
-        targets = self._label_columns("target")
-        taken = sorted({*names} & {*targets})
-        if taken:
-            raise ValueError(
-                f"feature_names must leave {taken[0]!r} to the labels; rename that feature with "
-                "dataclasses.replace(distilled, feature_names=...)."
-            )
-        features = pd.DataFrame(X.copy(), columns=list(names))
-        labels = pd.DataFrame(self.y.reshape(len(self.y), -1).copy(), columns=targets)
-        return pd.concat([features, labels], axis=1)
+        return _to_frame.to_frame(self, original=original, target_name=target_name)
 
     def export_images(
         self,
@@ -687,6 +746,9 @@ def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
         "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
         "provenance": meta["provenance"],
         "feature_names": meta["feature_names"],
+        # Older files have neither.
+        "target_name": meta.get("target_name"),
+        "original_dtypes": meta.get("original_dtypes"),
         "preprocessing": (
             None if preprocessing is None else _estimator_state.from_plain(preprocessing, arrays)
         ),

@@ -397,6 +397,15 @@ ILL = {
     "feature_names": (top(feature_names=["a"]), "feature_names must be None or 12 strings"),
     "feature_names ints": (top(feature_names=[1] * 12), "feature_names must be None or 12 strings"),
     "feature_names text": (top(feature_names="a" * 12), "feature_names must be None or 12 strings"),
+    "target_name": (top(target_name=1), "target_name must be None or a string"),
+    "target_name empty": (top(target_name=""), "target_name must be None or a string"),
+    "original_dtypes": (top(original_dtypes=["int65"] * 12), "original_dtypes must be None or the"),
+    "original_dtypes few": (top(original_dtypes=["int64"]), "original_dtypes must be None or the"),
+    "original_dtypes text": (top(original_dtypes="int64"), "original_dtypes must be None or the"),
+    "categories": (
+        top(original_dtypes=[{"categories": [["a"]], "ordered": True}] * 12),
+        "original_dtypes must be None or the",
+    ),
     "provenance": (top(provenance=[1]), "provenance must be a mapping"),
     "recipe": (top(recipe=3), "recipe must be a JSON object with layout; got 3"),
     "no layout": (without("layout"), "recipe must be a JSON object with layout"),
@@ -562,8 +571,8 @@ def test_to_frame_copies():
 
 
 def test_to_frame_says_what_it_cannot_do(monkeypatch):
-    with pytest.raises(ValueError, match="feature_names must leave 'target' to the labels"):
-        make("table", feature_names=("a", "b", "c", "d", "target")).to_frame()
+    with pytest.raises(ValueError, match="target_name='a' must not give a column the name"):
+        make("table", feature_names=tuple("abcde"), target_name="e").to_frame(target_name="a")
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="to_frame needs pandas: pip install pandas"):
         make("table").to_frame()

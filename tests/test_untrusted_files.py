@@ -11,10 +11,13 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from torch import nn
 from torchvision.datasets import CIFAR10
 
@@ -35,12 +38,38 @@ def fit(path=None, **parameters):
     rng = np.random.default_rng(0)
     y = np.array(["a", "bc"])[np.arange(30) % 2]
     X = rng.normal(size=(30, 3)) + (np.arange(30) % 2)[:, None]
-    distiller = RaTBPTTDistiller(
-        window=1, unroll=2, architecture=tiny_mlp, checkpoint=path, random_state=0,
-        validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2, device="cpu",
+    distiller = tiny_distiller(checkpoint=path, **parameters)
+    return make_pipeline(StandardScaler(), PCA(), distiller).fit(X, y)
+
+
+def tiny_distiller(**parameters):
+    return RaTBPTTDistiller(
+        window=1, unroll=2, architecture=tiny_mlp, random_state=0, device="cpu",
+        validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2,
         **{"max_iter": 3, **parameters},
     )  # fmt: skip
-    return make_pipeline(StandardScaler(), PCA(), distiller).fit(X, y)
+
+
+def fit_encoders():
+    """Return a pipeline whose preprocessing has a bit of all that can be written down."""
+    X = pd.DataFrame(
+        {
+            "a": [1.5, np.nan] * 15,
+            "b": pd.Series(["x", None, "y\0"] * 10, dtype=object),
+            "c": pd.Series([1, True, 2.5] * 10, dtype=object),
+            "d": pd.Categorical(["u", "v", "w"] * 10),
+            "e": range(30),
+        }
+    )
+    encode = make_column_transformer(
+        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), slice("a", "a")),
+        (OneHotEncoder(drop="if_binary", sparse_output=False), make_column_selector("b")),
+        (OrdinalEncoder(dtype=np.float32, encoded_missing_value=-1), ["b", "c"]),
+        (OneHotEncoder(max_categories=2, dtype=float), [3]),
+        ("drop", []),
+        remainder="passthrough",
+    )
+    return make_pipeline(encode, tiny_distiller()).fit(X, pd.Series([0, 1] * 15, name="kind")), X
 
 
 def tiny_mlp(input_shape, n_classes):
@@ -49,8 +78,12 @@ def tiny_mlp(input_shape, n_classes):
 
 def everything(value):
     """Return an object as plain values and bytes, which can be compared."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return value.shape, list(map(repr, value.ravel()))
     if isinstance(value, np.ndarray):
         return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, float):
+        return repr(value)  # NaN as well
     if isinstance(value, dict):
         return {name: everything(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -61,7 +94,13 @@ def everything(value):
 
 
 # How many damaged files of each kind are tried.
-N_DAMAGED = {"set": 2000, "set with preprocessing": 400, "set with bases": 400, "run": 2000}
+N_DAMAGED = {
+    "set": 2000,
+    "set with preprocessing": 400,
+    "set with encoders": 200,
+    "set with bases": 400,
+    "run": 2000,
+}
 
 
 @pytest.fixture(params=N_DAMAGED)
@@ -78,6 +117,9 @@ def saved(kind, tmp_path):
         with open(path, "rb") as file:
             identity = _npz.read(file, "skdistill.Run", 1, (), "run.")[1]["identity"]
         return path, lambda path: Checkpoint(path, 60.0, identity).load()
+    if kind == "set with encoders":
+        DistilledDataset.from_pipeline(*fit_encoders()).save(path)
+        return path, DistilledDataset.load
     bases = {"ipc": 2, "parametrization": LinearBasis(2), "learn_labels": True}
     pipeline = fit(**bases if kind == "set with bases" else {})
     data = pipeline[-1].distilled_

@@ -1,0 +1,31 @@
+"""How the dtype of a table's column is written down, so that JSON can say it.
+
+It is pandas' name of numbers or booleans ("int64", "Int64", "bool"), ``{"categories": [...],
+"ordered": bool}``, or None for anything else.
+"""
+
+import re
+from math import isfinite
+
+__all__ = ["NUMERIC", "is_plain_category", "is_plain_dtype"]
+
+NUMERIC = re.compile(r"(u?int|UInt|Int)(8|16|32|64)|(float|Float)(16|32|64)|bool(ean)?")
+
+
+def is_plain_dtype(value) -> bool:
+    """Whether a value, which may come from a file, is a dtype written down."""
+    if isinstance(value, dict):
+        categories = value.get("categories")
+        return (
+            value.keys() == {"categories", "ordered"}
+            and isinstance(value["ordered"], bool)
+            and isinstance(categories, list)
+            and all(map(is_plain_category, categories))
+            and len(set(categories)) == len(categories)
+        )
+    return value is None or (isinstance(value, str) and NUMERIC.fullmatch(value) is not None)
+
+
+def is_plain_category(value) -> bool:
+    """Whether JSON can say a category."""
+    return type(value) in (str, bool, int) or (type(value) is float and isfinite(value))
