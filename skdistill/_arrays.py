@@ -20,4 +20,8 @@ def as_array(X):
             f"{type(X).__name__}. Use X, y = skdistill.datasets.from_torch(dataset, "
             "return_X_y=True)."
         )
-    return X.detach().cpu().numpy() if hasattr(X, "detach") else X
+    if not hasattr(X, "detach"):
+        return X
+    X = X.detach().cpu()
+    # NumPy has no such numbers.
+    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()

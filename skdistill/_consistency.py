@@ -10,6 +10,13 @@ import numpy as np
 from ._dtypes import is_plain_dtype
 from ._layout import Layout
 
+# Networks compute in single precision: the difference of two such values is still finite there.
+LARGEST = 1e38
+# A smaller scale would be 0 there.
+_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+# For more, nobody would wait; but a file may say anything.
+MAX_NETWORKS, MAX_STEPS, _MAX_RATE = 10_000, 10_000_000, 1000.0
+
 if TYPE_CHECKING:
     from .distilled import BasisBlock, DistilledDataset, EvaluationRecipe
 
@@ -46,13 +53,13 @@ def _check_arrays(
     _require(good and classes.size > 0, "classes", words, classes)
     n = ipc * len(classes)
     _require(X.shape == (n, *outer), "X", f"of shape {(n, *outer)}, as ipc and recipe say", X.shape)
-    _require(X.dtype.kind in "fiu", "X", "real numbers", X.dtype)
-    _require(bool(np.isfinite(X).all()), "X", "finite", "NaN or infinity")
+    _require(_is_real(X), "X", "real numbers of at most 64 bits", X.dtype)
+    _check_range(X, "X")
     if y.ndim == 2:
         shape = (n, len(classes))
         _require(y.shape == shape, "y", f"of shape {shape}, a column a class", y.shape)
-        good = y.dtype.kind == "f" and bool(np.isfinite(y).all())
-        _require(good, "y", "finite soft labels", y)
+        _require(y.dtype.kind == "f" and _is_real(y), "y", "soft labels", y.dtype)
+        _check_range(y, "y")
     else:
         _require(y.shape == (n,), "y", f"of shape {(n,)}, as ipc and classes say", y.shape)
         # Before comparing, for NumPy finds that 1 is in ["1"].
@@ -74,10 +81,10 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
         }
         for name, expected in shapes.items():
             array = getattr(block, name)
-            good = array.dtype.kind == "f" and array.shape == expected
+            good = array.dtype.kind == "f" and _is_real(array) and array.shape == expected
             words = f"real numbers of shape {expected}"
             _require(good, f"bases' {name}", words, f"{array.dtype} of shape {array.shape}")
-            _require(bool(np.isfinite(array).all()), f"bases' {name}", "finite", "NaN or infinity")
+            _check_range(array, f"bases' {name}")
     n = sum(len(block.coefficients) for block in bases)
     _require(n == shape[0], "bases' coefficients", f"a row a sample, {shape[0]}", n)
 
@@ -85,13 +92,25 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
 def _check_recipe(recipe: "EvaluationRecipe") -> None:
     _check_layout(recipe.layout)
     n = recipe.layout.inner[0]
-    words = f"{n} finite numbers, one a channel or feature"
-    _require(_all(is_number, recipe.mean, n), "recipe.mean", words, recipe.mean)
-    good = _all(is_number, recipe.scale, n) and min(recipe.scale) > 0
-    _require(good, "recipe.scale", words + ", all positive", recipe.scale)
+    words = f"{n} numbers, one a channel or feature, from {{:.2g}} to {LARGEST:g}"
+    good = _all(_is_between(-LARGEST, LARGEST), recipe.mean, n)
+    _require(good, "recipe.mean", words.format(-LARGEST), recipe.mean)
+    good = _all(_is_between(_SMALLEST_SCALE, LARGEST), recipe.scale, n)
+    _require(good, "recipe.scale", words.format(_SMALLEST_SCALE), recipe.scale)
     for name, (is_good, words) in _RECIPE_RULES.items():
         value = getattr(recipe, name)
         _require(is_good(value), f"recipe.{name}", words, value)
+
+
+def _is_real(array: np.ndarray) -> bool:
+    # torch, which evaluates, has no longer ones.
+    return array.dtype.kind in "fiu" and array.dtype.itemsize <= 8
+
+
+def _check_range(array: np.ndarray, name: str) -> None:
+    _require(bool(np.isfinite(array).all()), name, "finite", "NaN or infinity")
+    largest = max(abs(float(array.min(initial=0))), abs(float(array.max(initial=0))))
+    _require(largest <= LARGEST, name, f"at most {LARGEST:g} in size", largest)
 
 
 def _check_layout(layout: Layout) -> None:
@@ -110,6 +129,14 @@ def _check_layout(layout: Layout) -> None:
 
 def _is_count(value) -> bool:
     return type(value) is int and value >= 1  # a bool is an int, but no count
+
+
+def _is_count_to(most: int) -> Callable[[object], bool]:
+    return lambda value: _is_count(value) and value <= most
+
+
+def _is_between(least: float, most: float) -> Callable[[object], bool]:
+    return lambda value: is_number(value) and least <= value <= most
 
 
 def is_number(value) -> bool:
@@ -131,9 +158,12 @@ def _all(is_good: Callable[[object], bool], values, n: int | None = None) -> boo
 # The plain values of a recipe; layout, mean and scale are checked against each other.
 _RECIPE_RULES = {
     "architecture": (lambda v: v is None or isinstance(v, str), "a string or None"),
-    "steps": (_is_count, "a positive integer"),
-    "n_networks": (_is_count, "a positive integer"),
-    "learning_rate": (lambda v: is_number(v) and v > 0, "a positive number"),
+    "steps": (_is_count_to(MAX_STEPS), f"an integer from 1 to {MAX_STEPS:,}"),
+    "n_networks": (_is_count_to(MAX_NETWORKS), f"an integer from 1 to {MAX_NETWORKS:,}"),
+    "learning_rate": (
+        lambda v: is_number(v) and 0 < v <= _MAX_RATE,
+        f"a positive number up to {_MAX_RATE:g}",
+    ),
     "batch_size": (_is_count, "a positive integer"),
     "seed": (lambda v: type(v) is int and v >= 0, "a non-negative integer"),
     "augmentation": (lambda v: v is None or isinstance(v, str | dict), "a name, a dict or None"),

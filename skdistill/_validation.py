@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from ._arrays import as_array
+from ._consistency import LARGEST
 
 __all__ = [
     "Interval",
@@ -27,9 +28,6 @@ __all__ = [
     "fit_context",
     "validate_parameter_constraints",
 ]
-
-# Networks compute in single precision: the difference of two such values is still finite there.
-_LARGEST = 1e38
 
 
 def check_image_shape(image_shape) -> tuple[int, int, int] | None:
@@ -47,8 +45,8 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
 
 def check_magnitude(X: np.ndarray) -> None:
     """Raise a ValueError if samples hold values beyond what networks compute with."""
-    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > _LARGEST:
+    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > LARGEST:
         raise ValueError(
-            f"X must hold values between -{_LARGEST:g} and {_LARGEST:g}, for networks compute in "
+            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, for networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."
         )

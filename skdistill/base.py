@@ -23,6 +23,7 @@ from . import __version__, coresets
 from ._agreement import begin_together
 from ._checkpoint import Checkpoint, NoCheckpoint
 from ._class_weight import check_class_weight, class_weights
+from ._consistency import MAX_NETWORKS, MAX_STEPS
 from ._engine.data import as_tensor
 from ._engine.group import AveragedObjective, Group, join_group
 from ._engine.learner import Learner
@@ -87,8 +88,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         "label_lr_scale": [Interval(Real, 0, None, closed="neither")],
         "architecture": [StrOptions({"auto", *ARCHITECTURES}), callable],
         "image_shape": [tuple, list, None],
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "eval_steps": [Interval(Integral, 1, None, closed="left")],
+        # What a distilled set can be saved with.
+        "n_networks": [Interval(Integral, 1, MAX_NETWORKS, closed="both")],
+        "eval_steps": [Interval(Integral, 1, MAX_STEPS, closed="both")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "validation_interval": [Interval(Integral, 1, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],

@@ -41,15 +41,16 @@ class EvaluationRecipe:
         The samples' shape as the user has it and as networks see it.
     mean, scale : tuple of float
         Mean and standard deviation of the training set, one value a channel (images) or feature
-        (tables), with which samples are standardised before a network sees them.
+        (tables), with which samples are standardised before a network sees them. Of at most 1e38
+        in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
     architecture : str or None
         Name of the network family; None if it was a callable of the user's, which is not saved.
     steps : int
-        Steps of Adam, learning rate `learning_rate`, that train each network.
+        Steps of Adam, learning rate `learning_rate`, that train each network; at most ten million.
     n_networks : int, default=10
-        Freshly initialised networks over which accuracy is averaged.
+        Freshly initialised networks over which accuracy is averaged; at most ten thousand.
     learning_rate : float, default=0.001
-        0.001, as in Appendix C.1 of the paper.
+        0.001, as in Appendix C.1 of the paper; at most 1000.
     batch_size : int, default=256
         Sets with more samples than this are trained on in mini-batches of this size.
     seed : int, default=0
@@ -58,6 +59,11 @@ class EvaluationRecipe:
         How the samples are augmented, anew at every step: as they were when they were distilled
         (Appendix C.1). A name of `skdistill.augmentation`'s, or the plain form of an augmentation,
         ``{"class": "Rotation", "degrees": 15.0}``.
+
+    Notes
+    -----
+    The bounds are checked when a set is saved or loaded: a file may come from anywhere, and is not
+    to make an evaluation that never ends.
     """
 
     layout: Layout

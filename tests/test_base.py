@@ -140,6 +140,10 @@ def test_tensors(images):
     from_arrays = quick().fit(X, y).transform()[0]
     from_tensors = quick().fit(torch.from_numpy(X), torch.from_numpy(y)).transform()[0]
     np.testing.assert_array_equal(from_tensors, from_arrays)
+    # NumPy has no such numbers.
+    half = torch.from_numpy(X).bfloat16()
+    from_half = quick().fit(half, torch.from_numpy(y)).transform()[0]
+    np.testing.assert_array_equal(from_half, quick().fit(half.float(), y).transform()[0])
 
 
 # --- what stays the same ----------------------------------------------------------------------
@@ -383,6 +387,8 @@ BAD = {
     "inner_lr": ({"inner_lr": 0}, IMAGES, LABELS, r"'inner_lr' parameter .* Got 0"),
     "inner_momentum": ({"inner_momentum": 1}, IMAGES, LABELS, r"'inner_momentum' .* Got 1"),
     "n_networks": ({"n_networks": 0}, IMAGES, LABELS, r"'n_networks' parameter .* Got 0"),
+    "too many networks": ({"n_networks": 10**9}, IMAGES, LABELS, r"'n_networks' .* Got 10+"),
+    "too many steps": ({"eval_steps": 10**9}, IMAGES, LABELS, r"'eval_steps' .* Got 10+"),
     "eval_steps": ({"eval_steps": -1}, IMAGES, LABELS, r"'eval_steps' parameter .* Got -1"),
     "random_state": ({"random_state": "a"}, IMAGES, LABELS, r"'random_state' .* Got 'a'"),
     "compile": ({"compile": "yes"}, IMAGES, LABELS, r"'compile' parameter .* Got 'yes'"),
