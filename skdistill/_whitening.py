@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from ._engine.runtime import resolve_device
+from ._engine.settings import own_settings
 
 __all__ = ["learn", "resolve_device", "unwhiten", "whiten"]
 
 _EPS = np.finfo(np.float64).eps
 
 
+@own_settings()
 def learn(
     X: np.ndarray, per_sample: bool, regularization: float, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray | float, float, np.ndarray, np.ndarray]:
@@ -29,6 +31,7 @@ def learn(
     return mean, scale, values.cpu().numpy(), vectors.cpu().numpy()
 
 
+@own_settings()
 def whiten(X, mean, values, vectors, batch_size: int, device: torch.device, out) -> None:
     """Centre samples, by themselves if ``mean`` is None, and whiten them into ``out``."""
     mean = None if mean is None else torch.tensor(mean, device=device)
@@ -37,6 +40,7 @@ def whiten(X, mean, values, vectors, batch_size: int, device: torch.device, out)
         out[rows] = torch.linalg.multi_dot([centered(x, mean), *matrices]).cpu().numpy()
 
 
+@own_settings()
 def unwhiten(X, values, vectors, batch_size: int, device: torch.device, out) -> None:
     """Take the whitening of samples back, into ``out``; they stay centred."""
     matrices = factors(values, vectors, 0.5, len(X), device)

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._engine.data import as_tensor
 from ._frames import Origin, like_series
+from ._engine.settings import own_settings
 from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
 from ._validation import InvalidParameterError, as_array
 from .distilled import DistilledDataset

@@ -98,7 +98,7 @@ class Augmentation(BaseEstimator):
         Resampled values may differ in the last bits. Parameters are those of `draw`.
         """
         _check_shape(shape)
-        return torch.tensor(self._identity(shape))[:, None].repeat(1, n)
+        return torch.tensor(self._identity(shape), dtype=torch.float32)[:, None].repeat(1, n)
 
     def apply(self, X: Tensor, parameters: Tensor) -> Tensor:
         """Augment a batch: a pure function, differentiable in ``X``.
@@ -167,7 +167,7 @@ class Flip(_Geometric):
         return [0.0]
 
     def _draw(self, generator, n, shape):
-        return (torch.rand(1, n, generator=generator) < self.p).float()
+        return (torch.rand(1, n, generator=generator, dtype=torch.float32) < self.p).float()
 
     def _matrix(self, flipped):
         return _matrices([[1 - 2 * flipped, 0, 0], [0, 1, 0]])
@@ -557,7 +557,7 @@ def _round_half_up(value: float) -> int:
 
 
 def _uniform(generator: torch.Generator, n: int, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(1, n, generator=generator)
+    return low + (high - low) * torch.rand(1, n, generator=generator, dtype=torch.float32)
 
 
 def _integers(generator: torch.Generator, n: int, low: int, high: int) -> Tensor:

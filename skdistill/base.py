@@ -29,6 +29,7 @@ from ._engine.group import AveragedObjective, Group, join_group
 from ._engine.learner import Learner
 from ._engine.outer import Objective, OuterState, gaussian_rows, initial_state, update
 from ._engine.runtime import resolve_device
+from ._engine.settings import own_settings
 from ._engine.streams import Purpose, Streams
 from ._frames import Origin
 from ._held_out import HeldOut, hold_out
@@ -121,6 +122,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     # Labels are needed; but `fit(dataset)` of torch's users is to be told of from_torch.
+    @own_settings()
     def fit(self, X, y=None, *, sample_weight=None, start=None, learning_rate_factors=None):
         """Distil a training set.
 
@@ -334,6 +336,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             ) from error
 
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+    @own_settings()
         """Say what a long run will take, from a few of its outer steps.
 
         Parameters

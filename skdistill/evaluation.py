@@ -14,6 +14,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from . import coresets
 from ._engine.group import join_group
+from ._engine.settings import own_settings
 from ._engine.streams import Purpose, Streams
 from ._fresh_networks import accuracy_curve, network_family
 from ._network_input import (
@@ -175,6 +176,7 @@ def evaluate_checked(
     y: np.ndarray,
     *,
     sample_weight=None,
+@own_settings()
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
     architecture=None,
@@ -223,6 +225,7 @@ def _job(
     )
 
 
+@own_settings()
 def check_test_data(
     distilled: DistilledDataset, X, y, *, warns: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:

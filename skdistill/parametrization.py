@@ -237,7 +237,8 @@ class LinearBasis(SampleParametrization):
         """Return the bases in X's units, and the coefficients."""
         n_blocks = sum(name.startswith("basis.") for name in tensors)
         earlier = () if start is None else start.bases
-        mean = data.to_raw(torch.zeros(1, *data.layout.inner, device=data.device))[0]
+        zeros = torch.zeros(1, *data.layout.inner, dtype=torch.float32, device=data.device)
+        mean = data.to_raw(zeros)[0]
         blocks, first = [], 0
         for k in range(n_blocks):
             basis, coefficients = tensors[f"basis.{k}"], tensors[f"coefficients.{k}"]

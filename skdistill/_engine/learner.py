@@ -6,6 +6,9 @@ from threading import Lock
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from .settings import float32_by_default, on_the_cpu
 
 # torch's layers initialise themselves from the global generator; this lock keeps two threads of
 # this package from borrowing it at once.
@@ -13,8 +16,12 @@ _GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call ``factory`` with torch's global CPU generator at ``seed``, and put that back."""
-    with _GLOBAL_GENERATOR:
+    """Call ``factory`` with torch's global CPU generator at ``seed``, and put that back.
+
+    The network is built on the CPU, from which its numbers come, and in single precision, for which
+    the generator gives other numbers than for double.
+    """
+    with GLOBAL_GENERATOR, on_the_cpu(), float32_by_default():
         state = torch.get_rng_state()
         try:
             torch.default_generator.manual_seed(seed)
@@ -116,7 +123,7 @@ class Learner:
     def couples_samples(self, sample_shape: tuple[int, ...]) -> bool:
         """Return whether a sample's scores depend on its batch, as with batch normalisation."""
         generator = torch.Generator().manual_seed(0)
-        X = torch.randn(4, *sample_shape, generator=generator)
+        X = torch.randn(4, *sample_shape, generator=generator, dtype=torch.float32)
         X = X.to(device=self.device, dtype=self.dtype)
         with torch.no_grad():
             together = self.module(X)

@@ -157,7 +157,8 @@ class UnrolledObjective:
 
     def _subsets(self, purpose: Purpose, turn: int, shape: tuple[int, ...]) -> Tensor:
         """Draw random orders of the last axis, of which the first entries are random subsets."""
-        return torch.rand(shape, generator=self.streams.torch(purpose, turn)).argsort(dim=-1)
+        generator = self.streams.torch(purpose, turn)
+        return torch.rand(shape, generator=generator, dtype=torch.float32).argsort(dim=-1)
 
 
 def real_loss(

@@ -8,6 +8,7 @@ from torch import Tensor
 from .._engine.data import RealData, Standardizer
 from .._engine.learner import Learner
 from .._engine.runtime import chunk_size
+from .._engine.settings import own_settings
 from .._fresh_networks import NetworkFamily
 from .._layout import Layout
 from .._seeds import draw_seed
@@ -18,6 +19,7 @@ from ._common import check_count, correct_while_training, family_of
 __all__ = ["disagreement_scores", "scores_in_a_run"]
 
 
+@own_settings()
 def disagreement_scores(
     distilled: DistilledDataset,
     X,

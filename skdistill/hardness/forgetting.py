@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from .._engine.settings import own_settings
 from .._engine.runtime import resolve_device
 from .._fresh_networks import network_family
 from .._seeds import draw_seed
@@ -41,6 +42,7 @@ def count_forgetting_events(correct) -> np.ndarray:
     correct = np.asarray(correct, dtype=bool)
     events = (correct[:-1] & ~correct[1:]).sum(axis=0)
     return np.where(correct.any(axis=0), events, len(correct))
+@own_settings()
 
 
 def forgetting_scores(

@@ -6,6 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
+from .._engine.settings import own_settings
 from ..distilled import DistilledDataset
 from ..evaluation import WHOLE, check_known_data
 from ._common import check_count, check_scores, correct_while_training, family_of
@@ -49,6 +50,7 @@ class HardnessResult:
         return "\n".join(lines)
 
 
+@own_settings()
 def accuracy_by_hardness(
     distilled: DistilledDataset | Mapping[str, DistilledDataset],
     X,
