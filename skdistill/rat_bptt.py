@@ -1,5 +1,6 @@
 """RaT-BPTT: random truncated backpropagation through time."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,6 +13,7 @@ from ._engine.runtime import chunk_size, pays_to_compile
 from ._engine.steps import CompiledSteps, Steps
 from ._engine.streams import Purpose
 from ._validation import Interval, StrOptions
+from ._warn import warn
 from .augmentation import AUGMENTATIONS, Augmentation, check_augmentation
 from .base import BaseDistiller
 from .forecast import UNROLLED
@@ -158,8 +160,9 @@ class RaTBPTTDistiller(BaseDistiller):
     compile : bool or "auto", default="auto"
         Whether to compile the inner steps and their adjoints with ``torch.compile``: about twice as
         fast on a CPU, after half a minute to a minute of compilation; what cannot be compiled runs
-        as it is. The results differ in the last bits. "auto" compiles on a CPU if the number and
-        size of the steps make the run some minutes long.
+        as it is, with a warning unless "auto" chose to compile. The results differ in the last
+        bits. "auto" compiles on a CPU if the number and size of the steps make the run some minutes
+        long.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of convolutions and matrix products in the runs; all else, and the evaluation, is in single
         precision. "bfloat16" is for GPUs whose convolutions are faster in it. On digits
@@ -357,7 +360,11 @@ class RaTBPTTDistiller(BaseDistiller):
     def _make_objective(self, data, learner, streams):
         shape = data.layout.inner
         augmentation = check_augmentation(self.augmentation)
-        make_steps = CompiledSteps if self._compiles(learner, data) else Steps
+        make_steps = Steps
+        if self._compiles(learner, data):
+            # "auto" has promised nothing; of several processes one speaks.
+            speaks = self.compile != "auto" and streams.rank == 0
+            make_steps = partial(CompiledSteps, report=_warn_of_eager_steps if speaks else None)
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
         whole = learner.couples_samples(shape)
         return UnrolledObjective(
@@ -433,3 +440,12 @@ class RaTBPTTDistiller(BaseDistiller):
         return SGD(
             lr=self.inner_lr, momentum=self.inner_momentum, weight_decay=self.inner_weight_decay
         )
+
+
+def _warn_of_eager_steps(reason: str) -> None:
+    warn(
+        "compile=True: some or all steps could not be compiled and run eagerly, slower but right. "
+        f"The reason: {reason}. A C++ compiler may be missing, or the network may have an "
+        "operation that cannot be compiled; compile=False does without.",
+        UserWarning,
+    )

@@ -257,6 +257,28 @@ def test_compiled_runs_equal_plain_ones(images):
     np.testing.assert_array_equal(again, compiled.transform()[0])
 
 
+@pytest.mark.parametrize("compile", [True, "auto"])
+def test_who_asked_to_compile_is_told_once_why_steps_run_eagerly(monkeypatch, images, compile):
+    def no_compiler(*args, **kwargs):
+        raise RuntimeError("InvalidCxxCompiler: none of them\nis here")
+
+    expected = quick().fit(*images).transform()[0]
+    monkeypatch.setattr("torch.compile", no_compiler)
+    monkeypatch.setattr("skdistill.rat_bptt.pays_to_compile", lambda *args: True)
+    distiller = quick(compile=compile)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        distiller.fit(*images)
+    told = [(str(w.message), w.filename) for w in caught if "eagerly" in str(w.message)]
+    if compile == "auto":
+        assert not told
+    else:
+        ((text, filename),) = told
+        assert "The reason: RuntimeError: InvalidCxxCompiler: none of them. A C++" in text
+        assert filename == __file__
+    np.testing.assert_allclose(distiller.transform()[0], expected, rtol=1e-3, atol=1e-5)
+
+
 def test_compiles_long_runs_only():
     distiller = RaTBPTTDistiller(window=15, unroll=45)
     learner = Learner(network_factory("convnet", (1, 28, 28), 10))

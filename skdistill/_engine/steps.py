@@ -171,12 +171,20 @@ class CompiledSteps(Steps):
 
     Two sets of shapes for each: a step's and the real batch's, say. Others, a smaller last chunk
     for one, and whatever cannot be compiled are run eagerly.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `Steps`.
+    report : callable or None, default=None
+        Told, once, why something could not be compiled.
     """
 
     _MAX_SHAPES = 2
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, report: Callable[[str], None] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
         self._table: Tensor | tuple = ()
 
@@ -194,29 +202,38 @@ class CompiledSteps(Steps):
         if shapes not in graphs:
             if len(graphs) == self._MAX_SHAPES:
                 return function(*tensors)
-            graphs[shapes] = _compiled(function, tensors)
+            graphs[shapes] = self._compiled(function, tensors)
         if graphs[shapes] is None:
             return function(*tensors)
         with torch.no_grad():
             return graphs[shapes](*tensors)
 
+    def _compiled(self, function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
+        """Return ``function`` compiled for tensors like these, or None if that fails."""
+        try:
+            graph = _compiled(function, tensors)
+        except Exception as error:
+            # Compiling is an offer: a machine without a C++ compiler, say, still gets the result.
+            _logger.debug("running eagerly: %s", error)
+            if self._report is not None:
+                report, self._report = self._report, None
+                first, *_ = str(error).strip().splitlines() or [""]
+                report(f"{type(error).__name__}: {first}")
+            return None
+        return _recorded(graph, tensors) if tensors[0].is_cuda else graph
 
-def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
-    """Return ``function`` traced and compiled for tensors like these, or None if that fails."""
-    try:
-        with torch.enable_grad(), Rewrites():
-            # make_fx counts the self of a bound method as an argument: hide it.
-            traced = make_fx(lambda *args: function(*args))(*(x.detach() for x in tensors))
-        traced.graph.eliminate_dead_code()
-        traced.recompile()
-        graph = torch.compile(traced, fullgraph=True, dynamic=False)
-        with torch.no_grad():
-            graph(*tensors)  # compilation happens here
-    except Exception as error:
-        # Compiling is an offer: a machine without a C++ compiler, say, still gets the result.
-        _logger.debug("running eagerly: %s", error)
-        return None
-    return _recorded(graph, tensors) if tensors[0].is_cuda else graph
+
+def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable:
+    """Return ``function`` traced and compiled for tensors like these."""
+    with torch.enable_grad(), Rewrites():
+        # make_fx counts the self of a bound method as an argument: hide it.
+        traced = make_fx(lambda *args: function(*args))(*(x.detach() for x in tensors))
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    graph = torch.compile(traced, fullgraph=True, dynamic=False)
+    with torch.no_grad():
+        graph(*tensors)  # compilation happens here
+    return graph
 
 
 def _recorded(graph: Callable, tensors: tuple[Tensor, ...]) -> Callable:
