@@ -16,6 +16,7 @@ from ._engine.optimizers import Adam
 from ._engine.runtime import chunk_size, resolve_device
 from ._engine.streams import Purpose, Streams
 from ._layout import Layout
+from ._network_checks import make_learner
 from ._plain_augmentation import from_plain
 from .augmentation import Augmentation, check_augmentation
 from .distilled import DistilledDataset
@@ -59,7 +60,7 @@ class NetworkFamily:
 
 
 def network_family(
-    distilled: DistilledDataset, architecture, device, augmentation="recipe"
+    distilled: DistilledDataset, architecture, device, augmentation="recipe", check: bool = True
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
@@ -67,11 +68,14 @@ def network_family(
     ------
     ValueError
         If ``architecture`` is None, as a recipe has it that could not save a callable, or if the
-        augmentation is none or cannot be had from the recipe.
+        augmentation is none or cannot be had from the recipe, or if the networks are none that can
+        be trained.
     """
     if architecture is None:
         raise ValueError(
             "architecture must be given: the set was distilled with a callable, which is not saved."
+    A callable's networks are tried (`make_learner`) unless ``check`` is false.
+
         )
     device = resolve_device(device)
     recipe = distilled.recipe
@@ -79,7 +83,7 @@ def network_family(
     if isinstance(augmentation, str) and augmentation == "recipe":
         augmentation = from_plain(recipe.augmentation)
     augmentation = check_augmentation(augmentation, shape)
-    learner = Learner(network_factory(architecture, shape, len(distilled.classes)), device)
+    learner = make_learner(architecture, shape, len(distilled.classes), device, check=check)
     standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
     chunk = chunk_size(learner, shape)
     return NetworkFamily(learner, recipe.layout, standardizer, chunk, augmentation)

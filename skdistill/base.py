@@ -36,6 +36,7 @@ from ._held_out import HeldOut, hold_out
 from ._identity import describe_defaults, describe_value
 from ._layout import Layout
 from ._learned import Learned
+from ._network_checks import make_learner
 from ._outer_callbacks import OuterCallbacks
 from ._output import DistillerOutputMixin
 from ._plain_augmentation import to_plain
@@ -48,7 +49,7 @@ from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
 from .exceptions import InvalidFileError
 from .forecast import Forecast, Hints, advice, forecast
-from .networks import ARCHITECTURES, check_network, network_factory, resolve_architecture
+from .networks import ARCHITECTURES, check_architecture, resolve_architecture
 from .parametrization import SampleParametrization, resolve_parametrization
 
 __all__ = ["BaseDistiller"]
@@ -121,8 +122,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    # Labels are needed; but `fit(dataset)` of torch's users is to be told of from_torch.
     @own_settings()
+    # Labels are needed; but `fit(dataset)` of torch's users is to be told of from_torch.
     def fit(self, X, y=None, *, sample_weight=None, start=None, learning_rate_factors=None):
         """Distil a training set.
 
@@ -223,8 +224,8 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         if earlier is not None:
             self._check_continuation(earlier, layout, classes)
         start = self._check_start(start, layout, classes)
-        provenance = describe(X, classes[y], weight)
         learner = self._make_learner(layout, len(classes), device)
+        provenance = describe(X, classes[y], weight)
         group = join_group()
         resolved = self._resolve(layout)
         open_names = [name for name in resolved if resolved[name] != getattr(self, name)]
@@ -337,6 +338,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
 
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
     @own_settings()
+    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
         """Say what a long run will take, from a few of its outer steps.
 
         Parameters
@@ -413,6 +415,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             )
         resolve_parametrization(self.parametrization).check(self.init)
         self._check_parameters()
+        check_architecture(self.architecture)
         resolve_device(self.device)
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         resolve_parametrization(self.parametrization).check_layout(checked[-1])
@@ -563,11 +566,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         device: torch.device,
         autocast: torch.dtype | None = None,
     ) -> Learner:
-        factory = network_factory(self.architecture, layout.inner, n_classes)
-        learner = Learner(factory, device, autocast=autocast)
-        probe = torch.zeros(2, *layout.inner, device=device, dtype=learner.dtype)
-        check_network(learner.module, probe, n_classes)
-        return learner
+        return make_learner(self.architecture, layout.inner, n_classes, device, autocast)
 
     def _iterate(
         self, task: "_Task", fitted_attributes: Callable, watch: Watch, callbacks: OuterCallbacks

@@ -219,7 +219,7 @@ def _job(
     distilled, of_family: tuple, networks: np.ndarray, counts, X, y, sample_weight
 ) -> np.ndarray:
     """Do one worker's share of an evaluation, with a family of its own."""
-    family = network_family(distilled, *of_family)
+    family = network_family(distilled, *of_family, check=False)
     return accuracy_curve(
         family, distilled, networks.tolist(), counts, family.data(X, y), sample_weight
     )

@@ -7,8 +7,11 @@ none has dropout. All but the multilayer perceptron normalise each channel of ea
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 
-from torch import Tensor, nn
+from torch import nn
+
+from ._validation import InvalidParameterError
 
 __all__ = [
     "ARCHITECTURES",
@@ -413,29 +416,64 @@ def network_factory(
         ``(features,)`` or ``(channels, height, width)``.
     n_classes : int
         Number of outputs that the network must have.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is unknown, none that can be called, or not for samples of this shape.
     """
+    check_architecture(architecture)
     architecture = resolve_architecture(architecture, input_shape)
-    is_name = isinstance(architecture, str)
-    if is_name and architecture != "mlp" and len(input_shape) != 3:
+    if not isinstance(architecture, str):
+        return partial(_build, architecture, input_shape, n_classes)
+    if architecture != "mlp" and len(input_shape) != 3:
         raise ValueError(
             f"architecture={architecture!r} must be given images; X is a table. "
             "Pass image_shape=(channels, height, width), or use architecture='mlp'."
         )
-    build = ARCHITECTURES[architecture] if is_name else architecture
-    return partial(build, input_shape, n_classes)
+    return partial(ARCHITECTURES[architecture], input_shape, n_classes)
 
 
-def check_network(module, X: Tensor, n_classes: int) -> None:
-    """Raise an error unless ``module`` maps the batch ``X`` to ``n_classes`` scores a sample."""
-    try:
-        shape = tuple(module(X).shape)
-    except RuntimeError as error:
-        raise ValueError(
-            f"architecture must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}); "
-            f"the network built failed on one: {error}"
-        ) from error
-    if shape != (len(X), n_classes):
-        raise ValueError(
-            f"architecture must build a network with output of shape (n, {n_classes}); "
-            f"for n={len(X)} the one built gave {shape}."
+def check_architecture(architecture) -> None:
+    """Raise an error unless ``architecture`` names networks or can be called for one."""
+    if isinstance(architecture, str):
+        _check_option("architecture", architecture, {"auto": None, **ARCHITECTURES})
+        return
+    must = "architecture must be a callable (input_shape, n_classes) -> torch.nn.Module"
+    if isinstance(architecture, nn.Module):
+        kind = type(architecture).__name__
+        raise InvalidParameterError(
+            f"{must}, which builds a fresh network in every call; got a Module ({kind}). Pass a "
+            f"function instead: architecture=lambda input_shape, n_classes: {kind}(...)."
         )
+    if not callable(architecture):
+        raise InvalidParameterError(f"{must}, or a name; got {architecture!r}.")
+    try:
+        parameters = signature(architecture)
+    except (TypeError, ValueError):
+        return  # one that has none to look at
+    try:
+        parameters.bind((1, 1, 1), 1)
+    except TypeError as error:
+        raise InvalidParameterError(
+            f"{must}; {describe_architecture(architecture)} takes {parameters}: {error}. "
+            "Wrap it in a function of these two."
+        ) from error
+
+
+def describe_architecture(architecture) -> str:
+    """Return what to call an architecture in a message."""
+    return getattr(architecture, "__qualname__", None) or repr(architecture)
+
+
+def _build(architecture: Callable, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    """Call a callable of the user's, and say what is wrong with it if it builds no network."""
+    must = "architecture must be a callable (input_shape, n_classes) -> torch.nn.Module"
+    name = f"{describe_architecture(architecture)}({input_shape}, {n_classes})"
+    try:
+        network = architecture(input_shape, n_classes)
+    except TypeError as error:
+        raise InvalidParameterError(f"{must}; {name} failed: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise InvalidParameterError(f"{must}; {name} returned {type(network).__name__}.")
+    return network

@@ -1,20 +1,24 @@
 """Networks: shapes, the depths of the paper, and what the learner makes of them."""
 
 import pickle
+import random
 import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
+from skdistill.evaluation import evaluate
 from skdistill.networks import ARCHITECTURES, MLP, VGG11, ConvNet, network_factory, resnet18
 
 OPTIONS = [
@@ -97,11 +101,210 @@ def test_initialisations_are_repeatable_and_differ():
     [
         (lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), "must not keep running stat"),
         (lambda: nn.Flatten(), "must have trainable parameters"),
+        (
+            lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.2)),
+            r"must have no dropout; layer '1' \(Dropout\(p=0.2.*Leave it out, or build it with p=0",
+        ),
+        (lambda: nn.LazyLinear(3), "must give its layers their sizes"),
     ],
 )
 def test_modules_that_are_no_pure_function(factory, message):
     with pytest.raises(ValueError, match=message):
         Learner(factory)
+
+
+def test_dropout_that_drops_nothing_is_taken():
+    Learner(lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0)))
+
+
+# A network of one's own ---------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """A linear network of which the tests change a step."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(36, n_classes))
+
+    def forward(self, X):
+        return self.changed(self.layers(X))
+
+    def changed(self, scores):
+        return scores
+
+
+class Dropping(Own):
+    def changed(self, scores):
+        return F.dropout(scores)
+
+
+class Undecided(Own):
+    """Its dice fall the same for a long time, so that its scores do not tell."""
+
+    def changed(self, scores):
+        return scores if random.random() < 2 else -scores
+
+
+class Noisy(Own):
+    """It has a generator of its own."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.generator = torch.Generator()
+
+    def changed(self, scores):
+        return scores + torch.rand(scores.shape, generator=self.generator)
+
+
+class Remembering(Own):
+    n_calls = 0
+
+    def changed(self, scores):
+        self.n_calls += 1
+        return scores + self.n_calls
+
+
+class Double(Own):
+    def changed(self, scores):
+        return scores.double()
+
+
+class TwoHeads(Own):
+    def changed(self, scores):
+        return scores, scores
+
+
+class Own3(Own):
+    def __init__(self, channels, side, n_classes):
+        super().__init__((channels, side, side), n_classes)
+
+
+BAD_NETWORKS = {
+    Dropping: "must not draw random numbers; .* torch's global random state",
+    Undecided: "must not draw random numbers; .* Python's global random state",
+    Noisy: "gave other scores when it saw the same batch again",
+    Remembering: "gave other scores when it saw the same batch again",
+    Double: "scores are torch.float32 if its samples are; the one built gave torch.float64",
+    TwoHeads: "returns one tensor, scores of shape .*; the one built returned tuple",
+    Own3: r"callable \(input_shape, n_classes\) .*; Own3 takes \(channels, side, n_classes\).*Wrap",
+    nn.Linear: r"callable \(input_shape, n_classes\) .*; Linear\(\(1, 6, 6\), 2\) failed",
+    nn.Sequential(nn.Flatten(), nn.Linear(36, 2)): r"got a Module \(Sequential\). Pass a function",
+    dict.fromkeys: r"fromkeys\(\(1, 6, 6\), 2\) returned dict",
+}
+
+
+@pytest.fixture(params=BAD_NETWORKS.items(), ids=lambda item: str(item[0])[-30:])
+def bad_network(request):
+    """Return an architecture that cannot be trained, and what is to be said of it."""
+    return request.param
+
+
+def quick(architecture="mlp", **parameters):
+    few = {"max_iter": 1, "window": 1, "unroll": 1, "n_networks": 2, "eval_steps": 2}
+    return RaTBPTTDistiller(architecture=architecture, random_state=0, **few, **parameters)
+
+
+def global_states():
+    numpys = np.random.get_state()[1].tolist()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), random.getstate(), numpys
+
+
+def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
+    bad_network, monkeypatch, images
+):
+    # To hash a large training set is work.
+    monkeypatch.setattr("skdistill.base.describe", lambda *args: pytest.fail("work was started"))
+    architecture, message = bad_network
+    before = global_states()
+    with pytest.raises(ValueError, match=message):
+        quick(architecture).fit(*images)
+    assert global_states() == before
+
+
+def test_and_so_it_is_in_an_evaluation(bad_network, images):
+    architecture, message = bad_network
+    distilled = quick().fit(*images).distilled_
+    with pytest.raises(ValueError, match=message):
+        evaluate(distilled, *images, architecture=architecture)
+
+
+def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
+    n_calls = []
+
+    class Counting(Own):
+        def changed(self, scores):
+            n_calls.append(len(scores))
+            return scores
+
+    from skdistill._network_checks import make_learner
+
+    before = global_states()
+    make_learner(Counting, (1, 6, 6), 2, torch.device("cpu"))
+    assert n_calls == [2, 2]
+    assert global_states() == before
+
+
+def test_a_drawing_thread_beside_it_is_not_the_networks_fault():
+    class Disturbed(Own):
+        n_calls = 0
+
+        def changed(self, scores):
+            # What another thread of the caller's would do, once.
+            Disturbed.n_calls += 1
+            if Disturbed.n_calls == 1:
+                torch.rand(1)
+            return scores
+
+    from skdistill._network_checks import make_learner
+
+    make_learner(Disturbed, (1, 6, 6), 2, torch.device("cpu"))
+    assert Disturbed.n_calls == 2
+
+
+def same_network(shape, n_classes):
+    network = Own(shape, n_classes)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    return network
+
+
+def network_of_no_seed(shape, n_classes):
+    network = Own(shape, n_classes)
+    with torch.no_grad():
+        network.layers[1].weight += torch.from_numpy(UNSEEDED.normal(size=(2, 36)))
+    return network
+
+
+UNSEEDED = np.random.default_rng()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (same_network, "architecture=same_network builds the same network each time"),
+        (network_of_no_seed, "architecture=network_of_no_seed builds two networks from one seed"),
+    ],
+)
+def test_initialisations_that_are_none_are_warned_of(architecture, message, images):
+    with pytest.warns(UserWarning, match=message) as caught:
+        distiller = quick(architecture).fit(*images)
+    assert {warning.filename for warning in caught} == {__file__}
+    with pytest.warns(UserWarning, match=message):
+        distiller.score(*images)
+
+
+@pytest.mark.filterwarnings("error")
+def test_good_networks_are_taken_without_a_word(images):
+    for architecture in (Own, partial(ConvNet, norm="batch"), lambda shape, n: Own(shape, n)):
+        quick(architecture).fit(*images).score(*images)
+
+
+def test_an_unknown_name_is_refused_in_an_evaluation(images):
+    distilled = quick().fit(*images).distilled_
+    with pytest.raises(ValueError, match=r"architecture must be one of 'auto', .*'resnet'"):
+        evaluate(distilled, *images, architecture="resnet")
 
 
 def test_activation_bytes_count_the_layers_outputs():
@@ -228,7 +431,7 @@ def one_step_meta_gradient(learner, X, y):
     return ours.X, torch.autograd.grad(loss, X)[0]
 
 
-def images(n, shape, dtype=torch.float64):
+def draw(n, shape, dtype=torch.float64):
     return torch.randn(n, *shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
 
 
@@ -236,14 +439,14 @@ def images(n, shape, dtype=torch.float64):
 def test_meta_gradient_through_every_option(options):
     factory = partial(ConvNet, (1, 8, 8), 2, width=4, depth=2, **options)
     learner = Learner(factory, dtype=torch.float64)
-    ours, expected = one_step_meta_gradient(learner, images(4, (1, 8, 8)), torch.arange(4) % 2)
+    ours, expected = one_step_meta_gradient(learner, draw(4, (1, 8, 8)), torch.arange(4) % 2)
     assert expected.norm() > 1e-8
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_batch_normalisation_takes_the_statistics_of_the_batch_it_sees():
     # What the docstring warns of: a sample's scores depend on those beside it.
-    X = images(6, (1, 8, 8), torch.float32)
+    X = draw(6, (1, 8, 8), torch.float32)
     for norm, expected in (("batch", False), ("instance", True)):
         network = Learner(lambda n=norm: ConvNet((1, 8, 8), 3, norm=n)).module
         assert torch.allclose(network(X)[:3], network(X[:3]), atol=1e-5) is expected
@@ -265,7 +468,7 @@ def test_options_reach_a_distiller_through_a_callable_that_pickles():
 def test_output_shapes_and_purity(architecture, shape):
     # Learner refuses running statistics.
     learner = Learner(network_factory(architecture, shape, 7))
-    X = images(2, shape, torch.float32)
+    X = draw(2, shape, torch.float32)
     scores = learner.module(X)
     assert scores.shape == (2, 7)
     # Samples do not see each other, and none is lost on the way to the scores.
@@ -337,7 +540,7 @@ def test_resnet_is_cifars():
 
 def test_small_images_are_padded_in_the_middle_for_vgg():
     network = VGG11((1, 27, 28), 10)
-    X = images(2, (1, 27, 28), torch.float32)
+    X = draw(2, (1, 27, 28), torch.float32)
     padded = F.pad(X, (2, 2, 2, 3))
     assert padded.shape == (2, 1, 32, 32)
     torch.testing.assert_close(network[0](X), padded)
@@ -348,7 +551,7 @@ def test_small_images_are_padded_in_the_middle_for_vgg():
 @pytest.mark.parametrize(("name", "least"), [("resnet18", 9), ("vgg11", 16), ("alexnet", 8)])
 def test_smallest_images(name, least):
     network = network_factory(name, (1, least, least + 1), 3)()
-    X = images(2, (1, least, least + 1), torch.float32)
+    X = draw(2, (1, least, least + 1), torch.float32)
     # A normalisation over one pixel would have forgotten the image.
     assert (network(X)[0] - network(X)[1]).abs().max() > 1e-3
     message = f"architecture='{name}' needs images of at least {least} pixels a side; got 40 x "
@@ -365,7 +568,7 @@ def test_a_table_has_none_of_them(architecture):
 @pytest.mark.parametrize("architecture", TRANSFER)
 def test_a_step_of_adam_reduces_the_loss(architecture):
     learner = Learner(network_factory(architecture, (3, 16, 16), 4))
-    X, y = images(4, (3, 16, 16), torch.float32), torch.arange(4)
+    X, y = draw(4, (3, 16, 16), torch.float32), torch.arange(4)
     adam = Adam(lr=1e-4)
     state = adam.init(learner.init(0))
     before = learner.loss(state[0], X, y).item()
@@ -379,7 +582,7 @@ def test_a_step_of_adam_reduces_the_loss(architecture):
 )
 def test_meta_gradient_through_deep_networks(architecture):
     learner = Learner(network_factory(architecture, (1, 16, 16), 2), dtype=torch.float64)
-    ours, expected = one_step_meta_gradient(learner, images(2, (1, 16, 16)), torch.arange(2))
+    ours, expected = one_step_meta_gradient(learner, draw(2, (1, 16, 16)), torch.arange(2))
     assert expected.norm() > 1e-8
     torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-14)
 
@@ -389,7 +592,7 @@ def test_resnet_can_be_traced():
     # torchvision writes in place: a traced step must still be the step.
     learner = Learner(network_factory("resnet18", (1, 9, 9), 2))
     steps, theta = Steps(learner, SGD(lr=0.01)), learner.init(0)
-    X, y = images(2, (1, 9, 9), torch.float32), torch.arange(2)
+    X, y = draw(2, (1, 9, 9), torch.float32), torch.arange(2)
     state = steps.optimizer.init(theta)
 
     def adjoint(state, X, bar):
@@ -399,7 +602,7 @@ def test_resnet_can_be_traced():
         traced = make_fx(adjoint)(state, X, state)
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    other = images(2, (1, 9, 9), torch.float32).flip(0) + 0.1
+    other = draw(2, (1, 9, 9), torch.float32).flip(0) + 0.1
     for result, expected in zip(traced(state, other, state), adjoint(state, other, state)):
         torch.testing.assert_close(result, expected)
 

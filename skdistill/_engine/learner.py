@@ -12,7 +12,7 @@ from .settings import float32_by_default, on_the_cpu
 
 # torch's layers initialise themselves from the global generator; this lock keeps two threads of
 # this package from borrowing it at once.
-_GLOBAL_GENERATOR = Lock()
+GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -32,9 +32,20 @@ def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def _check_is_pure(module: nn.Module) -> None:
     """Refuse modules whose output depends on more than the parameters and the batch."""
+    if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+        raise ValueError(
+            "architecture must give its layers their sizes; the network built has lazy ones, which "
+            "know them after a first batch only."
+        )
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("architecture must have trainable parameters; the network built has none.")
     for name, child in module.named_modules():
+        if isinstance(child, _DropoutNd) and child.p > 0:
+            raise ValueError(
+                f"architecture must have no dropout; layer {name!r} ({child}) is one, and would be "
+                "switched off without a word: a step and its derivative must see one and the same "
+                "network. Leave it out, or build it with p=0."
+            )
         if getattr(child, "track_running_stats", False):
             raise ValueError(
                 f"architecture must not keep running statistics; layer {name!r} "
@@ -67,8 +78,7 @@ class Learner:
     Parameters
     ----------
     factory : callable
-        Builds a freshly initialised network on the CPU. The network runs in evaluation mode: layers
-        with randomness of their own (dropout) are inactive.
+        Builds a freshly initialised network on the CPU. The network runs in evaluation mode.
     device, dtype
         Where and in which precision the parameters live.
     autocast : torch.dtype or None, default=None
@@ -98,7 +108,10 @@ class Learner:
 
     def init(self, seed: int) -> Tensor:
         """Return the parameters of a fresh network, the same ones for the same seed."""
-        module = _build_seeded(self._factory, seed)
+        return self.flat(_build_seeded(self._factory, seed))
+
+    def flat(self, module: nn.Module) -> Tensor:
+        """Return the parameters of a network of this family as one vector."""
         flat = torch.cat([_stored(p.detach()).reshape(-1) for p in module.parameters()])
         return flat.to(device=self.device, dtype=self.dtype)
 

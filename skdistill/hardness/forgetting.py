@@ -3,17 +3,15 @@
 from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 
-from .._engine.settings import own_settings
 from .._engine.runtime import resolve_device
+from .._engine.settings import own_settings
 from .._fresh_networks import network_family
 from .._seeds import draw_seed
 from .._training_data import check_training_data, training_data
 from .._validation import check_image_shape
 from ..distilled import DistilledDataset, EvaluationRecipe
-from ..networks import check_network
 from ._common import check_count, correct_while_training
 
 __all__ = ["count_forgetting_events", "forgetting_scores"]
@@ -42,9 +40,9 @@ def count_forgetting_events(correct) -> np.ndarray:
     correct = np.asarray(correct, dtype=bool)
     events = (correct[:-1] & ~correct[1:]).sum(axis=0)
     return np.where(correct.any(axis=0), events, len(correct))
+
+
 @own_settings()
-
-
 def forgetting_scores(
     X,
     y,
@@ -147,8 +145,6 @@ def forgetting_scores(
     )
     everything = DistilledDataset(X, classes[y], classes, len(X) // len(classes), recipe)
     family = network_family(everything, architecture, device)
-    probe = torch.zeros(2, *layout.inner, device=device, dtype=family.learner.dtype)
-    check_network(family.learner.module, probe, len(classes))
 
     counts = epoch * np.arange(1, n_epochs + 1)
     history, total = np.empty((n_epochs, len(X)), dtype=bool), np.zeros(len(X))
