@@ -18,18 +18,27 @@ from ._engine.streams import Purpose, Streams
 from ._layout import Layout
 from ._network_checks import make_learner
 from ._plain_augmentation import from_plain
+from ._warn import warn
 from .augmentation import Augmentation, check_augmentation
 from .distilled import DistilledDataset
-from .networks import network_factory
+from .exceptions import DivergenceWarning
 from .sampling import UniformSampler
 
 __all__ = [
+    "NOT_FINITE",
+    "RIGHT",
     "NetworkFamily",
     "accuracy_curve",
+    "judge",
     "logits_in_chunks",
     "network_family",
     "train_networks",
+    "warn_of_divergence",
 ]
+
+# What a network makes of a sample: besides these, it may be wrong. Scores that are not finite have
+# no largest one: the network has diverged, and its answer counts as an error.
+RIGHT, NOT_FINITE = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +73,8 @@ def network_family(
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
+    A callable's networks are tried (`make_learner`) unless ``check`` is false.
+
     Raises
     ------
     ValueError
@@ -74,8 +85,6 @@ def network_family(
     if architecture is None:
         raise ValueError(
             "architecture must be given: the set was distilled with a callable, which is not saved."
-    A callable's networks are tried (`make_learner`) unless ``check`` is false.
-
         )
     device = resolve_device(device)
     recipe = distilled.recipe
@@ -97,24 +106,28 @@ def accuracy_curve(
     test: RealData,
     sample_weight: np.ndarray | None = None,
     plan: Plan | None = None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, int]:
     """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
 
     Parameters are those of `train_networks`, and the test samples with their weights. The processes
-    of a group each train some of the networks, and all return all accuracies.
+    of a group each train some of the networks, and all return all accuracies, and how many networks
+    diverged.
     """
     group = join_group()
     networks = range(networks) if isinstance(networks, int) else networks
     mine = networks[group.rank :: group.size]
     rows = {network: row for row, network in enumerate(networks)}
-    curve = np.zeros((len(networks), len(counts)))
+    curve, diverged = both = np.zeros((2, len(networks), len(counts)))
 
     def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
-        return _correct(family, theta, test)
+        return judge(family, theta, test)
 
-    for k, j, correct in train_networks(family, distilled, mine, counts, visit, plan):
-        curve[rows[k], j] = np.average(correct.cpu().numpy(), weights=sample_weight)
-    return group.total(curve)
+    for k, j, verdicts in train_networks(family, distilled, mine, counts, visit, plan):
+        verdicts = verdicts.cpu().numpy()
+        curve[rows[k], j] = np.average(verdicts == RIGHT, weights=sample_weight)
+        diverged[rows[k], j] = (verdicts == NOT_FINITE).any()
+    curve, diverged = group.total(both)
+    return curve, int(diverged.any(axis=1).sum())
 
 
 def train_networks(
@@ -199,11 +212,25 @@ def logits_in_chunks(
         yield family.learner.logits(theta, X), y
 
 
-def _correct(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
-    """Return whether the network is right, by sample."""
+def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
+    """Return, by sample, `RIGHT`, `NOT_FINITE`, or 0 for a network that is wrong."""
     # Left on the device: to read after each chunk would wait for the GPU.
-    parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, data)]
+    parts = []
+    for logits, y in logits_in_chunks(family, theta, data):
+        verdicts = (logits.argmax(dim=1) == y).to(torch.uint8)
+        parts.append(verdicts.masked_fill(~logits.isfinite().all(dim=1), NOT_FINITE))
     return torch.cat(parts)
+
+
+def warn_of_divergence(n_diverged: int, n_networks: int) -> None:
+    """Warn if some of the networks that were trained on a set diverged, in one process of all."""
+    if n_diverged and join_group().rank == 0:
+        warn(
+            f"{n_diverged} of {n_networks} networks diverged: their scores are not finite, which "
+            "counts as errors. Use a lower learning_rate in the recipe, and check the synthetic "
+            "samples, the recipe's mean and scale, and the network.",
+            DivergenceWarning,
+        )
 
 
 def _training_labels(distilled: DistilledDataset, device, dtype) -> Tensor:

@@ -7,14 +7,15 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ._engine.data import as_tensor
-from ._frames import Origin, like_series
 from ._engine.settings import own_settings
+from ._frames import Origin, like_series
 from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
 from ._validation import InvalidParameterError, as_array
-from .distilled import DistilledDataset
+from ._warn import warn
+from .exceptions import DivergenceWarning
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["DistillationSampler", "DistilledClassifier"]
@@ -118,7 +119,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         distilled = self.distiller_.distilled_
         self.ensemble_ = self.classifier_ = None
         if self.classifier is None:
-            self.ensemble_ = _train_ensemble(self._networks(), distilled)
+            self.ensemble_ = self._train_networks()
             self.classes_ = self.distiller_.classes_
         else:
             X_syn = _flat(distilled.X.copy())
@@ -137,12 +138,49 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n,)
+            Of a sample of which no network has finite scores, the first class, which says nothing:
+            `predict_proba` has NaN for it.
+
+        Warns
+        -----
+        DivergenceWarning
+            If the scores of some networks are not finite. The others predict.
         """
         X = self._check_samples(X)
         if self.classifier_ is not None:
             return self.classifier_.predict(_flat(X))
-        probabilities = _ensemble_probabilities(self._networks(), self.ensemble_, X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self._probabilities(X).argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Samples in the layout of the training samples.
+        y : array-like of shape (n,)
+            Their labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1. A sample of which no network has finite scores counts as an error.
+
+        Warns
+        -----
+        DivergenceWarning
+            As in `predict`.
+        """
+        if getattr(self, "classifier_", None) is not None:
+            return super().score(X, y, sample_weight)
+        probabilities = self._probabilities(self._check_samples(X))
+        y = column_or_1d(as_array(y))
+        check_consistent_length(probabilities, y, sample_weight)
+        right = self.classes_[probabilities.argmax(axis=1)] == y
+        right &= np.isfinite(probabilities).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
 
     @available_if(_classifier_has("predict_proba", networks_have=True))
     def predict_proba(self, X):
@@ -157,12 +195,18 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n, n_classes)
             With a column for each of `classes_`. Those of networks are the mean of each network's
-            softmax, in float32.
+            softmax, in float32, over the networks whose scores of a sample are finite; NaN if none
+            are.
+
+        Warns
+        -----
+        DivergenceWarning
+            As in `predict`.
         """
         X = self._check_samples(X)
         if self.classifier_ is not None:
             return self.classifier_.predict_proba(_flat(X))
-        return _ensemble_probabilities(self._networks(), self.ensemble_, X)
+        return self._probabilities(X)
 
     @available_if(_classifier_has("decision_function", networks_have=False))
     def decision_function(self, X):
@@ -191,6 +235,29 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         layout.check(X)
         return X
 
+    @own_settings()
+    def _train_networks(self) -> np.ndarray:
+        """Return the parameters ``(n_networks, n_parameters)`` of networks the recipe trains."""
+        distilled = self.distiller_.distilled_
+        recipe = distilled.recipe
+        trained = train_networks(self._networks(), distilled, recipe.n_networks, [recipe.steps])
+        return np.stack([theta.cpu().numpy() for _, _, theta in trained])
+
+    @own_settings()
+    def _probabilities(self, X: np.ndarray) -> np.ndarray:
+        """Return the mean of the networks' probabilities ``(n, n_classes)``."""
+        probabilities, n_diverged = _ensemble_probabilities(self._networks(), self.ensemble_, X)
+        if n_diverged:
+            n_unknown = np.isnan(probabilities).any(axis=1).sum()
+            warn(
+                f"{n_diverged} of {len(self.ensemble_)} networks diverged: scores of theirs are "
+                f"not finite, and left out. For {n_unknown} of {len(X)} samples no network has "
+                "finite ones, and what is predicted says nothing. Check the synthetic samples, the "
+                "values of X and the network.",
+                DivergenceWarning,
+            )
+        return probabilities
+
     def _networks(self) -> NetworkFamily:
         """Return the distiller's networks, on the device that its parameter means here and now."""
         distilled = self.distiller_.distilled_
@@ -200,9 +267,9 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             # A callable, which a recipe cannot hold but the fitted distiller does.
             architecture = getattr(like, "architecture", None)
         augmentation = getattr(like, "augmentation", "recipe")
-        return network_family(
-            distilled, architecture, getattr(like, "device", "auto"), augmentation
-        )
+        device = getattr(like, "device", "auto")
+        # The distiller's fit has checked the network.
+        return network_family(distilled, architecture, device, augmentation, check=False)
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: images have more than two dimensions."""
@@ -347,20 +414,22 @@ def _flat(X: np.ndarray) -> np.ndarray:
     return X.reshape(len(X), -1)
 
 
-def _train_ensemble(family: NetworkFamily, distilled: DistilledDataset) -> np.ndarray:
-    """Return the parameters ``(n_networks, n_parameters)`` of networks trained by the recipe."""
-    recipe = distilled.recipe
-    trained = train_networks(family, distilled, recipe.n_networks, [recipe.steps])
-    return np.stack([theta.cpu().numpy() for _, _, theta in trained])
-
-
 def _ensemble_probabilities(
     family: NetworkFamily, parameters: np.ndarray, X: np.ndarray
-) -> np.ndarray:
-    """Return the mean over the networks of their classes' probabilities ``(n, n_classes)``."""
+) -> tuple[np.ndarray, int]:
+    """Return the mean over the networks of their classes' probabilities ``(n, n_classes)``.
+
+    A network does not take part for a sample of which its scores are not finite, and how many there
+    are that have such samples is returned as well.
+    """
     unlabelled = family.data(X, np.full(len(X), -1))
-    total = 0
+    total, n_finite, diverged = 0, 0, []
     for theta in as_tensor(parameters).to(family.learner.device):
         chunks = logits_in_chunks(family, theta, unlabelled)
-        total = total + torch.cat([logits.softmax(dim=1) for logits, _ in chunks])
-    return (total / len(parameters)).cpu().numpy()
+        probabilities = torch.cat([logits.softmax(dim=1) for logits, _ in chunks])
+        finite = probabilities.isfinite().all(dim=1, keepdim=True)
+        total = total + probabilities.where(finite, 0)
+        n_finite = n_finite + finite.to(total)
+        diverged.append(~finite.all())
+    # 0 / 0, which is NaN, where no network knows.
+    return (total / n_finite).cpu().numpy(), int(torch.stack(diverged).sum())

@@ -336,7 +336,6 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 f"{reason} Use warm_start=False to begin anew."
             ) from error
 
-    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
     @own_settings()
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
         """Say what a long run will take, from a few of its outer steps.

@@ -16,7 +16,7 @@ from . import coresets
 from ._engine.group import join_group
 from ._engine.settings import own_settings
 from ._engine.streams import Purpose, Streams
-from ._fresh_networks import accuracy_curve, network_family
+from ._fresh_networks import accuracy_curve, network_family, warn_of_divergence
 from ._network_input import (
     find_classes,
     unknown_labels,
@@ -61,12 +61,15 @@ class EvaluationResult:
         Test accuracy of each network at each step count.
     n_samples : int
         Samples that the networks were trained on.
+    n_diverged : int, default=0
+        Networks whose scores of some test samples were not finite, which counts as errors.
     """
 
     accuracies: np.ndarray
     steps: np.ndarray
     curve: np.ndarray
     n_samples: int
+    n_diverged: int = 0
 
     @property
     def mean(self) -> float:
@@ -79,9 +82,10 @@ class EvaluationResult:
         return float(self.accuracies.std())
 
     def __str__(self) -> str:
+        diverged = f"; {self.n_diverged} diverged" if self.n_diverged else ""
         return (
             f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % "
-            f"({len(self.accuracies)} networks, {self.steps[-1]} steps)"
+            f"({len(self.accuracies)} networks, {self.steps[-1]} steps{diverged})"
         )
 
 
@@ -139,7 +143,9 @@ def evaluate(
     -----
     UserWarning
         If the test samples cannot be in the units of the training samples: whitening was left out,
-        or pixels were divided by 255.
+        or pixels were divided by 255. Or if a callable builds the same network each time.
+    DivergenceWarning
+        If the scores of some networks are not finite. What they say of a sample is then an error.
 
     Notes
     -----
@@ -170,13 +176,13 @@ def evaluate(
     )
 
 
+@own_settings()
 def evaluate_checked(
     distilled: DistilledDataset,
     X: np.ndarray,
     y: np.ndarray,
     *,
     sample_weight=None,
-@own_settings()
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
     architecture=None,
@@ -209,15 +215,20 @@ def evaluate_checked(
             )
             for share in shares
         )
-        curve = np.concatenate(parts)
+        curve = np.concatenate([curve for curve, _ in parts])
+        n_diverged = sum(n for _, n in parts)
     else:
-        curve = accuracy_curve(family, distilled, n_networks, counts, test, sample_weight)
-    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled))
+        curve, n_diverged = accuracy_curve(
+            family, distilled, n_networks, counts, test, sample_weight
+        )
+    warn_of_divergence(n_diverged, n_networks)
+    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled), n_diverged)
 
 
+@own_settings()
 def _job(
     distilled, of_family: tuple, networks: np.ndarray, counts, X, y, sample_weight
-) -> np.ndarray:
+) -> tuple[np.ndarray, int]:
     """Do one worker's share of an evaluation, with a family of its own."""
     family = network_family(distilled, *of_family, check=False)
     return accuracy_curve(
@@ -225,7 +236,6 @@ def _job(
     )
 
 
-@own_settings()
 def check_test_data(
     distilled: DistilledDataset, X, y, *, warns: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -300,6 +310,7 @@ class Comparison:
             accuracy = f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
             lines.append(
                 f"{name:<{width}}  {r.n_samples:7d}  {len(r.accuracies):8d}  {accuracy:>17}"
+                + (f"  ({r.n_diverged} diverged)" if r.n_diverged else "")
             )
         return "\n".join(lines)
 
@@ -423,4 +434,5 @@ def compare(
 
 def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
     curve = np.concatenate([part.curve for part in parts])
-    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve)
+    n_diverged = sum(part.n_diverged for part in parts)
+    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve, n_diverged=n_diverged)

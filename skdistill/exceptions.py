@@ -15,7 +15,11 @@ class CheckpointWarning(UserWarning):
 
 
 class DivergenceWarning(UserWarning):
-    """A meta-gradient was not finite; the outer step was skipped."""
+    """What should be finite was not, or grew without end.
+
+    A meta-gradient, whose outer step was skipped, or the scores of networks trained on a set, which
+    count as errors.
+    """
 
 
 class DivergenceError(FloatingPointError):

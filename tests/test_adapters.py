@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -25,6 +26,7 @@ from torch import nn
 
 import skdistill
 from skdistill import DistillationSampler, DistilledClassifier, RaTBPTTDistiller, adapters
+from skdistill.exceptions import DivergenceWarning
 from skdistill.networks import MLP
 
 QUICK = {
@@ -103,6 +105,48 @@ def test_images_are_flattened_for_a_classifier_only(images):
     np.testing.assert_array_equal(classifier.predict(X), expected.predict(X.reshape(40, 36)))
     assert classifier.n_features_in_ == 36
     assert classifier.distiller_.distilled_.X.shape == (2, 6, 6)
+
+
+def test_networks_that_diverged_do_not_predict(table):
+    X, y = table
+    classifier = DistilledClassifier(quick()).fit(X, y)
+    rest = classifier.ensemble_[1:]
+    classifier.ensemble_[0] = np.nan
+    with pytest.warns(DivergenceWarning, match="1 of 3 networks diverged.* For 0 of 45 samples"):
+        probabilities = classifier.predict_proba(X)
+    with pytest.warns(DivergenceWarning) as caught:
+        score = classifier.score(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(DivergenceWarning):
+        predicted = classifier.predict(X)
+    classifier.ensemble_ = rest
+    np.testing.assert_array_equal(probabilities, classifier.predict_proba(X))
+    np.testing.assert_array_equal(predicted, classifier.predict(X))
+    assert score == classifier.score(X, y) == np.mean(predicted == y) > 0.9
+
+
+def test_what_no_network_predicts_is_an_error(table):
+    X, y = table
+    classifier = DistilledClassifier(quick()).fit(X, y)
+    classifier.ensemble_[:] = np.inf
+    with pytest.warns(DivergenceWarning, match="3 of 3 networks diverged.* For 45 of 45 samples"):
+        assert np.isnan(classifier.predict_proba(X)).all()
+    with pytest.warns(DivergenceWarning):
+        assert classifier.score(X, y) == 0
+    with pytest.warns(DivergenceWarning):
+        assert classifier.predict(X).shape == (45,)
+
+
+def test_the_score_of_networks_is_scikit_learns(table):
+    X, y = table
+    classifier = DistilledClassifier(quick(eval_steps=2)).fit(X, y)
+    weight = np.random.default_rng(0).random(45)
+    predicted, y = classifier.predict(X), np.roll(y, 1)
+    assert 0 < classifier.score(X, y) == accuracy_score(y, predicted) < 1
+    expected = accuracy_score(y, predicted, sample_weight=weight)
+    assert classifier.score(X, y, sample_weight=weight) == expected
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        classifier.score(X, y[1:])
 
 
 def test_an_ensemble_is_the_networks_that_the_distiller_evaluates(images):

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from joblib import parallel_config
+from torch import nn
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._fresh_networks import network_family, train_networks
 from skdistill.augmentation import Flip
 from skdistill.evaluation import _job, compare, evaluate
+from skdistill.exceptions import DivergenceWarning
 from skdistill.intercorrelation import compare_blocks, subsample_curve
 
 
@@ -102,6 +105,108 @@ def test_mini_batches_for_sets_larger_than_one(distilled, unseen):
     recipe = replace(distilled.recipe, batch_size=16)
     X, y = unseen
     assert evaluate(replace(distilled, X=X, y=y, recipe=recipe), X, y).mean > 0.95
+
+
+# networks that diverge ---------------------------------------------------------------------------
+
+
+def with_rate(distilled, rate):
+    """Return the set with another learning rate in its recipe."""
+    return replace(distilled, recipe=replace(distilled.recipe, learning_rate=rate))
+
+
+def test_a_diverged_network_is_counted_and_always_wrong(distilled, unseen):
+    X, y = unseen
+    message = "3 of 3 networks diverged: their scores are not finite"
+    with pytest.warns(DivergenceWarning, match=message) as caught:
+        result = evaluate(with_rate(distilled, 1e30), X, y, steps=[1, 5], architecture=linear)
+    # Once, and at this line.
+    assert [warning.filename for warning in caught] == [__file__]
+    assert result.n_diverged == 3
+    np.testing.assert_array_equal(result.accuracies, 0)
+    assert str(result) == "0.0 ± 0.0 % (3 networks, 5 steps; 3 diverged)"
+
+
+def linear(shape, n_classes):
+    """Return a network that nothing keeps from growing."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, n_classes)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:X does not seem to be in the units")
+def test_only_what_is_not_finite_is_an_error(distilled, unseen):
+    # Samples of the first class are beyond what the network computes with: to take what is not a
+    # number for the largest of the scores would make them right.
+    X, y = unseen[0].copy(), unseen[1]
+    X[y == 0] = 1e38
+    with pytest.warns(DivergenceWarning, match="3 of 3"):
+        result = evaluate(distilled, X, y, architecture=Squaring)
+    assert 0 < result.mean <= 0.5
+    with pytest.warns(DivergenceWarning):
+        assert evaluate(distilled, X, y, architecture=Squaring, sample_weight=y == 0).mean == 0
+
+
+class Squaring(nn.Sequential):
+    """A network whose scores of large samples are beyond the largest number."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(nn.Flatten(), nn.Linear(36, n_classes))
+
+    def forward(self, X):
+        return super().forward(X) + 1e-30 * X.flatten(1)[:, :1] ** 2
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_the_count_comes_back_from_workers(distilled, unseen, backend):
+    with (
+        parallel_config(backend, n_jobs=2),
+        pytest.warns(DivergenceWarning, match="3 of 3") as caught,
+    ):
+        result = evaluate(with_rate(distilled, 1e30), *unseen, architecture=linear)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert result.n_diverged == 3
+
+
+def test_a_comparison_says_which_row_diverged(distilled, unseen):
+    X, y = unseen
+    with pytest.warns(DivergenceWarning):
+        comparison = compare(
+            with_rate(distilled, 1e30), X, y, X, y, architecture=linear, n_draws=2,
+            baselines=["random real samples"],
+        )  # fmt: skip
+    assert [r.n_diverged for r in comparison.results.values()] == [3, 4]
+    assert str(comparison).splitlines()[2].endswith("(4 diverged)")
+
+
+def test_a_score_warns_once_and_so_does_a_validation(unseen):
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=5)
+    quick.set_params(random_state=0, validation_fraction=0.5, architecture=Growing)
+    with pytest.warns(DivergenceWarning, match="3 of 3 networks diverged") as caught:
+        quick.fit(*unseen)
+    assert {warning.filename for warning in caught} == {__file__}
+    assert quick.history_["validation_accuracy"] == [0]
+    with pytest.warns(DivergenceWarning, match="2 of 2 networks diverged") as caught:
+        assert quick.score(*unseen) == 0
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+class Growing(nn.Sequential):
+    """A network whose scores are finite only until the first step of its training."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(nn.Flatten(), nn.Linear(36, n_classes))
+        self.growth = nn.Parameter(torch.tensor([1e-9]))
+
+    def forward(self, X):
+        return super().forward(X) * (1e6 * self.growth).cosh()
+
+
+def test_random_subsets_whose_networks_diverge_are_told_of(distilled, unseen):
+    spoiled = with_rate(distilled, 1e30)
+    with pytest.warns(DivergenceWarning):
+        curve = subsample_curve(spoiled, *unseen, sizes=[1], n_draws=2, architecture=linear)
+    np.testing.assert_array_equal(curve.subsets, 0)
 
 
 def test_chunks_do_not_matter(monkeypatch, distilled, unseen):

@@ -13,6 +13,7 @@ from skdistill._layout import Layout
 from skdistill._validation import InvalidParameterError
 from skdistill.distilled import EvaluationRecipe
 from skdistill.evaluation import evaluate
+from skdistill.exceptions import DivergenceWarning
 from skdistill.hardness import (
     HardnessResult,
     HardnessSampler,
@@ -392,3 +393,18 @@ def test_bad_parameters_of_the_sampler(bad):
     name = next(iter(bad))
     with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of HardnessSampler"):
         HardnessSampler(**bad).validate()
+
+
+def test_networks_that_diverge_are_wrong_about_all_samples_and_told_of(data):
+    X, y = data
+    spoiled = replace(DISTILLED, recipe=replace(RECIPE, learning_rate=1e30))
+    with pytest.warns(DivergenceWarning, match="2 of 2 networks diverged"):
+        scores = disagreement_scores(spoiled, X, y, n_networks=2)
+    np.testing.assert_array_equal(scores, 2)
+    with pytest.warns(DivergenceWarning, match="2 of 2 networks diverged"):
+        result = accuracy_by_hardness(spoiled, X, y, scores, n_networks=2, n_networks_whole=0)
+    np.testing.assert_array_equal(result.accuracies["distilled"][:, result.counts > 0], 0)
+    with pytest.warns(DivergenceWarning, match="2 of 2 networks diverged") as caught:
+        scores = forgetting_scores(X, y, n_networks=2, n_epochs=3, learning_rate=1e30)
+    assert [warning.filename for warning in caught] == [__file__]
+    np.testing.assert_array_equal(scores, 3)

@@ -138,6 +138,14 @@ def test_networks_of_an_evaluation_are_those_of_one_process(folder):
     assert result["curve"].shape[0] == 5
 
 
+def test_networks_that_diverged_are_counted_over_all_processes(folder):
+    result = same_ranks(folder, "fit")
+    np.testing.assert_array_equal(result["diverged"], [5, 0])
+    out = [(folder / f"fit-{rank}.out").read_text() for rank in range(2)]
+    assert "5 of 5 networks diverged" in out[0]
+    assert "diverged" not in out[1]
+
+
 def test_fewer_networks_than_processes(folder, monkeypatch):
     # The second process has none to train.
     distiller = quick().fit(*table())

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from skdistill._engine.parametrization import LABELS, Combinations, Parametrizat
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Purpose, Streams
 from skdistill.augmentation import check_augmentation
+from skdistill.evaluation import evaluate
 from skdistill.hardness import HardnessSampler
 from skdistill.parametrization import LinearBasis
 from skdistill.sampling import UniformSampler
@@ -195,7 +197,14 @@ def fit(group, folder):
     distiller.set_params(verbose=2).fit(*table())
     result = distiller.evaluate(*table())
     judged = [value for value in distiller.history_["validation_accuracy"] if value is not None]
-    return {**seen(distiller), "curve": result.curve, "judged": judged}
+    recipe = replace(distiller.distilled_.recipe, learning_rate=1e30)
+    spoiled = evaluate(replace(distiller.distilled_, recipe=recipe), *table(), architecture=tiny)
+    return {
+        **seen(distiller),
+        "curve": result.curve,
+        "judged": judged,
+        "diverged": (spoiled.n_diverged, spoiled.mean),
+    }
 
 
 def resume(group, folder):

@@ -85,9 +85,10 @@ class Problem:
     def accuracies(self, plan: Plan) -> np.ndarray:
         """Return each network's accuracy, trained by this plan."""
         config = self.config
-        return accuracy_curve(
+        curve, _ = accuracy_curve(
             self.family, self.distilled, config.n_networks, [config.steps], self.test, plan=plan
-        )[:, 0]
+        )
+        return curve[:, 0]
 
     def seconds(self, plan: Plan) -> float:
         """Return the time of an evaluation by this plan."""

@@ -4,10 +4,17 @@ from collections.abc import Iterator
 from numbers import Integral
 
 import numpy as np
-import torch
 
 from .._engine.data import RealData
-from .._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
+from .._fresh_networks import (
+    NOT_FINITE,
+    RIGHT,
+    NetworkFamily,
+    judge,
+    network_family,
+    train_networks,
+    warn_of_divergence,
+)
 from ..distilled import DistilledDataset
 
 __all__ = ["check_count", "check_scores", "correct_while_training", "family_of"]
@@ -25,10 +32,13 @@ def correct_while_training(
     family: NetworkFamily, distilled: DistilledDataset, n_networks: int, counts, data: RealData
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield `train_networks`' network and place in counts, and whether it is right, by sample."""
+    diverged = set()
     for k, j, theta in train_networks(family, distilled, n_networks, counts):
-        # Collected on the device, and read once: to read after each chunk would wait for the GPU.
-        parts = [logits.argmax(dim=1) == y for logits, y in logits_in_chunks(family, theta, data)]
-        yield k, j, torch.cat(parts).cpu().numpy()
+        verdicts = judge(family, theta, data).cpu().numpy()
+        if (verdicts == NOT_FINITE).any():
+            diverged.add(k)
+        yield k, j, verdicts == RIGHT
+    warn_of_divergence(len(diverged), n_networks)
 
 
 def check_count(name: str, value, least: int) -> None:
