@@ -18,6 +18,7 @@ from ._engine.streams import Purpose, Streams
 from ._layout import Layout
 from ._network_checks import make_learner
 from ._plain_augmentation import from_plain
+from ._rows import Rows, whole_and_rows
 from ._warn import warn
 from .augmentation import Augmentation, check_augmentation
 from .distilled import DistilledDataset
@@ -62,10 +63,11 @@ class NetworkFamily:
     chunk: int
     augmentation: Augmentation | None = None
 
-    def data(self, X: np.ndarray, y: np.ndarray) -> RealData:
+    def data(self, X: np.ndarray | Rows, y: np.ndarray) -> RealData:
         """Return samples in the caller's layout, with class indices, on the networks' device."""
-        X = as_tensor(self.layout.to_engine(X))
-        return RealData(X, as_tensor(y), self.standardizer, self.learner.device)
+        X, rows = whole_and_rows(X)
+        samples = as_tensor(self.layout.to_engine(X))
+        return RealData(samples, as_tensor(y), self.standardizer, self.learner.device, rows=rows)
 
 
 def network_family(

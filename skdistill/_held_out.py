@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from ._rows import Rows, take
 from .distilled import DistilledDataset
-from .evaluation import evaluate
+from .evaluation import evaluate_checked
 
 __all__ = ["HeldOut", "hold_out"]
 
@@ -17,14 +18,14 @@ _N_NETWORKS = 3
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Samples with their labels that a run is not trained on."""
+    """Samples with their class indices that a run is not trained on."""
 
-    X: np.ndarray
+    X: Rows
     y: np.ndarray
 
     def accuracy(self, distilled: DistilledDataset, architecture, augmentation, device) -> float:
         """Return the mean accuracy of networks that a distilled set trains."""
-        return evaluate(
+        return evaluate_checked(
             distilled,
             self.X,
             self.y,
@@ -35,8 +36,11 @@ class HeldOut:
         ).mean
 
 
-def hold_out(fraction: float | None, X, y, weight, classes, seed: int):
-    """Return training data and, unless ``fraction`` is None, a stratified part of it held out."""
+def hold_out(fraction: float | None, X, y, weight, seed: int):
+    """Return training data and, unless ``fraction`` is None, a stratified part of it held out.
+
+    Both are rows of ``X``, which is not copied.
+    """
     if fraction is None:
         return X, y, weight, None
     try:
@@ -49,4 +53,4 @@ def hold_out(fraction: float | None, X, y, weight, classes, seed: int):
             f"{error}"
         ) from error
     weight = None if weight is None else weight[rows]
-    return X[rows], y[rows], weight, HeldOut(X[rows_out], classes[y[rows_out]])
+    return take(X, rows), y[rows], weight, HeldOut(take(X, rows_out), y[rows_out])

@@ -1,5 +1,7 @@
 """scikit-learn's callbacks, told of the outer steps of a run."""
 
+import numpy as np
+
 from ._engine.group import Group
 
 __all__ = ["OuterCallbacks"]
@@ -21,6 +23,9 @@ class OuterCallbacks:
         self._offer = {"estimator": estimator, **offer}
         # scikit-learn keeps the context of every task: none for steps that nobody looks at.
         self._are_there = bool(getattr(estimator, "_skl_callbacks", None))
+        if self._are_there:
+            # They are promised arrays; samples that are rows of one are copied for them alone.
+            self._offer["X"] = np.asarray(self._offer["X"])
         self._fit = None
 
     def fit_begins(self, n_steps: int) -> None:

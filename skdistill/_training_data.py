@@ -7,6 +7,7 @@ from math import prod, sqrt
 import joblib
 import numpy as np
 import torch
+from joblib.hashing import NumpyHasher
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -15,10 +16,11 @@ from ._engine.data import RealData, Standardizer, as_tensor
 from ._frames import is_polars_categorical, refuse_target_in, refuse_unencoded
 from ._layout import Layout, infer_layout
 from ._network_input import warn_of_lost_digits
+from ._rows import Rows, take, whole_and_rows
 from ._validation import as_array, check_magnitude, check_sample_weight
 
-# The data's mean and variance are summed over about this many values at a time.
-_MOMENT_BLOCK = 2**22
+# About so many values are read at a time.
+_BLOCK = 2**22
 # Of a mean: a standard deviation that is worth a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
 # A smaller one would be 0 in single precision.
@@ -94,9 +96,10 @@ class TrainingData:
 
 
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
-    """Return arrays, class indices, weights, classes and layout, or raise a ValueError.
+    """Return samples, class indices, weights, classes and layout, or raise a ValueError.
 
-    Samples of weight 0 are left out, so that they cannot be what a run starts from, either.
+    Samples of weight 0 are left out, so that they cannot be what a run starts from, either: samples
+    are an array, or `Rows` of one.
     Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
     """
     X, y = as_array(X), as_array(y)
@@ -117,7 +120,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
         )
         kept = sample_weight > 0
         if not kept.all():
-            X, y, sample_weight = X[kept], y[kept], sample_weight[kept]
+            X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
     classes, y = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
@@ -171,15 +174,35 @@ def _refuse_empty_categories(y) -> None:
         )
 
 
-def describe(X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
+class _Hasher(NumpyHasher):
+    """joblib's hash, with which `Rows` have that of the array that they stand for."""
+
+    def save(self, obj):
+        """Add an object to the hash."""
+        if isinstance(obj, Rows):
+            for block in _blocks(obj):
+                self._hash.update(memoryview(np.ascontiguousarray(obj[block]).view(np.uint8)))
+            # As joblib describes an array.
+            obj = (np.ndarray, ("HASHED", obj.dtype, obj.shape, obj[:1].strides))
+        super().save(obj)
+
+
+def _blocks(X: np.ndarray | Rows) -> list[slice]:
+    """Return consecutive rows, of about `_BLOCK` values each."""
+    size = max(1, _BLOCK // max(1, prod(X.shape[1:])))
+    return [slice(first, first + size) for first in range(0, len(X), size)]
+
+
+def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
     """Return what tells a training set from others: a hash of it, its shape and its dtype.
 
     The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
     anyone who has the data can compute it again.
     """
     parts = (X, y) if sample_weight is None else (X, y, sample_weight)
+    whole = isinstance(X, np.ndarray)
     return {
-        "fingerprint": joblib.hash(parts, coerce_mmap=True),
+        "fingerprint": joblib.hash(parts, coerce_mmap=True) if whole else _Hasher().hash(parts),
         "shape": list(X.shape),
         "dtype": str(X.dtype),
     }
@@ -199,8 +222,7 @@ def training_data(
 
     Warns of channels or features, by ``feature_names``, whose differences are lost to rounding.
     """
-    inner = layout.to_engine(X)
-    mean, deviation = _moments(inner, sample_weight)
+    mean, deviation = _moments(X, layout, sample_weight)
     varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= _TINY)
     warn_of_lost_digits(
         X.dtype,
@@ -213,7 +235,9 @@ def training_data(
     scale = np.where(varies, deviation, 1.0)
     standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
-    real = RealData(as_tensor(inner), as_tensor(y), standardizer, device, weight)
+    whole, rows = whole_and_rows(X)
+    samples = as_tensor(layout.to_engine(whole))
+    real = RealData(samples, as_tensor(y), standardizer, device, weight, rows)
     # What single precision does not hold comes back in double precision.
     dtype = np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
     return TrainingData(
@@ -221,31 +245,34 @@ def training_data(
     )
 
 
-def _moments(X: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    X: np.ndarray | Rows, layout: Layout, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel or feature.
 
     A constant one has its value for a mean, bit for bit, and a deviation of 0.
     """
-    block = max(1, _MOMENT_BLOCK // max(1, prod(X.shape[1:])))
-    rows = [slice(i, i + block) for i in range(0, len(X), block)]
+    axes, inner = (0, *range(2, 1 + len(layout.inner))), layout.inner[1:]
     weight = np.ones(len(X)) if weight is None else weight
-    weight = weight.reshape(-1, *[1] * (X.ndim - 1))
-    count = weight.sum() * prod(X.shape[2:])
+    weight = weight.reshape(-1, 1, *[1] * len(inner))
+    count = weight.sum() * prod(inner)
 
-    def mean_and_deviation(values: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        axes = (0, *range(2, X.ndim))
-        mean = sum((weight[b] * values(b)).sum(axis=axes) for b in rows) / count
-        column = mean.reshape(-1, *[1] * (X.ndim - 2))
-        squares = ((weight[b] * (values(b) - column) ** 2).sum(axis=axes) for b in rows)
-        return mean, np.sqrt(sum(squares) / count)
+    def mean_and_deviation(prepare: Callable[[np.ndarray], np.ndarray]):
+        def blocks():
+            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in _blocks(X))
 
-    mean, deviation = mean_and_deviation(lambda b: X[b])
+        mean = sum((w * x).sum(axis=axes) for w, x in blocks()) / count
+        column = mean.reshape(-1, *[1] * len(inner))
+        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in blocks()) / count
+        return mean, np.sqrt(variance)
+
+    mean, deviation = mean_and_deviation(lambda x: x)
     few = np.flatnonzero(deviation <= _SMALL * np.abs(mean))
     if len(few):
         # Rounding may be all that is left of these. Counted from their first values, large numbers
         # are as exact as small ones, and what is constant is 0.
-        first = X[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
-        origin = first.reshape(-1, *[1] * (X.ndim - 2))
-        shift, deviation[few] = mean_and_deviation(lambda b: X[b][:, few] - origin)
+        first = layout.to_engine(X[:1])[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
+        origin = first.reshape(-1, *[1] * len(inner))
+        shift, deviation[few] = mean_and_deviation(lambda x: x[:, few] - origin)
         mean[few] = first + shift
     return mean, deviation

@@ -40,6 +40,7 @@ from ._network_checks import make_learner
 from ._outer_callbacks import OuterCallbacks
 from ._output import DistillerOutputMixin
 from ._plain_augmentation import to_plain
+from ._rows import Rows
 from ._run import Best, Point, Run
 from ._run_check import check_memory, check_tensors
 from ._seeds import draw_seed
@@ -260,7 +261,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
                 other._validate_params()
                 other._check_parameters()
         weight = self._weigh_classes(weight, y, classes)
-        X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, classes, seed)
+        X, y, weight, held_out = hold_out(self.validation_fraction, X, y, weight, seed)
         names = getattr(self, "feature_names_in_", None)
         data = training_data(X, y, weight, classes, layout, device, provenance, names)
         streams = Streams(seed, group.rank, group.size)
@@ -396,8 +397,9 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         Returns
         -------
         X, y, sample_weight, classes, layout
-            Arrays of the samples that take part, their class indices and weights (or None), the
-            class labels, and the layout of a sample.
+            The samples that take part, their class indices and weights (or None), the class labels,
+            and the layout of a sample. Samples are an array or, where some of it have weight 0, an
+            object that NumPy makes one of.
 
         Raises
         ------
@@ -708,8 +710,10 @@ class _Task:
         Whether there was a set whose samples come first.
     resolved : dict
         The values of parameters that may be "auto", by name.
-    X, y : ndarray
-        The samples and labels that are trained on.
+    X : ndarray or Rows
+        The samples that are trained on.
+    y : ndarray
+        Their labels.
     origin : Origin
         What X and y were before they became arrays.
     """
@@ -723,7 +727,7 @@ class _Task:
     group: Group
     has_start: bool
     resolved: dict
-    X: np.ndarray
+    X: np.ndarray | Rows
     y: np.ndarray
     origin: Origin
 

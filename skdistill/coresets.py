@@ -5,10 +5,15 @@ standardised samples; ``scale``, the features' standard deviations, has these fu
 the same ones. `skdistill.evaluation.compare` and ``init="kmeans"`` do.
 """
 
+from math import prod
+
 import numpy as np
 from sklearn.cluster import KMeans
 
 __all__ = ["herding", "kmeans_centroids", "random_samples"]
+
+# Values that are held in double precision at a time.
+_MOST = 2**25
 
 
 def _rows_by_class(y: np.ndarray, classes: np.ndarray, ipc: int) -> list[np.ndarray]:
@@ -39,12 +44,12 @@ def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
     return scale if (scale != scale[0]).any() else None
 
 
-def _members(X, rows: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
-    """Return samples flat, in double precision; with a scale, from the first one in its units."""
-    members = X[rows].reshape(len(rows), -1).astype(np.float64)
+def _members(X, rows: np.ndarray, scale: np.ndarray | None, origin: np.ndarray | None):
+    """Return samples flat, in double precision; with a scale, from an origin in its units."""
+    members = X[rows].reshape(len(rows), -1).astype(np.float64, copy=False)
     if scale is not None:
         # What is constant is exactly 0 then, however large.
-        members -= members[0].copy()
+        members -= origin
         members /= scale
     return members
 
@@ -98,7 +103,8 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
 
     Parameters, result and error are those of `random_samples`. With ``ipc=1`` these are the class
-    means.
+    means. Of a class of more than 2**25 values, random samples of so many are clustered: a class
+    need not fit into memory.
 
     Examples
     --------
@@ -111,12 +117,17 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     True
     """
     scale = _flat_scale(scale, X.shape[1:])
+    most = max(ipc, _MOST // max(1, prod(X.shape[1:])))
     centroids = []
     for rows in _rows_by_class(y, classes, ipc):
-        kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)))
-        centers = kmeans.fit(_members(X, rows, scale)).cluster_centers_
+        # Our own copy may be changed while it is clustered.
+        kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)), copy_x=False)
+        if len(rows) > most:
+            rows = np.sort(rng.choice(rows, most, replace=False))
+        origin = X[rows[:1]].reshape(-1).astype(np.float64)
+        centers = kmeans.fit(_members(X, rows, scale, origin)).cluster_centers_
         if scale is not None:
-            centers = centers * scale + X[rows[0]].reshape(-1).astype(np.float64)
+            centers = centers * scale + origin
         centroids.append(centers.reshape(ipc, *X.shape[1:]))
     return _interleave(centroids), np.tile(classes, ipc)
 
@@ -138,17 +149,25 @@ def herding(X, y, classes, ipc, rng, scale=None):
     True
     """
     scale = _flat_scale(scale, X.shape[1:])
+    size = max(1, _MOST // max(1, prod(X.shape[1:])))
     chosen = []
     for rows in _rows_by_class(y, classes, ipc):
-        members = _members(X, rows, scale)
-        mean, total = members.mean(axis=0), np.zeros(members.shape[1])
-        free = np.ones(len(rows), dtype=bool)
-        picks = []
+        origin = X[rows[:1]].reshape(-1).astype(np.float64)
+        # A class need not fit into memory: it is read again for every sample that is chosen.
+        blocks = [rows[first : first + size] for first in range(0, len(rows), size)]
+        mean = sum(_members(X, b, scale, origin).sum(axis=0) for b in blocks) / len(rows)
+        total, picks = np.zeros_like(mean), []
         for k in range(1, ipc + 1):
-            distance = ((total + members - k * mean) ** 2).sum(axis=1)
-            picks.append(int(np.argmin(np.where(free, distance, np.inf))))
-            free[picks[-1]] = False
-            total += members[picks[-1]]
+            distances = []
+            for block in blocks:
+                gap = _members(X, block, scale, origin)
+                gap += total
+                gap -= k * mean
+                distances.append(np.square(gap, out=gap).sum(axis=1))
+            distance = np.concatenate(distances)
+            distance[picks] = np.inf
+            picks.append(int(np.argmin(distance)))
+            total += _members(X, rows[picks[-1:]], scale, origin)[0]
         chosen.append(rows[picks])
     chosen = _interleave(chosen)
     return X[chosen], y[chosen]

@@ -23,6 +23,7 @@ from ._network_input import (
     warn_of_lost_digits,
     warn_of_other_units,
 )
+from ._rows import Rows
 from ._validation import as_array, check_magnitude, check_sample_weight
 from ._warn import warn
 from .distilled import DistilledDataset
@@ -179,7 +180,7 @@ def evaluate(
 @own_settings()
 def evaluate_checked(
     distilled: DistilledDataset,
-    X: np.ndarray,
+    X: np.ndarray | Rows,
     y: np.ndarray,
     *,
     sample_weight=None,
@@ -208,6 +209,7 @@ def evaluate_checked(
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
     n_jobs = min(effective_n_jobs(None), n_networks)
     if n_jobs > 1 and join_group().size == 1:
+        X = X[:]  # rows of a larger array are sent without the others
         shares = np.array_split(np.arange(n_networks), n_jobs)
         parts = Parallel()(
             delayed(_job)(

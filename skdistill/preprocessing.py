@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._validation import Interval, StrOptions, as_array, fit_context
@@ -82,6 +83,8 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     `fit` reads `X` twice, `batch_size` samples at a time, and never copies it whole: bytes stay
     bytes, and a memory-mapped array may be larger than the memory. (scikit-learn's check for NaN
     reads floating-point numbers once more.) The covariance takes ``8 * n_features ** 2`` bytes.
+    `transform` returns an array in memory, of four bytes a value for images, or with ``mmap_path``
+    one in a file: ``whitener.fit(X).transform(X, mmap_path="white.npy")``.
 
     Examples
     --------
@@ -97,6 +100,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> bool(np.allclose(np.linalg.norm(back - whitener.mean_, axis=(1, 2)), whitener.scale_))
     True
     """
+
+    # Where to put samples is nothing to route through a pipeline.
+    __metadata_request__transform = {"mmap_path": UNUSED}
 
     _parameter_constraints: dict = {
         "regularization": [Interval(Real, 0, None, closed="left")],
@@ -152,19 +158,33 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.n_features_in_ = prod(sample_shape)
         return self
 
-    def transform(self, X):
+    def transform(self, X, mmap_path=None):
         """Whiten samples.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
             Samples in the shape and units of the training samples.
+        mmap_path : str, path-like or None, default=None
+            If given, the whitened samples are written to this new ``.npy`` file and mapped from it,
+            read-only, so that they may be larger than the memory, as `X` may.
+            ``np.load(mmap_path, mmap_mode="r")`` maps them again.
 
         Returns
         -------
         X_white : ndarray of shape (n, ...)
             Whitened samples, without unit: float64 if `X` was, else float32. A constant sample
             has no contrast to normalise, and becomes zero with `per_sample_`.
+
+        Raises
+        ------
+        ValueError
+            If the samples have another shape than the training samples had, or hold NaN or
+            infinity.
+        FileExistsError
+            If `mmap_path` exists.
+        OSError
+            If there is no folder for `mmap_path`, or no room on its disk.
         """
         from . import _whitening
 
@@ -177,11 +197,19 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._check_sample_shape(X)
         device = _whitening.resolve_device(self.device)
         mean = None if self.per_sample_ else self.mean_
-        X_white = np.empty((len(X), self.n_features_in_), dtype=_output_dtype(X))
-        _whitening.whiten(
-            X, mean, self.eigenvalues_, self.eigenvectors_, self.batch_size, device, out=X_white
-        )
-        return X_white.reshape(X.shape)
+
+        def whiten(X_white: np.ndarray) -> None:
+            matrix = self.eigenvalues_, self.eigenvectors_
+            out = X_white.reshape(len(X), -1)
+            _whitening.whiten(X, mean, *matrix, self.batch_size, device, out=out)
+
+        if mmap_path is not None:
+            from .datasets._array_file import new_array
+
+            return new_array(mmap_path, X.shape, _output_dtype(X), whiten)
+        X_white = np.empty(X.shape, dtype=_output_dtype(X))
+        whiten(X_white)
+        return X_white
 
     def inverse_transform(self, X):
         """Bring whitened samples, real or synthetic, back into the units of the training samples.

@@ -383,7 +383,7 @@ def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch):
     accuracies = iter([0.9, 0.5, 0.5])
     with monkeypatch.context() as patch:
         result = lambda *args, **options: type("Result", (), {"mean": next(accuracies)})  # noqa: E731
-        patch.setattr("skdistill._held_out.evaluate", result)
+        patch.setattr("skdistill._held_out.evaluate_checked", result)
         first = quick(path, **parameters).fit(*table)
     assert first.n_iter_ == 5
     refuse_work(monkeypatch)

@@ -1,12 +1,16 @@
-"""Memory grows by the kept states alone: not by the window's graphs, and not with outer steps."""
+"""Memory grows by the kept states alone, and the data may be larger than it."""
 
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.lib.format import open_memmap
 
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller, ZCAWhitener
 from skdistill._engine.learner import Learner
 from skdistill.networks import network_factory
 
@@ -42,3 +46,88 @@ def test_two_thousand_outer_steps_take_no_more_memory_than_a_hundred():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     mib = json.loads(done.stdout)
     assert mib["2000"] - mib["100"] < 20
+
+
+# --- data that is larger than the memory ------------------------------------------------------
+
+
+@contextmanager
+def at_most(n_bytes):
+    """Let this process take so much more memory and no more; files that are mapped do not count."""
+    import resource
+
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmData" in x)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(line.split()[1]) + n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def sparse_file(path, dtype, shape):
+    """Return a mapped array of zeros, which take no room on the disk, but for a few samples."""
+    X = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    X[:200] = np.random.default_rng(0).integers(100, size=(200, *shape[1:]))
+    return np.load(path, mmap_mode="r")
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+QUICK = {
+    "max_iter": 1, "batch_size": 32, "random_state": 0, "validation_interval": 1, "eval_steps": 2,
+    "n_networks": 2,
+}  # fmt: skip
+
+
+@only_linux
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"init": "gaussian"},
+        {"init": "real", "validation_fraction": 0.5},
+        {"init": "kmeans", "ipc": 2, "sample_weight": np.arange(15_000) % 3, "max_iter": 2},
+        {"init": "gaussian", "sample_weight": np.arange(15_000) % 3, "validation_fraction": 0.2},
+    ],
+    ids=["plain", "validation and real", "weights and k-means", "weights and validation"],
+)
+def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
+    X, y = sparse_file(tmp_path / "X.npy", np.float64, (15_000, 1_000)), np.arange(15_000) % 2
+    parameters = dict(parameters)
+    weight = parameters.pop("sample_weight", None)
+    distiller = DistributionMatchingDistiller(**{**QUICK, **parameters})
+    distiller.fit(X[:300], y[:300])  # so that what is loaded once is there
+    # What is held at a time has a size of its own, of some 100 MB: here a small one.
+    monkeypatch.setattr("skdistill.coresets._MOST", 2**20)
+    monkeypatch.setattr("skdistill._training_data._BLOCK", 2**18)
+    monkeypatch.setattr("skdistill._fresh_networks.chunk_size", lambda learner, shape: 500)
+    with at_most(X.nbytes // 2):
+        distiller.fit(X, y, sample_weight=weight)
+        distiller.score(X, y)
+
+
+@only_linux
+def test_whitened_samples_may_be_larger_than_the_memory(tmp_path):
+    X = sparse_file(tmp_path / "X.npy", np.uint8, (400_000, 8, 8))
+    whitener = ZCAWhitener().fit(X[:300])
+    path = tmp_path / "white.npy"
+    with at_most(X.nbytes):
+        white = whitener.fit(X).transform(X, mmap_path=path)
+    assert white.nbytes == 4 * X.nbytes
+    assert isinstance(white, np.memmap)
+    assert not white.flags.writeable
+    np.testing.assert_allclose(white[:300], whitener.transform(X[:300]), rtol=1e-5, atol=1e-7)
+    assert [file.name for file in tmp_path.iterdir()].count("white.npy") == 1
+    with pytest.raises(FileExistsError, match=r"mmap_path='.*white\.npy' must be .* new file"):
+        whitener.transform(X[:10], mmap_path=path)
+
+
+def test_what_was_mapped_is_distilled_as_what_was_not(images, tmp_path):
+    X, y = images
+    whitener = ZCAWhitener().fit(X)
+    white = whitener.transform(X, mmap_path=tmp_path / "white.npy")
+    np.testing.assert_array_equal(white, whitener.transform(X))
+    assert white.dtype == np.float64
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=2, random_state=0)
+    np.testing.assert_array_equal(
+        quick.fit(white, y).transform()[0], quick.fit(whitener.transform(X), y).transform()[0]
+    )

@@ -5,8 +5,10 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from skdistill import RaTBPTTDistiller
+from skdistill._seeds import draw_seed
 from skdistill.windows import MovingWindow
 
 QUICK = {
@@ -171,7 +173,7 @@ def scripted(monkeypatch):
             sizes.append(len(X))
             return type("Result", (), {"mean": next(script)})
 
-        monkeypatch.setattr("skdistill._held_out.evaluate", evaluate)
+        monkeypatch.setattr("skdistill._held_out.evaluate_checked", evaluate)
         return sizes
 
     return install
@@ -197,7 +199,7 @@ def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
         judged.append(distilled.X)
         return type("Result", (), {"mean": 1.0 - len(judged) / 10})
 
-    monkeypatch.setattr("skdistill._held_out.evaluate", evaluate)
+    monkeypatch.setattr("skdistill._held_out.evaluate_checked", evaluate)
     parameters = {"validation_fraction": 0.25, "validation_interval": 1}
     distiller = quick(max_iter=3, **parameters).fit(*images)
     # The first was the best, and yet those after it were judged for what they are.
@@ -231,6 +233,12 @@ def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch)
     X_fit, y_fit = seen["fit"]
     assert len(X_fit) == 30
     assert np.bincount(y_fit).tolist() == [15, 15]
+    # Which ones is a promise to checkpoints.
+    rows, _ = train_test_split(
+        np.arange(40), test_size=0.25, stratify=y, random_state=draw_seed(0) % 2**32
+    )
+    np.testing.assert_array_equal(X_fit, X[rows])
+    np.testing.assert_array_equal(y_fit, y[rows])
 
 
 @pytest.mark.parametrize(

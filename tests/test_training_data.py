@@ -10,6 +10,8 @@ import torch
 from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine.data import RealData, Standardizer, as_tensor
 from skdistill._engine.parametrization import Parametrization, Rows
+from skdistill._rows import take
+from skdistill._training_data import describe
 from skdistill.evaluation import evaluate
 from skdistill.parametrization import LinearBasis
 
@@ -102,6 +104,35 @@ def test_what_other_devices_hold_becomes_what_the_cpu_computes():
     here = standardizer([0.5, 1e9], [1.0, 1.0])
     assert torch.equal(here.finish(here.narrow(X)), here.forward(X))
     np.testing.assert_allclose(here.forward(X), X.numpy() - [0.5, 1e9], atol=1e-6)
+
+
+# --- rows of an array -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F", "channels last"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, ">f4"])
+def test_rows_are_described_as_their_copy(order, dtype):
+    X = np.random.default_rng(0).integers(9, size=(40, 5, 4)).astype(dtype)
+    X = np.moveaxis(X, 1, -1) if order == "channels last" else np.array(X, order=order)
+    y, weight, rows = np.arange(40) % 2, np.ones(40), np.flatnonzero(np.arange(40) % 3)
+    assert describe(take(X, rows), y, weight) == describe(X[rows], y, weight)
+
+
+def test_rows_of_rows_and_their_batches():
+    X = np.arange(60.0).reshape(20, 3)
+    rows = take(take(X, np.arange(0, 20, 2)), np.array([7, 1, 4]))
+    assert rows.shape == (3, 3)
+    np.testing.assert_array_equal(rows, X[[14, 2, 8]])
+    here = standardizer([0.0] * 3, [1.0] * 3)
+    for device in ("cpu", "meta"):
+        there = standardizer([0.0] * 3, [1.0] * 3, device)
+        data = RealData(torch.from_numpy(X), torch.arange(3), there, device, rows=rows.rows)
+        assert len(data) == 3
+        assert data.n_bytes == 3 * 3 * (8 if device == "cpu" else 4)
+    data = RealData(torch.from_numpy(X), torch.arange(3), here, "cpu", torch.ones(3), rows.rows)
+    batch, y, _ = data.batch(np.array([2, 0]))
+    np.testing.assert_array_equal(batch, X[[8, 14]])
+    assert y.tolist() == [2, 0]
 
 
 # --- what float64 cannot hold, or float32 -----------------------------------------------------

@@ -88,28 +88,39 @@ class RealData:
         Raw samples of any dtype, on the CPU. There they stay as they are: ``uint8`` takes a quarter
         of ``float32``, and a memory-mapped array is not read before it is needed. On other devices
         what is wider than ``float32`` is kept as ``float32``, less large means.
-    y : Tensor of shape (n,)
+    y : Tensor of shape (n_rows,)
         Class indices.
     standardizer : Standardizer
     device : torch.device
         Where the samples are kept and the batches arrive.
-    weight : Tensor of shape (n,) or None, default=None
+    weight : Tensor of shape (n_rows,) or None, default=None
         Weights of the samples; None weighs all the same.
+    rows : ndarray of shape (n_rows,) or None, default=None
+        Which of ``X`` are the samples; None is all. On the CPU the others are not touched, and on
+        other devices they are not there.
     """
 
     def __init__(
-        self, X: Tensor, y: Tensor, standardizer: Standardizer, device, weight: Tensor | None = None
+        self,
+        X: Tensor,
+        y: Tensor,
+        standardizer: Standardizer,
+        device,
+        weight: Tensor | None = None,
+        rows: np.ndarray | None = None,
     ):
         device = torch.device(device)
         self._is_narrow = X.dtype not in _EXACT and device.type != "cpu"
-        self._X = _narrowed(X, standardizer, device) if self._is_narrow else X.to(device)
+        if device.type != "cpu" and (self._is_narrow or rows is not None):
+            X, rows = _copied(X, rows, standardizer if self._is_narrow else None, device), None
+        self._X, self._rows = X.to(device), rows
         self._y = y.to(device)
         self._weight = None if weight is None else weight.to(device)
         self._device = device
         self._standardizer = standardizer
 
     def __len__(self) -> int:
-        return len(self._X)
+        return len(self._y)
 
     @property
     def y(self) -> Tensor:
@@ -119,27 +130,31 @@ class RealData:
     @property
     def n_bytes(self) -> int:
         """What the samples take of the device's memory."""
-        return self._X.nbytes
+        return self._X[:1].nbytes * len(self)
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Return the standardised samples, class indices and, if there are any, weights."""
         index = torch.from_numpy(rows).to(self._device)
-        X = self._X[index]
+        X = self._X[index if self._rows is None else torch.from_numpy(self._rows[rows])]
         X = self._standardizer.finish(X) if self._is_narrow else self._standardizer.forward(X)
         batch = X, self._y[index]
         return batch if self._weight is None else (*batch, self._weight[index])
 
 
-def _narrowed(X: Tensor, standardizer: Standardizer, device: torch.device) -> Tensor:
-    """Return all samples narrow, on the device, without a copy of them all on the CPU."""
+def _copied(
+    X: Tensor, rows: np.ndarray | None, standardizer: Standardizer | None, device: torch.device
+) -> Tensor:
+    """Return rows of ``X`` on the device, narrow by the standardizer, without a copy on the CPU."""
+    n = len(X) if rows is None else len(rows)
     # The axes in the order that they have in memory, as batches of X itself would have them.
     order = [0, *sorted(range(1, X.ndim), key=lambda axis: -X.stride(axis))]
-    dtype = standardizer.narrow(X[:0]).dtype
-    out = torch.empty_permuted(tuple(X.shape), order, dtype=dtype, device=device)
+    dtype = X.dtype if standardizer is None else standardizer.narrow(X[:0]).dtype
+    out = torch.empty_permuted((n, *X.shape[1:]), order, dtype=dtype, device=device)
     size = max(1, _BLOCK // max(1, X[:1].numel()))
-    for first in range(0, len(X), size):
+    for first in range(0, n, size):
         block = slice(first, first + size)
-        out[block] = standardizer.narrow(X[block]).to(device)
+        part = X[block] if rows is None else X[torch.from_numpy(rows[block])]
+        out[block] = (part if standardizer is None else standardizer.narrow(part)).to(device)
     return out
 
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -42,6 +42,22 @@ def partial_file(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def new_array(
+    path: str | os.PathLike,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    fill: Callable[[np.ndarray], None],
+) -> np.memmap:
+    """Return an array in a new file, mapped read-only, after ``fill`` was called with it."""
+    check_free(path, (*shape, np.dtype(dtype).itemsize))
+    with partial_file(path) as partial:
+        X = npy.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        fill(X)
+        X.flush()
+        del X  # Windows does not rename a file that is mapped
+    return npy.open_memmap(path, mode="r")
 
 
 def move_to_front(X: np.ndarray, rows: np.ndarray) -> None:
