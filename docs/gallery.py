@@ -1,7 +1,10 @@
 """The order of the examples in the gallery: from first steps to what needs them."""
 
-FIRST = ["digits", "image_folder", "tables", "export_pytorch", "coresets", "grid_search"]
-THEN = ["truncations", "boosting", "learned_labels", "linear_basis", "hardness", "zca_pipeline"]
+FIRST = ["digits", "image_folder", "tables", "mixed_table", "export_pytorch", "coresets"]
+THEN = [
+    "grid_search", "truncations", "boosting", "learned_labels", "linear_basis", "hardness",
+    "zca_pipeline",
+]  # fmt: skip
 
 
 class Order:

@@ -7,6 +7,7 @@ import json
 import warnings
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -484,6 +485,27 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
     distilled = DistilledDataset.from_pipeline(pipe)
     frame = distilled.to_frame(original=True)
     np.testing.assert_array_equal(frame.values[:, :-1], 2 * distilled.X.reshape(6, -1))
+
+
+def test_the_gallerys_way_from_file_to_file(monkeypatch, capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
+    code = Path(__file__).parents[1].joinpath("examples/plot_mixed_table.py").read_text()
+    smaller = {
+        "max_iter=40, window=10, unroll=30": "max_iter=1, window=1, unroll=1, eval_steps=5",
+        "n_networks=5, n_networks_whole=3": "n_networks=1, n_networks_whole=1",
+    }
+    for text, replacement in smaller.items():
+        assert code.count(text) == 1, text
+        code = code.replace(text, replacement)
+    names = {}
+    exec(code, names)
+    rows = names["rows"]
+    assert list(rows) == list(names["table"])
+    assert (rows.drop(columns="ash").dtypes == names["table"].drop(columns="ash").dtypes).all()
+    assert set(rows["hue"]) <= {"brick", "ruby", "purple"}
+    assert rows["colour"].nunique() > 1
+    assert "k-means centroids" in capsys.readouterr().out
 
 
 # --- the target's name ------------------------------------------------------------------------
