@@ -1,20 +1,30 @@
 """Distillers where scikit-learn wants a classifier, and imbalanced-learn a sampler."""
 
+from contextlib import suppress
+
 import numpy as np
+import sklearn
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
 
+from ._class_weight import check_class_weight, class_weights
 from ._engine.data import as_tensor
 from ._engine.settings import own_settings
 from ._frames import Origin, like_series
 from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
-from ._validation import InvalidParameterError, as_array
+from ._validation import InvalidParameterError, as_array, check_sample_weight
 from ._warn import warn
+from .distilled import DistilledDataset
 from .exceptions import DivergenceWarning
 from .rat_bptt import RaTBPTTDistiller
 
@@ -87,11 +97,14 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     3
     """
 
+    # It is the distiller that asks for weights; see `get_metadata_routing`.
+    __metadata_request__fit = {"sample_weight": UNUSED}
+
     def __init__(self, distiller=None, classifier=None):
         self.distiller = distiller
         self.classifier = classifier
 
-    def fit(self, X, y):
+    def fit(self, X, y, *, sample_weight=None):
         """Distil a training set and train on the synthetic samples.
 
         Parameters
@@ -100,6 +113,10 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Training samples, as the distiller takes them.
         y : array-like of shape (n,)
             Class labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, for the distiller's `fit`; what predicts learns from the
+            synthetic samples alone. With metadata routing the distiller is to ask for it, as
+            ``RaTBPTTDistiller().set_fit_request(sample_weight=True)`` does.
 
         Returns
         -------
@@ -107,6 +124,8 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If there are weights and the distiller takes none.
         ValueError
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
@@ -115,16 +134,18 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "classifier must be None or an estimator with fit and predict; "
                 f"got {self.classifier!r}."
             )
-        self.distiller_ = _fit_distiller(self, X, y)
-        distilled = self.distiller_.distilled_
-        self.ensemble_ = self.classifier_ = None
+        distiller = _fit_distiller(self, X, y, _routed(self, sample_weight))
+        distilled = distiller.distilled_
+        ensemble = classifier = None
         if self.classifier is None:
-            self.ensemble_ = self._train_networks()
-            self.classes_ = self.distiller_.classes_
+            ensemble = _train_ensemble(_networks(distiller), distilled)
         else:
             X_syn = _flat(distilled.X.copy())
-            self.classifier_ = clone(self.classifier).fit(X_syn, distilled.hard_labels())
-            self.classes_ = self.classifier_.classes_
+            classifier = clone(self.classifier).fit(X_syn, distilled.hard_labels())
+        # All together, so that a classifier that fails leaves an earlier fit as it was.
+        _note_features(self, X, distiller)
+        self.distiller_, self.ensemble_, self.classifier_ = distiller, ensemble, classifier
+        self.classes_ = (distiller if classifier is None else classifier).classes_
         return self
 
     def predict(self, X):
@@ -236,17 +257,10 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return X
 
     @own_settings()
-    def _train_networks(self) -> np.ndarray:
-        """Return the parameters ``(n_networks, n_parameters)`` of networks the recipe trains."""
-        distilled = self.distiller_.distilled_
-        recipe = distilled.recipe
-        trained = train_networks(self._networks(), distilled, recipe.n_networks, [recipe.steps])
-        return np.stack([theta.cpu().numpy() for _, _, theta in trained])
-
-    @own_settings()
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         """Return the mean of the networks' probabilities ``(n, n_classes)``."""
-        probabilities, n_diverged = _ensemble_probabilities(self._networks(), self.ensemble_, X)
+        networks = _networks(self.distiller_)
+        probabilities, n_diverged = _ensemble_probabilities(networks, self.ensemble_, X)
         if n_diverged:
             n_unknown = np.isnan(probabilities).any(axis=1).sum()
             warn(
@@ -258,18 +272,9 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return probabilities
 
-    def _networks(self) -> NetworkFamily:
-        """Return the distiller's networks, on the device that its parameter means here and now."""
-        distilled = self.distiller_.distilled_
-        like = getattr(self.distiller_, "_evaluates_like", lambda: self.distiller_)()
-        architecture = distilled.recipe.architecture
-        if architecture is None:
-            # A callable, which a recipe cannot hold but the fitted distiller does.
-            architecture = getattr(like, "architecture", None)
-        augmentation = getattr(like, "augmentation", "recipe")
-        device = getattr(like, "device", "auto")
-        # The distiller's fit has checked the network.
-        return network_family(distilled, architecture, device, augmentation, check=False)
+    def get_metadata_routing(self):
+        """Return scikit-learn's router: weights in `fit` are the distiller's."""
+        return _router(self).add_self_request(self)
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: images have more than two dimensions."""
@@ -290,10 +295,10 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     distiller : estimator or None, default=None
         What distils; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
     class_weight : "balanced", dict or None, default="balanced"
-        Weights of the classes in what the distiller minimises, as in
-        `sklearn.utils.class_weight.compute_sample_weight`. "balanced" weighs each class the same;
-        with None the synthetic samples, though as many of each class, teach the networks the
-        classes' frequencies in ``y``.
+        Weights of the classes in what the distiller minimises: ``{label: weight}``, where a class
+        that is not named has 1, multiplied into ``sample_weight``. "balanced" weighs each class the
+        same; with None the synthetic samples, though as many of each class, teach the networks the
+        classes' frequencies in ``y``. Not used if the distiller has a `class_weight` of its own.
 
     Attributes
     ----------
@@ -321,11 +326,14 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
 
+    # It is the distiller that asks for weights; see `get_metadata_routing`.
+    __metadata_request__fit = {"sample_weight": UNUSED}
+
     def __init__(self, distiller=None, class_weight="balanced"):
         self.distiller = distiller
         self.class_weight = class_weight
 
-    def fit(self, X, y):
+    def fit(self, X, y, *, sample_weight=None):
         """Distil a training set.
 
         Parameters
@@ -334,6 +342,9 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Training samples, as the distiller takes them.
         y : array-like of shape (n,)
             Class labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, for the distiller's `fit`. With metadata routing the
+            distiller is to ask for it, as `DistilledClassifier` says.
 
         Returns
         -------
@@ -341,21 +352,37 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If there are weights, of samples or classes, and the distiller takes none.
         ValueError
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
         X, y = as_array(X), as_array(y)
-        metadata = {}
-        if self.class_weight is not None:
-            # Checked here, for labels that cannot be are refused with less of a reason below.
-            y = column_or_1d(y, warn=True, dtype=None)
-            check_classification_targets(y)
-            metadata["sample_weight"] = compute_sample_weight(self.class_weight, y)
-        self.distiller_ = _fit_distiller(self, X, y, **metadata)
+        weight = self._weigh_classes(y, _routed(self, sample_weight))
+        self.distiller_ = _fit_distiller(self, X, y, weight)
+        _note_features(self, X, self.distiller_)
         self.classes_ = self.distiller_.classes_
         return self
 
-    def fit_resample(self, X, y):
+    def _weigh_classes(self, y, weight):
+        """Return the samples' weights, multiplied by those of their classes."""
+        if self.class_weight is None or getattr(self.distiller, "class_weight", None) is not None:
+            return weight
+        # Checked here, because labels that cannot be are refused with less of a reason below.
+        y = column_or_1d(y, warn=True, dtype=None)
+        check_classification_targets(y)
+        if weight is not None:
+            weight = check_sample_weight(weight, y, dtype=np.float64, ensure_non_negative=True)
+        kept = slice(None) if weight is None else weight > 0
+        classes, index = np.unique(y[kept], return_inverse=True)
+        check_class_weight(self.class_weight, classes)
+        counted = None if weight is None else weight[kept]
+        of_class = class_weights(self.class_weight, classes, index, counted)
+        weight = np.ones(len(y)) if weight is None else weight.copy()
+        weight[kept] *= of_class[index]
+        return weight
+
+    def fit_resample(self, X, y, *, sample_weight=None):
         """Distil a training set and return the synthetic samples in its place.
 
         Parameters
@@ -364,6 +391,9 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Training samples, as the distiller takes them.
         y : array-like of shape (n,)
             Class labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, for the distiller's `fit`. With metadata routing the
+            distiller is to ask for it, as `DistilledClassifier` says.
 
         Returns
         -------
@@ -374,9 +404,13 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Their labels; of learned soft labels that of the largest probability. A Series of the
             same library, name and dtype if ``y`` is one.
         """
-        distilled = self.fit(X, y).distiller_.distilled_
+        distilled = self.fit(X, y, sample_weight=sample_weight).distiller_.distilled_
         X_syn = Origin.of(X).frame(distilled.X.copy())
         return X_syn, like_series(distilled.hard_labels(), y)
+
+    def get_metadata_routing(self):
+        """Return scikit-learn's router: weights are the distiller's."""
+        return _router(self)
 
     def __sklearn_tags__(self):
         """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
@@ -386,24 +420,64 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _fit_distiller(owner: BaseEstimator, X, y, **metadata):
-    """Return the owner's distiller fitted, and give the owner what it saw of the features."""
-    distiller = RaTBPTTDistiller() if owner.distiller is None else owner.distiller
-    if not _is_estimator(distiller, "transform"):
+def _distiller(owner: BaseEstimator) -> BaseEstimator:
+    """Return the owner's distiller; the default one asks for weights."""
+    if owner.distiller is None:
+        distiller = RaTBPTTDistiller()
+        return distiller.set_fit_request(sample_weight=True) if _routing_enabled() else distiller
+    if not _is_estimator(owner.distiller, "transform"):
         raise InvalidParameterError(
-            f"distiller must be None or a distiller such as RaTBPTTDistiller(); got {distiller!r}."
+            "distiller must be None or a distiller such as RaTBPTTDistiller(); "
+            f"got {owner.distiller!r}."
         )
+    return owner.distiller
+
+
+def _routing_enabled() -> bool:
+    return sklearn.get_config()["enable_metadata_routing"]
+
+
+def _router(owner: BaseEstimator) -> MetadataRouter:
+    """Return what leads the owner's metadata to its distiller's `fit`."""
+    to_fit = MethodMapping().add(caller="fit", callee="fit")
+    # A method that scikit-learn knows of when imbalanced-learn has told it.
+    with suppress(ValueError):
+        to_fit.add(caller="fit_resample", callee="fit")
+    return MetadataRouter(owner=owner).add(distiller=_distiller(owner), method_mapping=to_fit)
+
+
+def _routed(owner: BaseEstimator, sample_weight):
+    """Return what of the weights is for the owner's distiller."""
+    if sample_weight is None or not _routing_enabled():
+        return sample_weight
+    routed = process_routing(owner, "fit", sample_weight=sample_weight)
+    return routed.distiller.fit.get("sample_weight")
+
+
+def _fit_distiller(owner: BaseEstimator, X, y, sample_weight):
+    """Return the owner's distiller, fitted."""
+    distiller = _distiller(owner)
+    metadata = {}
+    if sample_weight is not None:
+        if not has_fit_parameter(distiller, "sample_weight"):
+            raise TypeError(
+                "distiller must take sample_weight in fit if samples or classes are weighted; "
+                f"{type(distiller).__name__} does not."
+            )
+        metadata["sample_weight"] = sample_weight
     fitted = clone(distiller).fit(X, y, **metadata)
     if not hasattr(fitted, "distilled_"):
         raise InvalidParameterError(
             "distiller must set distilled_ when it is fitted, as RaTBPTTDistiller does; "
             f"got {distiller!r}."
         )
-    # The distiller has checked X; this records the feature names, and forgets those of an
-    # earlier fit.
-    validate_data(owner, X, skip_check_array=True)
-    owner.n_features_in_ = fitted.n_features_in_
     return fitted
+
+
+def _note_features(owner: BaseEstimator, X, distiller: BaseEstimator) -> None:
+    """Give the owner what its distiller saw of the features, and no names of an earlier fit."""
+    validate_data(owner, X, skip_check_array=True)
+    owner.n_features_in_ = distiller.n_features_in_
 
 
 def _is_estimator(value, method: str) -> bool:
@@ -412,6 +486,28 @@ def _is_estimator(value, method: str) -> bool:
 
 def _flat(X: np.ndarray) -> np.ndarray:
     return X.reshape(len(X), -1)
+
+
+def _networks(distiller: BaseEstimator) -> NetworkFamily:
+    """Return a fitted distiller's networks, on the device that its parameter means here and now."""
+    distilled = distiller.distilled_
+    like = getattr(distiller, "_evaluates_like", lambda: distiller)()
+    architecture = distilled.recipe.architecture
+    if architecture is None:
+        # A callable, which a recipe cannot hold but the fitted distiller does.
+        architecture = getattr(like, "architecture", None)
+    augmentation = getattr(like, "augmentation", "recipe")
+    device = getattr(like, "device", "auto")
+    # The distiller's fit has checked the network.
+    return network_family(distilled, architecture, device, augmentation, check=False)
+
+
+@own_settings()
+def _train_ensemble(family: NetworkFamily, distilled: DistilledDataset) -> np.ndarray:
+    """Return the parameters ``(n_networks, n_parameters)`` of networks trained by the recipe."""
+    recipe = distilled.recipe
+    trained = train_networks(family, distilled, recipe.n_networks, [recipe.steps])
+    return np.stack([theta.cpu().numpy() for _, _, theta in trained])
 
 
 def _ensemble_probabilities(

@@ -10,10 +10,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -541,3 +542,107 @@ def test_the_sampler_weighs_classes_the_same_unless_told(table):
     without = DistillationSampler(distiller, class_weight=None)
     np.testing.assert_array_equal(without.fit_resample(X, y)[0], plain)
     assert not np.allclose(expected, plain)
+
+
+# --- weights ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weighted(table):
+    """Return the table with whole numbers as weights, zeros among them."""
+    return *table, np.random.default_rng(0).integers(0, 4, 45)
+
+
+def test_weights_reach_the_distiller(weighted):
+    X, y, weight = weighted
+    expected = quick().fit(X, y, sample_weight=weight).transform()[0]
+    classifier = DistilledClassifier(quick()).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(classifier.distiller_.transform()[0], expected)
+    sampler = DistillationSampler(quick(), class_weight=None)
+    np.testing.assert_array_equal(sampler.fit_resample(X, y, sample_weight=weight)[0], expected)
+
+
+def test_the_sampler_multiplies_the_weights_of_samples_and_classes(weighted):
+    X, y, weight = weighted
+    for class_weight in ("balanced", {"a": 5}):
+        one = quick(class_weight=class_weight).fit(X, y, sample_weight=weight).transform()[0]
+        sampler = DistillationSampler(quick(), class_weight)
+        np.testing.assert_array_equal(sampler.fit_resample(X, y, sample_weight=weight)[0], one)
+
+
+def test_a_class_whose_weights_are_zero_is_left_out(weighted):
+    X, y, weight = weighted
+    weight[y == "b"] = 0
+    sampler = DistillationSampler(quick())
+    assert sampler.fit_resample(X, y, sample_weight=weight)[1].tolist() == ["a", "c"]
+
+
+def test_a_distillers_own_class_weight_comes_before_the_samplers(table):
+    X, y = table
+    expected = quick(class_weight={"a": 9}).fit(X, y).transform()[0]
+    sampler = DistillationSampler(quick(class_weight={"a": 9}))
+    np.testing.assert_array_equal(sampler.fit_resample(X, y)[0], expected)
+
+
+def test_weights_equal_repetition(weighted):
+    X, y, weight = weighted
+    # A Gaussian start and all samples in each batch, or chance would tell them apart.
+    distiller = quick(init="gaussian", eval_steps=5)
+    a = DistilledClassifier(distiller).fit(X, y, sample_weight=weight).predict_proba(X)
+    b = DistilledClassifier(distiller).fit(X.repeat(weight, axis=0), y.repeat(weight))
+    np.testing.assert_allclose(a, b.predict_proba(X), rtol=1e-3)
+    assert abs(a - DistilledClassifier(distiller).fit(X, y).predict_proba(X)).max() > 1e-3
+
+
+def test_a_distiller_that_takes_no_weights(weighted):
+    X, y, weight = weighted
+    for adapter in (DistilledClassifier(SoftDistiller()), DistillationSampler(SoftDistiller())):
+        with pytest.raises(TypeError, match=r"distiller must take sample_weight .* SoftDistiller"):
+            adapter.fit(X, y, sample_weight=weight)
+
+
+def test_weights_are_routed_to_the_distiller(weighted):
+    X, y, weight = weighted
+    expected = quick().fit(X, y, sample_weight=weight).transform()[0]
+    plain = quick().fit(X, y).transform()[0]
+    with sklearn.config_context(enable_metadata_routing=True):
+        for wanted, samples in ((True, expected), (False, plain)):
+            distiller = quick().set_fit_request(sample_weight=wanted)
+            classifier = DistilledClassifier(distiller)
+            # In a pipeline, where whoever does not ask gets nothing.
+            scaled = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), classifier)
+            scaled.fit(X, y, sample_weight=weight)
+            fitted = classifier.set_score_request(sample_weight=True)
+            pipeline = make_pipeline("passthrough", fitted).fit(
+                X, y, **({"sample_weight": weight} if wanted else {})
+            )
+            np.testing.assert_array_equal(pipeline[-1].distiller_.transform()[0], samples)
+            assert 0 <= pipeline.score(X, y, sample_weight=weight) <= 1
+        with pytest.raises(UnsetMetadataPassedError, match="set_fit_request"):
+            DistilledClassifier(quick()).fit(X, y, sample_weight=weight)
+        default = DistilledClassifier().get_metadata_routing()
+        assert default.consumes("fit", ["sample_weight"]) == {"sample_weight"}
+
+
+def test_imbalanced_learns_pipeline_routes_weights(weighted):
+    imblearn = pytest.importorskip("imblearn.pipeline")
+    X, y, weight = weighted
+    sampler = DistillationSampler(quick())
+    expected = sampler.fit_resample(X, y, sample_weight=weight)[0]
+    pipeline = imblearn.make_pipeline(sampler, KNeighborsClassifier(1))
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline.set_params(
+            distillationsampler__distiller=quick().set_fit_request(sample_weight=True)
+        )
+        routed = pipeline.fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(routed[-1]._fit_X, expected)
+
+
+def test_a_classifier_that_fails_leaves_an_earlier_fit_as_it_was(table):
+    X, y = table
+    classifier = DistilledClassifier(quick(), KNeighborsClassifier(1)).fit(X, y)
+    classifier.set_params(classifier__n_neighbors=-1)
+    with pytest.raises(ValueError, match="n_neighbors"):
+        classifier.fit(X[:, :2], y)
+    assert classifier.n_features_in_ == 3
+    assert classifier.predict(X).shape == (45,)

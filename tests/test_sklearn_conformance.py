@@ -60,7 +60,17 @@ EXPECTED = {
 }
 
 
+# In test_adapters.py weights equal repetitions where all samples make one batch.
+EXPECTED_OF_CLASSIFIERS = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "k-means and single precision make other bits of another number of rows"
+    ),
+}
+
+
 def expected_failures(estimator):
+    if isinstance(estimator, DistilledClassifier):
+        return EXPECTED_OF_CLASSIFIERS
     return EXPECTED if isinstance(estimator, DistillerOutputMixin) else {}
 
 
