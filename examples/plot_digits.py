@@ -3,7 +3,7 @@ Ten synthetic digits that train a network
 =========================================
 
 Three quarters of scikit-learn's handwritten digits, some 1,350 images of 8 x 8 pixels, are
-distilled into ten: one a class. Networks trained on the ten alone then read the held-out quarter,
+distilled into ten: one per class. Networks trained on the ten alone then read the held-out quarter,
 beside networks trained on ten real images, on class means, and on all 1,350.
 """
 

@@ -1,12 +1,12 @@
 """
-Tables: ten rows a class
-========================
+Tables: ten rows per class
+==========================
 
 A distiller takes plain tables, too: rows in, rows out, in the units of the columns. Here two of
-scikit-learn's own tables are distilled to ten rows a class, and networks trained on those rows are
-put beside networks trained on ten random rows and on ten k-means centroids a class, found among
-standardised rows. Centroids are a strong rival on tables as small as these: what distilling adds to
-them is about a point on the first table, and nothing on the second.
+scikit-learn's own tables are distilled to ten rows per class, and networks trained on those rows
+are put beside networks trained on ten random rows and on ten k-means centroids per class, found
+among standardised rows. Centroids are a strong rival on tables as small as these: what distilling
+adds to them is a point or two on the first table, and nothing on the second.
 
 The rows are made for the kind of network that they were distilled through. What other classifiers
 learn from them is another question, which the figure answers. At the end, distilling balances a
@@ -97,7 +97,7 @@ plt.show()
 # Balance. A distilled set holds as many rows of a rare class as of a common one.
 # ``DistillationSampler`` is a sampler in the sense of imbalanced-learn: in its pipeline it stands
 # in front of a classifier, and replaces the training set, at ``fit`` only, by a few synthetic rows
-# a class. Of these 2,000 rows one in twenty is positive. The sampler weighs both classes the same
+# per class. Of these 2,000 rows one in twenty is positive. The sampler weighs both classes the same
 # (``class_weight="balanced"``); without that, twenty balanced rows would still teach the
 # frequencies of the two thousand.
 

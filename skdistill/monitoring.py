@@ -23,7 +23,7 @@ class TensorBoard:
     ------
     ImportError
         In the first outer step, if the package tensorboard is not installed
-        (``pip install skdistill[tensorboard]``).
+        (``pip install tensorboard``).
 
     Examples
     --------

@@ -1,31 +1,66 @@
-"""What README shows can be pasted: its Python runs, at a smaller size, block after block."""
+"""What README shows can be pasted: the Python of each of its parts runs, at a smaller size."""
 
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+README = (Path(__file__).parents[1] / "README.md").read_text()
+QUICK = "max_iter=2, n_networks=1, eval_steps=5, window=2, unroll=4"
+# What is made smaller, in each part that has Python in it.
+SMALLER = {
+    "From an array": {"random_state=0)\nprint": f"random_state=0, {QUICK})\nprint"},
+    "From a CSV file with text in it": {'init="kmeans"': f'init="kmeans", {QUICK}'},
+    "From a folder of pictures": {"max_iter=100": QUICK},
+    "What to choose": {
+        "max_iter=20": QUICK,
+        "[5, 20]": "[2]",
+        "[20, 40]": "[2, 4]",
+        "n_jobs=2": "n_jobs=1",
+        'checkpoint="run.npz"': f'checkpoint="run.npz", {QUICK}',
+    },
+    "Use a set elsewhere": {},
+}
+LEAVES = {
+    "From an array": ["digits.npz"],
+    "From a CSV file with text in it": ["nine-wines.csv", "wine.csv", "wine.npz"],
+    "From a folder of pictures": ["pictures", "pictures.npz", "three-pictures"],
+    "What to choose": ["run.npz"],
+    "Use a set elsewhere": [],
+}
+
+
+def parts():
+    """Return the Python of README by the heading that it stands under."""
+    texts = dict(part.split("\n", 1) for part in re.split(r"^## ", README, flags=re.M)[1:])
+    code = {name: re.findall(r"```python\n(.*?)```", text, re.S) for name, text in texts.items()}
+    return {name: "\n".join(blocks) for name, blocks in code.items() if blocks}
+
+
+def test_every_part_with_python_is_run():
+    assert list(parts()) == list(SMALLER)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_python_blocks_run(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", SMALLER)
+def test_python_can_be_pasted(part, digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL))
-    smaller = {
-        "random_state=0": "random_state=0, max_iter=2, n_networks=1, eval_steps=5",
-        "max_iter=400": "max_iter=3",
-        '"unroll": [20, 40]': '"unroll": [20]',
-        "max_iter=1000": "max_iter=2, n_networks=1, eval_steps=5",
-        "max_iter=100)": "max_iter=2, n_networks=1, eval_steps=5)",
-    }
-    for text, replacement in smaller.items():
+    code = parts()[part]
+    for text, replacement in SMALLER[part].items():
         assert code.count(text) == 1, text
         code = code.replace(text, replacement)
-    X_train, X_test, y_train, y_test = digits
-    names = {"X_train": X_train, "X_test": X_test, "y_train": y_train, "y_test": y_test}
+    names = {}
+    if not part.startswith("From"):
+        # These say that they go on with the digits of the first.
+        names = dict(zip(("X_train", "X_test", "y_train", "y_test"), digits))
     exec(code, names)
-    assert (tmp_path / "digits.npz").exists()
-    assert names["distiller"].n_iter_ == 3
-    assert names["X_syn"].shape == (10, 64)
-    assert names["X_2"].shape == (20, 64)
+    assert {*LEAVES[part]} == {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
+    if part == "From a CSV file with text in it":
+        rows, wine = pd.read_csv("nine-wines.csv"), pd.read_csv("wine.csv")
+        assert rows.columns.tolist() == wine.columns.tolist()
+        assert rows["target"].tolist() == [0, 1, 2] * 3
+        assert set(rows["hue"]) <= set(wine["hue"])
+    if part == "What to choose":
+        assert names["X_white"].shape == (10, 64)
+        assert names["X_2"].shape == (20, 64)

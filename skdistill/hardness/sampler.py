@@ -23,8 +23,8 @@ def hardness_weights(
     - "medium": ``threshold + n_networks / 2 - distance``, the same weights the other way round.
 
     The paper means to "down-weight the easiest and hardest examples" and says that its weight
-    "upweights medium-hard examples the most"; the formula that it prints does the opposite. Which
-    of the two made its figure 15 is not known.
+    "upweights medium-hard examples the most"; the formula that it prints does the opposite. It does
+    not say which of the two it ran for its figure 15.
 
     Parameters
     ----------
