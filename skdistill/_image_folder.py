@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 _TABLE = "labels.csv"
+# Devices on Windows, whatever follows a dot: no folder can have such a name.
+_DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
 def to_pixels(X: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
@@ -52,11 +54,13 @@ def check_names(names: Sequence[str]) -> None:
     """Raise ValueError if a class's name does not do as a folder's."""
     for name in names:
         # On Windows a colon names a drive, and a name of dots or spaces is shortened to nothing.
-        if not name.strip(". ") or set(name) & set("/\\:\0") or name == _TABLE:
+        # What begins with a dot is hidden, and `load_image_folder` passes it over.
+        unsafe = not name.strip() or name[0] == "." or set(name) & set("/\\:\0")
+        if unsafe or name == _TABLE or name.split(".")[0].strip().lower() in _DEVICES:
             raise ValueError(
                 f"Class names must be safe as names of folders, without '/', '\\' and ':', not "
-                f"empty, '.', '..' or {_TABLE!r}; got {name!r}. Rename the class with "
-                "dataclasses.replace(distilled, y=..., classes=...)."
+                f"empty, hidden ('.a'), a device on Windows ('con') or {_TABLE!r}; got {name!r}. "
+                "Rename the class with dataclasses.replace(distilled, y=..., classes=...)."
             )
 
 
@@ -99,8 +103,24 @@ def write(
         for image, name, label in zip(pixels, names, labels):
             place = f"{name}/{seen[name]:03d}.png"
             Image.fromarray(image).save(folder / place)
-            table.writerow([place, *label])
+            table.writerow([f"./{place}" if _is_formula(place) else place, *map(_as_text, label)])
             seen[name] += 1
+
+
+def _as_text(value):
+    """Return a table's value so that spreadsheets take it for what it is."""
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def _is_formula(text: str) -> bool:
+    """Whether spreadsheets may compute a text, or run a program that it names."""
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:

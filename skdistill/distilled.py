@@ -628,7 +628,9 @@ class DistilledDataset:
 
         Every image becomes ``<folder>/<class>/<nnn>.png``, numbered from 000 within its class: the
         files below ``k`` are the IPC-k subset. ``<folder>/labels.csv`` lists them in the order of
-        rows, with the columns ``file`` and ``label``.
+        rows, with the columns ``file`` and ``label``. What a spreadsheet would take for a formula,
+        such as the class "=1+1", is written as text: its label as ``'=1+1``, its file as
+        ``./=1+1/000.png``.
 
         With soft labels an image goes to the class of its largest, so that classes may differ in
         number, and one may have no folder; the columns are ``file`` and ``label_<class>`` for every

@@ -17,12 +17,14 @@ import joblib
 import numpy as np
 import pytest
 import sklearn.datasets
-from PIL import Image
+from PIL import ExifTags, Image
 from sklearn.utils import Bunch
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder, cifar, mnist
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from skdistill import RaTBPTTDistiller, datasets
+from skdistill.datasets import _folder_walk
 from skdistill.exceptions import InvalidFileError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -93,6 +95,157 @@ def test_colours_are_converted_as_pillow_does(tmp_path, kind, mode):
     X, _ = datasets.load_image_folder(tmp_path, mode=mode, return_X_y=True)
     assert X.shape == ((1, 8, 8, 3) if mode == "RGB" else (1, 8, 8))
     np.testing.assert_array_equal(X[0], np.asarray(image.convert(mode)))
+
+
+ORIENTATIONS = {
+    # EXIF's number, and what has been done to the picture
+    1: lambda X: X,
+    2: lambda X: X[:, ::-1],
+    3: lambda X: X[::-1, ::-1],
+    4: lambda X: X[::-1],
+    5: lambda X: X.swapaxes(0, 1),
+    6: lambda X: np.rot90(X, 1),
+    7: lambda X: X[::-1, ::-1].swapaxes(0, 1),
+    8: lambda X: np.rot90(X, -1),
+}
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("number", ORIENTATIONS)
+def test_pictures_are_turned_as_the_camera_noted(tmp_path, number, kind):
+    def check(found, expected):
+        # JPEG is close at its best.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=9 if kind == "jpg" else 0)
+
+    pixels = picture(0, 6, 9)
+    noted = Image.Exif()
+    noted[ExifTags.Base.Orientation] = number
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(kind, {})
+    turned = np.ascontiguousarray(ORIENTATIONS[number](pixels))
+    save(tmp_path / "a" / f"0.{kind}", turned, exif=noted, **options)
+    X, _ = datasets.load_image_folder(tmp_path, return_X_y=True)
+    check(X[0].astype(int), pixels)
+    grey = datasets.load_image_folder(tmp_path, mode="L").data[0]
+    check(grey.astype(int), np.asarray(Image.fromarray(pixels).convert("L")))
+    # Before it is resized: turned by a quarter, other pixels would come of it.
+    X, _ = datasets.load_image_folder(tmp_path, size=(3, 9), return_X_y=True)
+    check(X[0].astype(int), np.asarray(transforms.Resize((3, 9))(Image.fromarray(pixels))))
+
+
+def test_damaged_notes_do_no_harm_to_a_picture(tmp_path):
+    # Upside down, at a resolution that is a letter.
+    entries = struct.pack("<HHIHH", ExifTags.Base.Orientation, 3, 1, 3, 0)
+    entries += struct.pack("<HHI4s", ExifTags.Base.XResolution, 2, 1, b"x")
+    noted = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    save(tmp_path / "a" / "0.png", picture(0)[::-1, ::-1], exif=noted)
+    X, _ = datasets.load_image_folder(tmp_path, return_X_y=True)
+    np.testing.assert_array_equal(X[0], picture(0))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    pixels = picture(0, channels=4)
+    pixels[..., 3] = 255
+    pixels[0, 0, 3] = 0
+    pixels[0, 1] = [255, 0, 0, 128]
+    (tmp_path / "a").mkdir()
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a" / "0.png")
+    Image.fromarray(pixels[..., 0]).save(
+        tmp_path / "a" / "1.png", transparency=int(pixels[2, 2, 0])
+    )
+    Image.fromarray(pixels[..., 0]).convert("P").save(
+        tmp_path / "a" / "2.png", transparency=int(pixels[2, 2, 0])
+    )
+    X, _ = datasets.load_image_folder(tmp_path, mode=mode, return_X_y=True)
+    opaque = np.asarray(Image.fromarray(pixels[..., :3]).convert(mode))
+    assert (X[0, 0, 0] == 255).all()
+    half = Image.new("RGB", (1, 1), (255, 127, 127)).convert(mode)
+    np.testing.assert_array_equal(X[0, 0, 1], np.asarray(half)[0, 0])
+    np.testing.assert_array_equal(X[0, 1:], opaque[1:])
+    for image in X[1:]:
+        hidden = pixels[..., 0] == pixels[2, 2, 0]
+        assert (image[hidden] == 255).all()
+        grey = image if mode == "L" else image[..., 0]
+        np.testing.assert_array_equal(grey[~hidden], pixels[..., 0][~hidden])
+
+
+def test_what_is_hidden_is_passed_over(folder):
+    expected = datasets.load_image_folder(folder)
+    for name in [".ipynb_checkpoints", "__MACOSX", "ant/.thumbnails"]:
+        save(folder / name / "0.png", picture(0))
+    for name in ["ant/._0.png", "bee/.DS_Store", "bee/Thumbs.db", "bee/desktop.ini"]:
+        (folder / name).write_bytes(b"no image")
+    (folder / "labels.csv").write_text("of an export")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = datasets.load_image_folder(folder)
+    assert found.filenames.tolist() == expected.filenames.tolist()
+    assert found.target_names.tolist() == expected.target_names.tolist()
+
+
+def test_files_that_are_not_read_are_counted(folder):
+    for k in range(3):
+        (folder / "ant" / f"{k}.HEIC").touch()
+    (folder / "bee" / "README").touch()
+    with pytest.warns(UserWarning, match=r"not read: 3 \.heic, 1 without extension\.") as record:
+        assert len(datasets.load_image_folder(folder).data) == 8
+    assert record[0].filename == __file__
+    (folder / "cow").mkdir()
+    (folder / "cow" / "0.heic").touch()
+    with pytest.raises(FileNotFoundError, match=r"there are none in \S*cow \(but 1 \.heic\)\."):
+        datasets.load_image_folder(folder)
+
+
+def test_the_files_of_a_folder_are_torchvisions(folder):
+    for name in ["ant/b/1.JPG", "ant/b c/1.jpg", "ant/a/x/1.jpeg", "Bee/1.bmp", "bee/y.jpg/1.ppm"]:
+        save(folder / name, picture(0))
+    (folder / "ant" / "9.png").symlink_to(folder / "bee" / "1.png")
+    found, reference = datasets.load_image_folder(folder), ImageFolder(folder)
+    assert found.filenames.tolist() == [file for file, _ in reference.samples]
+    assert found.target.tolist() == reference.targets
+    assert found.target_names.tolist() == reference.classes
+    assert set(_folder_walk.EXTENSIONS) == set(IMG_EXTENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("ant/loop", "."),
+        ("ant/loop", ".."),
+        ("ant/loop", "ant"),
+        ("ant/deep/loop", "ant"),
+        ("ant/loop", "bee"),
+        ("cow", "bee"),
+    ],
+)
+def test_links_that_lead_back_are_refused(folder, link, target):
+    save(folder / "ant" / "deep" / "0.png", picture(0))
+    (folder / link).symlink_to(folder / target)
+    with pytest.raises(InvalidFileError, match=rf"{link} leads to \S+, whose .* Remove the link"):
+        datasets.load_image_folder(folder)
+
+
+def test_links_that_lead_in_a_circle_elsewhere_are_refused(folder):
+    save(folder.parent / "elsewhere" / "0.png", picture(0))
+    (folder / "cow").symlink_to(folder.parent / "elsewhere")
+    (folder.parent / "elsewhere" / "loop").symlink_to(folder.parent / "elsewhere")
+    with pytest.raises(InvalidFileError, match=r"cow\Wloop leads to "):
+        datasets.load_image_folder(folder)
+
+
+def test_links_to_other_places_are_followed(folder):
+    save(folder.parent / "elsewhere" / "0.png", picture(0))
+    save(folder.parent / "other" / "1.png", picture(0))
+    (folder / "cow").symlink_to(folder.parent / "elsewhere")
+    (folder / "ant" / "more").symlink_to(folder.parent / "other")
+    assert datasets.load_image_folder(folder).target.tolist() == [0] * 6 + [1] * 3 + [2]
+    # The folder itself may be one, too.
+    (folder.parent / "link").symlink_to(folder)
+    assert len(datasets.load_image_folder(folder.parent / "link").data) == 10
+    (folder / "bee" / "more").symlink_to(folder.parent / "other")
+    with pytest.raises(InvalidFileError, match=r"bee\Wmore leads to "):
+        datasets.load_image_folder(folder)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
@@ -219,7 +372,7 @@ def test_other_programs_are_not_run(tmp_path):
         (lambda path: None, FileNotFoundError, r"path='.*x' must be a folder .*; there is none"),
         (lambda path: path.touch(), NotADirectoryError, r"path='.*x' must be a folder .* a file"),
         (lambda path: path.mkdir(), FileNotFoundError, "path='.*x' must have a folder of images"),
-        (lambda path: save(path / "0.png", picture(0)), FileNotFoundError, "any class folder"),
+        (lambda path: save(path / "0.png", picture(0)), FileNotFoundError, "it has no folders"),
         (
             lambda path: [
                 save(path / "a" / "0.png", picture(0)),
@@ -228,7 +381,7 @@ def test_other_programs_are_not_run(tmp_path):
                 (path / "text" / "0.png").rename(path / "text" / "0.txt"),
             ],
             FileNotFoundError,
-            r"must hold image files; there are none in \S*x.empty, \S*x.text\.",
+            r"must hold image files; there are none in \S*x.empty, \S*x.text \(but 1 \.txt\)\.",
         ),
     ],
 )

@@ -658,7 +658,30 @@ def test_export_soft_labels(tmp_path):
     assert in_folder(tmp_path) == sorted([*(row[0] for row in rows), "labels.csv"])
 
 
-UNSAFE = ["", ".", "..", "a/b", "a\\b", "../x", "C:", "a\0b", " ", "labels.csv"]
+def test_class_names_are_no_formulas_in_the_table(tmp_path):
+    names = sorted(["=1+1", "+a", "-5", "-a", "@x", "a=1"])
+    make(classes=names, ipc=1).export_images(tmp_path)
+    expected = [
+        ["./=1+1/000.png", "'=1+1"],
+        ["./+a/000.png", "'+a"],
+        ["./-5/000.png", "-5"],
+        ["./-a/000.png", "'-a"],
+        ["./@x/000.png", "'@x"],
+        ["a=1/000.png", "a=1"],
+    ]
+    assert sorted(table(tmp_path)[1:]) == sorted(expected)
+    assert all((tmp_path / file).exists() for file, _ in expected)
+
+
+def test_negative_numbers_stay_numbers_in_the_table(tmp_path):
+    make(classes=[-5, 3], ipc=1).export_images(tmp_path)
+    assert [row[1] for row in table(tmp_path)[1:]] == ["-5", "3"]
+
+
+UNSAFE = [
+    "", ".", "..", "a/b", "a\\b", "../x", "C:", "a\0b", " ", "labels.csv", ".hidden", "CON",
+    "nul.txt", "com1 ",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", UNSAFE, ids=repr)

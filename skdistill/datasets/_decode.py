@@ -3,13 +3,14 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral
 from time import perf_counter
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..exceptions import InvalidFileError
 from ._array_file import check_free, move_to_front, partial_file, shorten
@@ -17,6 +18,17 @@ from ._array_file import check_free, move_to_front, partial_file, shorten
 # Whatever a file is called: Pillow would hand some other formats to other programs (EPS to
 # Ghostscript), which is no business of a folder of photographs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# What undoes an orientation that EXIF notes. ImageOps.exif_transpose has the same table, but writes
+# all of the EXIF data anew, and fails if any of it is damaged.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Images that a thread decodes before it reports.
 _CHUNK = 32
 
@@ -30,6 +42,7 @@ def decode(
     n_jobs: int | None = None,
     verbose: bool = False,
     mmap_path: str | os.PathLike | None = None,
+    as_shown: bool = False,
     check_kept: Callable[[np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the images of these files, and which of the files they are.
@@ -40,6 +53,9 @@ def decode(
         At least one.
     size, mode, on_error, n_jobs, verbose, mmap_path
         As in `load_image_folder`.
+    as_shown : bool, default=False
+        Whether images are as a viewer shows them: turned as the camera noted, and on white where
+        they are transparent. False leaves that to Pillow, as torchvision does.
     check_kept : callable or None, default=None
         Given the positions of the files that could be read, it may raise an error; with
         ``mmap_path``, before there is a file.
@@ -52,11 +68,12 @@ def decode(
     """
     if size is not None:  # torchvision takes one of Python's integers only
         size = int(size) if isinstance(size, Integral) else tuple(size)
-    first, pixels = _first_readable(paths, mode, size)
+    read = partial(read_image, mode=mode, size=size, as_shown=as_shown)
+    first, pixels = _first_readable(paths, read)
     shape = (len(paths), *pixels.shape)
 
     def fill(X: np.ndarray) -> np.ndarray:
-        failures = _fill(X, paths, first, mode, size, n_jobs, verbose)
+        failures = _fill(X, paths, first, read, n_jobs, verbose)
         if failures:
             _report(failures, paths, on_error)
         kept = np.delete(np.arange(len(paths)), list(failures))
@@ -70,33 +87,35 @@ def decode(
         kept = fill(X)
         return X[: len(kept)], kept
     check_free(mmap_path, shape)
-    with partial_file(mmap_path) as partial:
-        X = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    with partial_file(mmap_path) as part:
+        X = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         kept = fill(X)
         X.flush()
         del X  # Windows neither cuts nor renames a file that is mapped
-        shorten(partial, len(kept))
+        shorten(part, len(kept))
     return open_memmap(mmap_path, mode="r"), kept
 
 
-def _first_readable(paths: Sequence[str], mode: str, size) -> tuple[int, np.ndarray]:
+def _first_readable(
+    paths: Sequence[str], read: Callable[[str], np.ndarray]
+) -> tuple[int, np.ndarray]:
     """Return the first image that can be read, for the shape of all, and its position."""
     failures = {}
     for position, path in enumerate(paths):
         try:
-            return position, read_image(path, mode, size)
+            return position, read(path)
         except Exception as error:
             failures[position] = _reason(error)
     raise InvalidFileError(_list_failures(failures, paths))
 
 
-def _fill(X, paths, first, mode, size, n_jobs, verbose) -> dict[int, str]:
+def _fill(X, paths, first, read, n_jobs, verbose) -> dict[int, str]:
     """Decode every file into its row, and return what went wrong with which."""
     n, began, failures, tenths = len(paths), perf_counter(), {}, 0
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
     # Threads even where a user's joblib settings prefer processes: rows are written in place.
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
-    results = parallel(delayed(_fill_rows)(X, paths, rows, first, mode, size) for rows in chunks)
+    results = parallel(delayed(_fill_rows)(X, paths, rows, first, read) for rows in chunks)
     for rows, found in zip(chunks, results):
         failures.update(found)
         if verbose and 10 * rows.stop // n > tenths:
@@ -105,11 +124,11 @@ def _fill(X, paths, first, mode, size, n_jobs, verbose) -> dict[int, str]:
     return failures
 
 
-def _fill_rows(X, paths, rows: range, first: int, mode: str, size) -> dict[int, str]:
+def _fill_rows(X, paths, rows: range, first: int, read) -> dict[int, str]:
     failures = {}
     for row in rows:
         try:
-            pixels = read_image(paths[row], mode, size)
+            pixels = read(paths[row])
         # Pillow's readers are not particular about what they raise over garbage.
         except Exception as error:
             failures[row] = _reason(error)
@@ -124,7 +143,9 @@ def _fill_rows(X, paths, rows: range, first: int, mode: str, size) -> dict[int, 
     return failures
 
 
-def read_image(path: str, mode: str, size: int | tuple[int, int] | None) -> np.ndarray:
+def read_image(
+    path: str, mode: str, size: int | tuple[int, int] | None, as_shown: bool
+) -> np.ndarray:
     """Return one image as bytes, of shape (H, W, 3), or (H, W) for mode "L"."""
     with Image.open(path, formats=_FORMATS) as image:
         if image.mode == "F" or image.mode.startswith("I"):
@@ -133,8 +154,20 @@ def read_image(path: str, mode: str, size: int | tuple[int, int] | None) -> np.n
                 f"it has more than 8 bits a channel (Pillow's mode {image.mode}); "
                 "scale it to 8 bits first"
             )
-        image = image.convert(mode)
+        image = _as_shown(image, mode) if as_shown else image.convert(mode)
     return np.asarray(image if size is None else _resize(image, size))
+
+
+def _as_shown(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in a mode without transparency, as a viewer shows it."""
+    # First, for a TIFF is then turned already, and a PNG may say at its end how it is to be.
+    image.load()
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert(mode)
+    return image if turn is None else image.transpose(turn)
 
 
 def _resize(image: Image.Image, size: int | tuple[int, int]) -> Image.Image:

@@ -1,5 +1,6 @@
 """A folder of images, one folder a class."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from ..exceptions import InvalidFileError
 from ._arguments import answer, check_arguments, check_folder
 from ._decode import decode
+from ._folder_walk import EXTENSIONS, FoundImages, find_images
 
 
 def load_image_folder(
@@ -22,9 +24,11 @@ def load_image_folder(
 ):
     """Load a folder that has a folder of image files for each class.
 
-    Which files belong to which class is for torchvision's ``ImageFolder`` to say: every folder in
-    `path` is a class, in the order of their names, and all image files in it, however deep, are
-    its samples.
+    Every folder in `path` is a class, in the order of their names, and all image files in it,
+    however deep, are its samples: those that end in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif,
+    .tiff or .webp, in the order of torchvision's ``ImageFolder``. Of other files a warning says how
+    many there are of which kind. What is hidden, its name beginning with a dot, or is no more than
+    the operating system's (``__MACOSX``, ``Thumbs.db``, ``desktop.ini``) is passed over.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def load_image_folder(
         are resized to it, whatever their proportions. Both bilinear and antialiased. None: images
         stay as they are, and must all have one size.
     mode : {"RGB", "L"}, default="RGB"
-        Colour or grey. Images are converted as Pillow does: transparency is dropped.
+        Colour or grey. Images are converted as Pillow does; what is transparent is white.
     on_error : {"raise", "skip"}, default="raise"
         What to do about files that cannot be read: raise an error that lists all of them, or leave
         them out, with a warning that lists them.
@@ -66,7 +70,8 @@ def load_image_folder(
     InvalidFileError
         If files cannot be read as images, or are decompression bombs by Pillow's limit, or have
         more than 8 bits a channel; with ``on_error="skip"``, if that leaves a class without images.
-        It is a ValueError.
+        If a link to a folder leads back into `path`, out to where `path` is, or to a folder that
+        another link leads to: images would count more than once. It is a ValueError.
     ValueError
         If a parameter is unfit, or images have several sizes and ``size=None``.
     FileNotFoundError, NotADirectoryError
@@ -76,8 +81,9 @@ def load_image_folder(
 
     Notes
     -----
-    Pixels stay bytes, and are decoded into one array. An orientation that a camera noted beside
-    the pixels (EXIF) is not applied, as in torchvision.
+    Pixels stay bytes, and are decoded into one array. Images are as a viewer shows them: turned as
+    the camera noted (EXIF), and on white where they are transparent. torchvision's ``ImageFolder``
+    does neither, and gives other pixels for such files.
 
     Examples
     --------
@@ -111,16 +117,19 @@ def load_image_folder(
         return_X_y=return_X_y,
     )
     folder = check_folder(path, "a folder of images for each class")
-    from torchvision.datasets import ImageFolder
-
-    try:
-        found = ImageFolder(folder, allow_empty=True)  # our own error names the folder
-    except FileNotFoundError as error:
+    found = find_images(folder)
+    if not found.classes:
         raise FileNotFoundError(
-            f"path={str(path)!r} must have a folder of images for each class: {error}"
-        ) from error
-    files, y = np.array([file for file, _ in found.samples]), np.array(found.targets, dtype=int)
-    _check_classes(folder, found.classes, y, FileNotFoundError, "image files")
+            f"path={str(path)!r} must have a folder of images for each class; it has no folders."
+        )
+    files, y = np.array(found.files), np.array(found.labels, dtype=int)
+    _check_classes(folder, found, y, FileNotFoundError, "image files")
+    if not_read := found.say_not_read():
+        warnings.warn(
+            f"Files in path={str(path)!r} that are not read: {not_read}. Images must end in "
+            f"{', '.join(EXTENSIONS)}; convert others.",
+            stacklevel=2,
+        )
     X, kept = decode(
         files.tolist(),
         size=size,
@@ -129,8 +138,9 @@ def load_image_folder(
         n_jobs=n_jobs,
         verbose=verbose,
         mmap_path=mmap_path,
+        as_shown=True,
         check_kept=lambda kept: _check_classes(
-            folder, found.classes, y[kept], InvalidFileError, "image files that can be read"
+            folder, found, y[kept], InvalidFileError, "image files that can be read"
         ),
     )
     names = np.array(found.classes)
@@ -146,10 +156,15 @@ def load_image_folder(
     )
 
 
-def _check_classes(folder: Path, names: list[str], y: np.ndarray, error_class, lacking) -> None:
+def _check_classes(
+    folder: Path, found: FoundImages, y: np.ndarray, error_class, lacking: str
+) -> None:
     """Raise an error that names the folders of the classes that are not in ``y``."""
-    there = set(y.tolist())
-    empty = [str(folder / name) for k, name in enumerate(names) if k not in there]
+    there, empty = set(y.tolist()), []
+    for k, name in enumerate(found.classes):
+        if k not in there:
+            others = found.say_not_read(k)
+            empty.append(f"{folder / name}{f' (but {others})' if others else ''}")
     if empty:
         raise error_class(
             f"Every folder in path={str(folder)!r} is a class and must hold {lacking}; "

@@ -116,7 +116,8 @@ def _train(folder: Path, wnids: list[str]) -> tuple[list[str], list[str]]:
     files, labels = [], []
     folders = files_inside(folder / "train", wnids, folder / "wnids.txt")
     for wnid, images in zip(wnids, (folder / "images" for folder in folders)):
-        found = sorted(map(str, images.glob("*.JPEG")))
+        # macOS puts a hidden file beside each.
+        found = sorted(str(f) for f in images.glob("*.JPEG") if not f.name.startswith("."))
         if not found:
             raise FileNotFoundError(f"{images} must be a folder of .JPEG files; there are none.")
         files += found
