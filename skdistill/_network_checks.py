@@ -5,10 +5,10 @@ twice and must get one answer, and a fresh one for every seed. Some of that its 
 (`skdistill._engine.learner`); the rest is tried on two samples.
 """
 
-import pickle
 import random
 from collections.abc import Callable
 
+import joblib
 import numpy as np
 import torch
 from torch import Tensor
@@ -98,7 +98,7 @@ def _run(learner: Learner, X: Tensor) -> tuple[Tensor, set[str]]:
         finally:
             moved = set()
             for whose, (get, put_back) in generators.items():
-                if pickle.dumps(get()) != pickle.dumps(before[whose]):
+                if joblib.hash(get()) != joblib.hash(before[whose]):
                     put_back(before[whose])
                     moved.add(whose)
     return scores, moved

@@ -5,6 +5,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import ClassifierTags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._frames import Origin
 from ._older_versions import OlderPicklesMixin
 from ._validation import as_array
 from .distilled import DistilledDataset
@@ -19,6 +20,15 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     The estimator keeps what X and y were in ``_origin``, and says by `_evaluates_like` whose
     ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
     """
+
+    def __setstate__(self, state):
+        """Restore a pickle; one of 0.1.0 has the columns of a pandas frame, and no origin."""
+        state = dict(state)
+        if "distilled_" in state and "_origin" not in state:
+            columns = state.pop("_columns", None)
+            library = None if columns is None else "pandas"
+            state["_origin"] = Origin(library, columns, None, None)
+        super().__setstate__(state)
 
     def _evaluates_like(self):
         """Return the estimator whose parameters say how networks are trained and where."""
