@@ -40,14 +40,15 @@ class RaTBPTTDistiller(BaseDistiller):
     ipc : int, default=1
         Synthetic samples a class ("images per class"). The paper: 1, 10 and 50.
     window : int or "auto", default="auto"
-        Inner steps that are differentiated, M. At most `unroll`. "auto" is 20, or a third of an
-        `unroll` that is longer than 60, or all of one that is shorter than 20; which values suit
-        which size of images was measured at equal time (``examples/reproduce/windows.py``). The
-        paper: 60, 80 or 100 (Appendix C.2).
+        Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables and images
+        of up to 8 pixels a side, 15 for larger ones; or a third of an `unroll` that is longer than
+        three times that, or all of one that is shorter. Which values suit which size was measured
+        at equal time, some minutes (``examples/reproduce/windows.py``); for runs of an hour on 28
+        pixels and more, 40 of 60 steps do better. The paper: 60, 80 or 100 (Appendix C.2).
     unroll : int or "auto", default="auto"
-        Inner steps that a network is trained for at most, T. "auto" is 30, or one and a half times
-        a `window` that is longer than 20. The paper: 200, 250 or 300 (Appendix C.2); about three
-        times the window.
+        Inner steps that a network is trained for at most, T. "auto" is 30 for tables and images of
+        up to 8 pixels a side, 45 for larger ones, and more in proportion to a longer `window`. The
+        paper: 200, 250 or 300 (Appendix C.2); about three times the window.
     max_iter : int, default=200
         Outer steps. The paper: tens of thousands.
     batch_size : int, default=256
@@ -77,9 +78,10 @@ class RaTBPTTDistiller(BaseDistiller):
     inner_optimizer : {"adam", "sgd"}, default="adam"
         What trains the networks. The paper: Adam (section 4).
     inner_lr : float or "auto", default="auto"
-        Learning rate of the inner optimiser. "auto" is 0.003 for Adam, measured together with the
-        window, or 0.001 if `unroll` is more than 100 (the paper's, section 4), and 0.01 for SGD, as
-        in BPTT by Deng and Russakovsky (2022).
+        Learning rate of the inner optimiser. "auto" is, for Adam, 0.003 for tables and images of up
+        to 8 pixels a side, measured together with the window, and 0.001 for larger ones or if
+        `unroll` is more than 100 (the paper's, section 4); for SGD 0.01, as in BPTT by Deng and
+        Russakovsky (2022).
     inner_momentum : float, default=0.9
         Momentum of the inner optimiser. Only used with ``inner_optimizer="sgd"``.
     inner_weight_decay : float, default=0.0

@@ -174,6 +174,7 @@ SIZES = {
     "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
     "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
     "labels_and_basis": [*QUICK, "--max-iter", "1"],
+    "windows": [*TIMED, "--settings", "0", "1"],
 }
 
 

@@ -1,0 +1,137 @@
+"""Which window, unrolling and inner learning rate suit which size of images, at equal time.
+
+``window="auto"``, ``unroll="auto"`` and ``inner_lr="auto"`` of `RaTBPTTDistiller` come from this
+table. One sample per class is distilled through the usual networks with each setting in turn, for
+the same number of minutes; then networks are trained on the result, with a number of steps that is
+fixed beforehand, and tested on training images that were held out. The test sets are not looked at.
+
+Sizes: 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST), 32 (CIFAR-10); colour
+images are whitened.
+
+    python examples/reproduce/windows.py --size 8 --minutes 2
+    python examples/reproduce/windows.py --size 28 --data FOLDER --minutes 8
+"""
+
+from pathlib import Path
+from time import perf_counter
+
+import data
+import numpy as np
+from report import RESULTS, Report, about, arguments, mean_and_std
+from sklearn.model_selection import train_test_split
+
+from skdistill import RaTBPTTDistiller
+from skdistill.evaluation import evaluate
+
+# (window, unroll, inner learning rate).
+SETTINGS = [(15, 45, 0.001), (20, 30, 0.003), (40, 60, 0.001), (40, 60, 0.003)]
+DATASETS = {8: "digits", 16: "cifar10-folder", 28: "fashion-mnist", 32: "cifar10-folder"}
+
+
+class TimeLimit:
+    """A scikit-learn callback: stop a run after so many seconds, but after one step at least."""
+
+    def __init__(self, seconds: float):
+        self._seconds, self._began = seconds, None
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Start the clock with the first outer step."""
+        self._began = self._began or perf_counter()
+
+    def on_fit_task_end(self, estimator, context):
+        """Say whether the time is over."""
+        return perf_counter() - self._began > self._seconds
+
+
+def load(args) -> list[np.ndarray]:
+    """Return X_train, X_held, y_train and y_held, all of the training images."""
+    X, _, y, _ = data.load(args)
+    if args.size == 16:
+        n, channels = X.shape[:2]
+        X = X.reshape(n, channels, 16, 2, 16, 2).mean(axis=(3, 5), dtype=np.float32)
+    return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
+
+
+def one_run(setting: tuple, seed: int, args, arrays) -> dict:
+    """Distil for so long, and judge the result on the held-out images."""
+    X_train, X_held, y_train, y_held = arrays
+    window, unroll, inner_lr = setting
+    distiller = RaTBPTTDistiller(
+        window=window,
+        unroll=unroll,
+        inner_lr=inner_lr,
+        image_shape=(1, 8, 8) if args.size == 8 else None,
+        max_iter=10**6,
+        compile=False,
+        random_state=seed,
+    )
+    distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
+    result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
+    return {
+        "setting": label(setting),
+        "seed": seed,
+        "steps": distiller.n_iter_,
+        "seconds": sum(distiller.history_["seconds"]),
+        "accuracy": result.mean,
+        "accuracies": result.accuracies.tolist(),
+    }
+
+
+def label(setting: tuple) -> str:
+    """Return what a setting is called in tables."""
+    return "window {}, unroll {}, inner_lr {}".format(*setting)
+
+
+def summarize(rows: list[dict]) -> dict:
+    """Return mean and deviation over seeds by setting."""
+    names = list(dict.fromkeys(row["setting"] for row in rows))
+    of = {name: [row for row in rows if row["setting"] == name] for name in names}
+    methods = {
+        name: {key: mean_and_std(row[key] for row in own) for key in ("accuracy", "steps")}
+        for name, own in of.items()
+    }
+    return {"methods": methods}
+
+
+def main() -> None:
+    """Distil with all settings, print a table, write JSON."""
+    parser = arguments(__doc__)
+    parser.add_argument("--size", type=int, choices=list(DATASETS), default=8)
+    parser.add_argument("--data", type=Path, help="folder of the images, as in table1.py")
+    parser.add_argument("--minutes", type=float, default=2, help="for each setting and seed")
+    parser.add_argument(
+        "--settings", type=int, nargs="+", default=range(len(SETTINGS)), help="which, by number"
+    )
+    parser.add_argument("--networks", type=int, default=3, help="networks in the test")
+    args = parser.parse_args()
+    args.settings = list(args.settings)
+    args.dataset = DATASETS[args.size]
+    args.zca = args.size in (16, 32)
+    args.json = args.json or RESULTS / f"windows-{args.size}.json"
+    arrays = load(args)
+    report = Report(args.json, about(args, data.name(args)), ("setting", "seed"), summarize)
+    for seed in args.seeds:
+        for setting in (SETTINGS[k] for k in args.settings):
+            row = report.run(
+                lambda setting=setting, seed=seed: one_run(setting, seed, args, arrays),
+                setting=label(setting),
+                seed=seed,
+            )
+            print(
+                f"seed {seed}  {row['setting']:40s}  {row['steps']:5d} steps  "
+                f"{100 * row['accuracy']:5.1f} %",
+                flush=True,
+            )
+    for name, row in summarize(report.rows)["methods"].items():
+        mean, std = row["accuracy"]
+        print(f"{name:40s}  {100 * mean:5.1f} ± {100 * std:3.1f}  ({row['steps'][0]:.0f} steps)")
+
+
+if __name__ == "__main__":
+    main()
