@@ -53,7 +53,8 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             that holds every value of the training samples' dtype, else float64: whole numbers come
             back as floats, of 32 and 64 bits as float64, and
             ``distilled_.to_frame(original=True)`` rounds them. The first ``k * n_classes`` are
-            ``k`` of every class.
+            ``k`` of every class. (``set_output`` and scikit-learn's ``transform_output`` have no
+            part in this: rows are not those of ``X``.)
         y_syn : ndarray of shape (n_classes * ipc,)
             Their labels.
         """

@@ -14,7 +14,7 @@ SMALLER = {
     "From a CSV file with text in it": {'init="kmeans"': f'init="kmeans", {QUICK}'},
     "From a folder of pictures": {"max_iter=100": QUICK},
     "What to choose": {
-        "max_iter=20": QUICK,
+        "max_iter=20, n_networks=3": QUICK,
         "[5, 20]": "[2]",
         "[20, 40]": "[2, 4]",
         "n_jobs=2": "n_jobs=1",
@@ -50,10 +50,8 @@ def test_python_can_be_pasted(part, digits, tmp_path, monkeypatch):
     for text, replacement in SMALLER[part].items():
         assert code.count(text) == 1, text
         code = code.replace(text, replacement)
-    names = {}
-    if not part.startswith("From"):
-        # These say that they go on with the digits of the first.
-        names = dict(zip(("X_train", "X_test", "y_train", "y_test"), digits))
+    # This one goes on with the digits of the part before.
+    names = {"X_test": digits[1], "y_test": digits[3]} if part == "Use a set elsewhere" else {}
     exec(code, names)
     assert {*LEAVES[part]} == {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}
     if part == "From a CSV file with text in it":

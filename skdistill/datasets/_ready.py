@@ -37,9 +37,9 @@ def load_distilled(name, ipc=1) -> DistilledDataset:
     the training data, and under "about" what the data is, the script, the names of the classes and
     the accuracy.
 
-    * **digits** is what README's table shows. Training data: three quarters of scikit-learn's
-      digits, ``train_test_split(*sklearn.datasets.load_digits(return_X_y=True), stratify=y,
-      random_state=0)``, flat.
+    * **digits** is README's first example, computed in one thread. Training data: three quarters of
+      scikit-learn's digits, ``train_test_split(*sklearn.datasets.load_digits(return_X_y=True),
+      stratify=y, random_state=0)``, flat.
     * **fashion-mnist** is of the training images as `fetch_fashion_mnist` gives them.
     * **cifar10** is of the training images of a JPEG copy of CIFAR-10, in the layout of
       `fetch_cifar10`, **whitened** by ``ZCAWhitener(0.1, per_sample=True)``. The whitener, a matrix
