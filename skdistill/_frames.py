@@ -122,15 +122,19 @@ def _target_name(y) -> str | None:
     name = None
     if nw.dependencies.is_into_series(y):
         name = y.name
-    elif nw.dependencies.is_into_dataframe(y) and len(y.columns) == 1:
-        name = y.columns[0]
+    elif nw.dependencies.is_into_dataframe(y) and len(_columns(y)) == 1:
+        name = _columns(y)[0]
     return str(name) if isinstance(name, str) and name else None
+
+
+def _columns(frame) -> list:
+    return nw.from_native(frame, eager_only=True).columns
 
 
 def refuse_target_in(X, y) -> None:
     """Raise a ValueError if a column of X has the name of y: it would give the answer away."""
     name = _target_name(y)
-    if name is not None and nw.dependencies.is_into_dataframe(X) and name in list(X.columns):
+    if name is not None and nw.dependencies.is_into_dataframe(X) and name in _columns(X):
         raise ValueError(
             f"X must not hold the target: it has a column {name!r}, which is the name of y. Leave "
             "that column out of X, or give y another name if it is not the target."
