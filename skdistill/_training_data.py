@@ -122,6 +122,11 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int):
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
     classes, y = np.unique(y, return_inverse=True)
+    if classes.dtype.kind in "mM":
+        raise ValueError(
+            "y must hold numbers, booleans or strings, which a file can hold; "
+            f"got {classes.dtype}. y.astype(str) makes strings of dates."
+        )
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
     if ipc * len(classes) > len(X):

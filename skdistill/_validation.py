@@ -1,5 +1,6 @@
 """scikit-learn's private helpers, imported in this one place, and checks that it lacks."""
 
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = [
     "check_magnitude",
     "check_sample_weight",
     "fit_context",
+    "keeping_features",
+    "refuse_booleans",
     "validate_parameter_constraints",
 ]
 
@@ -41,6 +44,37 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
             f"got {image_shape!r}."
         )
     return tuple(int(n) for n in shape)
+
+
+def refuse_booleans(estimator) -> None:
+    """Raise an error for a boolean where a number belongs: to Python, True is the integer 1."""
+    for name, value in estimator.get_params(deep=False).items():
+        constraints = estimator._parameter_constraints.get(name, [])
+        is_number = any(isinstance(constraint, Interval) for constraint in constraints)
+        if is_number and isinstance(value, bool | np.bool_) and "boolean" not in constraints:
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be a number; "
+                f"got {value!r}."
+            )
+
+
+@contextmanager
+def keeping_features(estimator):
+    """Leave what an estimator knows of the features as it was if a fit fails before it began.
+
+    A fitted one would else have the features of other data than its samples.
+    """
+    names = ("n_features_in_", "feature_names_in_")
+    before = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
+    fitted = vars(estimator).get("distilled_")
+    try:
+        yield
+    except BaseException:
+        if vars(estimator).get("distilled_") is fitted:
+            for name in names:
+                vars(estimator).pop(name, None)
+            vars(estimator).update(before)
+        raise
 
 
 def check_magnitude(X: np.ndarray) -> None:

@@ -45,7 +45,14 @@ from ._run import Best, Point, Run
 from ._run_check import check_memory, check_tensors
 from ._seeds import draw_seed
 from ._training_data import TrainingData, check_training_data, describe, training_data
-from ._validation import Interval, StrOptions, check_image_shape, fit_context
+from ._validation import (
+    Interval,
+    StrOptions,
+    check_image_shape,
+    fit_context,
+    keeping_features,
+    refuse_booleans,
+)
 from ._watch import Watch, explain_out_of_memory
 from .distilled import DistilledDataset, EvaluationRecipe
 from .exceptions import InvalidFileError
@@ -164,7 +171,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
         """
-        with ExitStack() as at_end:
+        with keeping_features(self), ExitStack() as at_end:
             task = self._begin(X, y, sample_weight, start, learning_rate_factors, at_end)
             return self._run_to_the_end(task)
 
@@ -408,6 +415,7 @@ n_iter_no_change, warm_start, checkpoint, checkpoint_every, random_state, device
         """
         # Within others' fit, which may skip it, or before it.
         self._validate_params()
+        refuse_booleans(self)
         image_shape = check_image_shape(self.image_shape)
         if self.n_iter_no_change is not None and self.validation_fraction is None:
             raise ValueError(

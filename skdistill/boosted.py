@@ -16,7 +16,7 @@ from ._engine.group import join_group
 from ._lock import InUseError, NoLocksError, WriteLock
 from ._output import DistillerOutputMixin
 from ._seeds import draw_seed
-from ._validation import Interval, fit_context
+from ._validation import Interval, fit_context, refuse_booleans
 from .base import BaseDistiller
 from .distilled import DistilledDataset
 from .evaluation import EvaluationResult
@@ -175,6 +175,7 @@ class BoostedDistiller(
                 f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
                 "distilled; warm_start=True adds to it."
             )
+        refuse_booleans(self)
         self._check_checkpoints()
         # What would stop the last block is to stop the first.
         self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)

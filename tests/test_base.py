@@ -475,6 +475,29 @@ def test_bad_input_is_refused_before_any_work(monkeypatch, parameters, X, y, mes
     assert not hasattr(distiller, "distilled_")
 
 
+@pytest.mark.parametrize("name", ["ipc", "max_iter", "learning_rate", "window"])
+def test_booleans_are_no_numbers(name):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter .* must be a number; got True"):
+        quick(**{name: True}).fit(IMAGES, LABELS)
+
+
+def test_labels_that_no_file_holds_are_refused_before_any_work(table, monkeypatch):
+    monkeypatch.setattr("skdistill.base.describe", lambda *args: pytest.fail("work was begun"))
+    X, y = table
+    years = np.array(["2001", "2002"], dtype="datetime64[Y]")[np.arange(len(y)) % 2]
+    with pytest.raises(ValueError, match=r"y must hold numbers, .* got datetime64"):
+        quick().fit(X, years)
+
+
+def test_a_fit_that_is_refused_leaves_the_features_of_the_earlier_one(table):
+    X, y = table
+    distiller = quick().fit(X, y)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        distiller.fit(X[:, :2], np.zeros(len(X)))
+    assert distiller.n_features_in_ == X.shape[1]
+    assert distiller.score(X, y) >= 0
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_missing_gpu():
     with pytest.raises(ValueError, match=r"device must be .*'cuda'"):
