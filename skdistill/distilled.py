@@ -410,6 +410,12 @@ class DistilledDataset:
                 bases = _bases_from_arrays(arrays)
                 data = cls(**own, **_fields_from_json(meta, arrays), bases=bases)
                 check_consistency(data)
+            except ModuleNotFoundError as error:
+                # Of what the package itself imports, when a name in the file asks for it.
+                raise ImportError(
+                    f"{os.fspath(path)} keeps its preprocessing, which needs {error.name}: "
+                    "install it to load the set."
+                ) from error
             except Exception as error:
                 # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
                 reason = str(error) or type(error).__name__

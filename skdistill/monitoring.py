@@ -75,7 +75,7 @@ class TensorBoard:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise ImportError(
-                    "TensorBoard needs the package tensorboard: pip install skdistill[tensorboard]."
+                    "TensorBoard needs the package tensorboard: pip install tensorboard."
                 ) from error
             self._writers[fit] = SummaryWriter(os.fspath(Path(self.log_dir, *_folders(fit))))
         return self._writers[fit]

@@ -139,7 +139,7 @@ class Pickler:
 
 def test_without_tensorboard_the_error_says_what_to_install(table, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ImportError, match=r"pip install skdistill\[tensorboard\]"):
+    with pytest.raises(ImportError, match=r"pip install tensorboard"):
         quick().set_callbacks(TensorBoard(tmp_path)).fit(*table)
 
 

@@ -82,7 +82,7 @@ import sys
 class NumPyAlone:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] not in {"numpy", "skdistill", *sys.stdlib_module_names}:
-            raise ImportError(f"{name} is not for this process")
+            raise ModuleNotFoundError(f"{name} is not for this process", name=name)
 
 sys.meta_path.insert(0, NumPyAlone())
 from skdistill import DistilledDataset
@@ -105,3 +105,12 @@ def test_numpy_alone_loads_saves_and_standardises(tmp_path):
     command = [sys.executable, "-c", NUMPY_ALONE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "NumPy will do\n"), done.stderr
+
+
+def test_a_set_whose_preprocessing_is_not_installed_says_so():
+    path = Path(__file__).parent / "data" / "0.1.0" / "sets" / "scaled.npz"
+    start = NUMPY_ALONE[: NUMPY_ALONE.index("from skdistill import")]
+    code = f"{start}from skdistill import DistilledDataset\nDistilledDataset.load({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "ImportError: " in done.stderr
+    assert "keeps its preprocessing, which needs sklearn: install it" in done.stderr
