@@ -9,7 +9,8 @@ AUTO = "auto"
 # Window, unroll and learning rate of the inner Adam for images whose longer side is at most so
 # many pixels, and for all larger ones. Tables go with the smallest: there the settings are alike.
 # examples/reproduce/windows.py measured them at equal time on 8, 16, 28 and 32 pixels, through the
-# usual networks: a high rate helps on 8 pixels, and does harm from 16 on.
+# usual networks: a high rate helps on 8 pixels, is two points behind on 16, and does harm from 28
+# on.
 _INNER_LOOPS = {8: (20, 30, 0.003), 32: (15, 45, 0.001)}
 # Beyond this many steps a network is trained far enough with the paper's rate (section 4), and a
 # larger one makes the long products of equation 4 explode.

@@ -53,8 +53,8 @@ def load(args) -> list[np.ndarray]:
     """Return X_train, X_held, y_train and y_held, all of the training images."""
     X, _, y, _ = data.load(args)
     if args.size == 16:
-        n, channels = X.shape[:2]
-        X = X.reshape(n, channels, 16, 2, 16, 2).mean(axis=(3, 5), dtype=np.float32)
+        n, *_, channels = X.shape
+        X = X.reshape(n, 16, 2, 16, 2, channels).mean(axis=(2, 4), dtype=np.float32)
     return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
 
 
