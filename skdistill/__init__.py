@@ -3,25 +3,28 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._old_names import install
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .adapters import DistillationSampler, DistilledClassifier
-    from .boosted import BoostedDistiller
-    from .distilled import DistilledDataset
-    from .distribution_matching import DistributionMatchingDistiller
+    from .distilled._dataset import DistilledDataset
+    from .distillers.boosted import BoostedDistiller
+    from .distillers.distribution_matching import DistributionMatchingDistiller
+    from .distillers.rat_bptt import RaTBPTTDistiller
     from .paper import paper_settings
     from .preprocessing import ZCAWhitener
-    from .rat_bptt import RaTBPTTDistiller
 
-__version__ = "0.1.0"
+install()
 
 # A distilled data set must load where torch is not installed, so names are imported when used.
 _HOMES = {
-    "BoostedDistiller": "boosted",
+    "BoostedDistiller": "distillers.boosted",
     "DistillationSampler": "adapters",
     "DistilledClassifier": "adapters",
     "DistilledDataset": "distilled",
-    "DistributionMatchingDistiller": "distribution_matching",
-    "RaTBPTTDistiller": "rat_bptt",
+    "DistributionMatchingDistiller": "distillers.distribution_matching",
+    "RaTBPTTDistiller": "distillers.rat_bptt",
     "ZCAWhitener": "preprocessing",
     "paper_settings": "paper",
 }

@@ -17,16 +17,22 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._class_weight import check_class_weight, class_weights
+from ._data.class_weight import check_class_weight, class_weights
+from ._data.frames import Origin, like_series
+from ._data.validation import InvalidParameterError, as_array, check_sample_weight
+from ._data.warn import warn
 from ._engine.data import as_tensor
 from ._engine.settings import own_settings
-from ._frames import Origin, like_series
-from ._fresh_networks import NetworkFamily, logits_in_chunks, network_family, train_networks
-from ._validation import InvalidParameterError, as_array, check_sample_weight
-from ._warn import warn
-from .distilled import DistilledDataset
+from .distilled._dataset import DistilledDataset
+from .distillers.rat_bptt import RaTBPTTDistiller
+from .evaluation._networks import (
+    NetworkFamily,
+    logits_in_chunks,
+    network_family,
+    train_networks,
+    training_samples,
+)
 from .exceptions import DivergenceWarning
-from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["DistillationSampler", "DistilledClassifier"]
 
@@ -506,7 +512,8 @@ def _networks(distiller: BaseEstimator) -> NetworkFamily:
 def _train_ensemble(family: NetworkFamily, distilled: DistilledDataset) -> np.ndarray:
     """Return the parameters ``(n_networks, n_parameters)`` of networks trained by the recipe."""
     recipe = distilled.recipe
-    trained = train_networks(family, distilled, recipe.n_networks, [recipe.steps])
+    training = training_samples(family, distilled)
+    trained = train_networks(family, training, recipe.n_networks, [recipe.steps])
     return np.stack([theta.cpu().numpy() for _, _, theta in trained])
 
 

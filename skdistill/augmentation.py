@@ -20,10 +20,10 @@ from numbers import Real
 
 import torch
 import torch.nn.functional as F
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from ._validation import Interval, InvalidParameterError, validate_parameter_constraints
+from ._data.strategy import Strategy
+from ._data.validation import Interval, InvalidParameterError
 
 __all__ = [
     "AUGMENTATIONS",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-class Augmentation(BaseEstimator):
+class Augmentation(Strategy):
     """Base class of the augmentations.
 
     A subclass says how many numbers it needs for a sample (`n_parameters`), which of them leave
@@ -57,14 +57,7 @@ class Augmentation(BaseEstimator):
     (torch.Size([2, 5]), torch.Size([5, 3, 32, 32]))
     """
 
-    _parameter_constraints: dict = {}
     n_parameters: int
-
-    def validate(self) -> None:
-        """Raise ``InvalidParameterError`` if a parameter is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
 
     def draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         """Draw the random numbers for a batch.

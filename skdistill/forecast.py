@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-from torch import Tensor
-
 from ._engine.memory import PeakMemory
-from ._engine.outer import Objective
+from ._engine.methods.base import Method, Problem, Synthetic
 from ._engine.steps import CompiledSteps
 
 __all__ = ["Forecast"]
@@ -99,22 +97,27 @@ class Forecast:
 
 
 def forecast(
-    objective: Objective, X: Tensor, y: Tensor, n_steps: int, max_iter: int, hints: Hints
+    method: Method,
+    problem: Problem,
+    synthetic: Synthetic,
+    n_steps: int,
+    max_iter: int,
+    hints: Hints,
 ) -> Forecast:
-    """Time a few outer steps from these samples and labels, after one that is not counted."""
-    memory = objective.begin()
+    """Time a few outer steps from this synthetic set, after one that is not counted."""
+    state = method.init(problem)
     seconds = []
     for step in range(n_steps + 1):
         began = perf_counter()
-        loss, *_ = objective.gradient(X, y, step, memory)
-        loss.item()  # waits for a GPU
+        gradient, state = method.gradient(problem, synthetic, state, step)
+        gradient.loss.item()  # waits for a GPU
         seconds.append(perf_counter() - began)
     return Forecast(
         seconds_per_step=sum(seconds[1:]) / n_steps,
         n_steps=max_iter,
-        memory=objective.peak(X),
-        compiled=isinstance(getattr(objective, "steps", None), CompiledSteps),
-        device=str(X.device),
+        memory=method.peak(problem, synthetic),
+        compiled=isinstance(getattr(method, "steps", None), CompiledSteps),
+        device=str(synthetic.X.device),
         hints=hints,
     )
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import coresets
-from ._engine.streams import Purpose, Streams
-from ._seeds import draw_seed
-from .distilled import DistilledDataset
-from .evaluation import Comparison, check_known_data, check_test_data, evaluate_checked
+from ._data.seeds import draw_seed
+from ._engine.streams import Streams
+from .distilled._dataset import DistilledDataset
+from .evaluation._protocol import Comparison, check_known_data, check_test_data, evaluate_checked
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
@@ -172,11 +172,11 @@ def subsample_curve(
         return values
 
     def subset(size, draw):
-        rows = _subset_rows(bare, size, _generator(seed, Purpose.SYNTHETIC, size, draw))
+        rows = _subset_rows(bare, size, _generator(seed, "synthetic", size, draw))
         return bare.X[rows], bare.y[rows]
 
     def real_samples(size, draw):
-        rng = _generator(seed, Purpose.CORESET, size, draw)
+        rng = _generator(seed, "coreset", size, draw)
         return coresets.random_samples(*real, bare.classes, size, rng)
 
     direct = None
@@ -276,7 +276,7 @@ def _subset_rows(distilled: DistilledDataset, size: int, rng: np.random.Generato
     return np.sort(rows.reshape(size, -1), axis=0).ravel()
 
 
-def _generator(seed: int, purpose: Purpose, size: int, draw: int) -> np.random.Generator:
+def _generator(seed: int, purpose: str, size: int, draw: int) -> np.random.Generator:
     return Streams(Streams(seed).integer(purpose, size)).numpy(purpose, draw)
 
 

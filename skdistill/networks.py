@@ -11,7 +11,7 @@ from inspect import signature
 
 from torch import nn
 
-from ._validation import InvalidParameterError
+from ._data.validation import InvalidParameterError
 
 __all__ = [
     "ARCHITECTURES",

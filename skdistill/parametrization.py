@@ -6,33 +6,25 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from ._data.layout import Layout
+from ._data.strategy import Strategy
+from ._data.training import TrainingData
+from ._data.validation import Interval
 from ._engine.data import as_tensor
 from ._engine.parametrization import Combinations, Part, Rows, xavier_size, xavier_uniform
-from ._layout import Layout
-from ._training_data import TrainingData
-from ._validation import Interval, validate_parameter_constraints
-from .distilled import BasisBlock, DistilledDataset
+from .distilled._dataset import BasisBlock, DistilledDataset
 
 __all__ = ["LinearBasis", "Pixels", "SampleParametrization", "resolve_parametrization"]
 
 
-class SampleParametrization(BaseEstimator):
+class SampleParametrization(Strategy):
     """Base class of the parametrizations.
 
     A parametrization names tensors, says what they are in the beginning, at which rate they are
     learned, and which part of the samples they make.
     """
-
-    _parameter_constraints: dict = {}
-
-    def validate(self) -> None:
-        """Raise ``InvalidParameterError`` if a parameter is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
 
     def check(self, init, start: DistilledDataset | None = None) -> None:
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
@@ -40,7 +32,9 @@ class SampleParametrization(BaseEstimator):
     def check_layout(self, layout: Layout) -> None:
         """Raise ValueError if it cannot make samples of this layout."""
 
-    def begin(self, make_samples, data: TrainingData, start, n_fresh: int, generator) -> dict:
+    def first_tensors(
+        self, make_samples, data: TrainingData, start, n_fresh: int, generator
+    ) -> dict:
         """Return the tensors of a new run, on the CPU.
 
         Parameters
@@ -69,7 +63,7 @@ class SampleParametrization(BaseEstimator):
         rate : float or None
             None: what `learning_rate` calls "auto".
         data, start
-            As in `begin`.
+            As in `first_tensors`.
         factors : ndarray of shape (n,)
             What multiplies the rate of each sample.
         """
@@ -92,7 +86,7 @@ class Pixels(SampleParametrization):
     Pixels()
     """
 
-    def begin(self, make_samples, data, start, n_fresh, generator):
+    def first_tensors(self, make_samples, data, start, n_fresh, generator):
         """Return the samples."""
         return {"X": make_samples()}
 
@@ -179,7 +173,7 @@ class LinearBasis(SampleParametrization):
                 f"{layout.inner[1:]}."
             )
 
-    def begin(self, make_samples, data, start, n_fresh, generator):
+    def first_tensors(self, make_samples, data, start, n_fresh, generator):
         """Return bases and coefficients, of the blocks of ``start`` and of a fresh one."""
         tensors = {}
         earlier = () if start is None else start.bases

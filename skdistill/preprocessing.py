@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ._validation import Interval, StrOptions, as_array, fit_context
+from ._data.validation import Interval, StrOptions, as_array, fit_context
 
 __all__ = ["ZCAWhitener"]
 
@@ -140,7 +140,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter or the data is unfit, or if the regularised covariance is singular.
         """
         # Imported when used: a distilled set that holds a whitener loads without torch.
-        from . import _whitening
+        from ._data import whitening as _whitening
 
         device = _whitening.resolve_device(self.device)
         X = validate_data(self, as_array(X), allow_nd=True, dtype="numeric", ensure_min_samples=2)
@@ -186,7 +186,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         OSError
             If there is no folder for `mmap_path`, or no room on its disk.
         """
-        from . import _whitening
+        from ._data import whitening as _whitening
 
         check_is_fitted(self)
         is_table = len(self.sample_shape_) == 1
@@ -225,7 +225,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             float64 if `X` was, else float32. The samples that were whitened; with `per_sample_`
             each of them shifted and scaled to the average mean and norm of the training samples.
         """
-        from . import _whitening
+        from ._data import whitening as _whitening
 
         check_is_fitted(self)
         X = check_array(

@@ -1,8 +1,8 @@
 """Which real samples make the batch of an outer step.
 
-What a sampler remembers during a run is a JSON-safe dictionary that the run carries: `begin` makes
-it, `prepare` may renew it before an outer step, from the synthetic samples that the step starts
-from, and `batch` reads it. `skdistill.hardness.AdaptiveSampler` makes use of that.
+What a sampler remembers during a run is a dictionary, its state, that the run carries: `init_state`
+makes it, `prepare` may renew it before an outer step, from the synthetic samples that the step
+starts from, and `batch` reads it. `skdistill.hardness.AdaptiveSampler` makes use of that.
 """
 
 import numpy as np
@@ -33,15 +33,15 @@ class UniformSampler:
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
-    def begin(self) -> dict:
-        """Return the memory with which a run starts: none."""
+    def init_state(self) -> dict:
+        """Return the state with which a run starts: none."""
         return {}
 
-    def prepare(self, X, y, step: int, memory: dict) -> dict:
-        """Return the memory for outer step ``step``: what it was."""
-        return memory
+    def prepare(self, X, y, step: int, state: dict) -> dict:
+        """Return the state unchanged."""
+        return state
 
-    def batch(self, step: int, memory: dict | None = None) -> np.ndarray:
+    def batch(self, step: int, state: dict | None = None) -> np.ndarray:
         """Return the rows of the training set that make the batch of this outer step."""
         epoch, position = divmod(step, self._n_samples // self._batch_size)
         if epoch != self._epoch:

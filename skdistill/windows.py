@@ -3,16 +3,17 @@
 A schedule answers one question at every outer step: train how many inner steps before the window
 (``start``), and how many in it (``window``)? All truncations of the paper are answers to it, so the
 engine has one code path. Schedules hold parameters only; what they remember during a run is a small
-JSON-safe dictionary that the run carries, so that one schedule object can serve many runs and a run
-can be resumed.
+dictionary, their state, that the run carries, so that one schedule object can serve many runs and a
+run can be resumed.
 """
 
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ._validation import Interval, StrOptions, validate_parameter_constraints
+from ._data.strategy import Strategy
+from ._data.validation import Interval, StrOptions
+from ._engine.observation import Observation
 
 __all__ = [
     "SCHEDULES",
@@ -20,35 +21,28 @@ __all__ = [
     "FixedWindow",
     "FullWindow",
     "MovingWindow",
+    "Observation",
     "RandomLengthWindow",
     "UniformWindow",
     "WindowSchedule",
-    "resolve_schedule",
 ]
 
 
-class WindowSchedule(BaseEstimator):
+class WindowSchedule(Strategy):
     """Base class of the window schedules.
 
-    A subclass implements `draw`; one that reacts to the loss also `begin` and `observe`.
+    A subclass implements `draw`; one that reacts to what it sees also `init_state` and `observe`.
     """
 
-    _parameter_constraints: dict = {}
     # Whether `draw` looks at the distiller's `window`.
     uses_window = True
 
-    def validate(self) -> None:
-        """Raise ``InvalidParameterError`` if a parameter of the schedule is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
-
-    def begin(self, window: int, unroll: int) -> dict:
-        """Return the (JSON-safe) memory with which a run starts."""
+    def init_state(self, window: int, unroll: int) -> dict:
+        """Return the state with which a run starts."""
         return {}
 
     def draw(
-        self, rng: np.random.Generator, window: int, unroll: int, memory: dict
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict
     ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step.
 
@@ -58,14 +52,25 @@ class WindowSchedule(BaseEstimator):
             The randomness of this outer step.
         window, unroll : int
             The distiller's window size M and unrolling length T, ``1 <= window <= unroll``.
-        memory : dict
-            What `begin` or the last `observe` returned.
+        state : dict
+            What `init_state` or the last `observe` returned.
         """
         raise NotImplementedError
 
-    def observe(self, loss: float, window: int, unroll: int, memory: dict) -> dict:
-        """Return the memory after an outer step with this real-data loss."""
-        return memory
+    def observe(self, seen: Observation, window: int, unroll: int, state: dict) -> dict:
+        """Return the state after an outer step that was not skipped.
+
+        Parameters
+        ----------
+        seen : Observation
+            ``loss`` on the real batch, ``grad_norm`` of the meta-gradient before clipping, and
+            ``accuracy`` on held-out data: None but after steps in which samples were validated.
+        window, unroll : int
+            As in `draw`.
+        state : dict
+            What `init_state` or the last `observe` returned.
+        """
+        return state
 
 
 class UniformWindow(WindowSchedule):
@@ -80,7 +85,7 @@ class UniformWindow(WindowSchedule):
     (20, True)
     """
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
         return int(rng.integers(unroll - window + 1)), window
 
@@ -96,7 +101,7 @@ class FixedWindow(WindowSchedule):
     (40, 20)
     """
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
         return unroll - window, window
 
@@ -114,7 +119,7 @@ class FullWindow(WindowSchedule):
 
     uses_window = False
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
         return 0, unroll
 
@@ -131,13 +136,13 @@ class RandomLengthWindow(WindowSchedule):
     (0, True)
     """
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
         return 0, int(rng.integers(window, unroll + 1))
 
 
 class EarlyWindow(WindowSchedule):
-    """A random window that favours the early phase of training (section 4.3).
+    """A random window that favors the early phase of training (section 4.3).
 
     The paper reports that "sampling more on the initial phase" gains 0.4 points on CIFAR-10 and
     does not say how it samples. Here the start is ``floor(u**bias * (unroll - window + 1))`` with
@@ -163,7 +168,7 @@ class EarlyWindow(WindowSchedule):
     def __init__(self, bias=2.0):
         self.bias = bias
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
         return int(rng.random() ** self.bias * (unroll - window + 1)), window
 
@@ -190,12 +195,12 @@ class MovingWindow(WindowSchedule):
     Examples
     --------
     >>> import numpy as np
-    >>> from skdistill.windows import MovingWindow
+    >>> from skdistill.windows import MovingWindow, Observation
     >>> schedule, rng = MovingWindow(patience=2, smoothing=0), np.random.default_rng(0)
-    >>> memory, starts = schedule.begin(20, 60), []
+    >>> state, starts = schedule.init_state(20, 60), []
     >>> for loss in [2.0, 1.0, 1.0, 1.0, 1.0]:
-    ...     starts.append(schedule.draw(rng, 20, 60, memory)[0])
-    ...     memory = schedule.observe(loss, 20, 60, memory)
+    ...     starts.append(schedule.draw(rng, 20, 60, state)[0])
+    ...     state = schedule.observe(Observation(loss), 20, 60, state)
     >>> starts
     [0, 0, 0, 0, 20]
     """
@@ -213,27 +218,28 @@ class MovingWindow(WindowSchedule):
         self.tol = tol
         self.smoothing = smoothing
 
-    def begin(self, window, unroll):
-        """Return the memory with which a run starts."""
+    def init_state(self, window, unroll):
+        """Return the state with which a run starts."""
         start = 0 if self.direction == "forward" else unroll - window
         return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
 
-    def draw(self, rng, window, unroll, memory):
+    def draw(self, rng, window, unroll, state):
         """Return ``(start, window)`` for one outer step."""
-        return memory["start"], window
+        return state["start"], window
 
-    def observe(self, loss, window, unroll, memory):
-        """Return the memory after an outer step with this real-data loss."""
-        last = memory["smoothed"]
+    def observe(self, seen, window, unroll, state):
+        """Return the state after an outer step with this real-data loss."""
+        loss = seen.loss
+        last = state["smoothed"]
         smoothed = loss if last is None else self.smoothing * last + (1 - self.smoothing) * loss
-        if memory["best"] is None or smoothed < memory["best"] * (1 - self.tol):
-            return {**memory, "smoothed": smoothed, "best": smoothed, "stagnant": 0}
-        stagnant = memory["stagnant"] + 1
+        if state["best"] is None or smoothed < state["best"] * (1 - self.tol):
+            return {**state, "smoothed": smoothed, "best": smoothed, "stagnant": 0}
+        stagnant = state["stagnant"] + 1
         if stagnant < self.patience:
-            return {**memory, "smoothed": smoothed, "stagnant": stagnant}
+            return {**state, "smoothed": smoothed, "stagnant": stagnant}
         # Losses at another window are not comparable with those here: forget them.
         move = window if self.direction == "forward" else -window
-        start = min(max(memory["start"] + move, 0), unroll - window)
+        start = min(max(state["start"] + move, 0), unroll - window)
         return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
 
 

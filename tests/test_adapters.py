@@ -27,6 +27,7 @@ from torch import nn
 
 import skdistill
 from skdistill import DistillationSampler, DistilledClassifier, RaTBPTTDistiller, adapters
+from skdistill.distillers import param
 from skdistill.exceptions import DivergenceWarning
 from skdistill.networks import MLP
 
@@ -58,11 +59,7 @@ class SoftDistiller(RaTBPTTDistiller):
     With ``ties`` the first class is as probable as the last where that is the most probable.
     """
 
-    _parameter_constraints = {**RaTBPTTDistiller._parameter_constraints, "ties": ["boolean"]}
-
-    def __init__(self, ipc=1, *, eval_steps=30, ties=False):
-        super().__init__(ipc, **{**QUICK, "eval_steps": eval_steps})
-        self.ties = ties
+    ties: bool = param(default=False, constraints=["boolean"], kind="bool", doc="See above.")
 
     def fit(self, X, y):
         super().fit(X, y)
@@ -74,6 +71,10 @@ class SoftDistiller(RaTBPTTDistiller):
             soft[last, 0] = soft[last, n - 1]
         self.distilled_ = replace(self.distilled_, y=soft)
         return self
+
+
+def soft_distiller(**parameters):
+    return SoftDistiller(**{**QUICK, "eval_steps": 30, **parameters})
 
 
 # --- what is trained and predicted ------------------------------------------------------------
@@ -184,7 +185,7 @@ def test_chunks_do_not_matter(monkeypatch, images):
     X, y = images
     classifier = DistilledClassifier(quick()).fit(X, y)
     whole = classifier.predict_proba(X)
-    monkeypatch.setattr("skdistill._fresh_networks.chunk_size", lambda learner, shape: 7)
+    monkeypatch.setattr("skdistill.evaluation._networks.chunk_size", lambda learner, shape: 7)
     np.testing.assert_allclose(classifier.predict_proba(X), whole, rtol=1e-4)
 
 
@@ -199,20 +200,20 @@ def test_good_synthetic_samples_give_good_predictions(table, classifier):
 def test_soft_labels(table, classifier):
     X, y = table
     successor = np.roll(["a", "b", "c"], -1)[np.searchsorted(["a", "b", "c"], y)]
-    assert DistilledClassifier(SoftDistiller(), classifier).fit(X, y).score(X, successor) > 0.9
+    assert DistilledClassifier(soft_distiller(), classifier).fit(X, y).score(X, successor) > 0.9
 
 
 def test_networks_learn_all_of_a_soft_label(table):
     # Trained on the most probable label alone, the others' probability would go on to vanish.
     X, y = table
-    soft = DistilledClassifier(SoftDistiller(eval_steps=300)).fit(X, y).predict_proba(X)
+    soft = DistilledClassifier(soft_distiller(eval_steps=300)).fit(X, y).predict_proba(X)
     hard = DistilledClassifier(quick(eval_steps=300)).fit(X, y).predict_proba(X)
     assert np.median(soft.max(axis=1)) < 0.93 < np.median(hard.max(axis=1))
 
 
 def test_a_class_that_is_no_samples_most_probable_one(table):
     X, y = table
-    classifier = DistilledClassifier(SoftDistiller(ties=True), KNeighborsClassifier(1)).fit(X, y)
+    classifier = DistilledClassifier(soft_distiller(ties=True), KNeighborsClassifier(1)).fit(X, y)
     assert classifier.distiller_.classes_.tolist() == ["a", "b", "c"]
     assert classifier.classes_.tolist() == ["a", "b"]
     assert classifier.predict_proba(X).shape == (45, 2)
@@ -389,7 +390,7 @@ def test_resampled_arrays_are_the_callers_own(table):
 
 
 def test_resampled_soft_labels_become_hard(table):
-    y_syn = DistillationSampler(SoftDistiller(ipc=2), class_weight=None).fit_resample(*table)[1]
+    y_syn = DistillationSampler(soft_distiller(ipc=2), class_weight=None).fit_resample(*table)[1]
     assert y_syn.tolist() == ["b", "c", "a"] * 2
 
 
@@ -596,7 +597,7 @@ def test_weights_equal_repetition(weighted):
 
 def test_a_distiller_that_takes_no_weights(weighted):
     X, y, weight = weighted
-    for adapter in (DistilledClassifier(SoftDistiller()), DistillationSampler(SoftDistiller())):
+    for adapter in (DistilledClassifier(soft_distiller()), DistillationSampler(soft_distiller())):
         with pytest.raises(TypeError, match=r"distiller must take sample_weight .* SoftDistiller"):
             adapter.fit(X, y, sample_weight=weight)
 

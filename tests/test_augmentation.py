@@ -9,7 +9,6 @@ from sklearn.base import clone
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from skdistill._engine.learner import Learner
-from skdistill._plain_augmentation import from_plain, to_plain
 from skdistill.augmentation import (
     AUGMENTATIONS,
     Color,
@@ -22,6 +21,7 @@ from skdistill.augmentation import (
     Scale,
     check_augmentation,
 )
+from skdistill.evaluation._plain_augmentation import from_plain, to_plain
 from skdistill.networks import ConvNet
 
 SHAPE = (2, 4, 6)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skdistill import RaTBPTTDistiller, base, rat_bptt
+from skdistill import RaTBPTTDistiller
 from skdistill._engine.steps import Steps
-from skdistill._engine.streams import Purpose, Streams
+from skdistill._engine.streams import Streams, purpose_number
 from skdistill.augmentation import (
     AUGMENTATIONS,
     Color,
@@ -133,7 +133,8 @@ def test_mini_batches_are_drawn_for_their_samples(images):
 
 def test_chunks_have_the_columns_of_their_samples(images, monkeypatch):
     whole = quick("dsa", max_iter=1).fit(*images).history_
-    monkeypatch.setattr(rat_bptt, "chunk_size", lambda *args, **options: 3)
+    monkeypatch.setattr("skdistill.distillers.base.chunk_size", lambda *args, **options: 3)
+    monkeypatch.setattr("skdistill.distillers.rat_bptt.chunk_size", lambda *args, **options: 3)
     chunked = quick("dsa", max_iter=1).fit(*images).history_
     for name in ("loss", "grad_norm"):
         assert chunked[name] == pytest.approx(whole[name], rel=1e-4)
@@ -233,18 +234,13 @@ def test_none_computes_nothing_more(images, calls):
 
 
 def test_purposes_keep_their_numbers():
-    numbers = {
-        "SYNTHETIC": 0,
-        "WINDOW": 1,
-        "REAL_BATCH": 2,
-        "NETWORK": 3,
-        "INNER_BATCH": 4,
-        "EVALUATION_NETWORK": 5,
-        "EVALUATION_BATCH": 6,
-        "CORESET": 7,
-    }
-    assert {purpose.name: purpose.value for purpose in Purpose if purpose <= 7} == numbers
-    assert Streams(0).integer(Purpose.NETWORK, 1) == 3679268941
+    names = ["synthetic", "window", "real_batch", "network", "inner_batch", "evaluation_network"]
+    names += ["evaluation_batch", "coreset", "inner_augmentation", "real_augmentation", "hardness"]
+    names += ["inner_classes", "evaluation_augmentation"]
+    assert [purpose_number(name) for name in names] == list(range(13))
+    # A new one is hashed: everywhere alike, and never one of these.
+    assert purpose_number("kip.batch") == 9937311984438434739
+    assert Streams(0).integer("network", 1) == 3679268941
 
 
 # scikit-learn's habits ----------------------------------------------------------------------------
@@ -304,7 +300,7 @@ def test_tables_are_refused_before_any_work(monkeypatch, method):
     def no_work(*args):
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(base, "describe", no_work)
+    monkeypatch.setattr("skdistill.distillers.base.describe", no_work)
     X, y = np.random.default_rng(0).normal(size=(40, 36)), np.arange(40) % 2
     distiller = quick("dsa")
     message = r"augmentation needs images.*got samples of shape \(36,\).*image_shape.*=None"

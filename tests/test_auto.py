@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from skdistill import BoostedDistiller, RaTBPTTDistiller, _auto
-from skdistill._auto import resolve_inner_loop
+from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill.distillers import _auto
+from skdistill.distillers._auto import resolve_inner_loop
 
 AUTO = ("auto", "auto", "auto", "adam", True)
 

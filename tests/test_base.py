@@ -4,7 +4,6 @@ import json
 import pickle
 import pickletools
 import warnings
-from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -16,12 +15,12 @@ from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from tools import a_problem, spoil
 from torch import nn
 
 from skdistill import RaTBPTTDistiller
 from skdistill._engine import outer
 from skdistill._engine.learner import Learner
-from skdistill._layout import infer_layout
 from skdistill.exceptions import DivergenceError, DivergenceWarning
 from skdistill.networks import network_factory
 from skdistill.windows import MovingWindow
@@ -264,7 +263,7 @@ def test_who_asked_to_compile_is_told_once_why_steps_run_eagerly(monkeypatch, im
 
     expected = quick().fit(*images).transform()[0]
     monkeypatch.setattr("torch.compile", no_compiler)
-    monkeypatch.setattr("skdistill.rat_bptt.pays_to_compile", lambda *args: True)
+    monkeypatch.setattr("skdistill.distillers.rat_bptt.pays_to_compile", lambda *args: True)
     distiller = quick(compile=compile)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -282,10 +281,10 @@ def test_who_asked_to_compile_is_told_once_why_steps_run_eagerly(monkeypatch, im
 def test_compiles_long_runs_only():
     distiller = RaTBPTTDistiller(window=15, unroll=45)
     learner = Learner(network_factory("convnet", (1, 28, 28), 10))
-    data = SimpleNamespace(layout=infer_layout((1, 28, 28), None), classes=range(10))
-    assert not distiller.set_params(max_iter=5)._compiles(learner, data)
-    assert distiller.set_params(max_iter=2000)._compiles(learner, data)
-    assert not distiller.set_params(compile=False)._compiles(learner, data)
+    problem = a_problem(torch.zeros(10, 1, 28, 28), torch.arange(10), 1, learner)
+    assert not distiller.set_params(max_iter=5)._compiles(problem)
+    assert distiller.set_params(max_iter=2000)._compiles(problem)
+    assert not distiller.set_params(compile=False)._compiles(problem)
 
 
 def test_verbose_prints_and_silence_is_silent(images, capsys):
@@ -359,7 +358,7 @@ def test_a_pickled_distiller_holds_nothing_of_a_device(images):
         for opcode, argument, _ in pickletools.genops(pickle.dumps(distiller, protocol=2))
         if opcode.name == "GLOBAL"
     }
-    assert "skdistill.rat_bptt" in modules
+    assert "skdistill.distillers.rat_bptt" in modules
     # A tensor would be rebuilt by torch, on the device that it was on.
     assert not {name for name in modules if name.split(".")[0] == "torch"}
 
@@ -468,7 +467,7 @@ BAD = {
 
 @pytest.mark.parametrize(("parameters", "X", "y", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_any_work(monkeypatch, parameters, X, y, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work was started"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work was started"))
     distiller = quick(**parameters)
     with pytest.raises((ValueError, TypeError), match=message):
         distiller.fit(X, y)
@@ -482,7 +481,9 @@ def test_booleans_are_no_numbers(name):
 
 
 def test_labels_that_no_file_holds_are_refused_before_any_work(table, monkeypatch):
-    monkeypatch.setattr("skdistill.base.describe", lambda *args: pytest.fail("work was begun"))
+    monkeypatch.setattr(
+        "skdistill.distillers.base.describe", lambda *args: pytest.fail("work was begun")
+    )
     X, y = table
     years = np.array(["2001", "2002"], dtype="datetime64[Y]")[np.arange(len(y)) % 2]
     with pytest.raises(ValueError, match=r"y must hold numbers, .* got datetime64"):
@@ -521,26 +522,6 @@ def test_test_data_of_another_shape(table):
 # --- divergence and interruption --------------------------------------------------------------
 
 
-def spoil(monkeypatch, is_bad):
-    """Make the meta-gradients of the outer steps for which ``is_bad`` holds not finite."""
-    original = outer.update
-
-    class Spoiled:
-        def __init__(self, objective):
-            self._objective = objective
-
-        def __getattr__(self, name):
-            return getattr(self._objective, name)
-
-        def gradient(self, X, y, step, memory):
-            loss, grad, *rest = self._objective.gradient(X, y, step, memory)
-            return loss, grad * float("nan") if is_bad(step) else grad, *rest
-
-    monkeypatch.setattr(
-        "skdistill.base.update", lambda objective, *rest: original(Spoiled(objective), *rest)
-    )
-
-
 def test_a_bad_meta_gradient_is_skipped_counted_and_warned_of(monkeypatch):
     spoil(monkeypatch, lambda step: step == 1)
     with pytest.warns(DivergenceWarning, match="outer step 2 was not finite; the step was skipped"):
@@ -566,12 +547,12 @@ def test_lasting_divergence_raises_with_advice_and_keeps_what_was_good(monkeypat
 def test_ctrl_c_keeps_what_was_done(monkeypatch):
     original = outer.update
 
-    def interrupted(objective, state, *rest):
+    def interrupted(method, problem, state, *rest):
         if state.step == 2:
             raise KeyboardInterrupt
-        return original(objective, state, *rest)
+        return original(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", interrupted)
+    monkeypatch.setattr("skdistill._run.loop.update", interrupted)
     distiller = quick()
     with pytest.raises(KeyboardInterrupt):
         distiller.fit(IMAGES, LABELS)
@@ -587,7 +568,7 @@ def test_an_error_in_the_first_step_leaves_nothing_fitted(monkeypatch):
     def broken(*args):
         raise MemoryError
 
-    monkeypatch.setattr("skdistill.base.update", broken)
+    monkeypatch.setattr("skdistill._run.loop.update", broken)
     distiller = quick()
     with pytest.raises(MemoryError):
         distiller.fit(IMAGES, LABELS)

@@ -10,9 +10,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skdistill.boosted
-from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller, _npz
+import skdistill.distillers.boosted
+from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
 from skdistill._engine import outer
+from skdistill._files import npz as _npz
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
 
@@ -71,7 +72,7 @@ def test_start_comes_first_and_init_makes_the_rest(images, init):
     ("parameters", "metadata", "message"),
     [
         ({}, {"start": "set"}, "start must be a DistilledDataset; got str"),
-        ({"ipc": 1}, {"start": 2}, r"start must hold at most ipc=1 samples a class .*got ipc=2"),
+        ({"ipc": 1}, {"start": 2}, r"start must hold at most ipc=1 samples per class .*got ipc=2"),
         ({"init": 2}, {"start": 2}, "start must not be given with an init that is a set"),
         ({}, {"learning_rate_factors": [1]}, r"must be ipc=2 non-negative numbers; got \[1.0\]"),
         ({}, {"learning_rate_factors": [1, -1]}, "must be ipc=2 non-negative numbers"),
@@ -200,7 +201,7 @@ def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, monkeypatch, er
             raise error
         return update(*args)
 
-    monkeypatch.setattr("skdistill.base.update", interrupted)
+    monkeypatch.setattr("skdistill._run.loop.update", interrupted)
     distiller = boosted(warm_start=True)
     with pytest.raises(error):
         distiller.fit(*images)
@@ -213,7 +214,7 @@ def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, monkeypatch, er
 
 def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, monkeypatch):
     distiller = boosted().fit(*images)
-    monkeypatch.setattr("skdistill.base.update", lambda *args: 1 / 0)
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         distiller.fit(*images)
     assert not hasattr(distiller, "distilled_")
@@ -253,7 +254,7 @@ def test_pipelines_frames_and_callbacks(capsys):
     ],
 )
 def test_bad_parameters(images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
         boosted(**parameters).fit(*images)
 
@@ -282,7 +283,7 @@ def interrupt(monkeypatch, at):
             raise KeyboardInterrupt
         return outer.update(*args)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     return steps
 
 
@@ -309,7 +310,7 @@ def test_another_process_goes_on_in_the_block_that_was_interrupted(
     done = interrupt(monkeypatch, at=None)
     second = checkpointed(tmp_path / "run", **parameters).fit(*images)
     assert len(done) == 4
-    monkeypatch.setattr("skdistill.boosted.draw_seed", lambda state: first._seed)
+    monkeypatch.setattr("skdistill.distillers.boosted.draw_seed", lambda state: first._seed)
     whole = boosted(beta=0.1).fit(*images)
     np.testing.assert_array_equal(second.transform()[0], whole.transform()[0])
     assert second.history_["loss"] == whole.history_["loss"]
@@ -348,7 +349,7 @@ def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, mon
 )
 def test_blocks_of_another_run_are_refused(images, tmp_path, monkeypatch, change, message):
     checkpointed(tmp_path).fit(*images)
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     distiller = checkpointed(tmp_path).set_params(**change)
     with pytest.raises(ValueError, match=message):
         distiller.fit(*images)
@@ -357,7 +358,7 @@ def test_blocks_of_another_run_are_refused(images, tmp_path, monkeypatch, change
 
 
 def test_bad_checkpoints(images, tmp_path, monkeypatch):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     (tmp_path / "file").touch()
 
     def refused(message, error=ValueError, **parameters):
@@ -400,9 +401,11 @@ def test_the_folder_may_be_in_the_home_folder(images, tmp_path, monkeypatch):
 
 def test_two_that_begin_in_one_folder_have_one_seed(images, tmp_path, monkeypatch):
     first = checkpointed(tmp_path, ipc=1).fit(*images)
-    real, read = skdistill.boosted._read_common, iter([None])
+    real, read = skdistill.distillers.boosted._read_common, iter([None])
     # The second has looked into the folder before the first wrote to it.
-    monkeypatch.setattr("skdistill.boosted._read_common", lambda folder: next(read, real(folder)))
+    monkeypatch.setattr(
+        "skdistill.distillers.boosted._read_common", lambda folder: next(read, real(folder))
+    )
     second = checkpointed(tmp_path, ipc=1, random_state=None).fit(*images)
     assert second._seed == first._seed
 

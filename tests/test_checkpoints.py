@@ -14,22 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tools import refuse_work, spoil
 from torch import nn
 
-from skdistill import (
-    DistributionMatchingDistiller,
-    RaTBPTTDistiller,
-    _checkpoint,
-    _interruption,
-    _lock,
-    _npz,
-    _run,
-    base,
-)
-from skdistill._checkpoint import Checkpoint
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
-from skdistill._identity import describe_value, differences
-from skdistill._run import Point, Run
+from skdistill._files import lock as _lock
+from skdistill._files import npz as _npz
+from skdistill._run import checkpoint as _checkpoint
+from skdistill._run import interruption as _interruption
+from skdistill._run import loop
+from skdistill._run import state as _run
+from skdistill._run.checkpoint import Checkpoint
+from skdistill._run.identity import describe_value, differences
+from skdistill._run.state import Point, Run
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
 from skdistill.hardness import HardnessSampler
 from skdistill.windows import MovingWindow
@@ -112,16 +110,12 @@ def saved_step(path):
 def interrupt(monkeypatch, at, error=KeyboardInterrupt):
     """Raise an error in an outer step, counted from 1."""
 
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step + 1 == at:
             raise error
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
-
-
-def refuse_work(monkeypatch):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work was begun"))
+    monkeypatch.setattr("skdistill._run.loop.update", update)
 
 
 # --- the same bits ----------------------------------------------------------------------------
@@ -153,7 +147,7 @@ def test_a_run_that_is_killed_a_hundred_times_ends_with_the_same_bits():
 class Interruption:
     """Raise KeyboardInterrupt, or only count, at a line of the code that keeps runs."""
 
-    def __init__(self, line=None, modules=(_checkpoint, _lock, _npz, _run, base, outer)):
+    def __init__(self, line=None, modules=(_checkpoint, _lock, _npz, _run, loop, outer)):
         self.line, self.n_lines = line, 0
         self.files = {module.__file__ for module in modules}
 
@@ -212,7 +206,7 @@ def test_a_step_is_added_as_a_whole_or_not_at_all():
     runs = []
 
     def state(step):
-        return outer.OuterState(adam=None, memory={}, step=step)
+        return outer.OuterState(slots=None, method={}, step=step)
 
     def advance_once_more():
         runs.append(Run(0, Point(state(0))))
@@ -322,13 +316,13 @@ def test_every_so_many_steps_and_at_the_end(table, path, saves):
 
 def test_every_so_many_seconds(table, path, saves, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("skdistill._checkpoint.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("skdistill._run.checkpoint.perf_counter", lambda: clock[0])
 
     def update(*args):
         clock[0] += 10.0
         return outer.update(*args)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     quick(path, checkpoint_every=25.0, max_iter=7).fit(*table)
     assert saves == [3, 6, 7]
 
@@ -351,7 +345,7 @@ def test_a_relative_path_stays_where_it_was(table, tmp_path, monkeypatch):
         os.chdir(tmp_path / "other")
         return outer.update(*args)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     quick("run.npz", checkpoint_every=1).fit(*table)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "run.npz", "run.npz.previous"]
 
@@ -382,8 +376,7 @@ def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch):
     parameters = {**VALIDATED, "n_iter_no_change": 3, "max_iter": 20}
     accuracies = iter([0.9, 0.5, 0.5])
     with monkeypatch.context() as patch:
-        result = lambda *args, **options: type("Result", (), {"mean": next(accuracies)})  # noqa: E731
-        patch.setattr("skdistill._held_out.evaluate_checked", result)
+        patch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(accuracies))
         first = quick(path, **parameters).fit(*table)
     assert first.n_iter_ == 5
     refuse_work(monkeypatch)
@@ -394,21 +387,11 @@ def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch):
 def test_a_run_that_has_diverged_says_so_again(table, path, monkeypatch):
     steps = []
 
-    class Spoiled:
-        def __init__(self, objective):
-            self._objective = objective
+    def is_bad(step):
+        steps.append(step)
+        return step >= 2
 
-        def __getattr__(self, name):
-            return getattr(self._objective, name)
-
-        def gradient(self, X, y, step, memory):
-            steps.append(step)
-            loss, grad, *rest = self._objective.gradient(X, y, step, memory)
-            return loss, grad * (float("nan") if step >= 2 else 1.0), *rest
-
-    monkeypatch.setattr(
-        "skdistill.base.update", lambda objective, *rest: outer.update(Spoiled(objective), *rest)
-    )
+    spoil(monkeypatch, is_bad)
     for _ in range(2):
         distiller = quick(path, max_iter=50)
         with pytest.raises(DivergenceError, match="up to outer step 12"):
@@ -457,7 +440,7 @@ DIFFERENT = {
     "schedule": (
         {"schedule": MovingWindow(patience=5)},
         {},
-        "schedule must be {'skdistill.windows.MovingWindow': .*'patience': 2.*; got .*: 5",
+        "schedule must be {'skdistill.MovingWindow': .*'patience': 2.*; got .*: 5",
     ),
     "function": ({"architecture": other_network}, {}, r"must be '\w+.tiny'; got '\w+.other_netw"),
     "named": ({"architecture": "mlp"}, {}, "architecture must be .*tiny'; got 'mlp'"),
@@ -469,7 +452,7 @@ DIFFERENT = {
     "y": ({}, {"y": 1}, "X, y and sample_weight must be"),
     "weight": ({}, {"sample_weight": np.r_[2, np.ones(29)]}, "X, y and sample_weight must be"),
     "factors": ({}, {"learning_rate_factors": [0.5]}, r"factors must be None; got \[0.5\]"),
-    "start": ({"ipc": 1}, {"start": 1}, "start must be None; got {'skdistill.distilled.Distil"),
+    "start": ({"ipc": 1}, {"start": 1}, "start must be None; got {'skdistill.Distil"),
 }
 
 
@@ -536,11 +519,11 @@ def test_warm_start_takes_the_run_that_is_further_on(table, path, monkeypatch):
     quick(path, max_iter=5).fit(*table)
     done = []
 
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         done.append(state.step)
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     assert bits(ahead.set_params(max_iter=6).fit(*table)) == bits(whole)
     assert done == [5]
     ahead.set_params(max_iter=8, checkpoint=None).fit(*table)
@@ -708,11 +691,11 @@ FORGED = {
     "another name": (rename, r"tensors must be \['X'\]; got \['Y'\]"),
     "no tensors": (state(adam={}), r"tensors must be \['X'\]; got \[\]"),
     "no arrays": (state(adam={"X": 1}), "tensors must be a mapping to arrays"),
-    "memory": (state(memory={"evil": 1}), r"memory must be one with .'schedule', 'sampler'.; got"),
-    "list for memory": (state(memory=[]), "memory must be a mapping"),
+    "memory": (state(memory={"evil": 1}), r"state must be one with .'schedule', 'sampler'.; got"),
+    "list for memory": (state(memory=[]), "state of the method must be a mapping"),
     "schedule": (
         lambda arrays, run: run["state"]["memory"].update(schedule={}),
-        "memory's schedule must be a mapping with .'start', 'smoothed', ",
+        "state's schedule must be a mapping with .'start', 'smoothed', ",
     ),
     "window": (memory("schedule", start=10**9), "window within 3 steps; got start=10+,"),
     "part of a step": (memory("schedule", start=0.5), "must give a window within 3 steps"),
@@ -746,7 +729,7 @@ FORGED = {
 
 @pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED)
 def test_forged_runs_are_refused_before_any_work(table, path, monkeypatch, change, message):
-    parameters = {"sampler": HardnessSampler(n_networks=2, steps=1, begin=1)}
+    parameters = {"sampler": HardnessSampler(n_networks=2, steps=1, start_step=1)}
     quick(path, **parameters).fit(*table)
     forge(path, change)
     refuse_work(monkeypatch)
@@ -800,7 +783,7 @@ def test_a_forged_window_is_refused(table, path, monkeypatch, window, message):
     ("change", "message"),
     [
         ({"learn_labels": True}, r"tensors must be \['X', 'y'\]; got \['X'\]"),
-        ({"sampler": HardnessSampler()}, "memory's sampler must be a mapping with .'scores'"),
+        ({"sampler": HardnessSampler()}, "state's sampler must be a mapping with .'scores'"),
     ],
     ids=["labels", "sampler"],
 )
@@ -864,13 +847,13 @@ def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch):
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 2:
             monkeypatch.setattr(os, "fsync", full_disk)
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("skdistill.base.update", update)
+        patch.setattr("skdistill._run.loop.update", update)
         with pytest.warns(CheckpointWarning, match="could not be written: .*No space left") as seen:
             distiller = quick(path, checkpoint_every=1).fit(*table)
     monkeypatch.undo()
@@ -946,13 +929,13 @@ def test_disks_without_hard_links(table, path, monkeypatch):
 def test_two_runs_do_not_write_over_each_other(table, path, no_locks, monkeypatch):
     other = quick(path, max_iter=2, random_state=1)
 
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 3 and not hasattr(other, "distilled_"):
             path.unlink()
             other.fit(*table)
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     with (
         pytest.warns(CheckpointWarning, match="is on a file system without locks"),
         pytest.warns(CheckpointWarning, match="written: another run has written to it since"),
@@ -964,12 +947,12 @@ def test_two_runs_do_not_write_over_each_other(table, path, no_locks, monkeypatc
 
 
 def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, monkeypatch):
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 2:
             path.unlink()
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     quick(path, checkpoint_every=1).fit(*table)
     assert saved_step(path) == 4
 
@@ -1051,7 +1034,7 @@ def test_what_another_process_writes_is_refused_until_it_is_killed(table, path, 
             signal.pause()
 
         try:
-            base.update = hang
+            loop.update = hang
             quick(path).fit(*table)
         finally:
             os._exit(1)
@@ -1084,7 +1067,7 @@ def test_what_another_fit_of_this_process_writes_is_refused(table, path, monkeyp
         except ValueError as error:
             errors.append(str(error))
 
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 1 and not begun:
             # In other places there is room.
             assert quick(path.with_name("other.npz"), max_iter=1).fit(*table).n_iter_ == 1
@@ -1094,9 +1077,9 @@ def test_what_another_fit_of_this_process_writes_is_refused(table, path, monkeyp
                 thread.join()
             else:
                 fit_as_well()
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     assert quick(path, checkpoint_every=1).fit(*table).n_iter_ == 4
     assert len(errors) == 1
     assert "run.npz' is in use by another fit of this process" in errors[0]
@@ -1145,14 +1128,14 @@ def allocate(*args):
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError, allocate])
 def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, monkeypatch, error):
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 2:
             raise error() if error is not allocate else allocate()
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
     kinds = (MemoryError, RuntimeError)
     with monkeypatch.context() as patch:
-        patch.setattr("skdistill.base.update", update)
+        patch.setattr("skdistill._run.loop.update", update)
         distiller = quick(path)
         with pytest.raises(
             kinds, match=r"(?s)step 3 ran out of memory: .*lower \w+.* first.*MiB.*step 2 "
@@ -1176,14 +1159,14 @@ def test_other_errors_have_nothing_to_do_with_memory(table, path, monkeypatch):
 def terminate(monkeypatch, n=1):
     """Send SIGTERM to this process in the third outer step."""
 
-    def update(objective, state, *rest):
+    def update(method, problem, state, *rest):
         if state.step == 2:
             # Or else the tests would end here.
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
             os.kill(os.getpid(), signal.SIGTERM)
-        return outer.update(objective, state, *rest)
+        return outer.update(method, problem, state, *rest)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
 
 
 def test_sigterm_is_like_ctrl_c(table, path, monkeypatch):
@@ -1229,7 +1212,7 @@ def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table,
         handlers.append(signal.getsignal(signal.SIGTERM))
         return outer.update(*args)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     quick().fit(*table)
     thread = threading.Thread(target=quick(path).fit, args=table)
     thread.start()

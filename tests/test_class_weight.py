@@ -109,6 +109,6 @@ def test_the_weights_are_told_with_the_result(rare):
     ],
 )
 def test_bad_weights(rare, monkeypatch, make, class_weight, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
         make(class_weight=class_weight).fit(*rare[:2])

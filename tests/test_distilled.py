@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from skdistill import RaTBPTTDistiller, _consistency
-from skdistill._layout import Layout
-from skdistill.distilled import DistilledDataset, EvaluationRecipe
+from skdistill import RaTBPTTDistiller
+from skdistill._data.layout import Layout
+from skdistill.distilled import DistilledDataset, EvaluationRecipe, _consistency
 from skdistill.exceptions import InvalidFileError
 
 LAYOUTS = {
@@ -413,7 +413,7 @@ ILL = {
     "recipe": (top(recipe=3), "recipe must be a JSON object with layout; got 3"),
     "no layout": (without("layout"), "recipe must be a JSON object with layout"),
     "no steps": (without("steps"), "missing 1 required .* 'steps'"),
-    "unknown field": (recipe(momentum=1), "unexpected keyword argument 'momentum'"),
+    "unknown field": (recipe(speed=1), "unexpected keyword argument 'speed'"),
     "steps": (recipe(steps="30"), "recipe.steps must be an integer from 1 to 10.*; got '30'"),
     "steps huge": (recipe(steps=10**18), "recipe.steps must be .* to 10,000,000; got 10+"),
     "n_networks": (recipe(n_networks=0), "recipe.n_networks must be an integer from 1 .* got 0"),

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from tools import a_problem
 from torch import nn
 from torch.func import functional_call
 
 from skdistill import BoostedDistiller, DistributionMatchingDistiller
-from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
-from skdistill._engine.matching import Embedding, MatchingObjective
-from skdistill._engine.streams import Purpose, Streams
+from skdistill._engine.methods.base import Synthetic
+from skdistill._engine.methods.matching import DistributionMatching, Embedding
+from skdistill._engine.rows import ClassRows
+from skdistill._engine.streams import Streams
 from skdistill.augmentation import Compose, Rotation, check_augmentation
 from skdistill.evaluation import compare
 from skdistill.networks import ConvNet
@@ -27,32 +29,30 @@ def quick(**parameters):
     return DistributionMatchingDistiller(**{**QUICK, **parameters})
 
 
-def real_data(X, y, weight=None):
-    """Return float64 samples that are standardised already."""
-    channels = X.shape[1]
-    standardizer = Standardizer([0.0] * channels, [1.0] * channels, X.shape[1:], "cpu", X.dtype)
-    return RealData(X, y, standardizer, torch.device("cpu"), weight)
-
-
-def objective(learner, X, y, weight=None, batch_size=1000, chunk=None, augmentation=None):
-    return MatchingObjective(
-        embed=Embedding(learner, tuple(X.shape[1:])),
-        data=real_data(X, y, weight),
-        rows=[np.flatnonzero(y.numpy() == c) for c in range(int(y.max()) + 1)],
-        batch_size=batch_size,
-        chunk=chunk,
-        streams=Streams(0),
-        augmentation=check_augmentation(augmentation),
+def matching_of(learner, X, y, weight=None, batch_size=1000, chunk=None, augmentation=None, ipc=2):
+    """Return the method, and the problem of these real samples."""
+    problem = a_problem(
+        X, y, ipc, learner, weight, chunk=chunk, augmentation=check_augmentation(augmentation)
     )
+    rows = [np.flatnonzero(y.numpy() == c) for c in range(problem.rows.n_classes)]
+    return DistributionMatching(Embedding(learner, problem.shape), rows, batch_size), problem
+
+
+def gradients(matching, X_syn, step, y=None):
+    """Return what an outer step finds for samples in rows of one of each class."""
+    method, problem = matching
+    rows = ClassRows(problem.rows.n_classes, len(X_syn) // problem.rows.n_classes)
+    synthetic = Synthetic(X_syn, rows.labels() if y is None else y)
+    found, state = method.gradient(replace(problem, rows=rows), synthetic, {}, step)
+    assert (state, found.record) == ({}, {})
+    return found
 
 
 def gradient(matching, X_syn, step):
-    """Return loss and gradient for samples in rows of one of each class."""
-    y = torch.arange(len(X_syn)) % len(matching.rows)
-    loss, grad, y_grad, detail = matching.gradient(X_syn, y, step, {})
-    assert y_grad is None
-    assert detail == {}
-    return loss, grad
+    """Return loss and gradient for samples with hard labels."""
+    found = gradients(matching, X_syn, step)
+    assert found.y is None
+    return found.loss, found.X
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def test_by_hand():
     y = torch.tensor([0, 0, 1, 1, 1])
     X_syn = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 2.0], [4.0, 6.0]]).double()
     # Synthetic means (2, 1) and (2, 4), real means (1, 2) and (3, 2).
-    loss, grad = gradient(objective(learner, X, y), X_syn, 0)
+    loss, grad = gradient(matching_of(learner, X, y), X_syn, 0)
     assert loss.item() == pytest.approx(1 + 1 + 1 + 4, rel=1e-12)
     expected = torch.tensor([[1.0, -1.0], [-1.0, 2.0]] * 2).double()
     torch.testing.assert_close(grad, expected, rtol=1e-12, atol=0)
     # With weights the real means are (0.5, 1) and (3, 1.5).
     weight = torch.tensor([3.0, 1.0, 1.0, 1.0, 2.0])
-    loss, grad = gradient(objective(learner, X, y, weight), X_syn, 0)
+    loss, grad = gradient(matching_of(learner, X, y, weight), X_syn, 0)
     assert loss.item() == pytest.approx(2.25 + 0 + 1 + 6.25, rel=1e-12)
     expected = torch.tensor([[1.5, 0.0], [-1.0, 2.5]] * 2).double()
     torch.testing.assert_close(grad, expected, rtol=1e-12, atol=1e-12)
@@ -104,9 +104,9 @@ def by_autograd(learner, theta, X, y, weight, X_syn):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_equals_autograd(learner, problem, weighted, chunk):
     X, y, weight, X_syn = problem
-    matching = objective(learner, X, y, weight if weighted else None, chunk=chunk)
+    matching = matching_of(learner, X, y, weight if weighted else None, chunk=chunk)
     loss, grad = gradient(matching, X_syn, 4)
-    theta = learner.init(Streams(0).integer(Purpose.NETWORK, 4))
+    theta = learner.init(Streams(0).integer("network", 4))
     weight = weight if weighted else torch.ones_like(weight)
     expected, expected_grad = by_autograd(learner, theta, X, y, weight, X_syn)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
@@ -117,7 +117,7 @@ def test_equals_autograd(learner, problem, weighted, chunk):
 @pytest.mark.parametrize("augmentation", [None, "dsa", "flip_rotate"])
 def test_gradient_equals_finite_differences(learner, problem, augmentation):
     X, y, weight, X_syn = problem
-    matching = objective(learner, X, y, weight, batch_size=4, chunk=5, augmentation=augmentation)
+    matching = matching_of(learner, X, y, weight, batch_size=4, chunk=5, augmentation=augmentation)
     grad = gradient(matching, X_syn, 2)[1]
     generator = torch.Generator().manual_seed(2)
     for _ in range(3):
@@ -134,9 +134,10 @@ def test_gradient_equals_finite_differences(learner, problem, augmentation):
 @pytest.mark.parametrize("augmentation", [None, "flip_rotate"])
 def test_one_hot_labels_are_hard_labels(learner, problem, augmentation):
     X, y, weight, X_syn = problem
-    matching = objective(learner, X, y, weight, augmentation=augmentation)
+    matching = matching_of(learner, X, y, weight, augmentation=augmentation)
     one_hot = torch.eye(3, dtype=torch.float64).repeat(2, 1)
-    loss, grad, y_grad, _ = matching.gradient(X_syn, one_hot, 1, {})
+    found = gradients(matching, X_syn, 1, one_hot)
+    loss, grad, y_grad = found.loss, found.X, found.y
     expected, expected_grad = gradient(matching, X_syn, 1)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
     assert (grad - expected_grad).norm() < 1e-9 * expected_grad.norm()
@@ -149,7 +150,8 @@ def test_soft_labels_by_hand():
     X, y = torch.tensor([[0.0], [3.0]]).double(), torch.tensor([0, 1])
     X_syn = torch.tensor([[1.0], [4.0]]).double()
     labels = torch.tensor([[1.0, 1.0], [0.0, 3.0]]).double()
-    loss, X_grad, y_grad, _ = objective(learner, X, y).gradient(X_syn, labels, 0, {})
+    found = gradients(matching_of(learner, X, y), X_syn, 0, labels)
+    loss, X_grad, y_grad = found.loss, found.X, found.y
     assert loss.item() == pytest.approx(1**2 + 0.25**2)
     expected = [[2 + 2 * 0.25 * 0.25], [2 * 0.25 * 0.75]]
     torch.testing.assert_close(X_grad, torch.tensor(expected).double())
@@ -162,8 +164,8 @@ def test_a_class_without_labels_has_finite_gradients(learner, problem):
     X, y, _, X_syn = problem
     labels = torch.eye(3, dtype=torch.float64).repeat(2, 1)
     labels[:, 1] = 0
-    loss, *grads, _ = objective(learner, X, y).gradient(X_syn, labels, 0, {})
-    assert all(torch.isfinite(value).all() for value in (loss, *grads))
+    found = gradients(matching_of(learner, X, y), X_syn, 0, labels)
+    assert all(torch.isfinite(value).all() for value in (found.loss, found.X, found.y))
 
 
 class Spy:
@@ -178,14 +180,15 @@ class Spy:
 
 
 def batch_and_loss(matching, X_syn, step):
-    spy = Spy(matching.data)
-    loss = gradient(replace(matching, data=spy), X_syn, step)[0].item()
+    method, problem = matching
+    spy = Spy(problem.real)
+    loss = gradient((method, replace(problem, real=spy)), X_syn, step)[0].item()
     return spy.rows, loss
 
 
 def test_every_step_draws_a_network_and_a_batch_of_each_class(learner, problem):
     X, y, weight, X_syn = problem
-    make = partial(objective, learner, X, y, weight, chunk=4)
+    make = partial(matching_of, learner, X, y, weight, chunk=4)
     matching = make(batch_size=5)
     steps = {step: batch_and_loss(matching, X_syn, step) for step in (0, 1, 7)}
     for rows, _ in steps.values():
@@ -203,7 +206,7 @@ def test_every_step_draws_a_network_and_a_batch_of_each_class(learner, problem):
 def test_a_class_with_fewer_samples_uses_all(learner, problem):
     X, _, _, X_syn = problem
     y = torch.tensor([0] * 2 + [1] * 3 + [2] * 15)
-    rows, _ = batch_and_loss(objective(learner, X, y, batch_size=4), X_syn, 0)
+    rows, _ = batch_and_loss(matching_of(learner, X, y, batch_size=4), X_syn, 0)
     assert np.bincount(y[rows]).tolist() == [2, 3, 4]
     assert {0, 1, 2, 3, 4} <= set(rows)
 
@@ -214,7 +217,7 @@ def test_a_class_with_fewer_samples_uses_all(learner, problem):
 @pytest.mark.parametrize("augmentation", ["dsa", "flip_rotate", Rotation(90.0)])
 def test_augmentation_is_siamese(learner, problem, augmentation):
     X = problem[0][:18]
-    matching = objective(learner, X, torch.arange(18) % 3, chunk=7, augmentation=augmentation)
+    matching = matching_of(learner, X, torch.arange(18) % 3, chunk=7, augmentation=augmentation)
     for step in range(5):
         # The real samples themselves: the distance is 0 if both sides are augmented alike.
         loss, grad = gradient(matching, X, step)
@@ -225,25 +228,26 @@ def test_augmentation_is_siamese(learner, problem, augmentation):
 
 def test_each_sample_is_augmented_as_its_class(learner, problem):
     X, y, _, X_syn = problem
-    matching = objective(learner, X, y, chunk=7, augmentation=Rotation(90.0))
-    draws = matching._draws(SHAPE, 3)
-    turn = matching.augmentation.apply
-    turned = objective(learner, turn(X, draws[:, y]), y)
+    matching = matching_of(learner, X, y, chunk=7, augmentation=Rotation(90.0))
+    method, problem = matching
+    draws = method._draws(problem, 3)
+    turn = problem.augmentation.apply
+    turned = matching_of(learner, turn(X, draws[:, y]), y)
     expected = gradient(turned, turn(X_syn, draws.repeat(1, 2)), 3)[0].item()
     assert gradient(matching, X_syn, 3)[0].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_each_class_and_step_has_its_augmentation(learner, problem):
     X, y, _, _ = problem
-    matching = objective(learner, X, y, augmentation=Rotation(15.0))
-    draws = [matching._draws(SHAPE, step) for step in (0, 1, 0)]
+    method, problem = matching_of(learner, X, y, augmentation=Rotation(15.0))
+    draws = [method._draws(problem, step) for step in (0, 1, 0)]
     assert draws[0].shape == (1, 3)
     assert len(set(torch.cat(draws[:2]).flatten().tolist())) == 6
     assert torch.equal(draws[0], draws[2])
     # Of several augmentations, too, each class draws its own one.
-    chosen = objective(learner, X, y, augmentation="dsa")
-    draws = torch.stack([chosen._draws(SHAPE, step) for step in range(10)])
-    blocks = (draws != chosen.augmentation.identity(3, SHAPE)).split([3, 2, 1, 1, 2, 2], dim=1)
+    method, problem = matching_of(learner, X, y, augmentation="dsa")
+    draws = torch.stack([method._draws(problem, step) for step in range(10)])
+    blocks = (draws != problem.augmentation.identity(3, SHAPE)).split([3, 2, 1, 1, 2, 2], dim=1)
     used = torch.stack([block.any(dim=1) for block in blocks])  # (augmentations, steps, classes)
     assert (used.sum(dim=0) <= 1).all()
     assert (used.any(dim=2).sum(dim=0) > 1).any()
@@ -297,14 +301,14 @@ def gated(shape, n_classes):
     ("architecture", "found"), [(convolutional, "is None"), (gated, r"is Linear\(in_features=36")]
 )
 def test_a_network_must_end_in_a_linear_layer(images, monkeypatch, architecture, found):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     with pytest.raises(ValueError, match=r"ends in a linear layer .* with 2 outputs.*" + found):
         quick(architecture=architecture).fit(*images)
 
 
 @pytest.mark.parametrize(("norm", "coupled"), [("batch", True), ("instance", False)])
 def test_networks_that_couple_samples_see_whole_batches(images, monkeypatch, norm, coupled):
-    monkeypatch.setattr("skdistill.distribution_matching.chunk_size", lambda *args: 4)
+    monkeypatch.setattr("skdistill.distillers.base.chunk_size", lambda *args: 4)
     sizes, call = [], Embedding.__call__
     monkeypatch.setattr(
         Embedding, "__call__", lambda *args: sizes.append(len(args[2])) or call(*args)
@@ -426,7 +430,7 @@ def test_a_held_back_sample_still_counts(images):
     ],
 )
 def test_bad_parameters(images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images)
 

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
-from skdistill import RaTBPTTDistiller
+from skdistill import BoostedDistiller, RaTBPTTDistiller
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -221,15 +222,47 @@ def test_the_schedule_of_the_how_to_works(digits):
     assert set(history["start"]) <= {6, 7}
 
 
-def test_the_distiller_of_the_how_to_works(digits):
+def how_to_distiller():
     names = {}
     exec(code_blocks(DOCS / "howto" / "extend.rst")[1], names)
-    X_train, _, y_train, _ = digits
-    distiller = names["distiller"].set_params(image_shape=(1, 8, 8), max_iter=60)
-    X_syn, y_syn = distiller.fit(X_train, y_train).transform()
-    means = np.stack([X_train[y_train == label].mean(axis=0) for label in y_syn])
-    # The synthetic digits are at their classes' means, up to the noise of a batch's mean.
-    assert np.abs(X_syn - means).mean() < 0.2 * np.abs(means - X_train.mean(axis=0)).mean()
+    return names["distiller"].set_params(n_networks=1, eval_steps=20)
+
+
+def test_the_distiller_of_the_how_to_is_short_and_works(digits):
+    X, X_test, y, y_test = digits
+    lines = code_blocks(DOCS / "howto" / "extend.rst")[1].splitlines()
+    assert len([line for line in lines if line.strip()]) < 80
+    distiller = how_to_distiller().set_params(image_shape=(1, 8, 8)).fit(X, y)
+    # It has all parameters in its signature, and refuses what it cannot do before any work.
+    assert list(inspect.signature(type(distiller)).parameters)[-1] == "decay"
+    assert "decay : float, default=0.9" in type(distiller).__doc__
+    with pytest.raises(ValueError, match="learn_labels=True must be False"):
+        clone(distiller).set_params(learn_labels=True).fit(X, y)
+    with pytest.raises(ValueError, match="'decay' parameter"):
+        clone(distiller).set_params(decay=1.5).fit(X, y)
+    losses = distiller.history_["loss"]
+    assert losses[-1] < losses[0] / 3
+    assert distiller.extra_["factor"][0] != 1
+    assert distiller.score(X_test, y_test) > 0.5
+
+
+def test_the_distiller_of_the_how_to_resumes_boosts_and_is_searched(digits, tmp_path):
+    X, _, y, _ = digits
+    make = partial(how_to_distiller().set_params, image_shape=(1, 8, 8))
+    whole = make(max_iter=8).fit(X, y)
+    path = tmp_path / "run.npz"
+    clone(whole).set_params(max_iter=3, checkpoint=path).fit(X, y)
+    resumed = clone(whole).set_params(checkpoint=path).fit(X, y)
+    np.testing.assert_array_equal(resumed.transform()[0], whole.transform()[0])
+    np.testing.assert_array_equal(resumed.extra_["factor"], whole.extra_["factor"])
+    warm = clone(whole).set_params(max_iter=3, warm_start=True).fit(X, y)
+    np.testing.assert_array_equal(
+        warm.set_params(max_iter=8).fit(X, y).transform()[0], whole.transform()[0]
+    )
+    boosted = BoostedDistiller(ipc=2, block_size=1, distiller=clone(whole)).fit(X, y)
+    assert boosted.budgets_ == [1, 2]
+    search = GridSearchCV(clone(whole), {"decay": [0.5, 0.9]}, cv=2).fit(X, y)
+    assert search.cv_results_["mean_test_score"].min() > 0.2
 
 
 def test_the_inner_optimiser_of_the_how_to_works(digits):

@@ -10,9 +10,10 @@ from joblib import parallel_config
 from torch import nn
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
-from skdistill._fresh_networks import network_family, train_networks
 from skdistill.augmentation import Flip
-from skdistill.evaluation import _job, compare, evaluate
+from skdistill.evaluation import compare, evaluate
+from skdistill.evaluation._networks import network_family, train_networks, training_samples
+from skdistill.evaluation._protocol import _job
 from skdistill.exceptions import DivergenceWarning
 from skdistill.intercorrelation import compare_blocks, subsample_curve
 
@@ -56,7 +57,7 @@ def test_joblib_spreads_the_networks(distilled, unseen, backend, monkeypatch):
         shares.append(args[2].tolist())
         return _job(*args)
 
-    monkeypatch.setattr("skdistill.evaluation._job", job)
+    monkeypatch.setattr("skdistill.evaluation._protocol._job", job)
     with parallel_config("threading", n_jobs=2):
         evaluate(distilled, *unseen, n_networks=5, steps=3)
     assert sorted(shares) == [[0, 1, 2], [3, 4]]
@@ -91,7 +92,7 @@ def test_a_network_is_the_same_whatever_else_is_trained_and_counted(distilled):
     family = network_family(distilled, "mlp", "cpu")
 
     def train(n_networks, counts):
-        trained = train_networks(family, distilled, n_networks, counts)
+        trained = train_networks(family, training_samples(family, distilled), n_networks, counts)
         return {(k, counts[j]): theta.numpy().copy() for k, j, theta in trained}
 
     several = train(2, [1, 3, 6])
@@ -211,7 +212,7 @@ def test_random_subsets_whose_networks_diverge_are_told_of(distilled, unseen):
 
 def test_chunks_do_not_matter(monkeypatch, distilled, unseen):
     whole = evaluate(distilled, *unseen, steps=[1, 10]).curve
-    monkeypatch.setattr("skdistill._fresh_networks.chunk_size", lambda learner, shape: 7)
+    monkeypatch.setattr("skdistill.evaluation._networks.chunk_size", lambda learner, shape: 7)
     np.testing.assert_array_equal(evaluate(distilled, *unseen, steps=[1, 10]).curve, whole)
 
 

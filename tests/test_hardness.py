@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from skdistill import DistilledDataset
-from skdistill._layout import Layout
-from skdistill._validation import InvalidParameterError
+from skdistill._data.layout import Layout
+from skdistill._data.validation import InvalidParameterError
 from skdistill.distilled import EvaluationRecipe
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceWarning
@@ -95,13 +95,13 @@ def test_forgetting_asks_after_every_epoch(monkeypatch, data):
     monkeypatch.setattr("skdistill.hardness._common.train_networks", note)
     for batch_size in (25, 1000):
         forgetting_scores(*data, n_networks=2, n_epochs=3, batch_size=batch_size, learning_rate=0.1)
-    (everything, n_networks, counts), (_, _, counts_of_one_batch) = asked
+    (training, n_networks, counts), (_, _, counts_of_one_batch) = asked
     # Two batches of 25 fit into 60 samples.
     assert (n_networks, counts, counts_of_one_batch) == (2, [2, 4, 6], [1, 2, 3])
-    np.testing.assert_array_equal(everything.X, data[0])
-    np.testing.assert_array_equal(everything.y, data[1])
-    assert (everything.recipe.learning_rate, everything.recipe.batch_size) == (0.1, 25)
-    np.testing.assert_allclose(everything.recipe.mean, data[0].mean(axis=0))
+    standardised = (data[0] - data[0].mean(axis=0)) / data[0].std(axis=0)
+    np.testing.assert_allclose(training.X.numpy(), standardised, atol=1e-5)
+    np.testing.assert_array_equal(np.unique(data[1])[training.y.numpy()], data[1])
+    assert (training.protocol.learning_rate, training.protocol.batch_size) == (0.1, 25)
 
 
 def test_mislabelled_samples_are_forgotten_most(data):
@@ -294,7 +294,7 @@ def test_disagreement_takes_other_networks_for_another_random_state(data):
 
 
 @pytest.mark.parametrize(
-    ("threshold", "favour", "weights"),
+    ("threshold", "favor", "weights"),
     [
         (1, "extremes", [5, 4, 3, 2, 1, 2, 3, 4, 5]),
         (4, "extremes", [8, 7, 6, 5, 4, 5, 6, 7, 8]),
@@ -302,9 +302,9 @@ def test_disagreement_takes_other_networks_for_another_random_state(data):
         (4, "medium", [4, 5, 6, 7, 8, 7, 6, 5, 4]),
     ],
 )
-def test_weights_of_the_papers_scores_and_thresholds(threshold, favour, weights):
-    assert hardness_weights(range(9), 8, threshold, favour).tolist() == weights
-    strategy = HardnessSampler(threshold=threshold, favour=favour)
+def test_weights_of_the_papers_scores_and_thresholds(threshold, favor, weights):
+    assert hardness_weights(range(9), 8, threshold, favor).tolist() == weights
+    strategy = HardnessSampler(threshold=threshold, favor=favor)
     sampler = strategy.make(range(9), 4, np.random.default_rng)
     expected = WeightedSampler(weights, 4, np.random.default_rng)
     for step in range(5):
@@ -323,7 +323,7 @@ def test_weights_of_another_number_of_networks():
         (([np.nan], 8), "scores must be finite"),
         (([[1]], 8), r"scores must be of shape \(n,\); got shape \(1, 1\)"),
         (([1], 8, 0), "threshold=0 must be positive"),
-        (([1], 8, 1, "easy"), "favour must be 'extremes' or 'medium'; got 'easy'"),
+        (([1], 8, 1, "easy"), "favor must be 'extremes' or 'medium'; got 'easy'"),
     ],
 )
 def test_bad_scores_and_weights(arguments, message):
@@ -358,7 +358,7 @@ def test_a_batch_is_a_function_of_its_step():
 
 
 def test_scores_are_due_every_so_many_epochs():
-    strategy = HardnessSampler(renew_every=3, begin=5)
+    strategy = HardnessSampler(renew_every=3, start_step=5)
     # 103 samples make 10 batches of 10: an epoch is 10 steps.
     due = [step for step in range(100) if strategy.is_due(step, 103, 10)]
     assert due == [5, 35, 65, 95]
@@ -366,14 +366,14 @@ def test_scores_are_due_every_so_many_epochs():
 
 
 def test_the_sampler_is_a_strategy_with_parameters():
-    strategy = clone(HardnessSampler(threshold=4)).set_params(favour="medium")
+    strategy = clone(HardnessSampler(threshold=4)).set_params(favor="medium")
     assert strategy.get_params() == {
         "threshold": 4,
-        "favour": "medium",
+        "favor": "medium",
         "n_networks": 8,
         "steps": 300,
         "renew_every": 50,
-        "begin": 0,
+        "start_step": 0,
     }
     strategy.validate()
 
@@ -382,11 +382,11 @@ def test_the_sampler_is_a_strategy_with_parameters():
     "bad",
     [
         {"threshold": 0},
-        {"favour": "easy"},
+        {"favor": "easy"},
         {"n_networks": 1},
         {"steps": 0},
         {"renew_every": 0},
-        {"begin": -1},
+        {"start_step": -1},
     ],
 )
 def test_bad_parameters_of_the_sampler(bad):

@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+from tools import spoil
 
-from skdistill import BoostedDistiller, RaTBPTTDistiller, evaluation, intercorrelation
-from skdistill._engine import outer
-from skdistill._engine.objective import UnrolledObjective
+from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill.hardness import HardnessSampler, disagreement_scores
 
 # 40 images and batches of 8: an epoch is five outer steps.
@@ -27,13 +27,13 @@ ONCE_AN_EPOCH = partial(HardnessSampler, n_networks=3, steps=5, renew_every=1)
 @pytest.fixture
 def rows(monkeypatch):
     """Return the list of the rows of each outer step's real batch."""
-    seen, original = [], UnrolledObjective._outer_loss
+    seen, original = [], Unrolled._outer_loss
 
-    def noted(self, rows, *rest):
+    def noted(self, problem, rows, *rest):
         seen.append(rows.tolist())
-        return original(self, rows, *rest)
+        return original(self, problem, rows, *rest)
 
-    monkeypatch.setattr(UnrolledObjective, "_outer_loss", noted)
+    monkeypatch.setattr(Unrolled, "_outer_loss", noted)
     return seen
 
 
@@ -41,11 +41,11 @@ def script_scores(monkeypatch, *answers):
     """Make the scores a script's; return the list of what they were asked for."""
     asked, answers = [], iter(answers)
 
-    def scores(learner, X, y, real, n_classes, n_networks, steps, seed):
-        asked.append((X.clone(), n_networks, steps, seed))
+    def scores(problem, X, y, n_networks, steps, step):
+        asked.append((X.clone(), n_networks, steps, problem.rngs.integer("hardness", step)))
         return np.array(next(answers))
 
-    monkeypatch.setattr("skdistill.rat_bptt.scores_in_a_run", scores)
+    monkeypatch.setattr("skdistill.distillers.rat_bptt.scores_in_a_run", scores)
     return asked
 
 
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_current_samples(images, monkeypatch):
     found = []
     monkeypatch.setattr(
         "skdistill.hardness.AdaptiveSampler.batch",
-        lambda self, step, memory: found.append(memory["scores"]) or np.arange(8),
+        lambda self, step, state: found.append(state["scores"]) or np.arange(8),
     )
     distiller = quick(ipc=2, max_iter=6, sampler=ONCE_AN_EPOCH(steps=20)).fit(X, y)
     # The second scores: of the samples after five steps.
@@ -71,7 +71,7 @@ def test_scores_are_those_of_the_current_samples(images, monkeypatch):
 
 def test_scores_are_renewed_from_the_samples_of_that_step(images, monkeypatch):
     asked = script_scores(monkeypatch, *[np.arange(40) % 3] * 4)
-    sampler = ONCE_AN_EPOCH(n_networks=2, steps=9, begin=1)
+    sampler = ONCE_AN_EPOCH(n_networks=2, steps=9, start_step=1)
     distiller = quick(max_iter=14, sampler=sampler).fit(*images)
     # Before the steps 1, 6 and 11, counted from 0.
     assert [(n_networks, steps) for _, n_networks, steps, _ in asked] == [(2, 9)] * 3
@@ -79,15 +79,15 @@ def test_scores_are_renewed_from_the_samples_of_that_step(images, monkeypatch):
     for (X, *_), step in zip(asked, (1, 6, 11)):
         script_scores(monkeypatch, *[np.arange(40) % 3] * 4)
         part = quick(max_iter=step, sampler=sampler).fit(*images)
-        np.testing.assert_array_equal(X.numpy(), part._run.state.adam["X"][0])
+        np.testing.assert_array_equal(X.numpy(), part._run.state.slots["X"][0])
     assert distiller.n_iter_ == 14
 
 
 def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
     middle_is_low = np.where(np.arange(40) < 20, 1, 2)
     script_scores(monkeypatch, middle_is_low, 3 - middle_is_low)
-    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, begin=1)
-    quick(max_iter=11, sampler=sampler.set_params(favour="medium")).fit(*images)
+    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, start_step=1)
+    quick(max_iter=11, sampler=sampler.set_params(favor="medium")).fit(*images)
     # Uniform first, the same batch as without a sampler, then by the scores.
     medium = rows.copy()
     assert all(row < 20 for step in medium[1:6] for row in step)
@@ -95,7 +95,7 @@ def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
     assert len(set(map(tuple, medium))) == 11
     rows.clear()
     script_scores(monkeypatch, middle_is_low, 3 - middle_is_low)
-    quick(max_iter=11, sampler=sampler.set_params(favour="extremes")).fit(*images)
+    quick(max_iter=11, sampler=sampler.set_params(favor="extremes")).fit(*images)
     assert all(row >= 20 for step in rows[1:6] for row in step)
     assert rows[0] == medium[0]
     rows.clear()
@@ -120,22 +120,9 @@ def test_going_on_between_two_scores_gives_the_same_bits(images, tmp_path, how):
 
 
 def test_scores_outlive_a_skipped_step(images, monkeypatch, rows):
-    original = outer.update
-
-    def spoiled(objective, state, *rest):
-        gradient = type(objective).gradient
-
-        def bad(self, X, y, step, memory):
-            loss, *others = gradient(self, X, y, step, memory)
-            return loss * (float("nan") if step == 0 else 1.0), *others
-
-        with monkeypatch.context() as patch:
-            patch.setattr(type(objective), "gradient", bad)
-            return original(objective, state, *rest)
-
-    monkeypatch.setattr("skdistill.base.update", spoiled)
+    spoil(monkeypatch, lambda step: step == 0)
     script_scores(monkeypatch, np.where(np.arange(40) < 20, 1, 2))
-    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, favour="medium")
+    sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, favor="medium")
     with pytest.warns(UserWarning, match="step was skipped"):
         quick(max_iter=4, sampler=sampler).fit(*images)
     assert all(row < 20 for step in rows for row in step)
@@ -152,17 +139,11 @@ def test_with_other_strategies_and_in_blocks(images, parameters):
     ("sampler", "message"),
     [
         (HardnessSampler(n_networks=1), r"'n_networks' parameter of HardnessSampler .*\[2, inf\)"),
-        (HardnessSampler(favour="hard"), "'favour' parameter of HardnessSampler"),
+        (HardnessSampler(favor="hard"), "'favor' parameter of HardnessSampler"),
         ("hardness", "'sampler' parameter of RaTBPTTDistiller .* Got 'hardness'"),
     ],
 )
 def test_bad_samplers(images, monkeypatch, sampler, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     with pytest.raises(ValueError, match=message):
         quick(sampler=sampler).fit(*images)
-
-
-def test_subsample_curve_is_offered_with_the_evaluation():
-    assert evaluation.subsample_curve is intercorrelation.subsample_curve
-    with pytest.raises(AttributeError, match="has no attribute 'supsample_curve'"):
-        evaluation.supsample_curve  # noqa: B018

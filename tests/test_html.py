@@ -12,7 +12,8 @@ from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
 from test_distilled import make
 
-from skdistill import _html, _png
+from skdistill._files import png as _png
+from skdistill.distilled import _html
 
 EVIL = "<script>alert('x')</script>\"'&"
 

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from tools import a_problem
 
-from skdistill import RaTBPTTDistiller, rat_bptt
-from skdistill._engine import objective as objective_module
-from skdistill._engine.data import RealData, Standardizer
+from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
-from skdistill._engine.objective import UnrolledObjective
+from skdistill._engine.methods import unrolled
+from skdistill._engine.methods.base import Synthetic
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill._engine.optimizers import SGD
 from skdistill._engine.steps import Steps
-from skdistill._engine.streams import Purpose, Streams
+from skdistill._engine.streams import Streams
 from skdistill.networks import MLP
 from skdistill.sampling import UniformSampler
 from skdistill.windows import resolve_schedule
@@ -25,7 +26,6 @@ def gradient():
     """Return a function that gives the loop of an outer step, and its gradients, in float64."""
     real_X = torch.linspace(-1, 1, 40 * 6, dtype=torch.float64).view(40, 6).sin()
     real_y = torch.arange(40) % N_CLASSES
-    standardizer = Standardizer([0.0] * 6, [1.0] * 6, (6,), "cpu", torch.float64)
     steps = Steps(Learner(lambda: MLP((6,), N_CLASSES, width=5, depth=1), dtype=torch.float64),
                   SGD(lr=0.1, momentum=0.9))  # fmt: skip
     loops = []
@@ -34,44 +34,43 @@ def gradient():
         loops.append(loop)
         return original(loop, *rest)
 
-    original = objective_module.meta_gradient
+    original = unrolled.meta_gradient
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective_module, "meta_gradient", remember)
+        patch.setattr(unrolled, "meta_gradient", remember)
 
         def run(inner_batch_size, classes_per_step, step=0, seed=0, soft=False, unroll=6):
-            streams = Streams(seed)
-            objective = UnrolledObjective(
+            rngs = Streams(seed)
+            method = Unrolled(
                 steps=steps,
-                data=RealData(real_X, real_y, standardizer, "cpu"),
-                sampler=UniformSampler(40, 10, lambda epoch: streams.numpy(0, epoch)),
+                sampler=UniformSampler(40, 10, lambda epoch: rngs.numpy("synthetic", epoch)),
                 schedule=resolve_schedule("t-bptt"),
                 window=4,
                 unroll=unroll,
-                n_classes=N_CLASSES,
                 inner_batch_size=inner_batch_size,
                 classes_per_step=classes_per_step,
-                chunk=None,
-                streams=streams,
             )
+            problem = a_problem(real_X, real_y, IPC, steps.learner, rngs=rngs)
             X = torch.linspace(-2, 2, IPC * N_CLASSES * 6, dtype=torch.float64).view(-1, 6).cos()
             y = torch.arange(N_CLASSES).repeat(IPC)
             if soft:
                 y = torch.eye(N_CLASSES, dtype=torch.float64)[y] + 0.1
-            result = objective.gradient(X, y, step, objective.begin())
-            rows = objective.sampler.batch(step, objective.begin()["sampler"])
-            return loops[-1], objective, result, (real_X[rows], real_y[rows])
+            state = method.init(problem)
+            found, _ = method.gradient(problem, Synthetic(X, y), state, step)
+            rows = method.sampler.batch(step, state["sampler"])
+            return loops[-1], (method, problem), found, (real_X[rows], real_y[rows])
 
         yield run
 
 
-def by_autograd(loop, objective, start, real, soft):
+def by_autograd(loop, made, start, real, soft):
     """Return the loss and its gradients, by autograd through plain steps on the loop's rows."""
+    method, problem = made
     learner, rate = loop.steps.learner, 0.1
     X, y = loop.X.clone().requires_grad_(), loop.y.clone().requires_grad_(soft)
-    theta = learner.init(objective.streams.integer(Purpose.NETWORK, 0)).requires_grad_()
+    theta = learner.init(problem.rngs.integer("network", 0)).requires_grad_()
     velocity = torch.zeros_like(theta)
     everything = range(len(X))
-    for i in range(objective.unroll):
+    for i in range(method.unroll):
         rows = list(everything) if loop.batches is None else loop.batches[i].tolist()
         loss = learner.loss(
             theta, torch.stack([X[r] for r in rows]), torch.stack([y[r] for r in rows])
@@ -88,13 +87,13 @@ def by_autograd(loop, objective, start, real, soft):
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("sizes", SIZES, ids=map(str, SIZES))
 def test_the_meta_gradient_equals_autograd(gradient, sizes, soft):
-    loop, objective, (loss, X_grad, y_grad, record), real = gradient(*sizes, soft=soft)
-    expected, grads = by_autograd(loop, objective, record["start"], real, soft)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    loop, made, found, real = gradient(*sizes, soft=soft)
+    expected, grads = by_autograd(loop, made, found.record["start"], real, soft)
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-12)
     assert grads[0].norm() > 1e-3
-    torch.testing.assert_close(X_grad, grads[0], rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(found.X, grads[0], rtol=1e-9, atol=1e-14)
     if soft:
-        torch.testing.assert_close(y_grad, grads[1], rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(found.y, grads[1], rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=map(str, SIZES))
@@ -193,7 +192,8 @@ def test_the_forecast_counts_the_samples_of_a_step(many):
 def test_compilation_is_decided_by_the_samples_of_a_step(many, monkeypatch):
     sizes = []
     monkeypatch.setattr(
-        rat_bptt, "pays_to_compile", lambda learner, shape, size, n: sizes.append(size) or False
+        "skdistill.distillers.rat_bptt.pays_to_compile",
+        lambda learner, shape, size, n: sizes.append(size) or False,
     )
     for parameters in ({}, {"classes_per_step": 2}, {"classes_per_step": 2, "inner_batch_size": 1}):
         quick(ipc=2, max_iter=1, **parameters).fit(*many)

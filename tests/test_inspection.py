@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skdistill import DistilledDataset, RaTBPTTDistiller
-from skdistill._layout import Layout
+from skdistill._data.layout import Layout
 from skdistill.distilled import EvaluationRecipe
 from skdistill.evaluation import EvaluationResult
 from skdistill.hardness import HardnessResult
@@ -201,14 +201,14 @@ HISTORY = {
 }
 
 
-class Run(RaTBPTTDistiller):
-    """A distiller that has had this history."""
+def a_run(history):
+    """Return a distiller that has had this history."""
+    distiller = RaTBPTTDistiller()
+    distiller.history_ = history
+    return distiller
 
-    def __init__(self, history):
-        self.history_ = history
 
-
-RUN = Run(HISTORY)
+RUN = a_run(HISTORY)
 
 
 def test_training_curve():
@@ -240,7 +240,7 @@ def test_training_curve():
 def test_training_curve_without_held_out_data_and_skipped_steps():
     history = {**HISTORY, "skipped": [False] * 4}
     del history["validation_accuracy"]
-    display = TrainingCurveDisplay.from_estimator(Run(history))
+    display = TrainingCurveDisplay.from_estimator(a_run(history))
     assert len(display.axes_) == 2
     assert "validation_accuracy" not in display.lines_
     assert [t.get_text() for t in display.axes_[1].get_legend().get_texts()] == [

@@ -7,7 +7,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from skdistill import DistilledDataset
-from skdistill._layout import Layout
+from skdistill._data.layout import Layout
 from skdistill.distilled import EvaluationRecipe
 from skdistill.evaluation import EvaluationResult, evaluate
 from skdistill.intercorrelation import SubsampleCurve, compare_blocks, subsample_curve

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skdistill._layout import infer_layout
+from skdistill._data.layout import infer_layout
 
 
 @pytest.mark.parametrize(

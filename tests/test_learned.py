@@ -278,13 +278,13 @@ def test_going_on_gives_the_same_bits(images, tmp_path, monkeypatch, learned, ho
     else:
         update = outer.update
 
-        def interrupted(objective, state, *rest):
+        def interrupted(method, problem, state, *rest):
             if state.step == 2:
                 raise KeyboardInterrupt
-            return update(objective, state, *rest)
+            return update(method, problem, state, *rest)
 
         parts = make(checkpoint=tmp_path / "run")
-        monkeypatch.setattr("skdistill.base.update", interrupted)
+        monkeypatch.setattr("skdistill._run.loop.update", interrupted)
         with pytest.raises(KeyboardInterrupt):
             clone(parts).fit(*images)
         monkeypatch.undo()
@@ -300,10 +300,10 @@ def test_going_on_gives_the_same_bits(images, tmp_path, monkeypatch, learned, ho
 @pytest.mark.parametrize("learned", ["labels", "basis and labels"])
 def test_the_best_on_held_out_data_comes_back(images, monkeypatch, learned):
     scores = iter([0.2, 0.9, 0.3, 0.1])
-    monkeypatch.setattr("skdistill._held_out.HeldOut.accuracy", lambda *args: next(scores))
+    monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(scores))
     make = partial(quick, ipc=2, validation_fraction=0.2, validation_interval=1)
     best = make(**LEARNED[learned]).fit(*images)
-    monkeypatch.setattr("skdistill._held_out.HeldOut.accuracy", lambda *args: 0.5)
+    monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: 0.5)
     two = make(**LEARNED[learned], max_iter=2).set_params(validation_interval=2).fit(*images)
     assert best.distilled_.provenance["best_iter"] == 2
     for a, b in zip(best.transform(), two.transform()):
@@ -417,7 +417,7 @@ def test_a_set_to_start_from_brings_its_labels_and_bases(images):
     ],
 )
 def test_bad_parameters(make, images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill.base.update", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
     for distiller in (make(), BoostedDistiller(2, block_size=1, distiller=make())):
         prefix = "distiller__" if isinstance(distiller, BoostedDistiller) else ""
         distiller.set_params(**{prefix + name: value for name, value in parameters.items()})

@@ -95,12 +95,12 @@ def test_distillers_inside_others_are_watched(table, tmp_path, writers):
 
 
 def test_files_are_closed_after_an_interruption(table, tmp_path, writers, monkeypatch):
-    def update(objective, state, *args):
+    def update(method, problem, state, *args):
         if state.step == 2:
             raise KeyboardInterrupt
-        return outer.update(objective, state, *args)
+        return outer.update(method, problem, state, *args)
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
     distiller = quick().set_callbacks(TensorBoard(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         distiller.fit(*table)

@@ -46,7 +46,7 @@ def test_many_samples_are_standardised_as_few_are(monkeypatch):
     data = make("rgb")
     X = np.random.default_rng(0).normal(size=(7, 3, 4, 2))
     expected = data.standardize(X)
-    monkeypatch.setattr("skdistill._network_input._BLOCK", 50)
+    monkeypatch.setattr("skdistill._data.network_input._BLOCK", 50)
     np.testing.assert_array_equal(data.standardize(X), expected)
 
 

@@ -214,7 +214,9 @@ def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
     bad_network, monkeypatch, images
 ):
     # To hash a large training set is work.
-    monkeypatch.setattr("skdistill.base.describe", lambda *args: pytest.fail("work was started"))
+    monkeypatch.setattr(
+        "skdistill.distillers.base.describe", lambda *args: pytest.fail("work was started")
+    )
     architecture, message = bad_network
     before = global_states()
     with pytest.raises(ValueError, match=message):
@@ -237,7 +239,7 @@ def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
             n_calls.append(len(scores))
             return scores
 
-    from skdistill._network_checks import make_learner
+    from skdistill.evaluation._network_checks import make_learner
 
     before = global_states()
     make_learner(Counting, (1, 6, 6), 2, torch.device("cpu"))
@@ -256,7 +258,7 @@ def test_a_drawing_thread_beside_it_is_not_the_networks_fault():
                 torch.rand(1)
             return scores
 
-    from skdistill._network_checks import make_learner
+    from skdistill.evaluation._network_checks import make_learner
 
     make_learner(Disturbed, (1, 6, 6), 2, torch.device("cpu"))
     assert Disturbed.n_calls == 2

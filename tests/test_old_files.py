@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from skdistill import DistilledDataset, _npz
+from skdistill import DistilledDataset
+from skdistill._files import npz as _npz
 from skdistill.evaluation import evaluate
 
 FOLDER = Path(__file__).parent / "data" / "0.1.0"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skdistill._engine.methods.base import Gradient, Method
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.outer import initial_state, update
 from skdistill._engine.parametrization import (
@@ -16,6 +17,7 @@ from skdistill._engine.parametrization import (
     xavier_uniform,
 )
 
+LOSS = torch.tensor(0.0)
 SHAPE = (2, 3, 3)
 N_CLASSES = 2
 
@@ -73,7 +75,7 @@ def test_samples(mixed):
 def test_pull_back_by_hand(mixed, draw):
     parametrization, tensors = mixed
     bar = draw(13, *SHAPE)
-    grads = parametrization.pull_back(tensors, bar, None)
+    grads = parametrization.pull_back(tensors, Gradient(LOSS, bar))
     assert grads.keys() == tensors.keys()
     part = bar[:4].flatten(1)
     basis, coefficients = tensors["basis.0"].flatten(1), tensors["coefficients.0"]
@@ -89,7 +91,7 @@ def test_pull_back_by_hand(mixed, draw):
 def test_pull_back_equals_finite_differences(mixed, draw):
     parametrization, tensors = mixed
     bar = draw(13, *SHAPE)
-    grads = parametrization.pull_back(tensors, bar, None)
+    grads = parametrization.pull_back(tensors, Gradient(LOSS, bar))
 
     def value(name, change):
         return (bar * parametrization.samples({**tensors, name: tensors[name] + change})).sum()
@@ -106,34 +108,26 @@ def test_labels_are_indices_unless_they_are_learned(mixed, draw):
     learned = {**tensors, "y": draw(13, N_CLASSES)}
     assert torch.equal(parametrization.labels(learned), learned["y"])
     bar, y_bar = draw(13, *SHAPE), draw(13, N_CLASSES)
-    grads = parametrization.pull_back(learned, bar, y_bar)
+    grads = parametrization.pull_back(learned, Gradient(LOSS, bar, y_bar))
     assert torch.equal(grads.pop("y"), y_bar)
-    for name, grad in parametrization.pull_back(tensors, bar, None).items():
+    for name, grad in parametrization.pull_back(tensors, Gradient(LOSS, bar)).items():
         assert torch.equal(grads[name], grad)
 
 
 # --- the outer step ---------------------------------------------------------------------------
 
 
-class Quadratic:
+class Quadratic(Method):
     """Half the squared distance of samples and labels to targets."""
 
     def __init__(self, X, y, scales=(1.0,)):
         self.X, self.y, self.scales = X, y, scales
 
-    def begin(self):
-        return {}
-
-    def prepare(self, X, y, step, memory):
-        return memory
-
-    def observe(self, loss, memory):
-        return memory
-
-    def gradient(self, X, y, step, memory):
-        X_bar, y_bar = X - self.X, y - self.y
+    def gradient(self, problem, synthetic, state, step):
+        X_bar, y_bar = synthetic.X - self.X, synthetic.y - self.y
         scale = self.scales[step % len(self.scales)]
-        return ((X_bar**2).sum() + (y_bar**2).sum()) / 2, scale * X_bar, scale * y_bar, {}
+        loss = ((X_bar**2).sum() + (y_bar**2).sum()) / 2
+        return Gradient(loss, scale * X_bar, scale * y_bar), state
 
 
 def test_outer_steps_are_those_of_torch(mixed, draw):
@@ -147,7 +141,7 @@ def test_outer_steps_are_those_of_torch(mixed, draw):
     theirs = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
     groups = [{"params": [theirs[name]], "lr": rates[name]} for name in tensors]
     adam, average = torch.optim.Adam(groups), None
-    state = initial_state(objective, tensors)
+    state = initial_state(objective, None, tensors)
     for scale in scales:
         X, y = parametrization.samples(theirs), theirs["y"]
         loss = (((X - objective.X) ** 2).sum() + ((y - objective.y) ** 2).sum()) / 2
@@ -157,7 +151,7 @@ def test_outer_steps_are_those_of_torch(mixed, draw):
         average = norm if average is None else 0.9 * average + 0.1 * norm
         torch.nn.utils.clip_grad_norm_(theirs.values(), 2 * average)
         adam.step()
-        state, record = update(objective, state, parametrization, rates)
+        state, record = update(objective, None, state, parametrization, rates)
         assert record.loss == pytest.approx(loss.item())
         assert record.grad_norm == pytest.approx(norm.item())
     for name, tensor in state.tensors.items():
@@ -169,9 +163,9 @@ def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
     parametrization = Parametrization((Rows("X"),), torch.tensor([0, 1]))
     tensors = {"X": torch.zeros(2, *SHAPE).double(), "y": torch.eye(2).double()}
     objective = Quadratic(torch.full((2, *SHAPE), -1.0), torch.tensor([[-1.0, -1.0], [2.0, 0.5]]))
-    state = initial_state(objective, tensors)
+    state = initial_state(objective, None, tensors)
     for _ in range(30):
-        state, _ = update(objective, state, parametrization, {"X": 0.1, "y": 0.1})
+        state, _ = update(objective, None, state, parametrization, {"X": 0.1, "y": 0.1})
     y = state.tensors["y"]
     assert y[0].tolist() == [0, 0]
     assert (y[1] > 0).all()
@@ -197,9 +191,9 @@ def test_a_rate_of_zero_keeps_every_bit(mixed, draw):
     rates["basis.0"] = 0.0
     rates["coefficients.0"] = torch.tensor([0.0, 0.0, 0.1, 0.1])[:, None]
     rates["y"] = torch.tensor([0.0] * 5 + [0.1] * 8)[:, None]
-    state = initial_state(objective, tensors)
+    state = initial_state(objective, None, tensors)
     for _ in range(3):
-        state, _ = update(objective, state, parametrization, rates)
+        state, _ = update(objective, None, state, parametrization, rates)
     new = state.tensors
     assert torch.equal(new["basis.0"], tensors["basis.0"])
     assert torch.equal(new["coefficients.0"][:2], tensors["coefficients.0"][:2])
@@ -213,14 +207,15 @@ def test_plain_samples_move_as_by_adam_alone(draw):
     parametrization = Parametrization((Rows("X"),), torch.arange(4) % 2)
 
     class Fixed(Quadratic):
-        def gradient(self, X, y, step, memory):
-            return X.sum(), self.X, None, {}
+        def gradient(self, problem, synthetic, state, step):
+            return Gradient(synthetic.X.sum(), self.X), state
 
     objective = Fixed(draw(4, *SHAPE), None)
-    state, _ = update(objective, initial_state(objective, {"X": X}), parametrization, {"X": 0.1})
+    first = initial_state(objective, None, {"X": X})
+    state, _ = update(objective, None, first, parametrization, {"X": 0.1})
     adam = Adam(lr=0.1)
     expected = adam.step(adam.init(X), objective.X, *adam.scalars(1))
-    assert torch.equal(state.adam["X"], expected)
+    assert torch.equal(state.slots["X"], expected)
 
 
 # --- Xavier -----------------------------------------------------------------------------------

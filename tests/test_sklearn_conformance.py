@@ -13,7 +13,7 @@ from skdistill import (
     RaTBPTTDistiller,
     ZCAWhitener,
 )
-from skdistill._output import DistillerOutputMixin
+from skdistill.evaluation._output import DistillerOutputMixin
 
 # One check asks for 83% accuracy: centroids give that without the steps that Gaussian rows need.
 SHORT = {

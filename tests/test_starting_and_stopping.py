@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from skdistill import RaTBPTTDistiller
-from skdistill._seeds import draw_seed
+from skdistill._data.seeds import draw_seed
 from skdistill.windows import MovingWindow
 
 QUICK = {
@@ -169,11 +169,11 @@ def scripted(monkeypatch):
     def install(accuracies):
         script, sizes = iter(accuracies), []
 
-        def evaluate(distilled, X, y, **options):
-            sizes.append(len(X))
-            return type("Result", (), {"mean": next(script)})
+        def accuracy(held_out, X, y):
+            sizes.append(len(held_out.real))
+            return next(script)
 
-        monkeypatch.setattr("skdistill._held_out.evaluate_checked", evaluate)
+        monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", accuracy)
         return sizes
 
     return install
@@ -195,15 +195,16 @@ def test_the_best_iterate_on_held_out_data_is_kept(images, scripted):
 def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
     judged = []
 
-    def evaluate(distilled, X, y, **options):
-        judged.append(distilled.X)
-        return type("Result", (), {"mean": 1.0 - len(judged) / 10})
+    def accuracy(held_out, X, y):
+        judged.append(X.numpy().copy())
+        return 1.0 - len(judged) / 10
 
-    monkeypatch.setattr("skdistill._held_out.evaluate_checked", evaluate)
+    monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", accuracy)
     parameters = {"validation_fraction": 0.25, "validation_interval": 1}
     distiller = quick(max_iter=3, **parameters).fit(*images)
     # The first was the best, and yet those after it were judged for what they are.
-    np.testing.assert_array_equal(distiller.transform()[0], judged[0])
+    best = distiller.distilled_.standardize(distiller.transform()[0])
+    np.testing.assert_allclose(best, judged[0], atol=1e-6)
     assert np.abs(judged[1] - judged[0]).max() > 0
     assert np.abs(judged[2] - judged[1]).max() > 0
 
@@ -227,7 +228,7 @@ def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch)
         seen["fit"] = X_fit, y_fit
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skdistill.base.training_data", spy)
+    monkeypatch.setattr("skdistill.distillers.base.training_data", spy)
     with pytest.raises(KeyboardInterrupt):
         quick(validation_fraction=0.25).fit(X, y)
     X_fit, y_fit = seen["fit"]

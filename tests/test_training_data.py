@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill._data.rows import take
+from skdistill._data.training import describe
 from skdistill._engine.data import RealData, Standardizer, as_tensor
+from skdistill._engine.methods.base import Gradient
 from skdistill._engine.parametrization import Parametrization, Rows
-from skdistill._rows import take
-from skdistill._training_data import describe
 from skdistill.evaluation import evaluate
 from skdistill.parametrization import LinearBasis
 
@@ -216,5 +217,5 @@ def test_what_does_not_vary_is_not_learned():
     samples = Parametrization((Rows("X"),), torch.zeros(3), mask)
     tensors = {"X": torch.randn(3, 2, generator=torch.Generator().manual_seed(0))}
     assert torch.equal(samples.samples(tensors) != 0, mask.bool().expand(3, 2))
-    grad = samples.pull_back(tensors, torch.ones(3, 2), None)["X"]
+    grad = samples.pull_back(tensors, Gradient(torch.tensor(0.0), torch.ones(3, 2)))["X"]
     assert torch.equal(grad, mask.expand(3, 2))

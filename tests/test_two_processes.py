@@ -6,14 +6,14 @@ The processes are those of `two_processes`, which has the scenarios.
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import two_processes
-from two_processes import LEARNED, OBJECTIVES, quick, steps, table
+from two_processes import LEARNED, METHODS, quick, steps, table
 
 from skdistill._engine.group import Group, join_group
+from skdistill._engine.methods.base import Gradient, Method
 from skdistill._engine.streams import Streams
 from skdistill.evaluation import evaluate
 
@@ -59,40 +59,36 @@ def same_ranks(folder, name):
 # --- the mean of the gradients ----------------------------------------------------------------
 
 
-@dataclass
-class MeanObjective:
+class Both(Method):
     """Both shares of an outer step in one process."""
 
-    parts: list
+    def __init__(self, parts):
+        self.parts = parts
 
-    def begin(self):
-        return self.parts[0].begin()
+    def init(self, problem):
+        return self.parts[0][0].init(problem)
 
-    def observe(self, loss, memory):
-        return self.parts[0].observe(loss, memory)
+    def observe(self, seen, state):
+        return self.parts[0][0].observe(seen, state)
 
-    def prepare(self, X, y, step, memory):
-        return self.parts[0].prepare(X, y, step, memory)
-
-    def gradient(self, X, y, step, memory):
-        losses, grads, labels, details = zip(
-            *(part.gradient(X, y, step, memory) for part in self.parts)
-        )
+    def gradient(self, problem, synthetic, state, step):
+        found = [method.gradient(own, synthetic, state, step)[0] for method, own in self.parts]
         # The window is shared, the networks and batches are not.
-        assert details[0] == details[1]
-        assert losses[0] != losses[1]
-        soft = None if labels[0] is None else sum(labels) / 2
-        return sum(losses) / 2, sum(grads) / 2, soft, details[0]
+        assert found[0].record == found[1].record
+        assert found[0].loss != found[1].loss
+        soft = None if found[0].y is None else sum(each.y for each in found) / 2
+        loss, X = (sum(getattr(each, name) for each in found) / 2 for name in ("loss", "X"))
+        return Gradient(loss, X, soft, record=found[0].record), state
 
 
 @pytest.mark.parametrize("learned", LEARNED)
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", METHODS)
 def test_two_processes_are_one_with_the_mean_of_both_gradients(folder, name, learned):
     result = same_ranks(folder, "engine")
-    parts = [OBJECTIVES[name](Streams(5, rank, 2)) for rank in range(2)]
-    expected = steps(MeanObjective(parts), learned)
+    parts = [METHODS[name](Streams(5, rank, 2)) for rank in range(2)]
+    expected = steps(Both(parts), parts[0][1], learned)
     # And not what one process does alone.
-    alone = steps(OBJECTIVES[name](Streams(5)), learned)
+    alone = steps(*METHODS[name](Streams(5)), learned)
     assert expected.keys() == {*LEARNED[learned]()[0], "records"}
     for key, value in expected.items():
         got = result[f"{name} {learned} {key}"]
@@ -103,8 +99,10 @@ def test_two_processes_are_one_with_the_mean_of_both_gradients(folder, name, lea
 
 def test_shares_of_a_step_are_steps_of_a_longer_run():
     # Networks and batches of two processes are those that one draws in twice as many steps.
-    assert [Streams(0, rank, 2).turn(step) for step in range(3) for rank in range(2)] == [*range(6)]
-    assert [Streams(0).turn(step) for step in range(3)] == [0, 1, 2]
+    assert [Streams(0, rank, 2).draw_index(step) for step in range(3) for rank in range(2)] == [
+        *range(6)
+    ]
+    assert [Streams(0).draw_index(step) for step in range(3)] == [0, 1, 2]
 
 
 def test_alone_there_is_nothing_to_agree_on():
@@ -149,7 +147,7 @@ def test_networks_that_diverged_are_counted_over_all_processes(folder):
 def test_fewer_networks_than_processes(folder, monkeypatch):
     # The second process has none to train.
     distiller = quick().fit(*table())
-    monkeypatch.setattr("skdistill._fresh_networks.join_group", lambda: Silent(1, 2))
+    monkeypatch.setattr("skdistill.evaluation._networks.join_group", lambda: Silent(1, 2))
     result = evaluate(distiller.distilled_, *table(), architecture=two_processes.tiny, n_networks=1)
     assert (result.curve == 0).all()
 

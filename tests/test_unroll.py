@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from skdistill._engine.learner import Learner
-from skdistill._engine.objective import real_loss
+from skdistill._engine.methods.unrolled import real_loss
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run
@@ -51,7 +51,9 @@ def problem(learner, optimizer, mini_batches=False, soft=False, channels=1):
 
 def window_of(truncation):
     schedule = resolve_schedule(truncation)
-    return schedule.draw(np.random.default_rng(5), WINDOW, UNROLL, schedule.begin(WINDOW, UNROLL))
+    return schedule.draw(
+        np.random.default_rng(5), WINDOW, UNROLL, schedule.init_state(WINDOW, UNROLL)
+    )
 
 
 @dataclass(frozen=True)

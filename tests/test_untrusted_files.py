@@ -22,8 +22,9 @@ from torch import nn
 from torchvision.datasets import CIFAR10
 
 import skdistill
-from skdistill import DistilledDataset, RaTBPTTDistiller, _npz
-from skdistill._checkpoint import Checkpoint
+from skdistill import DistilledDataset, RaTBPTTDistiller
+from skdistill._files import npz as _npz
+from skdistill._run.checkpoint import Checkpoint
 from skdistill.datasets import fetch_cifar10, load_cub200, load_tiny_imagenet
 from skdistill.exceptions import InvalidFileError
 from skdistill.parametrization import LinearBasis
@@ -263,14 +264,14 @@ class BegunError(Exception):
 
 
 def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, monkeypatch):
-    def begin(objective, state, *rest):
+    def begin(method, problem, state, *rest):
         # What a step would have done to a run of which it is not told.
-        assert np.isfinite(state.adam["X"].numpy()).all()
+        assert np.isfinite(state.slots["X"].numpy()).all()
         raise BegunError
 
     path = tmp_path / "file.npz"
     fit(path)
-    monkeypatch.setattr("skdistill.base.update", begin)
+    monkeypatch.setattr("skdistill._run.loop.update", begin)
     with np.load(path) as archive:
         arrays = dict(archive)
     meta = json.loads(arrays.pop("meta").tobytes())

@@ -10,20 +10,20 @@ from torch import nn
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
 from skdistill._engine.outer import OuterState, Record
-from skdistill._run import Point, Run
-from skdistill._watch import Watch
+from skdistill._run.state import Point, Run
+from skdistill._run.watch import Watch
 from skdistill.exceptions import DivergenceWarning, LongRunWarning
 
 
 def watch(norms, losses=None, begin=0, **options):
     """Report steps with these norms and losses; return the warnings with their steps."""
     losses = np.linspace(2, 1, len(norms)) if losses is None else losses
-    run, seen = Run(0, Point(OuterState(adam=None, memory={}))), []
+    run, seen = Run(0, Point(OuterState(slots=None, method={}))), []
     watch = Watch("Distiller", len(norms), 0, "Do better.", **options)
     for step, (norm, loss) in enumerate(zip(norms, losses), start=1):
         skipped = not np.isfinite(norm)
         record = Record(float(loss), float(norm), 1.0, skipped, 0.1, {})
-        run.advance(Point(OuterState(adam=None, memory={}, step=step)), record.row())
+        run.advance(Point(OuterState(slots=None, method={}, step=step)), record.row())
         if step <= begin:
             continue
         with warnings.catch_warnings(record=True) as caught:
@@ -134,12 +134,12 @@ def table(rng):
 
 
 def explode(monkeypatch):
-    def update(objective, state, *args):
-        new, record = outer.update(objective, state, *args)
+    def update(method, problem, state, *args):
+        new, record = outer.update(method, problem, state, *args)
         factor = 1000 if state.step >= 50 else 1
         return new, Record(**{**vars(record), "grad_norm": factor * record.grad_norm})
 
-    monkeypatch.setattr("skdistill.base.update", update)
+    monkeypatch.setattr("skdistill._run.loop.update", update)
 
 
 def test_a_run_warns_with_advice_from_the_paper(table, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_run_warns_with_advice_from_the_paper(table, monkeypatch):
     distiller = RaTBPTTDistiller(
         max_iter=75, window=1, unroll=2, batch_size=8, architecture=tiny, random_state=0
     )
-    match = r"(?s)risen to .* shorter window, a lower inner_lr.*section 3 and appendix C.2"
+    match = r"(?s)risen to .* shorter window, a lower inner_lr.*section 3 and C.2"
     with pytest.warns(DivergenceWarning, match=match) as seen:
         distiller.fit(*table)
     # It points at the line that called fit.
@@ -176,7 +176,7 @@ def test_the_history_has_all_that_is_watched(table):
 
 def forecasts(seconds, max_iter, **options):
     """Report steps that take so long; return what is said of the time."""
-    run, state = Run(0, Point(OuterState(adam=None, memory={}))), {"adam": None, "memory": {}}
+    run, state = Run(0, Point(OuterState(slots=None, method={}))), {"slots": None, "method": {}}
     watch = Watch("Distiller", max_iter, 0, "Do better.", **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

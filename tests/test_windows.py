@@ -10,6 +10,7 @@ from skdistill.windows import (
     SCHEDULES,
     EarlyWindow,
     MovingWindow,
+    Observation,
     RandomLengthWindow,
     UniformWindow,
     resolve_schedule,
@@ -19,8 +20,8 @@ M, T = 20, 60
 
 
 def draws(schedule, n=2000):
-    memory = schedule.begin(M, T)
-    return np.array([schedule.draw(np.random.default_rng(i), M, T, memory) for i in range(n)])
+    state = schedule.init_state(M, T)
+    return np.array([schedule.draw(np.random.default_rng(i), M, T, state) for i in range(n)])
 
 
 @pytest.mark.parametrize("alias", SCHEDULES)
@@ -64,24 +65,24 @@ def test_early_window_favours_the_first_steps():
 )
 def test_moving_window_moves_by_its_size_when_the_loss_stagnates(direction, path):
     schedule = MovingWindow(direction, patience=3)
-    memory = schedule.begin(M, T)
-    seen = [memory["start"]]
+    state = schedule.init_state(M, T)
+    seen = [state["start"]]
     for _ in path[1:]:
         for _ in range(3):
-            assert memory["start"] == seen[-1]
-            memory = schedule.observe(1.0, M, T, memory)
-        memory = schedule.observe(1.0, M, T, memory)
-        seen.append(memory["start"])
+            assert state["start"] == seen[-1]
+            state = schedule.observe(Observation(1.0), M, T, state)
+        state = schedule.observe(Observation(1.0), M, T, state)
+        seen.append(state["start"])
     assert seen == path
 
 
 def test_moving_window_stays_while_the_loss_falls():
     schedule = MovingWindow(patience=3)
-    memory = schedule.begin(M, T)
+    state = schedule.init_state(M, T)
     for step in range(100):
-        memory = schedule.observe(0.9**step, M, T, memory)
-    assert memory["start"] == 0
-    assert json.loads(json.dumps(memory)) == memory
+        state = schedule.observe(Observation(0.9**step), M, T, state)
+    assert state["start"] == 0
+    assert json.loads(json.dumps(state)) == state
 
 
 def test_schedules_are_scikit_learn_parameters():

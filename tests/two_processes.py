@@ -18,19 +18,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from tools import a_problem
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller, base
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
-from skdistill._engine.data import RealData, Standardizer
-from skdistill._engine.group import AveragedObjective, join_group
+from skdistill._engine.group import Averaged, join_group
 from skdistill._engine.learner import Learner
-from skdistill._engine.matching import Embedding, MatchingObjective
-from skdistill._engine.objective import UnrolledObjective
+from skdistill._engine.methods.matching import DistributionMatching, Embedding
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.parametrization import LABELS, Combinations, Parametrization, Rows
 from skdistill._engine.steps import Steps
-from skdistill._engine.streams import Purpose, Streams
+from skdistill._engine.streams import Streams
+from skdistill._run import loop
 from skdistill.augmentation import check_augmentation
 from skdistill.evaluation import evaluate
 from skdistill.hardness import HardnessSampler
@@ -76,38 +77,30 @@ def network():
     )  # fmt: skip
 
 
-def unrolled(streams):
-    """Return the objective of RaT-BPTT with everything that it draws."""
-    X, y = images()
-    learner = Learner(network, dtype=torch.float64)
-    augmentation = check_augmentation("flip_rotate")
-    real = RealData(X, y, Standardizer([0.0], [1.0], (1, 6, 6), "cpu", torch.float64), "cpu")
-    return UnrolledObjective(
+def unrolled(rngs):
+    """Return RaT-BPTT with everything that it draws, and its problem."""
+    learner, augmentation = Learner(network, dtype=torch.float64), check_augmentation("flip_rotate")
+    method = Unrolled(
         steps=Steps(learner, Adam(lr=0.01), None, augment=augmentation.apply),
-        data=real,
-        sampler=UniformSampler(20, 6, lambda epoch: streams.numpy(Purpose.REAL_BATCH, epoch)),
+        sampler=UniformSampler(20, 6, lambda epoch: rngs.numpy("real_batch", epoch)),
         schedule=resolve_schedule("rat-bptt"),
         window=2,
         unroll=5,
-        n_classes=2,
         inner_batch_size=2,
-        classes_per_step=None,
-        chunk=None,
-        streams=streams,
-        draw=augmentation.draw,
     )
+    return method, a_problem(*images(), 3, learner, rngs=rngs, augmentation=augmentation)
 
 
-def matching(streams):
-    """Return the objective of distribution matching."""
+def matching(rngs):
+    """Return distribution matching, and its problem."""
     X, y = images()
     learner = Learner(network, dtype=torch.float64)
-    real = RealData(X, y, Standardizer([0.0], [1.0], (1, 6, 6), "cpu", torch.float64), "cpu")
     rows = [np.flatnonzero(y.numpy() == c) for c in range(2)]
-    return MatchingObjective(Embedding(learner, (1, 6, 6)), real, rows, 3, None, streams)
+    method = DistributionMatching(Embedding(learner, (1, 6, 6)), rows, 3)
+    return method, a_problem(X, y, 3, learner, rngs=rngs)
 
 
-OBJECTIVES = {"unrolled": unrolled, "matching": matching}
+METHODS = {"unrolled": unrolled, "matching": matching}
 
 
 def pixels():
@@ -130,29 +123,29 @@ def combinations():
 LEARNED = {"pixels": pixels, "combinations": combinations}
 
 
-def steps(objective, learned, n_steps=6):
+def steps(method, problem, learned, n_steps=6):
     """Return all tensors with their moments after outer steps, and what was recorded of these."""
     tensors, parts = LEARNED[learned]()
     parametrization = Parametrization(parts, torch.arange(2).repeat(3))
     rates = {name: 0.1 / (1 + i) for i, name in enumerate(tensors)}
-    state, records = outer.initial_state(objective, tensors), []
+    state, records = outer.initial_state(method, problem, tensors), []
     for _ in range(n_steps):
-        state, record = outer.update(objective, state, parametrization, rates)
+        state, record = outer.update(method, problem, state, parametrization, rates)
+        state = outer.observed(method, state, record, None)
         records.append([record.loss, record.grad_norm, *record.detail.values()])
-    adam = {name: slots.numpy() for name, slots in state.adam.items()}
+    adam = {name: slots.numpy() for name, slots in state.slots.items()}
     return {**adam, "records": np.array(records)}
 
 
 def engine(group, folder):
-    """Do outer steps of every objective."""
-    return {
-        f"{name} {learned} {key}": value
-        for name, make in OBJECTIVES.items()
-        for learned in LEARNED
-        for key, value in steps(
-            AveragedObjective(make(Streams(5, group.rank, group.size)), group), learned
-        ).items()
-    }
+    """Do outer steps of every method."""
+    found = {}
+    for name, make in METHODS.items():
+        for learned in LEARNED:
+            method, problem = make(Streams(5, group.rank, group.size))
+            ours = steps(Averaged(method, group), problem, learned)
+            found |= {f"{name} {learned} {key}": value for key, value in ours.items()}
+    return found
 
 
 # --- distillers -------------------------------------------------------------------------------
@@ -184,7 +177,7 @@ def seen(distiller):
     history = distiller.history_
     return {
         "X": distiller.transform()[0],
-        **{f"adam {name}": value for name, value in distiller._run.state.adam.items()},
+        **{f"adam {name}": value for name, value in distiller._run.state.slots.items()},
         "loss": history["loss"],
         "start": history["start"],
         "seed": distiller.distilled_.recipe.seed,
@@ -258,7 +251,7 @@ def all_that_is_learned(group, folder):
         **seen(second),
         "whole": whole.transform()[0],
         "n_iter": first.n_iter_,
-        "scores": second._run.state.memory["sampler"]["scores"],
+        "scores": second._run.state.method["sampler"]["scores"],
     }
 
 
@@ -279,12 +272,12 @@ def first_refuses(group, folder):
 def in_step(n, action):
     """Do something in the n-th outer step of the second process."""
 
-    def update(objective, state, *args):
-        if state.step + 1 == n and objective.group.rank == 1:
+    def update(method, problem, state, *args):
+        if state.step + 1 == n and method.group.rank == 1:
             action()
-        return outer.update(objective, state, *args)
+        return outer.update(method, problem, state, *args)
 
-    base.update = update
+    loop.update = update
 
 
 def lost(group, folder):
@@ -301,17 +294,18 @@ def hangs(group, folder):
 
 def not_a_number(group, folder):
     """Have the second process's gradient be not finite."""
-    gradient = UnrolledObjective.gradient
+    gradient = Unrolled.gradient
 
-    def spoiled(self, X, y, step, memory):
-        loss, grad, *rest = gradient(self, X, y, step, memory)
-        return loss, grad * (float("nan") if group.rank and step == 1 else 1.0), *rest
+    def spoiled(self, problem, synthetic, state, step):
+        found, state = gradient(self, problem, synthetic, state, step)
+        factor = float("nan") if group.rank and step == 1 else 1.0
+        return replace(found, X=found.X * factor), state
 
-    UnrolledObjective.gradient = spoiled
+    Unrolled.gradient = spoiled
     try:
         distiller = quick().fit(*table())
     finally:
-        UnrolledObjective.gradient = gradient
+        Unrolled.gradient = gradient
     return {**seen(distiller), "skipped": distiller.history_["skipped"]}
 
 

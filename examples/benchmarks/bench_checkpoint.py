@@ -21,10 +21,10 @@ import report
 import torch
 from bench_meta_gradient import CONFIGS, PAPER_CONFIGS, Problem, seconds
 
-from skdistill._checkpoint import Checkpoint
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.outer import OuterState
-from skdistill._run import Best, Point, Run
+from skdistill._run.checkpoint import Checkpoint
+from skdistill._run.state import Best, Point, Run
 
 
 def long_run(X: torch.Tensor, n_steps: int) -> Run:

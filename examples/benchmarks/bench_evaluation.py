@@ -17,10 +17,15 @@ import numpy as np
 import report
 import torch
 
+from skdistill._data.layout import Layout
 from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan, choose_plan
-from skdistill._fresh_networks import NetworkFamily, accuracy_curve, network_family
-from skdistill._layout import Layout
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
+from skdistill.evaluation._networks import (
+    NetworkFamily,
+    accuracy_curve,
+    network_family,
+    training_samples,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,12 @@ class Problem:
         """Return each network's accuracy, trained by this plan."""
         config = self.config
         curve, _ = accuracy_curve(
-            self.family, self.distilled, config.n_networks, [config.steps], self.test, plan=plan
+            self.family,
+            training_samples(self.family, self.distilled),
+            config.n_networks,
+            [config.steps],
+            self.test,
+            plan=plan,
         )
         return curve[:, 0]
 

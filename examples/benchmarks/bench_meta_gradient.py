@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
-from skdistill._engine.objective import real_loss
+from skdistill._engine.methods.unrolled import real_loss
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.runtime import chunk_size
 from skdistill._engine.steps import CompiledSteps, Steps

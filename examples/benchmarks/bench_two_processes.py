@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
@@ -21,42 +22,45 @@ import torch
 import torch.distributed as dist
 from sklearn.datasets import load_digits
 
-from skdistill import RaTBPTTDistiller, base
+from skdistill import RaTBPTTDistiller
 from skdistill._engine import outer
-from skdistill._engine.group import AveragedObjective, Group, join_group
+from skdistill._engine.group import join_group
+from skdistill._engine.methods.base import Gradient, Method
 from skdistill._engine.streams import Streams
+from skdistill._run import loop
 from skdistill.networks import ConvNet
 
 
-class BothShares(AveragedObjective):
-    """The objective of one process that does what two would."""
+class BothShares(Method):
+    """What two processes would do, in one."""
 
-    def gradient(self, X, y, step, memory):
+    def __init__(self, shares):
+        self.shares = shares
+
+    def init(self, problem):
+        """Return the state of either."""
+        return self.shares[0][0].init(problem)
+
+    def observe(self, seen, state):
+        """Return the state of either."""
+        return self.shares[0][0].observe(seen, state)
+
+    def gradient(self, problem, synthetic, state, step):
         """Return the mean over both shares."""
-        parts = [objective.gradient(X, y, step, memory) for objective in self.objective]
-        losses, grads, _, details = zip(*parts)
-        return sum(losses) / 2, sum(grads) / 2, None, details[0]
-
-    def prepare(self, X, y, step, memory):
-        """Return the memory of either."""
-        return self.objective[0].prepare(X, y, step, memory)
-
-    def begin(self):
-        """Return the memory of either."""
-        return self.objective[0].begin()
-
-    def observe(self, loss, memory):
-        """Return the memory of either."""
-        return self.objective[0].observe(loss, memory)
+        found = [method.gradient(own, synthetic, state, step)[0] for method, own in self.shares]
+        loss, X = (sum(getattr(each, name) for each in found) / 2 for name in ("loss", "X"))
+        return Gradient(loss, X, record=found[0].record), state
 
 
 class BothDistiller(RaTBPTTDistiller):
     """A distiller whose one process does the shares of two."""
 
-    def _make_objective(self, data, learner, streams):
-        make = super()._make_objective
-        shares = [make(data, learner, Streams(streams.seed, rank, 2)) for rank in range(2)]
-        return BothShares(shares, Group())
+    def _make_method(self, problem):
+        shares = []
+        for rank in range(2):
+            own = replace(problem, rngs=Streams(problem.rngs.seed, rank, 2))
+            shares.append((super()._make_method(own), own))
+        return BothShares(shares)
 
 
 def seconds(kind, n_steps, width):
@@ -71,7 +75,7 @@ def seconds(kind, n_steps, width):
         times.append(perf_counter() - began)
         return result
 
-    base.update = update
+    loop.update = update
     X, y = load_digits(return_X_y=True)
     make = RaTBPTTDistiller if kind == "two" else BothDistiller
     make(

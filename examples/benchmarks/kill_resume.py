@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_iris
 
-from skdistill import RaTBPTTDistiller, _npz
+from skdistill import RaTBPTTDistiller
+from skdistill._files import npz as _npz
 from skdistill.windows import MovingWindow
 
 # Functions of `os`, called in writing a checkpoint, in which a process kills itself.
@@ -61,7 +62,7 @@ def network(input_shape, n_classes):
 def result(distiller):
     """Return the bits that must be the same."""
     history = {k: v for k, v in distiller.history_.items() if k != "seconds"}
-    adam = {name: slots.tobytes() for name, slots in distiller._run.state.adam.items()}
+    adam = {name: slots.tobytes() for name, slots in distiller._run.state.slots.items()}
     return distiller.transform()[0].tobytes(), adam, history
 
 

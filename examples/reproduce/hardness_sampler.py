@@ -23,7 +23,7 @@ def one_run(name: str, seed: int, args, data) -> dict:
     sampler = name
     if name != "uniform":
         sampler = HardnessSampler(
-            args.threshold, favour=name, renew_every=args.renew_every, begin=args.begin
+            args.threshold, favor=name, renew_every=args.renew_every, start_step=args.begin
         )
     distiller = RaTBPTTDistiller(
         args.ipc,

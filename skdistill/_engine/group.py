@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -21,7 +21,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..exceptions import LostProcessError
-from .outer import Objective
+from .methods.base import Gradient, Method, Problem, State, Synthetic
+from .observation import Observation
+from .outer_optimizers import Clip, OuterOptimizer
 
 # How long to wait for the others: longer than the first step takes that compiles, and shorter than
 # anybody wants to pay for processes that hang.
@@ -139,33 +141,46 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-@dataclass(frozen=True)
-class AveragedObjective:
-    """The mean over processes of their objectives' losses and gradients."""
+@dataclass(frozen=True, eq=False)
+class Averaged(Method):
+    """The mean over processes of their losses and gradients, by a method of one process."""
 
-    objective: Objective
+    method: Method
     group: Group
 
-    def begin(self) -> dict:
-        """Return the memory with which a run starts."""
-        return self.objective.begin()
+    @property
+    def optimizer(self) -> OuterOptimizer:
+        """The method's."""
+        return self.method.optimizer
 
-    def observe(self, loss: float, memory: dict) -> dict:
-        """Return the memory after an outer step with this (mean) loss."""
-        return self.objective.observe(loss, memory)
+    @property
+    def clip(self) -> Clip | None:
+        """The method's."""
+        return self.method.clip
 
-    def prepare(self, X: Tensor, y: Tensor, step: int, memory: dict) -> dict:
-        """Return the memory for outer step ``step``, the same in all processes."""
-        return self.objective.prepare(X, y, step, memory)
+    @property
+    def project_labels(self):
+        """The method's."""
+        return self.method.project_labels
+
+    def init(self, problem: Problem) -> State:
+        """Return the state with which a run starts."""
+        return self.method.init(problem)
+
+    def observe(self, seen: Observation, state: State) -> State:
+        """Return the state after an outer step, of which all processes have seen the mean."""
+        return self.method.observe(seen, state)
 
     def gradient(
-        self, X: Tensor, y: Tensor, step: int, memory: dict
-    ) -> tuple[Tensor, Tensor, Tensor | None, dict]:
+        self, problem: Problem, synthetic: Synthetic, state: State, step: int
+    ) -> tuple[Gradient, State]:
         """Return the mean loss of outer step ``step``, its gradients, and what to record."""
-        loss, *grads, detail = self.objective.gradient(X, y, step, memory)
+        own, state = self.method.gradient(problem, synthetic, state, step)
         # Pixels, bases and labels are the same in all processes, and what is pulled back to them is
         # linear in these gradients: their mean gives the mean for each of what is learned.
-        there = [grad for grad in grads if grad is not None]
-        loss, *there = self.group.mean([loss.to(there[0]), *there])
-        means = iter(there)
-        return loss, *(None if grad is None else next(means) for grad in grads), detail
+        parts = {"X": own.X, "y": own.y, **{f"extra.{k}": v for k, v in own.extra.items()}}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        loss, *means = self.group.mean([own.loss.to(own.X), *parts.values()])
+        parts = dict(zip(parts, means))
+        extra = {k: parts[f"extra.{k}"] for k in own.extra}
+        return replace(own, loss=loss, X=parts["X"], y=parts.get("y"), extra=extra), state

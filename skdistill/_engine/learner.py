@@ -94,6 +94,8 @@ class Learner:
         autocast: torch.dtype | None = None,
     ):
         self._factory = factory
+        # Maps scores, labels and a reduction to a loss.
+        self.criterion: Callable[..., Tensor] = F.cross_entropy
         self.device = torch.device(device)
         self.dtype = dtype
         self._autocast = autocast
@@ -130,8 +132,8 @@ class Learner:
         return {k: _loaded(p, s) for k, p, s in zip(self._names, parts, self._shapes)}
 
     def loss(self, theta: Tensor, X: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the cross-entropy against class indices ``(n,)`` or soft labels."""
-        return F.cross_entropy(self.logits(theta, X), y, reduction=reduction)
+        """Return the loss against class indices ``(n,)`` or soft labels ``(n, n_classes)``."""
+        return self.criterion(self.logits(theta, X), y, reduction=reduction)
 
     def couples_samples(self, sample_shape: tuple[int, ...]) -> bool:
         """Return whether a sample's scores depend on its batch, as with batch normalisation."""

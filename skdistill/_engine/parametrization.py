@@ -1,8 +1,8 @@
 """What the outer loop learns, by name, and the synthetic samples and labels made of it.
 
-The outer loop moves named tensors and knows no more of them; an objective knows samples and labels
-alone. What lies between is here: pure functions from tensors to samples, and the way back for
-sensitivities.
+The outer loop moves named tensors and knows no more of them; a method knows samples, labels and
+further tensors of its own. What lies between is here: pure functions from tensors to samples, and
+the way back for sensitivities.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .methods.base import Gradient, Synthetic
+
 # The name of learned labels among the tensors.
 LABELS = "y"
+# What the names of a method's further tensors begin with.
+EXTRA = "extra."
 
 
 class Part(Protocol):
@@ -92,15 +96,24 @@ class Parametrization:
         """Return class indices ``(n,)`` or, if they are learned, soft labels ``(n, n_classes)``."""
         return tensors.get(LABELS, self.y)
 
-    def pull_back(
-        self, tensors: Mapping[str, Tensor], X_bar: Tensor, y_bar: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Pull the sensitivities to samples and labels back to the tensors."""
-        inputs = {k: v.detach().requires_grad_() for k, v in tensors.items() if k != LABELS}
+    def synthetic(self, tensors: Mapping[str, Tensor]) -> Synthetic:
+        """Return what a method sees of the tensors."""
+        extra = {k.removeprefix(EXTRA): v for k, v in tensors.items() if k.startswith(EXTRA)}
+        return Synthetic(self.samples(tensors), self.labels(tensors), extra)
+
+    def pull_back(self, tensors: Mapping[str, Tensor], gradient: Gradient) -> dict[str, Tensor]:
+        """Return the derivatives of the loss with respect to the tensors."""
+        inputs = {
+            k: v.detach().requires_grad_()
+            for k, v in tensors.items()
+            if k != LABELS and not k.startswith(EXTRA)
+        }
         with torch.enable_grad():
             X = self.samples(inputs)
-        grads = dict(zip(inputs, torch.autograd.grad(X, list(inputs.values()), X_bar)))
-        return grads | ({LABELS: y_bar} if LABELS in tensors else {})
+        grads = dict(zip(inputs, torch.autograd.grad(X, list(inputs.values()), gradient.X)))
+        if LABELS in tensors:
+            grads[LABELS] = gradient.y
+        return grads | {EXTRA + k: bar for k, bar in gradient.extra.items()}
 
 
 def xavier_size(n_rows: int, n_columns: int) -> float:

@@ -6,34 +6,43 @@ another batch size) without moving the draws of the others. All draws are made o
 run on another device starts from the same numbers, and no global random state is read or written.
 """
 
+import hashlib
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import torch
 
+# The numbers of the purposes that there were when they had numbers. They are part of what makes a
+# run repeatable, so that no other purpose may get them; new ones are hashed.
+_NUMBERS = {
+    "synthetic": 0,
+    "window": 1,
+    "real_batch": 2,
+    "network": 3,
+    "inner_batch": 4,
+    "evaluation_network": 5,
+    "evaluation_batch": 6,
+    "coreset": 7,
+    "inner_augmentation": 8,
+    "real_augmentation": 9,
+    "hardness": 10,
+    "inner_classes": 11,
+    "evaluation_augmentation": 12,
+}
 
-class Purpose(IntEnum):
-    """What a draw is for. The numbers are part of what makes a run repeatable: only append."""
 
-    SYNTHETIC = 0
-    WINDOW = 1
-    REAL_BATCH = 2
-    NETWORK = 3
-    INNER_BATCH = 4
-    EVALUATION_NETWORK = 5
-    EVALUATION_BATCH = 6
-    CORESET = 7
-    INNER_AUGMENTATION = 8
-    REAL_AUGMENTATION = 9
-    HARDNESS = 10
-    INNER_CLASSES = 11
-    EVALUATION_AUGMENTATION = 12
+def purpose_number(name: str) -> int:
+    """Return the integer that stands for a purpose: the same everywhere, and no other's."""
+    if name in _NUMBERS:
+        return _NUMBERS[name]
+    # 64 bits, the highest of them set: never a small number.
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") | 2**63
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Independent random streams that all derive from one ``seed``.
+    """Independent random streams that all derive from one ``seed``, by the name of a purpose.
 
     Parameters
     ----------
@@ -46,21 +55,22 @@ class Streams:
     rank: int = 0
     n_ranks: int = 1
 
-    def turn(self, step: int) -> int:
-        """Return the number of this process's share in an outer step, among all of the run.
+    def draw_index(self, step: int) -> int:
+        """Return a step number that is unique to this process.
 
         What is to differ between processes is drawn by it, and what they share by the step.
         """
         return step * self.n_ranks + self.rank
 
-    def integer(self, purpose: Purpose, step: int) -> int:
+    def integer(self, purpose: str, step: int) -> int:
         """Return 32 well-mixed bits (torch's CPU generator seeds itself from no more)."""
-        return int(np.random.SeedSequence((self.seed, purpose, step)).generate_state(1)[0])
+        entropy = (self.seed, purpose_number(purpose), step)
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
-    def numpy(self, purpose: Purpose, step: int) -> np.random.Generator:
+    def numpy(self, purpose: str, step: int) -> np.random.Generator:
         """Return a NumPy generator for this purpose and step."""
-        return np.random.default_rng((self.seed, purpose, step))
+        return np.random.default_rng((self.seed, purpose_number(purpose), step))
 
-    def torch(self, purpose: Purpose, step: int) -> torch.Generator:
+    def torch(self, purpose: str, step: int) -> torch.Generator:
         """Return a torch CPU generator for this purpose and step."""
         return torch.Generator().manual_seed(self.integer(purpose, step))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sklearn.utils import Bunch
 
-from .._validation import (
+from .._data.validation import (
     Interval,
     InvalidParameterError,
     StrOptions,

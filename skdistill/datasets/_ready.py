@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..distilled import DistilledDataset
+from ..distilled._dataset import DistilledDataset
 
 # Made by examples/reproduce/publish.py: a file for each set, <name>-<samples a class>.npz.
 SETS = Path(__file__).parent / "sets"

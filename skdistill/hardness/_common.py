@@ -6,16 +6,17 @@ from numbers import Integral
 import numpy as np
 
 from .._engine.data import RealData
-from .._fresh_networks import (
+from ..distilled._dataset import DistilledDataset
+from ..evaluation._networks import (
     NOT_FINITE,
     RIGHT,
     NetworkFamily,
+    TrainingSamples,
     judge,
     network_family,
     train_networks,
     warn_of_divergence,
 )
-from ..distilled import DistilledDataset
 
 __all__ = ["check_count", "check_scores", "correct_while_training", "family_of"]
 
@@ -29,11 +30,11 @@ def family_of(distilled: DistilledDataset, architecture, device) -> NetworkFamil
 
 
 def correct_while_training(
-    family: NetworkFamily, distilled: DistilledDataset, n_networks: int, counts, data: RealData
+    family: NetworkFamily, training: TrainingSamples, n_networks: int, counts, data: RealData
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield `train_networks`' network and place in counts, and whether it is right, by sample."""
     diverged = set()
-    for k, j, theta in train_networks(family, distilled, n_networks, counts):
+    for k, j, theta in train_networks(family, training, n_networks, counts):
         verdicts = judge(family, theta, data).cpu().numpy()
         if (verdicts == NOT_FINITE).any():
             diverged.add(k)

@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from .._engine.data import RealData, Standardizer
-from .._engine.learner import Learner
+from .._data.seeds import draw_seed
+from .._engine.methods.base import Problem
 from .._engine.runtime import chunk_size
 from .._engine.settings import own_settings
-from .._fresh_networks import NetworkFamily
-from .._layout import Layout
-from .._seeds import draw_seed
-from ..distilled import DistilledDataset, EvaluationRecipe
-from ..evaluation import check_test_data
+from ..distilled._dataset import DistilledDataset, TrainingProtocol
+from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
+from ..evaluation._protocol import check_test_data
 from ._common import check_count, correct_while_training, family_of
 
 __all__ = ["disagreement_scores", "scores_in_a_run"]
@@ -84,47 +82,35 @@ def disagreement_scores(
     family = family_of(data, architecture, device)
     wrong = np.zeros(len(X), dtype=np.int64)
     real = family.data(X, index)
-    for _, _, correct in correct_while_training(family, data, n_networks, [recipe.steps], real):
+    training = training_samples(family, data)
+    counts = [recipe.steps]
+    for _, _, correct in correct_while_training(family, training, n_networks, counts, real):
         wrong += ~correct
     return wrong
 
 
 def scores_in_a_run(
-    learner: Learner,
-    X: Tensor,
-    y: Tensor,
-    real: RealData,
-    n_classes: int,
-    n_networks: int,
-    steps: int,
-    seed: int,
+    problem: Problem, X: Tensor, y: Tensor, n_networks: int, steps: int, step: int
 ) -> np.ndarray:
     """Return the `disagreement_scores` of a run's real samples for its current synthetic ones.
 
     Parameters
     ----------
-    learner : Learner
+    problem : Problem
+        Of the run.
     X, y : Tensor
         Synthetic samples, standardised, with class indices or soft labels.
-    real : RealData
-    n_classes : int
-    n_networks, steps, seed : int
-        How many networks, how long they are trained, and what makes them.
+    n_networks, steps : int
+        How many networks, and how long they are trained.
+    step : int
+        The outer step, which with the run's seed determines the networks.
     """
-    shape = tuple(X.shape[1:])
-    layout, channels = Layout(shape, shape), shape[0]
-    mean, scale = (0.0,) * channels, (1.0,) * channels
-    # The samples as networks see them are a set of their own, in units that need no change.
-    current = DistilledDataset(
-        X=X.cpu().numpy(),
-        y=y.cpu().numpy(),
-        classes=np.arange(n_classes),
-        ipc=len(X) // n_classes,
-        recipe=EvaluationRecipe(layout, mean, scale, None, steps, n_networks, seed=seed),
-    )
-    standardizer = Standardizer(mean, scale, shape, learner.device, learner.dtype)
-    family = NetworkFamily(learner, layout, standardizer, chunk_size(learner, shape))
-    wrong = np.zeros(len(real), dtype=np.int64)
-    for _, _, correct in correct_while_training(family, current, n_networks, [steps], real):
+    family = NetworkFamily(problem.learner, chunk_size(problem.learner, problem.shape))
+    seed = problem.rngs.integer("hardness", step)
+    training = TrainingSamples(X, y, TrainingProtocol(steps), seed)
+    wrong = np.zeros(len(problem.real), dtype=np.int64)
+    for _, _, correct in correct_while_training(
+        family, training, n_networks, [steps], problem.real
+    ):
         wrong += ~correct
     return wrong

@@ -5,13 +5,14 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._engine.runtime import resolve_device
+from .._data.seeds import draw_seed
+from .._data.training import check_training_data, training_data
+from .._data.validation import check_image_shape
+from .._engine.runtime import chunk_size, resolve_device
 from .._engine.settings import own_settings
-from .._fresh_networks import network_family
-from .._seeds import draw_seed
-from .._training_data import check_training_data, training_data
-from .._validation import check_image_shape
-from ..distilled import DistilledDataset, EvaluationRecipe
+from ..distilled._dataset import TrainingProtocol
+from ..evaluation._network_checks import make_learner
+from ..evaluation._networks import NetworkFamily, TrainingSamples
 from ._common import check_count, correct_while_training
 
 __all__ = ["count_forgetting_events", "forgetting_scores"]
@@ -132,23 +133,15 @@ def forgetting_scores(
     data = training_data(X, y, None, classes, layout, device, {})
     # As in an epoch of the mini-batches that `train_networks` draws, a remainder is left out.
     epoch = len(X) // min(batch_size, len(X))
-    recipe = EvaluationRecipe(
-        layout=layout,
-        mean=tuple(data.mean.tolist()),
-        scale=tuple(data.scale.tolist()),
-        architecture=None,
-        steps=epoch * n_epochs,
-        n_networks=n_networks,
-        learning_rate=float(learning_rate),
-        batch_size=batch_size,
-        seed=draw_seed(random_state),
-    )
-    everything = DistilledDataset(X, classes[y], classes, len(X) // len(classes), recipe)
-    family = network_family(everything, architecture, device)
+    learner = make_learner(architecture, layout.inner, len(classes), device)
+    family = NetworkFamily(learner, chunk_size(learner, layout.inner))
+    protocol = TrainingProtocol(epoch * n_epochs, float(learning_rate), batch_size)
+    samples, index, *_ = data.real.batch(np.arange(len(X)))
+    training = TrainingSamples(samples, index, protocol, draw_seed(random_state))
 
     counts = epoch * np.arange(1, n_epochs + 1)
     history, total = np.empty((n_epochs, len(X)), dtype=bool), np.zeros(len(X))
-    for _, j, correct in correct_while_training(family, everything, n_networks, counts, data.real):
+    for _, j, correct in correct_while_training(family, training, n_networks, counts, data.real):
         history[j] = correct
         if j == n_epochs - 1:
             total += count_forgetting_events(history)

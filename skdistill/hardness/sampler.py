@@ -4,16 +4,16 @@ from collections.abc import Callable
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from .._validation import Interval, StrOptions, validate_parameter_constraints
+from .._data.strategy import Strategy
+from .._data.validation import Interval, StrOptions
 from ._common import check_scores
 
 __all__ = ["AdaptiveSampler", "HardnessSampler", "WeightedSampler", "hardness_weights"]
 
 
 def hardness_weights(
-    scores, n_networks: int = 8, threshold: float = 1.0, favour: str = "extremes"
+    scores, n_networks: int = 8, threshold: float = 1.0, favor: str = "extremes"
 ) -> np.ndarray:
     """Return the weight with which each sample is drawn, from its disagreement score.
 
@@ -35,7 +35,7 @@ def hardness_weights(
     threshold : float, default=1.0
         The least weight, positive; the greatest is ``threshold + n_networks / 2``. The larger it
         is, the more alike the weights are. The paper: 1 or 4 (Appendix D.2).
-    favour : {"extremes", "medium"}, default="extremes"
+    favor : {"extremes", "medium"}, default="extremes"
         Which samples weigh most.
 
     Returns
@@ -47,11 +47,11 @@ def hardness_weights(
     >>> from skdistill.hardness import hardness_weights
     >>> hardness_weights([0, 4, 7]).tolist()
     [5.0, 1.0, 4.0]
-    >>> hardness_weights([0, 4, 7], favour="medium").tolist()
+    >>> hardness_weights([0, 4, 7], favor="medium").tolist()
     [1.0, 5.0, 2.0]
     """
-    if favour not in ("extremes", "medium"):
-        raise ValueError(f"favour must be 'extremes' or 'medium'; got {favour!r}.")
+    if favor not in ("extremes", "medium"):
+        raise ValueError(f"favor must be 'extremes' or 'medium'; got {favor!r}.")
     if not threshold > 0:
         raise ValueError(f"threshold={threshold} must be positive.")
     scores = check_scores(scores, None)
@@ -62,7 +62,7 @@ def hardness_weights(
         )
     middle = n_networks / 2
     distance = np.abs(scores - middle)
-    return threshold + (distance if favour == "extremes" else middle - distance)
+    return threshold + (distance if favor == "extremes" else middle - distance)
 
 
 class WeightedSampler:
@@ -126,30 +126,30 @@ class AdaptiveSampler:
         self._generator = generator
         self._score = score
 
-    def begin(self) -> dict:
-        """Return the memory with which a run starts: no scores."""
+    def init_state(self) -> dict:
+        """Return the state with which a run starts: no scores."""
         return {"scores": None}
 
-    def prepare(self, X, y, step: int, memory: dict) -> dict:
-        """Return the memory for outer step ``step``, with new scores if they are due."""
+    def prepare(self, X, y, step: int, state: dict) -> dict:
+        """Return the state for outer step ``step``, with new scores if they are due."""
         if not self._strategy.is_due(step, self._n_samples, self._batch_size):
-            return memory
+            return state
         return {"scores": self._score(X, y, step).tolist()}
 
-    def batch(self, step: int, memory: dict) -> np.ndarray:
+    def batch(self, step: int, state: dict) -> np.ndarray:
         """Return the rows of the training set that make the batch of this outer step."""
-        if memory["scores"] is None:
+        if state["scores"] is None:
             return self._uniform.batch(step)
-        if len(memory["scores"]) != self._n_samples:
+        if len(state["scores"]) != self._n_samples:
             raise ValueError(
                 f"scores must be {self._n_samples}, one for each training sample; "
-                f"got {len(memory['scores'])}."
+                f"got {len(state['scores'])}."
             )
-        sampler = self._strategy.make(memory["scores"], self._batch_size, self._generator)
+        sampler = self._strategy.make(state["scores"], self._batch_size, self._generator)
         return sampler.batch(step)
 
 
-class HardnessSampler(BaseEstimator):
+class HardnessSampler(Strategy):
     """Draw real samples by how many networks the current synthetic samples teach wrong about them.
 
     Appendix D.2 of the paper: every `renew_every` epochs, `disagreement_scores` tells how hard each
@@ -163,7 +163,7 @@ class HardnessSampler(BaseEstimator):
     ----------
     threshold : float, default=1.0
         The least weight, positive. The paper: 1 or 4.
-    favour : {"extremes", "medium"}, default="extremes"
+    favor : {"extremes", "medium"}, default="extremes"
         Which samples are drawn most: the easiest and the hardest, as the paper's formula has it, or
         those in between, as its text does. See `hardness_weights`.
     n_networks : int, default=8
@@ -174,7 +174,7 @@ class HardnessSampler(BaseEstimator):
     renew_every : int, default=50
         Epochs between two computations of the scores. The paper: 50. An epoch is as many outer
         steps as batches fit into the training set.
-    begin : int, default=0
+    start_step : int, default=0
         Outer step before which samples are drawn uniformly. The paper: 25,000, for hard samples
         matter "in the later stages of distillation" (figure 15).
 
@@ -191,7 +191,7 @@ class HardnessSampler(BaseEstimator):
     The parts that make it can be asked by themselves:
 
     >>> import numpy as np
-    >>> strategy = HardnessSampler(favour="medium", renew_every=2)
+    >>> strategy = HardnessSampler(favor="medium", renew_every=2)
     >>> [step for step in range(100) if strategy.is_due(step, n_samples=60, batch_size=4)]
     [0, 30, 60, 90]
     >>> sampler = strategy.make([0, 4, 8], batch_size=2, generator=np.random.default_rng)
@@ -201,28 +201,22 @@ class HardnessSampler(BaseEstimator):
 
     _parameter_constraints: dict = {
         "threshold": [Interval(Real, 0, None, closed="neither")],
-        "favour": [StrOptions({"extremes", "medium"})],
+        "favor": [StrOptions({"extremes", "medium"})],
         "n_networks": [Interval(Integral, 2, None, closed="left")],
         "steps": [Interval(Integral, 1, None, closed="left")],
         "renew_every": [Interval(Integral, 1, None, closed="left")],
-        "begin": [Interval(Integral, 0, None, closed="left")],
+        "start_step": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
-        self, threshold=1.0, favour="extremes", n_networks=8, steps=300, renew_every=50, begin=0
+        self, threshold=1.0, favor="extremes", n_networks=8, steps=300, renew_every=50, start_step=0
     ):
         self.threshold = threshold
-        self.favour = favour
+        self.favor = favor
         self.n_networks = n_networks
         self.steps = steps
         self.renew_every = renew_every
-        self.begin = begin
-
-    def validate(self) -> None:
-        """Raise ``InvalidParameterError`` if a parameter of the sampler is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
+        self.start_step = start_step
 
     def is_due(self, step: int, n_samples: int, batch_size: int) -> bool:
         """Return whether scores are to be computed before this outer step, counted from 0.
@@ -236,7 +230,7 @@ class HardnessSampler(BaseEstimator):
             Real samples in an outer step.
         """
         epoch = n_samples // min(batch_size, n_samples)
-        since = step - self.begin
+        since = step - self.start_step
         return since >= 0 and since % (self.renew_every * epoch) == 0
 
     def make(
@@ -252,5 +246,5 @@ class HardnessSampler(BaseEstimator):
         generator : callable
             Maps a step's number to a ``numpy.random.Generator``.
         """
-        weights = hardness_weights(scores, self.n_networks, self.threshold, self.favour)
+        weights = hardness_weights(scores, self.n_networks, self.threshold, self.favor)
         return WeightedSampler(weights, batch_size, generator)

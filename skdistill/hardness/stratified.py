@@ -7,8 +7,9 @@ from numbers import Integral
 import numpy as np
 
 from .._engine.settings import own_settings
-from ..distilled import DistilledDataset
-from ..evaluation import WHOLE, check_known_data
+from ..distilled._dataset import DistilledDataset
+from ..evaluation._networks import training_samples
+from ..evaluation._protocol import WHOLE, check_known_data
 from ._common import check_count, check_scores, correct_while_training, family_of
 
 __all__ = ["HardnessResult", "accuracy_by_hardness"]
@@ -139,7 +140,11 @@ def accuracy_by_hardness(
         family = family_of(data, architecture, device)
         k_networks = n_whole if name == WHOLE else n_networks
         trained = correct_while_training(
-            family, data, k_networks, [recipe.steps], family.data(*samples[name])
+            family,
+            training_samples(family, data),
+            k_networks,
+            [recipe.steps],
+            family.data(*samples[name]),
         )
         right = [np.bincount(place, correct, minlength=len(counts)) for _, _, correct in trained]
         with np.errstate(invalid="ignore"):  # a bin without samples: 0 / 0

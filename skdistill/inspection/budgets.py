@@ -9,7 +9,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from ._panels import floats, in_percent, in_whole_numbers, panels, tidy
 
 if TYPE_CHECKING:
-    from ..evaluation import EvaluationResult
+    from ..evaluation._protocol import EvaluationResult
     from ..intercorrelation import SubsampleCurve
 
 __all__ = ["BudgetCurveDisplay"]

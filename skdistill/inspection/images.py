@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
-from .._image_folder import to_pixels
-from ..distilled import DistilledDataset
+from .._files.images import to_pixels
+from ..distilled._dataset import DistilledDataset
 from ._panels import panels
 
 __all__ = ["DistilledImagesDisplay"]

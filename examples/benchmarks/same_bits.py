@@ -1,0 +1,106 @@
+"""Whether two commits distil the same bits: their wheels, side by side in one environment.
+
+Builds a wheel of each commit, distils digits and a table with each method, and compares samples,
+labels and histories, bit for bit. What differs is listed with the largest difference. (Bits are
+those of one machine and one version of torch.)
+
+    python examples/benchmarks/same_bits.py HEAD~1 HEAD
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+
+# Run with each of the two packages: parameters that both have, spelled out.
+CHILD = """
+import sys
+import warnings
+import numpy as np
+from sklearn.datasets import load_digits, load_wine
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill.parametrization import LinearBasis
+
+warnings.simplefilter("ignore")
+inner = {"window": 3, "unroll": 8, "inner_lr": 0.001}
+base = {"max_iter": 6, "n_networks": 2, "eval_steps": 20, "random_state": 0}
+digits, wine = ({"image_shape": (1, 8, 8)}, load_digits), ({}, load_wine)
+runs = {}
+for name, (options, load) in {"digits": digits, "wine": wine}.items():
+    X, y = load(return_X_y=True)
+    X = X.astype(np.float32)
+    rat = RaTBPTTDistiller(ipc=2, **inner, **base, **options)
+    runs[f"{name}: RaT-BPTT"] = rat, X, y
+    soft = RaTBPTTDistiller(
+        ipc=2, learn_labels=True, schedule="forward", inner_batch_size=1, **inner, **base, **options
+    )
+    runs[f"{name}: labels, mini-batches, moving window"] = soft, X, y
+    bases = RaTBPTTDistiller(
+        ipc=3, parametrization=LinearBasis(2), validation_fraction=0.2, validation_interval=2,
+        **inner, **base, **options,
+    )
+    runs[f"{name}: bases, validation"] = bases, X, y
+    matching = DistributionMatchingDistiller(ipc=2, **base, **options)
+    runs[f"{name}: DM"] = matching, X, y
+    boosted = BoostedDistiller(ipc=2, block_size=1, beta=0.1, distiller=rat, random_state=0)
+    runs[f"{name}: boosted"] = boosted, X, y
+arrays = {}
+for name, (distiller, X, y) in runs.items():
+    X_syn, y_syn = distiller.fit(X, y).transform()
+    loss = [np.nan if value is None else value for value in distiller.history_["loss"]]
+    arrays |= {f"{name}: X": X_syn, f"{name}: y": y_syn, f"{name}: loss": np.array(loss)}
+    arrays[f"{name}: score"] = np.array(distiller.score(X[:300], y[:300]))
+np.savez(sys.argv[1], **arrays)
+"""
+
+
+def results(commit: str, folder: Path) -> dict[str, np.ndarray]:
+    """Build the wheel of a commit, and return what its distillers make."""
+    source, site = folder / "source", folder / "site"
+    quiet = {"check": True, "cwd": ROOT, "stdout": subprocess.DEVNULL}
+    source.mkdir(parents=True)
+    archive = subprocess.run(
+        ["git", "archive", commit], check=True, cwd=ROOT, capture_output=True
+    ).stdout
+    subprocess.run(["tar", "-x", "-C", str(source)], input=archive, check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site)]
+    subprocess.run([*pip, str(source)], **quiet)
+    file = folder / "results.npz"
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHILD, str(file)]
+    subprocess.run(command, check=True, cwd=folder, env=environment)
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+def main() -> None:
+    """Compare two commits; exit with 1 if anything differs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("before", help="a commit")
+    parser.add_argument("after", help="a commit")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        before = results(args.before, Path(folder, "before"))
+        after = results(args.after, Path(folder, "after"))
+    differ = 0
+    for name, a in before.items():
+        b = after[name]
+        if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+            print(f"{name:50s} the same")
+        else:
+            differ += 1
+            print(f"{name:50s} differs by up to {np.abs(a - b).max():.3g}")
+    print(f"{len(before) - differ} of {len(before)} are the same, bit for bit")
+    sys.exit(bool(differ))
+
+
+if __name__ == "__main__":
+    main()

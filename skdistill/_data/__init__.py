@@ -1,0 +1,1 @@
+"""Samples on their way in: checked, laid out for networks, standardised."""

@@ -1,0 +1,30 @@
+"""What callers give, as NumPy's arrays. Imports neither torch nor scikit-learn."""
+
+import sys
+
+__all__ = ["LARGEST", "as_array"]
+
+# Networks compute in single precision: the difference of two such values is still finite there.
+LARGEST = 1e38
+
+
+def as_array(X):
+    """Return a torch tensor as an array on the CPU, and anything else as it is.
+
+    A data set or loader of torch's, or a data set of Hugging Face's, is a TypeError.
+    """
+    # Whoever has one has imported torch.
+    data = sys.modules.get("torch.utils.data")
+    is_torchs = data is not None and isinstance(X, data.Dataset | data.DataLoader)
+    is_hugging_faces = type(X).__module__.startswith("datasets.") and hasattr(X, "with_format")
+    if is_torchs or is_hugging_faces:
+        raise TypeError(
+            f"X must be an array, a DataFrame or a tensor, and y its labels; got a "
+            f"{type(X).__name__}. Use X, y = skdistill.datasets.from_torch(dataset, "
+            "return_X_y=True)."
+        )
+    if not hasattr(X, "detach"):
+        return X
+    X = X.detach().cpu()
+    # NumPy has no such numbers.
+    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()

@@ -1,0 +1,192 @@
+"""Data frames of pandas, polars and others: what may come in, and samples in the same form.
+
+narwhals speaks to all of them; scikit-learn needs it as well.
+"""
+
+from dataclasses import dataclass
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from .dtypes import NUMERIC, is_plain_category
+
+__all__ = [
+    "Origin",
+    "dtypes_of",
+    "is_polars_categorical",
+    "like_series",
+    "refuse_target_in",
+    "refuse_unencoded",
+]
+
+# A message names this many columns.
+_N_NAMED = 8
+_TIMES = "dates or times"
+_OF_TIMES = "Make numbers of times: a year, an hour, the days since the first one."
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What X and y were before they became arrays.
+
+    Parameters
+    ----------
+    library : str or None
+        The library whose data frame X was; None if it was none.
+    columns : pandas.Index or list of str or None
+        The frame's.
+    dtypes : tuple or None
+        See `dtypes_of`.
+    target_name : str or None
+        The name of y, if it had one.
+    """
+
+    library: str | None
+    columns: object
+    dtypes: tuple | None
+    target_name: str | None
+
+    @classmethod
+    def of(cls, X, y=None) -> "Origin":
+        """Return what tells of X and y, of any kinds."""
+        library = columns = None
+        if nw.dependencies.is_into_dataframe(X):
+            frame = nw.from_native(X, eager_only=True)
+            library = frame.implementation.value
+            # Those of pandas may have several levels, or be no strings.
+            columns = X.columns if library == "pandas" else frame.columns
+        return cls(library, columns, dtypes_of(X), _target_name(y))
+
+    def frame(self, X: np.ndarray):
+        """Return samples as a frame of the same library with the same columns, if X was one."""
+        if self.library is None:
+            return X
+        if self.library == "pandas":
+            import pandas as pd
+
+            return pd.DataFrame(X, columns=self.columns)
+        return nw.from_numpy(X, self.columns, backend=self.library).to_native()
+
+
+def like_series(y: np.ndarray, original):
+    """Return labels as a series of the same library, name and dtype, if the original is one."""
+    if not nw.dependencies.is_into_series(original):
+        return y
+    series = nw.from_native(original, series_only=True)
+    if series.implementation.is_pandas():
+        import pandas as pd
+
+        return pd.Series(y, name=original.name, dtype=original.dtype)
+    new = nw.new_series(series.name, y.tolist(), series.dtype, backend=series.implementation)
+    return new.to_native()
+
+
+def dtypes_of(X) -> tuple | None:
+    """Return the dtype of each column of a table, written as `_dtypes` says.
+
+    None instead of the tuple is no table, or one of plain floats.
+    """
+    if nw.dependencies.is_into_dataframe(X):
+        return tuple(map(_plain_dtype, nw.from_native(X, eager_only=True).iter_columns()))
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biu":
+        return (str(X.dtype),) * X.shape[1]
+    return None
+
+
+def _plain_dtype(series: nw.Series) -> str | dict | None:
+    is_pandas = series.implementation.is_pandas()
+    native = series.to_native().dtype
+    if is_pandas and NUMERIC.fullmatch(str(native)):
+        return str(native)
+    if series.dtype in (nw.Categorical, nw.Enum):
+        if is_polars_categorical(series.to_native()):
+            categories = sorted(series.cast(nw.String).drop_nulls().unique().to_list())
+        else:
+            categories = series.cat.get_categories().to_list()
+        ordered = bool(getattr(native, "ordered", series.dtype == nw.Enum))
+        good = all(map(is_plain_category, categories))
+        return {"categories": categories, "ordered": ordered} if good else None
+    name = "bool" if series.dtype == nw.Boolean else str(series.dtype).lower()
+    return name if NUMERIC.fullmatch(name) else None
+
+
+def is_polars_categorical(y) -> bool:
+    """Whether labels are a Series of the one kind of categories that no column has for itself."""
+    return (
+        nw.dependencies.is_polars_series(y)
+        and nw.from_native(y, series_only=True).dtype == nw.Categorical
+    )
+
+
+def _target_name(y) -> str | None:
+    name = None
+    if nw.dependencies.is_into_series(y):
+        name = y.name
+    elif nw.dependencies.is_into_dataframe(y) and len(_columns(y)) == 1:
+        name = _columns(y)[0]
+    return str(name) if isinstance(name, str) and name else None
+
+
+def _columns(frame) -> list:
+    return nw.from_native(frame, eager_only=True).columns
+
+
+def refuse_target_in(X, y) -> None:
+    """Raise a ValueError if a column of X has the name of y: it would give the answer away."""
+    name = _target_name(y)
+    if name is not None and nw.dependencies.is_into_dataframe(X) and name in _columns(X):
+        raise ValueError(
+            f"X must not hold the target: it has a column {name!r}, which is the name of y. Leave "
+            "that column out of X, or give y another name if it is not the target."
+        )
+
+
+def refuse_unencoded(X) -> None:
+    """Raise a ValueError that names columns of anything but numbers, and says what to do."""
+    kinds = {}
+    if nw.dependencies.is_into_dataframe(X):
+        columns = nw.from_native(X, eager_only=True).iter_columns()
+        kinds = {series.name: kind for series in columns if (kind := _stranger(series))}
+    elif isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        raise ValueError(f"X must hold numbers; got an array of {X.dtype}. {_OF_TIMES}")
+    if not kinds:
+        return
+    found = [f"{name!r} ({kind})" for name, kind in kinds.items()]
+    more = "" if len(found) <= _N_NAMED else f" and {len(found) - _N_NAMED} more"
+    ways = []
+    categories = [name for name, kind in kinds.items() if kind != _TIMES]
+    if categories:
+        more_names = ", ..." if len(categories) > _N_NAMED else ""
+        names = f"[{', '.join(map(repr, categories[:_N_NAMED]))}{more_names}]"
+        ways.append(
+            "Encode categories in front of the distiller, in a pipeline: make_pipeline("
+            f"make_column_transformer((OneHotEncoder(sparse_output=False), {names}), "
+            "remainder='passthrough'), distiller); OrdinalEncoder is for those with an order."
+        )
+    if len(categories) < len(kinds):
+        ways.append(_OF_TIMES)
+    raise ValueError(
+        f"X must hold numbers; got {', '.join(found[:_N_NAMED])}{more}. {' '.join(ways)}"
+    )
+
+
+def _stranger(series: nw.Series) -> str | None:
+    """Return what a column holds in the place of numbers; None if it holds numbers."""
+    dtype = series.dtype
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        return None
+    if dtype in (nw.Categorical, nw.Enum):
+        return "categories"
+    if dtype.is_temporal():
+        return _TIMES
+    if dtype in (nw.String, nw.Binary):
+        return "text"
+    # Python's objects may be numbers, and so may what narwhals does not know (sparse columns).
+    return None if all(map(_is_number, series.to_list())) else "objects"
+
+
+def _is_number(value) -> bool:
+    # Missing ones are told of by scikit-learn. pandas.NA is of the class NAType.
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return hasattr(value, "__float__") and not isinstance(value, str | bytes)

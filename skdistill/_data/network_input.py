@@ -1,0 +1,181 @@
+"""Samples and labels as networks see them: standardised arrays, class indices. Needs no torch."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from .arrays import as_array
+from .layout import Layout
+from .warn import warn
+
+__all__ = [
+    "as_numbers",
+    "class_indices",
+    "find_classes",
+    "standardize",
+    "unknown_labels",
+    "warn_of_lost_digits",
+    "warn_of_other_units",
+]
+
+# So many values are turned into doubles at a time.
+_BLOCK = 2**20
+# The training data's values, standardised, have a mean square of 1. Test data whose values are this
+# far from 0 on average, or vary this little, is not of the same kind: pixels from 0 to 255 are
+# hundreds where images were whitened, and pixels from 0 to 1 hardly vary where they were bytes.
+_FAR, _NARROW = 5.0, 0.05
+# So few samples may be odd, or all alike, with good reason; so many are looked at.
+_FEW, _MANY = 10, 256
+
+# Binary digits that a dtype must hold of a feature's standard deviation.
+_SPARE = 3
+# Smaller ones would be 0 in single precision.
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def standardize(
+    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
+) -> np.ndarray:
+    """Return samples of the caller's layout, standardised, in the networks'.
+
+    The difference and the quotient are computed in double precision and rounded once, so that a
+    large mean costs no digits.
+
+    Parameters
+    ----------
+    X : ndarray of numbers, of shape (n, ...)
+    layout : Layout
+    mean, scale : sequence of float
+        One value a channel or feature.
+
+    Returns
+    -------
+    ndarray of float32, of shape (n, features) or (n, C, H, W)
+
+    Raises
+    ------
+    ValueError
+        If the samples have another shape, or a result is not finite in single precision.
+    """
+    layout.check(X)
+    inner = layout.to_engine(X)
+    out = np.empty(inner.shape, np.float32)
+    rows = max(1, _BLOCK // prod(layout.inner))
+    # Too large a value becomes infinite, and is found.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(inner), rows):
+            block = slice(first, first + rows)
+            out[block] = _in_double(inner[block], mean, scale)
+            if not np.isfinite(out[block]).all():
+                raise ValueError(
+                    "X must hold finite numbers that networks can compute with, standardised in "
+                    "single precision; it holds NaN, infinity or values of too large a size."
+                )
+    return out
+
+
+def warn_of_other_units(
+    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
+) -> None:
+    """Warn if samples cannot be in the training data's units; parameters as in `standardize`."""
+    if len(X) < _FEW:
+        return
+    # Every so many samples one, so that sorted labels do not matter.
+    part = _in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
+    size, spread = float(np.abs(part).mean()), float(part.std())
+    if size <= _FAR and spread >= _NARROW:
+        return
+    warn(
+        "X does not seem to be in the units of the training data: standardised, its values have a "
+        f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. Give "
+        "X what the training data was given before it was distilled (the same fitted whitening, "
+        "the same range of pixels), and nothing else.",
+        UserWarning,
+    )
+
+
+def warn_of_lost_digits(
+    dtype: np.dtype,
+    layout: Layout,
+    mean: Sequence[float],
+    scale: Sequence[float],
+    feature_names: Sequence[str] | None = None,
+) -> None:
+    """Warn, by name, of channels or features whose differences samples of a dtype hardly hold."""
+    mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+    # Whole numbers are exact, but what they are subtracted in is double precision.
+    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
+    least = 2.0 ** (_SPARE - digits)
+    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY))
+    if not len(lost):
+        return
+    if layout.is_image:
+        names = [f"channel {i}" for i in lost]
+    elif feature_names is None:
+        names = [f"column {i}" for i in lost]
+    else:
+        names = [f"column {str(feature_names[i])!r}" for i in lost]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    warn(
+        f"Differences in {', '.join(names[:5])}{more} of X are lost to rounding: in {dtype} a "
+        f"standard deviation must be at least {least:.1g} of the mean, and {_TINY:.1g}; the first "
+        f"has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X "
+        "is made, or pass float64 where it holds more.",
+        UserWarning,
+    )
+
+
+def _in_double(inner: np.ndarray, mean: Sequence[float], scale: Sequence[float]) -> np.ndarray:
+    column = (-1, *[1] * (inner.ndim - 2))
+    mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))
+    return (inner.astype(np.float64) - mean) / scale
+
+
+def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
+    """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
+    if feature_names is not None and hasattr(X, "columns"):
+        columns = tuple(map(str, X.columns))
+        if columns != feature_names:
+            raise ValueError(
+                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
+                f"got {list(columns)!r:.300}."
+            )
+    X = np.asarray(as_array(X))
+    if X.dtype == object:
+        # A data frame of several kinds of numbers.
+        try:
+            X = X.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"X must hold samples of numbers of one shape: {error}.") from error
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X must hold real numbers; got an array of dtype {X.dtype}.")
+    return X
+
+
+def class_indices(y, classes: np.ndarray) -> np.ndarray:
+    """Return the position in ``classes`` of each label, or raise a ValueError."""
+    labels = np.asarray(as_array(y))
+    if labels.ndim != 1:
+        raise ValueError(f"y must hold one label a sample; got an array of shape {labels.shape}.")
+    index = find_classes(labels, classes)
+    if (index < 0).any():
+        raise ValueError(
+            f"y must hold labels that are among the classes {classes.tolist()!r:.200}; "
+            f"got {unknown_labels(labels, index)}."
+        )
+    return index
+
+
+def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the position in ``classes`` of each label, -1 where it is none of them."""
+    # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.
+    positions = {label: i for i, label in enumerate(classes.tolist())}
+    return np.array([positions.get(label, -1) for label in labels.tolist()], np.int64)
+
+
+def unknown_labels(labels: np.ndarray, index: np.ndarray) -> str:
+    """Return the names of the labels that `find_classes` did not find, the first five of them."""
+    unknown = list(dict.fromkeys(labels[index < 0].tolist()))
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    return f"{', '.join(map(repr, unknown[:5]))}{more}"

@@ -1,0 +1,23 @@
+"""Strategies: small objects with parameters that a user passes to a distiller."""
+
+from sklearn.base import BaseEstimator
+
+from .older_versions import OlderPicklesMixin
+from .validation import validate_parameter_constraints
+
+__all__ = ["Strategy"]
+
+
+class Strategy(OlderPicklesMixin, BaseEstimator):
+    """Base class of what a user chooses by an object.
+
+    It is an estimator, so that a grid reaches its parameters (``schedule__patience``).
+    """
+
+    _parameter_constraints: dict = {}
+
+    def validate(self) -> None:
+        """Raise ``InvalidParameterError`` if a parameter is out of range."""
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )

@@ -1,0 +1,294 @@
+"""The training set: checked in one place, and on the device with its moments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import torch
+from joblib.hashing import NumpyHasher
+from scipy.sparse import issparse
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from .._engine.data import RealData, Standardizer, as_tensor
+from .frames import is_polars_categorical, refuse_target_in, refuse_unencoded
+from .layout import Layout, infer_layout
+from .network_input import warn_of_lost_digits
+from .rows import Rows, take, whole_and_rows
+from .validation import as_array, check_magnitude, check_sample_weight
+
+# About so many values are read at a time.
+_BLOCK = 2**22
+# Of a mean: a standard deviation that is worth a closer look, and one that is rounding.
+_SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
+# A smaller one would be 0 in single precision.
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A validated training set and what belongs to it on the device.
+
+    Parameters
+    ----------
+    device : torch.device
+    layout : Layout
+    classes : ndarray of shape (n_classes,)
+    dtype : numpy.dtype
+        Of the synthetic samples.
+    mean, scale : ndarray
+        One value a channel or feature.
+    varies : ndarray of bool
+        Whether a channel or feature does. If not, there is nothing to learn: synthetic samples have
+        its mean.
+    standardizer : Standardizer
+    real : RealData
+    provenance : dict
+        Fingerprint, shape and dtype of the samples as they came (JSON-safe).
+    """
+
+    device: torch.device
+    layout: Layout
+    classes: np.ndarray
+    dtype: np.dtype
+    mean: np.ndarray
+    scale: np.ndarray
+    varies: np.ndarray
+    standardizer: Standardizer
+    real: RealData
+    provenance: dict
+
+    @property
+    def auto_rate(self) -> float:
+        """The outer learning rate that "auto" stands for, for samples of norm 1."""
+        # A value is then about n ** -0.5, and a step of Adam moves it by about the learning rate:
+        # this is a quarter of its size (Appendix C.1 on scale and rate).
+        return 0.25 / sqrt(prod(self.layout.inner))
+
+    @property
+    def mask(self) -> torch.Tensor | None:
+        """Return 0 for channels or features that do not vary, else 1; None if all do."""
+        if self.varies.all():
+            return None
+        shape = (-1, *[1] * (len(self.layout.inner) - 1))
+        return torch.from_numpy(self.varies.astype(np.float32)).view(shape).to(self.device)
+
+    @property
+    def units(self) -> torch.Tensor:
+        """Return the raw units of a standardised one; 0 for what does not vary."""
+        scale = self.standardizer.scale
+        return scale if self.mask is None else scale * self.mask
+
+    def to_raw(self, X: torch.Tensor) -> np.ndarray:
+        """Return standardised samples as arrays of the user's units, layout and dtype."""
+        wide = self.dtype == np.float64
+        raw = self.standardizer.inverse(X, torch.float64 if wide else torch.float32)
+        # What never varies is exactly as it was, without a rounding.
+        for i in np.flatnonzero(~self.varies):
+            raw[:, i] = self.mean[i]
+        return self.to_caller(raw)
+
+    def to_caller(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
+        """Return samples in raw units as arrays of the user's layout and dtype."""
+        return self.layout.smaller(factor).to_caller(X.cpu().numpy()).astype(self.dtype)
+
+
+class Checked(NamedTuple):
+    """Training data that has been checked: samples, class indices, weights, classes and layout."""
+
+    X: np.ndarray | Rows
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+    classes: np.ndarray
+    layout: Layout
+
+
+def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:
+    """Return samples, class indices, weights, classes and layout, or raise a ValueError.
+
+    Samples of weight 0 are left out, so that they cannot be what a run starts from, either: samples
+    are an array, or `Rows` of one.
+    Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
+    """
+    X, y = as_array(X), as_array(y)
+    _refuse_sparse(X)
+    refuse_unencoded(X)
+    refuse_target_in(X, y)
+    _refuse_ragged(X)
+    _refuse_empty_categories(y)
+    X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    # Frames of numbers that NumPy does not have, such as decimals, become arrays of objects.
+    X = X.astype(np.float64) if X.dtype == object else X
+    check_magnitude(X)
+    check_classification_targets(y)
+    layout = infer_layout(X.shape, image_shape)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        kept = sample_weight > 0
+        if not kept.all():
+            X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
+    classes, y = np.unique(y, return_inverse=True)
+    if classes.dtype.kind in "mM":
+        raise ValueError(
+            "y must hold numbers, booleans or strings, which a file can hold; "
+            f"got {classes.dtype}. y.astype(str) makes strings of dates."
+        )
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    if ipc * len(classes) > len(X):
+        raise ValueError(
+            f"ipc={ipc} must be at most {len(X) // len(classes)}: a distilled set of "
+            f"{ipc} x {len(classes)} classes would be larger than the {len(X)} training samples."
+        )
+    return Checked(X, y, sample_weight, classes, layout)
+
+
+def _refuse_sparse(X) -> None:
+    """Raise a TypeError for sparse samples, which most often come out of an encoder."""
+    if issparse(X):
+        raise TypeError(
+            f"X must be dense; got a sparse {type(X).__name__}. An encoder gives dense data with "
+            "OneHotEncoder(sparse_output=False), a ColumnTransformer with sparse_threshold=0; "
+            "X.toarray() makes any other dense."
+        )
+
+
+def _refuse_ragged(X) -> None:
+    """Raise a ValueError that says so if samples differ in shape (NumPy's names no culprit)."""
+    if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
+        shapes = {np.shape(x) for x in X} if _shapes_known(X) else None
+        if shapes is None or len(shapes) > 1:
+            found = "ragged samples" if shapes is None else f"shapes {sorted(shapes)[:3]}"
+            raise ValueError(f"X must hold samples of one shape; got {found}.")
+
+
+def _shapes_known(X) -> bool:
+    try:
+        for x in X:
+            np.shape(x)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_empty_categories(y) -> None:
+    """Raise a ValueError if a categorical ``y`` declares a class that has no samples."""
+    categories = getattr(getattr(y, "dtype", None), "categories", None)
+    # A Categorical of polars declares none: all of them share their categories.
+    if categories is None or is_polars_categorical(y):
+        return
+    missing = [c for c in categories if not (y == c).any()]
+    if missing:
+        raise ValueError(
+            f"y must have samples of every class that it declares; {missing} have none. "
+            "Drop them with y.cat.remove_unused_categories()."
+        )
+
+
+class _Hasher(NumpyHasher):
+    """joblib's hash, with which `Rows` have that of the array that they stand for."""
+
+    def save(self, obj):
+        """Add an object to the hash."""
+        if isinstance(obj, Rows):
+            for block in _blocks(obj):
+                self._hash.update(memoryview(np.ascontiguousarray(obj[block]).view(np.uint8)))
+            # As joblib describes an array.
+            obj = (np.ndarray, ("HASHED", obj.dtype, obj.shape, obj[:1].strides))
+        super().save(obj)
+
+
+def _blocks(X: np.ndarray | Rows) -> list[slice]:
+    """Return consecutive rows, of about `_BLOCK` values each."""
+    size = max(1, _BLOCK // max(1, prod(X.shape[1:])))
+    return [slice(first, first + size) for first in range(0, len(X), size)]
+
+
+def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
+    """Return what tells a training set from others: a hash of it, its shape and its dtype.
+
+    The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
+    anyone who has the data can compute it again.
+    """
+    parts = (X, y) if sample_weight is None else (X, y, sample_weight)
+    whole = isinstance(X, np.ndarray)
+    return {
+        "fingerprint": joblib.hash(parts, coerce_mmap=True) if whole else _Hasher().hash(parts),
+        "shape": list(X.shape),
+        "dtype": str(X.dtype),
+    }
+
+
+def training_data(
+    X,
+    y,
+    sample_weight,
+    classes,
+    layout: Layout,
+    device: torch.device,
+    provenance: dict,
+    feature_names=None,
+) -> TrainingData:
+    """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes.
+
+    Warns of channels or features, by ``feature_names``, whose differences are lost to rounding.
+    """
+    mean, deviation = _moments(X, layout, sample_weight)
+    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= _TINY)
+    warn_of_lost_digits(
+        X.dtype,
+        layout,
+        np.where(deviation == 0, 0.0, mean),
+        np.where(deviation == 0, 1.0, deviation),
+        feature_names,
+    )
+    # Dividing by what rounding leaves of a constant feature's deviation would make noise.
+    scale = np.where(varies, deviation, 1.0)
+    standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
+    weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
+    whole, rows = whole_and_rows(X)
+    samples = as_tensor(layout.to_engine(whole))
+    real = RealData(samples, as_tensor(y), standardizer, device, weight, rows)
+    # What single precision does not hold comes back in double precision.
+    dtype = np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
+    return TrainingData(
+        device, layout, classes, dtype, mean, scale, varies, standardizer, real, provenance
+    )
+
+
+def _moments(
+    X: np.ndarray | Rows, layout: Layout, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel or feature.
+
+    A constant one has its value for a mean, bit for bit, and a deviation of 0.
+    """
+    axes, inner = (0, *range(2, 1 + len(layout.inner))), layout.inner[1:]
+    weight = np.ones(len(X)) if weight is None else weight
+    weight = weight.reshape(-1, 1, *[1] * len(inner))
+    count = weight.sum() * prod(inner)
+
+    def mean_and_deviation(prepare: Callable[[np.ndarray], np.ndarray]):
+        def blocks():
+            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in _blocks(X))
+
+        mean = sum((w * x).sum(axis=axes) for w, x in blocks()) / count
+        column = mean.reshape(-1, *[1] * len(inner))
+        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in blocks()) / count
+        return mean, np.sqrt(variance)
+
+    mean, deviation = mean_and_deviation(lambda x: x)
+    few = np.flatnonzero(deviation <= _SMALL * np.abs(mean))
+    if len(few):
+        # Rounding may be all that is left of these. Counted from their first values, large numbers
+        # are as exact as small ones, and what is constant is 0.
+        first = layout.to_engine(X[:1])[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
+        origin = first.reshape(-1, *[1] * len(inner))
+        shift, deviation[few] = mean_and_deviation(lambda x: x[:, few] - origin)
+        mean[few] = first + shift
+    return mean, deviation

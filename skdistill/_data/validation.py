@@ -1,0 +1,85 @@
+"""scikit-learn's private helpers, imported in this one place, and checks that it lacks."""
+
+from contextlib import contextmanager
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+from .arrays import LARGEST, as_array
+
+__all__ = [
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "as_array",
+    "check_image_shape",
+    "check_magnitude",
+    "check_sample_weight",
+    "fit_context",
+    "keeping_features",
+    "refuse_booleans",
+    "validate_parameter_constraints",
+]
+
+
+def check_image_shape(image_shape) -> tuple[int, int, int] | None:
+    """Return ``image_shape`` as three positive ints, or None; anything else is a ValueError."""
+    if image_shape is None:
+        return None
+    shape = tuple(image_shape)
+    if len(shape) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
+        raise InvalidParameterError(
+            "image_shape must be None or three positive integers (channels, height, width); "
+            f"got {image_shape!r}."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def refuse_booleans(estimator) -> None:
+    """Raise an error for a boolean where a number belongs: to Python, True is the integer 1."""
+    for name, value in estimator.get_params(deep=False).items():
+        constraints = estimator._parameter_constraints.get(name, [])
+        is_number = any(isinstance(constraint, Interval) for constraint in constraints)
+        if is_number and isinstance(value, bool | np.bool_) and "boolean" not in constraints:
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be a number; "
+                f"got {value!r}."
+            )
+
+
+@contextmanager
+def keeping_features(estimator):
+    """Leave what an estimator knows of the features as it was if a fit fails before it began.
+
+    A fitted one would else have the features of other data than its samples.
+    """
+    names = ("n_features_in_", "feature_names_in_")
+    before = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
+    fitted = vars(estimator).get("distilled_")
+    try:
+        yield
+    except BaseException:
+        if vars(estimator).get("distilled_") is fitted:
+            for name in names:
+                vars(estimator).pop(name, None)
+            vars(estimator).update(before)
+        raise
+
+
+def check_magnitude(X: np.ndarray) -> None:
+    """Raise a ValueError if samples hold values beyond what networks compute with."""
+    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > LARGEST:
+        raise ValueError(
+            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, for networks compute in "
+            f"single precision; got values from {X.min():g} to {X.max():g}."
+        )

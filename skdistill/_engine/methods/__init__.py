@@ -1,0 +1,1 @@
+"""The methods: what the outer loop moves synthetic samples down. One file each."""

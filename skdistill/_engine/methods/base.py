@@ -1,0 +1,214 @@
+"""The contract of a method, and what it may know.
+
+A method is a stateless value. What it remembers from step to step is its state: a dictionary that
+the run carries and a checkpoint holds. All of its randomness comes from `Problem.rngs`, as a
+function of the outer step, so that a run can be resumed at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..data import RealData
+from ..learner import Learner
+from ..memory import PeakMemory
+from ..observation import Observation
+from ..outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer
+from ..rows import ClassRows
+from ..streams import Streams
+
+# Nested dictionaries of what JSON can say, and of tensors.
+State = dict[str, Any]
+
+
+class Augmentation(Protocol):
+    """Random changes of samples; see ``skdistill.augmentation``."""
+
+    def draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
+        """Return the numbers ``(n_numbers, n)`` of an augmentation of ``n`` samples."""
+
+    def apply(self, X: Tensor, draws: Tensor) -> Tensor:
+        """Return augmented samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """All that a method may know of a run, resolved once.
+
+    Parameters
+    ----------
+    real : RealData
+        The training set.
+    rows : ClassRows
+        The synthetic samples' classes, and their order.
+    shape : tuple of int
+        Of a sample: ``(features,)`` or ``(channels, height, width)``.
+    device : torch.device
+    rngs : Streams
+        The run's randomness.
+    learner : Learner or None, default=None
+        The networks; None if the method has none.
+    augmentation : Augmentation or None, default=None
+    chunk : int or None, default=None
+        Most samples that go through a network at once without gradients of their own; None for all,
+        as a network needs that couples the samples of a batch.
+    prepared : object, default=None
+        What the method's `prepare` returned.
+    class_weight : Tensor of shape (n_classes,) or None, default=None
+        Weights of the classes, for methods in which all classes count alike. (In the others they
+        are part of the real samples' weights.)
+    """
+
+    real: RealData
+    rows: ClassRows
+    shape: tuple[int, ...]
+    device: torch.device
+    rngs: Streams
+    learner: Learner | None = None
+    augmentation: Augmentation | None = None
+    chunk: int | None = None
+    prepared: object = None
+    class_weight: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """What a method differentiates.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, *sample_shape)
+        Standardised samples, the first of every class, then the second, and so on.
+    y : Tensor of shape (n,) or (n, n_classes)
+        Class indices, or soft labels if they are learned.
+    extra : mapping of str to Tensor, default={}
+        The method's further learned tensors, see `Method.extra`.
+    """
+
+    X: Tensor
+    y: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether the labels are soft, and learned."""
+        return self.y.is_floating_point()
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """What an outer step has come to.
+
+    Parameters
+    ----------
+    loss : Tensor
+        Scalar.
+    X : Tensor
+        The derivative of the loss with respect to the samples.
+    y : Tensor or None, default=None
+        That with respect to the labels; None if they are not learned.
+    extra : mapping of str to Tensor, default={}
+        That with respect to the method's further tensors.
+    record : mapping of str to float, default={}
+        What goes into ``history_`` beside loss and norm.
+    """
+
+    loss: Tensor
+    X: Tensor
+    y: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    record: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A further tensor that is learned.
+
+    Parameters
+    ----------
+    value : Tensor
+        What it is in the beginning.
+    learning_rate : float
+    least : float or None, default=None
+        What its values are kept at or above.
+    """
+
+    value: Tensor
+    learning_rate: float
+    least: float | None = None
+
+
+class NonNegative:
+    """Labels are probabilities, but for their sum [Feng23, C.1]."""
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Return labels at or above 0."""
+        return y.clamp(min=0)
+
+
+class Free:
+    """Labels are any numbers, as regression takes them."""
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Return the labels."""
+        return y
+
+
+class Method:
+    """What the outer loop moves a synthetic set down. A method implements `gradient`.
+
+    Attributes
+    ----------
+    project_labels : callable
+        What becomes of learned labels after a step.
+    optimizer : OuterOptimizer
+        What moves the samples, labels and further tensors.
+    clip : Clip or None
+        How the gradient is clipped; None clips nothing.
+    """
+
+    project_labels = NonNegative()
+    optimizer: OuterOptimizer = OuterAdam()
+    clip: Clip | None = MovingAverageClip()
+
+    def prepare(self, problem: Problem) -> object:
+        """Do what comes before a run, however long; the result is `Problem.prepared`.
+
+        It is called in every process that begins or resumes a run, so what is costly is kept in a
+        cache of the method's own.
+        """
+        return None
+
+    def extra(self, problem: Problem) -> dict[str, Extra]:
+        """Return further tensors to learn, by name, as they are in the beginning."""
+        return {}
+
+    def init(self, problem: Problem) -> State:
+        """Return the state with which a run starts."""
+        return {}
+
+    def gradient(
+        self, problem: Problem, synthetic: Synthetic, state: State, step: int
+    ) -> tuple[Gradient, State]:
+        """Return the loss of outer step ``step`` with its derivatives, and the next state.
+
+        If they are not finite the step is skipped, but for the state.
+        """
+        raise NotImplementedError
+
+    def observe(self, seen: Observation, state: State) -> State:
+        """Return the state after an outer step that was not skipped."""
+        return state
+
+    def check_state(self, problem: Problem, state: State, step: int) -> None:
+        """Raise an error of any kind unless a run can go on from a state that a file held."""
+        self.observe(Observation(1.0, 1.0), state)
+
+    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+        """Return what an outer step takes of the memory."""
+        raise NotImplementedError

@@ -1,0 +1,213 @@
+"""RaT-BPTT: the loss on real data after an unrolled inner loop [Feng23, Algorithm 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import RealData
+from ..memory import PeakMemory, unrolled_peak
+from ..observation import Observation
+from ..steps import Steps, n_chunks
+from ..unroll import InnerLoop, meta_gradient
+from .base import Gradient, Method, Problem, State, Synthetic
+
+
+class Sampler(Protocol):
+    """Which real samples make the batch of an outer step; see ``skdistill.sampling``."""
+
+    def init_state(self) -> State:
+        """Return the state with which a run starts."""
+
+    def prepare(self, X: Tensor, y: Tensor, step: int, state: State) -> State:
+        """Return the state for an outer step that starts from these synthetic samples."""
+
+    def batch(self, step: int, state: State) -> np.ndarray:
+        """Return the rows of the training set."""
+
+
+class Schedule(Protocol):
+    """Where the window sits; see ``skdistill.windows``."""
+
+    def init_state(self, window: int, unroll: int) -> State:
+        """Return the state with which a run starts."""
+
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: State
+    ) -> tuple[int, int]:
+        """Return ``(start, window)`` for one outer step."""
+
+    def observe(self, seen: Observation, window: int, unroll: int, state: State) -> State:
+        """Return the state after an outer step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unrolled(Method):
+    """Lines 3 to 11 of Algorithm 1: what the outer loop moves the samples down.
+
+    Parameters
+    ----------
+    steps : Steps
+        What trains the networks of the inner loop, of which each outer step draws a fresh one, and
+        how a step is computed.
+    sampler : Sampler
+    schedule : Schedule
+    window, unroll : int
+        M and T of Algorithm 1.
+    inner_batch_size : int or None
+        Synthetic samples per class in each inner step; None for all.
+    classes_per_step : int or None
+        Classes whose synthetic samples take part in each inner step; None for all.
+    """
+
+    steps: Steps
+    sampler: Sampler
+    schedule: Schedule
+    window: int
+    unroll: int
+    inner_batch_size: int | None = None
+    classes_per_step: int | None = None
+
+    def init(self, problem: Problem) -> State:
+        """Return the state with which a run starts."""
+        return {
+            "schedule": self.schedule.init_state(self.window, self.unroll),
+            "sampler": self.sampler.init_state(),
+        }
+
+    def observe(self, seen: Observation, state: State) -> State:
+        """Return the state after an outer step that was not skipped."""
+        schedule = self.schedule.observe(seen, self.window, self.unroll, state["schedule"])
+        return {**state, "schedule": schedule}
+
+    def gradient(
+        self, problem: Problem, synthetic: Synthetic, state: State, step: int
+    ) -> tuple[Gradient, State]:
+        """Return the loss of outer step ``step`` with its derivatives, and the next state."""
+        X, y, rngs = synthetic.X, synthetic.y, problem.rngs
+        state = {**state, "sampler": self.sampler.prepare(X, y, step, state["sampler"])}
+        rng = rngs.numpy("window", step)
+        start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
+        # The window alone is shared by the processes of a run.
+        index = rngs.draw_index(step)
+        batches = self._inner_batches(problem, index, start + window)
+        theta = self.steps.learner.init(rngs.integer("network", index))
+        real = self.sampler.batch(index, state["sampler"])
+        outer_loss = self._outer_loss(problem, real, index)
+        n = len(X) if batches is None else batches.shape[1]
+        draws = self._inner_draws(problem, n, index, start + window)
+        loop = InnerLoop(self.steps, X, y, batches, draws)
+        meta = meta_gradient(loop, theta, start, window, outer_loss)
+        record = {"start": start, "window": window}
+        return Gradient(meta.loss, meta.X, meta.y, record=record), state
+
+    def check_state(self, problem: Problem, state: State, step: int) -> None:
+        """Raise an error of any kind unless a run can go on from a state that a file held."""
+        super().check_state(problem, state, step)
+        # What is drawn is thrown away: the numbers of a step depend on nothing before it.
+        rng = np.random.default_rng(0)
+        start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
+        whole = isinstance(start, Integral) and isinstance(window, Integral)
+        if not whole or window < 1 or start not in range(self.unroll - window + 1):
+            raise ValueError(
+                f"its state must give a window within {self.unroll} steps; got {start=}, {window=}."
+            )
+        self.sampler.batch(step, state["sampler"])
+
+    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+        """Return what an outer step takes of the memory."""
+        ipc = problem.rows.ipc
+        per_class = min(ipc, self.inner_batch_size or ipc)
+        return unrolled_peak(
+            self.steps.learner,
+            self.steps.optimizer.n_slots,
+            problem.shape,
+            per_class * self._classes_in_a_step(problem),
+            len(self.sampler.batch(0, self.sampler.init_state())),
+            self.window,
+            self.steps.chunk,
+            problem.chunk,
+            problem.real.n_bytes,
+        )
+
+    def _classes_in_a_step(self, problem: Problem) -> int:
+        n_classes = problem.rows.n_classes
+        return min(n_classes, self.classes_per_step or n_classes)
+
+    def _outer_loss(self, problem: Problem, real: np.ndarray, index: int):
+        """Return the loss on the real batch, augmented once, as a function of parameters."""
+        draws = None
+        if problem.augmentation is not None:
+            generator = problem.rngs.torch("real_augmentation", index)
+            draws = problem.augmentation.draw(generator, len(real), problem.shape)
+            draws = self._to_engine(draws)
+        return real_loss(self.steps, problem.real, real, problem.chunk, draws)
+
+    def _inner_draws(self, problem: Problem, n: int, index: int, n_steps: int) -> Tensor | None:
+        """Draw the numbers of each inner step's augmentation, for ``n`` samples; None is none."""
+        if problem.augmentation is None:
+            return None
+        generator = problem.rngs.torch("inner_augmentation", index)
+        # Step by step: what an augmentation draws for a batch as a whole differs between steps.
+        draws = [problem.augmentation.draw(generator, n, problem.shape) for _ in range(n_steps)]
+        return self._to_engine(torch.stack(draws))
+
+    def _to_engine(self, draws: Tensor) -> Tensor:
+        return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
+
+    def _inner_batches(self, problem: Problem, index: int, n_steps: int) -> Tensor | None:
+        """Draw the rows of each inner step; None is all.
+
+        Every step has ``inner_batch_size`` samples of each of ``classes_per_step`` classes: steps
+        of one size, for which one compiled step serves.
+        """
+        ipc, n_classes = problem.rows.ipc, problem.rows.n_classes
+        n_drawn = self._classes_in_a_step(problem)
+        per_class = min(ipc, self.inner_batch_size or ipc)
+        if per_class == ipc and n_drawn == n_classes:
+            return None
+        # A stream for each: to draw classes as well does not change which samples a class gives.
+        samples = _subsets(problem.rngs.torch("inner_batch", index), (n_steps, n_classes, ipc))
+        classes = _subsets(problem.rngs.torch("inner_classes", index), (n_steps, n_classes))
+        classes = classes[:, :n_drawn].sort(dim=1).values[..., None]
+        samples = samples[..., :per_class].take_along_dim(classes, dim=1)
+        return (samples * n_classes + classes).flatten(1).to(self.steps.learner.device)
+
+
+def _subsets(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Draw random orders of the last axis, of which the first entries are random subsets."""
+    return torch.rand(shape, generator=generator, dtype=torch.float32).argsort(dim=-1)
+
+
+def real_loss(
+    steps: Steps, data: RealData, rows, chunk: int | None, draws: Tensor | None = None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the mean loss on these real samples and its gradient as a function of parameters.
+
+    The batch is taken at most ``chunk`` samples at a time: that bounds memory, and on a CPU it is
+    faster because a chunk's activations stay near the cache. With ``draws``, the numbers of an
+    augmentation ``(n_numbers, len(rows))``, it is augmented; each chunk has its columns.
+    """
+
+    def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
+        total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
+        total_weight = theta.new_zeros(())
+        n = n_chunks(len(rows), chunk)
+        part_draws = [None] * n if draws is None else draws.tensor_split(n, dim=1)
+        for part, numbers in zip(np.array_split(rows, n), part_draws):
+            X, y, *weight = data.batch(part)
+            if numbers is not None:
+                X = steps.augmented(X, numbers)
+            loss, grad = steps.gradient(theta, X, y, *weight)
+            total += loss
+            total_grad += grad
+            total_weight += weight[0].sum() if weight else len(y)
+        return total / total_weight, total_grad / total_weight
+
+    return evaluate

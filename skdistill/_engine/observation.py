@@ -1,0 +1,22 @@
+"""What is known after an outer step."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known after an outer step.
+
+    Parameters
+    ----------
+    loss : float
+        The method's.
+    grad_norm : float, default=0.0
+        Of the whole gradient, before clipping.
+    accuracy : float or None, default=None
+        On held-out data, if the samples were validated after this step.
+    """
+
+    loss: float
+    grad_norm: float = 0.0
+    accuracy: float | None = None

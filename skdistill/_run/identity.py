@@ -1,0 +1,114 @@
+"""What makes a run this one and no other, in words that a file can hold and an error can show."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from numbers import Integral, Real
+
+import joblib
+import numpy as np
+
+from .._data.older_versions import RENAMED_PARAMETERS, parameter_defaults
+from ..distilled._dataset import DistilledDataset
+
+__all__ = ["complete", "describe_defaults", "describe_value", "differences"]
+
+
+def describe_value(value):
+    """Return what tells a parameter's value from others, as JSON can say it.
+
+    Functions are told apart by their names, objects with parameters by those, others by a hash.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if np.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [describe_value(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): describe_value(v) for k, v in value.items()}
+    if isinstance(value, partial):
+        parts = value.func, value.args, value.keywords
+        return {"functools.partial": [describe_value(part) for part in parts]}
+    if hasattr(value, "__qualname__"):
+        return _placeless(f"{value.__module__}.{value.__qualname__}")
+    kind = describe_value(type(value))
+    if hasattr(value, "get_params"):
+        return {kind: describe_value(value.get_params(deep=False))}
+    if isinstance(value, DistilledDataset):
+        # Not its provenance, in which seconds and paths differ between equal sets.
+        return {kind: joblib.hash((value.X, value.y, value.bases))}
+    try:
+        return {kind: joblib.hash(value)}
+    except Exception:
+        # What cannot be pickled raises anything.
+        return kind
+
+
+def _placeless(name: str) -> str:
+    """Return the name of a class of this package without its place, which may change."""
+    return re.sub(r"^skdistill\.(?:\w+\.)*([A-Z]\w*)$", r"skdistill.\1", name)
+
+
+def describe_defaults(value) -> dict[str, dict]:
+    """Return the defaults of all that has parameters in a value, by its kind and their names.
+
+    Values are nested in parameters, lists and tuples.
+    """
+    if isinstance(value, list | tuple):
+        parts, found = value, {}
+    elif hasattr(value, "get_params") and not isinstance(value, type):
+        parts = value.get_params(deep=False).values()
+        found = {describe_value(type(value)): describe_value(parameter_defaults(type(value)))}
+    else:
+        return {}
+    for part in parts:
+        found |= describe_defaults(part)
+    return found
+
+
+def complete(described, defaults: Mapping[str, Mapping]):
+    """Return what an older version described, with the parameters that came later.
+
+    Parameters
+    ----------
+    described : JSON-safe value
+        Of `describe_value`.
+    defaults : mapping of str to mapping
+        Of `describe_defaults`.
+    """
+    if isinstance(described, str):
+        return _placeless(described)
+    if isinstance(described, list):
+        return [complete(part, defaults) for part in described]
+    if not isinstance(described, dict):
+        return described
+    whole = {_placeless(name): complete(part, defaults) for name, part in described.items()}
+    for kind, names in RENAMED_PARAMETERS.items():
+        if isinstance(whole.get(kind), dict):
+            whole[kind] = {names.get(name, name): part for name, part in whole[kind].items()}
+    for kind in whole.keys() & defaults.keys():
+        if isinstance(whole[kind], dict):
+            whole[kind] = {**defaults[kind], **whole[kind]}
+    return whole
+
+
+def differences(there: dict, here: dict) -> list[str]:
+    """Return "name must be ...; got ..." for all that is one way there and another here."""
+    texts = []
+    for name in {**here, **there}:
+        if name not in here or name not in there or here[name] != there[name]:
+            pair = [repr(values.get(name, "absent")) for values in (there, here)]
+            texts.append("{} must be {}; got {}".format(name, *_where_they_differ(pair)))
+    return texts
+
+
+def _where_they_differ(texts: list[str]) -> list[str]:
+    """Return texts or, if they are long, excerpts that show the first difference."""
+    if max(map(len, texts)) <= 200:
+        return texts
+    first = next((i for i, (a, b) in enumerate(zip(*texts)) if a != b), min(map(len, texts)))
+    start = max(0, first - 60)
+    return [f"...{text[start : start + 160]}..." for text in texts]

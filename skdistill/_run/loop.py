@@ -1,0 +1,114 @@
+"""The outer loop of a run: a function of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+from torch import Tensor
+
+from .._engine.methods.base import Method, Problem
+from .._engine.outer import OuterState, observed, update
+from .._engine.parametrization import Parametrization
+from .callbacks import OuterCallbacks
+from .checkpoint import Checkpoint, NoCheckpoint
+from .held_out import HeldOut
+from .state import Best, Point, Run
+from .watch import Watch
+
+__all__ = ["OuterLoop", "distil"]
+
+
+@dataclass(frozen=True, eq=False)
+class OuterLoop:
+    """All that the outer steps of a run need, and when they end.
+
+    Parameters
+    ----------
+    method : Method
+    problem : Problem
+    parametrization : Parametrization
+        Samples and labels as a function of what is learned.
+    rates : mapping of str to float or Tensor
+        The learning rate of each tensor.
+    least : mapping of str to float
+        What the method's further tensors are kept at or above, by name.
+    max_iter : int
+    held_out : HeldOut or None
+        What the samples are validated on; None validates nothing.
+    validation_interval : int
+        Outer steps between two validations.
+    n_iter_no_change : int or None
+        Outer steps without a better validation after which the run ends.
+    """
+
+    method: Method
+    problem: Problem
+    parametrization: Parametrization
+    rates: Mapping[str, float | Tensor]
+    least: Mapping[str, float]
+    max_iter: int
+    held_out: HeldOut | None
+    validation_interval: int
+    n_iter_no_change: int | None
+
+
+def distil(
+    run: Run,
+    loop: OuterLoop,
+    watch: Watch,
+    callbacks: OuterCallbacks,
+    checkpoint: Checkpoint | NoCheckpoint,
+) -> None:
+    """Do a run's outer steps; the run holds the last good state at every moment."""
+    began = perf_counter() - run.seconds
+    n_steps = loop.max_iter - run.step
+    resumed_from_file = isinstance(checkpoint, Checkpoint)
+    watch.begin(run)
+    callbacks.fit_begins(n_steps)
+    if resumed_from_file:
+        # A run that had given up when it was saved does so again.
+        watch.give_up_after_many_failures(run)
+    for _ in range(n_steps):
+        if has_stagnated(run, loop.n_iter_no_change):
+            break
+        callbacks.step_begins()
+        state, record = update(
+            loop.method, loop.problem, run.state, loop.parametrization, loop.rates, loop.least
+        )
+        best, validated = validate(run, state, loop)
+        state = observed(loop.method, state, record, validated.get("validation_accuracy"))
+        run.advance(Point(state, best, perf_counter() - began), record.row() | validated)
+        watch.step(run, record)
+        checkpoint.save_if_due(run)
+        if callbacks.step_ends():
+            break
+    callbacks.fit_ends()
+
+
+def validate(run: Run, state: OuterState, loop: OuterLoop) -> tuple[Best | None, dict]:
+    """Every `validation_interval` steps, validate the samples in a run's next state.
+
+    Returns the best ones so far, and what the history is to tell of it.
+    """
+    if loop.held_out is None:
+        return run.best, {}
+    if state.step % loop.validation_interval and state.step != loop.max_iter:
+        return run.best, {"validation_accuracy": None}
+    synthetic = loop.parametrization.synthetic(state.tensors)
+    accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y)
+    best = run.best
+    if best is None or accuracy > best.accuracy:
+        tensors = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
+        best = Best(accuracy, state.step, tensors)
+    return best, {"validation_accuracy": accuracy}
+
+
+def has_stagnated(run: Run, n_iter_no_change: int | None) -> bool:
+    """Return whether a run has had so many outer steps since the best of them."""
+    return (
+        n_iter_no_change is not None
+        and run.best is not None
+        and run.step - run.best.step >= n_iter_no_change
+    )

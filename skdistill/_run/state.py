@@ -1,0 +1,154 @@
+"""A run of a distiller: as far as it has come, and what is needed to go on with it.
+
+Randomness is a function of the run's seed and the number of the outer step (`_engine.streams`), and
+so are the batches (`sampling`): no state of a generator or a sampler is part of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from .._engine.outer import OuterState
+
+__all__ = ["Best", "Point", "Run"]
+
+# What files call the fields of `OuterState` that had other names when their format was made.
+_NAMES_IN_FILES = {"slots": "adam", "method": "memory"}
+_NAMES_HERE = {there: here for here, there in _NAMES_IN_FILES.items()}
+
+
+@dataclass(frozen=True)
+class Best:
+    """The iterate that did best on the held-out part of the training data."""
+
+    accuracy: float
+    step: int
+    tensors: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a run is after an outer step; its history comes beside it."""
+
+    state: OuterState
+    best: Best | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Run:
+    """A run. It can be stopped anywhere, even between two lines: what it holds is always whole.
+
+    Parameters
+    ----------
+    seed : int
+    point : Point
+        Where it is. A new one takes the place of the old in a single assignment.
+    columns : dict of str to list
+        Values of each outer step. Those beyond the point belong to a step that was not finished.
+    """
+
+    seed: int
+    point: Point
+    columns: dict[str, list] = field(default_factory=dict)
+
+    @property
+    def state(self) -> OuterState:
+        """The state of the outer loop."""
+        return self.point.state
+
+    @property
+    def step(self) -> int:
+        """Outer steps done."""
+        return self.point.state.step
+
+    @property
+    def best(self) -> Best | None:
+        """The best iterate on held-out data, if any was judged."""
+        return self.point.best
+
+    @property
+    def seconds(self) -> float:
+        """What the run has taken so far, without pauses."""
+        return self.point.seconds
+
+    @property
+    def history(self) -> dict[str, list]:
+        """One value an outer step, in lists of one's own."""
+        return {name: values[: self.step] for name, values in self.columns.items()}
+
+    @property
+    def last(self) -> dict:
+        """The history's values of the last outer step."""
+        return {name: values[self.step - 1] for name, values in self.columns.items()}
+
+    def advance(self, point: Point, row: dict) -> None:
+        """Add an outer step: all of it or, if this is interrupted, nothing.
+
+        A value that the steps before did not have, or that this one lacks, is None there.
+        """
+        for name in (*self.columns, *(name for name in row if name not in self.columns)):
+            column = self.columns.setdefault(name, [None] * self.step)
+            del column[self.step :]
+            column.append(row.get(name))
+        self.point = point
+
+    def at_rest(self) -> "Run":
+        """Return a copy without tensors, which knows no device and goes into a pickle or a file."""
+        state = _convert(vars(self.state), torch.Tensor, lambda tensor: tensor.cpu().numpy())
+        return Run(self.seed, replace(self.point, state=OuterState(**state)), self.history)
+
+    def on(self, device: torch.device) -> "Run":
+        """Return a copy of a run at rest that can go on, on this device."""
+        state = _convert(
+            vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
+        )
+        return Run(self.seed, replace(self.point, state=OuterState(**state)), self.history)
+
+    def to_plain(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return arrays by names and JSON-safe values that say all of a run at rest."""
+        plain = {
+            "seed": self.seed,
+            "state": {_NAMES_IN_FILES.get(k, k): v for k, v in vars(self.state).items()},
+            "best": None if self.best is None else vars(self.best),
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        arrays: dict[str, np.ndarray] = {}
+        return arrays, _set_apart(plain, "run", arrays)
+
+    @classmethod
+    def from_plain(cls, arrays: Mapping[str, np.ndarray], plain: dict) -> "Run":
+        """Return the run at rest that `to_plain` said, or raise some exception."""
+        plain = _put_back(plain, arrays)
+        state = {_NAMES_HERE.get(name, name): value for name, value in plain["state"].items()}
+        best = None if plain["best"] is None else Best(**plain["best"])
+        point = Point(OuterState(**state), best, plain["seconds"])
+        return cls(plain["seed"], point, plain["history"])
+
+
+def _convert(value, kind: type, convert):
+    """Return a value, or a dict of values in dicts, with all of this kind converted."""
+    if isinstance(value, dict):
+        return {name: _convert(part, kind, convert) for name, part in value.items()}
+    return convert(value) if isinstance(value, kind) else value
+
+
+def _set_apart(value, name: str, arrays: dict[str, np.ndarray]):
+    """Return a value with the names of its arrays in their place; the arrays go to ``arrays``."""
+    if isinstance(value, dict):
+        return {key: _set_apart(part, f"{name}.{key}", arrays) for key, part in value.items()}
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+        return {"array": name}
+    return value
+
+
+def _put_back(value, arrays: Mapping[str, np.ndarray]):
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"array"}:
+        return arrays[value["array"]]
+    return {key: _put_back(part, arrays) for key, part in value.items()}

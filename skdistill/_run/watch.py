@@ -1,0 +1,162 @@
+"""What is said of a run while it goes on: how far it is, and what goes wrong."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import sqrt
+from statistics import fmean, median, variance
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from .._data.warn import warn
+from .._engine.outer import Record
+from ..exceptions import DivergenceError, DivergenceWarning, LongRunWarning
+from ..forecast import duration
+from .state import Run
+
+__all__ = ["Watch", "explain_out_of_memory"]
+
+# Skipped outer steps in a row after which a run gives up.
+_MAX_FAILURES = 10
+# Outer steps after which it is said how long a run will be, and the seconds that are long.
+_STEPS_TO_FORECAST, _LONG = 5, 600.0
+# Outer steps that are looked at together: a loss of one step is of one network and one batch, and
+# a meta-gradient's norm is now and then ten times the usual.
+_BLOCK = 25
+# Healthy runs on digits, wine, iris and breast cancer have medians of the norm that fall, and rise
+# by at most 1.6 over their lowest.
+_EXPLODES = 10.0
+# Blocks in which the loss must have fallen, and by how many standard errors of the difference.
+_PATIENCE, _ERRORS = 4, 2.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Reports on the runs of an estimator.
+
+    Parameters
+    ----------
+    name : str
+        The estimator's class.
+    max_iter, verbose : int
+        Its parameters: with ``verbose=1`` about ten lines a run, with more one for each step.
+    advice : str
+        What to change if a run does not go well.
+    speaks : bool
+        Whether anything is said; errors are raised in any case. One of several processes speaks.
+    expects_progress : bool
+        Whether the loss is to fall: not if the run starts from samples that were distilled before.
+    ways_out : str
+        What to do about a run that takes long.
+    """
+
+    name: str
+    max_iter: int
+    verbose: int
+    advice: str
+    speaks: bool = True
+    expects_progress: bool = True
+    ways_out: str = ""
+    # Seconds of the outer steps that this process has done.
+    _seconds: list[float] = field(default_factory=list)
+
+    def begin(self, run: Run) -> None:
+        """Say that a run is taken up."""
+        if self.speaks and self.verbose and run.step:
+            print(f"[{self.name}] goes on from outer step {run.step}")
+
+    def step(self, run: Run, record: Record) -> None:
+        """Report the last outer step; warn about a skipped one, and give up after many."""
+        every = max(1, self.max_iter // 10) if self.verbose == 1 else 1
+        if self.speaks and self.verbose and (run.step % every == 0 or run.step == self.max_iter):
+            print(
+                f"[{self.name}] outer step {run.step}/{self.max_iter}: loss {record.loss:.4f}, "
+                f"gradient norm {record.grad_norm:.3g}, {record.seconds:.2f} s"
+            )
+        self.give_up_after_many_failures(run)
+        if not self.speaks:
+            return
+        if record.skipped and run.state.n_failures == 1:
+            warn(
+                f"The meta-gradient of outer step {run.step} was not finite; the step was skipped. "
+                + self.advice,
+                DivergenceWarning,
+            )
+        if run.step % _BLOCK == 0:
+            self._look_back(run)
+        self._seconds.append(record.seconds)
+        if len(self._seconds) == _STEPS_TO_FORECAST:
+            self._look_ahead(run)
+
+    def _look_ahead(self, run: Run) -> None:
+        """Say how long the run will be, if that is long."""
+        # The first step may have compiled.
+        per_step = fmean(self._seconds[1:])
+        left = self.max_iter - run.step
+        if left * per_step > _LONG:
+            warn(
+                f"About {duration(left * per_step)} to go: {left} outer steps of "
+                f"{per_step:.2g} s. {self.ways_out}.",
+                LongRunWarning,
+            )
+
+    def _look_back(self, run: Run) -> None:
+        """Warn if the norms explode, or if the loss has not fallen; each at one block's end."""
+        norms = [median(block) for block in _blocks(run, "grad_norm")]
+        if _has_exploded(norms) and not _has_exploded(norms[:-1]):
+            warn(
+                f"The norm of the meta-gradient has risen to {norms[-1]:.3g}, from "
+                f"{min(norms):.3g}, at outer step {run.step}. {self.advice}",
+                DivergenceWarning,
+            )
+        losses = _blocks(run, "loss")
+        if self.expects_progress and len(losses) == _PATIENCE and not _has_fallen(losses):
+            warn(
+                f"The loss has not fallen in {run.step} outer steps: it was "
+                f"{fmean(losses[0]):.4g} in the first {_BLOCK}, and is {fmean(losses[-1]):.4g}. "
+                + self.advice,
+                ConvergenceWarning,
+            )
+
+    def give_up_after_many_failures(self, run: Run) -> None:
+        """Raise DivergenceError if nothing has moved for long."""
+        if run.state.n_failures >= _MAX_FAILURES:
+            raise DivergenceError(
+                f"{_MAX_FAILURES} meta-gradients in a row were not finite, up to outer step "
+                f"{run.step}. {self.advice} The samples from before are kept: transform() returns "
+                "them."
+            )
+
+
+def _blocks(run: Run, name: str) -> list[list[float]]:
+    """Return a column of the history in blocks, without what was not finite.
+
+    A block of which little is left does not count; after such a block there is nothing new to say.
+    """
+    column = run.columns[name][: run.step]
+    blocks = [column[i : i + _BLOCK] for i in range(0, run.step, _BLOCK)]
+    blocks = [[value for value in block if value is not None] for block in blocks]
+    kept = [block for block in blocks if len(block) > _BLOCK // 2]
+    return kept if kept and kept[-1] is blocks[-1] else []
+
+
+def _has_exploded(norms: list[float]) -> bool:
+    return bool(norms) and norms[-1] > _EXPLODES * min(norms)
+
+
+def _has_fallen(losses: list[list[float]]) -> bool:
+    """Return whether the mean of any block is below that of the first, beyond chance."""
+    first = losses[0]
+
+    def error(block):
+        return sqrt(variance(first) / len(first) + variance(block) / len(block))
+
+    return any(fmean(first) - fmean(block) > _ERRORS * error(block) for block in losses[1:])
+
+
+def explain_out_of_memory(error: Exception, run: Run, advice: Callable[[], str]) -> None:
+    """Add what can be done about it to an error that says so."""
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    # torch's allocator on the CPU has no error of its own.
+    if out_of_memory or (isinstance(error, RuntimeError) and "can't allocate" in str(error)):
+        error.add_note(f"Outer step {run.step + 1} ran out of memory: {advice()}")

@@ -1,0 +1,5 @@
+"""The result of a distillation: samples, labels, and how to evaluate them. Needs no torch."""
+
+from ._dataset import BasisBlock, DistilledDataset, EvaluationRecipe, TrainingProtocol
+
+__all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]

@@ -1,0 +1,147 @@
+"""A distilled set's card: what goes beside the file when it is handed on, as Markdown."""
+
+import re
+from typing import TYPE_CHECKING
+
+from ._known import accuracy, class_texts, mapping, protocol, short, storage
+
+if TYPE_CHECKING:
+    from ..evaluation._protocol import EvaluationResult
+    from ._dataset import DistilledDataset
+
+# Class names beyond these are left out.
+_CLASSES = 50
+
+
+def render(distilled: "DistilledDataset", result: "EvaluationResult | None" = None) -> str:
+    """Return the card; see `DistilledDataset.card`."""
+    sections = {
+        "What it is": _what(distilled),
+        "Load it": _load(distilled),
+        "How well networks do": _how_well(distilled, result),
+        "How it was made": _how_made(distilled),
+        "What to know": _caveats(distilled),
+    }
+    n, kind = len(distilled), "images" if distilled.recipe.layout.is_image else "table rows"
+    title = f"# {n} distilled {kind} of {len(distilled.classes)} classes"
+    parts = [title, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(distilled: "DistilledDataset") -> str:
+    X, about = distilled.X, mapping(distilled.provenance.get("about"))
+    names = class_texts(distilled)
+    if len(names) > _CLASSES:
+        names = [*names[:_CLASSES], f"and {len(names) - _CLASSES} more"]
+    rows = {
+        "data": about.get("data"),
+        "samples": storage(distilled),
+        "shape and type of a sample": f"{X.shape[1:]}, {X.dtype}",
+        "values": f"from {X.min():.4g} to {X.max():.4g}",
+        "classes": ", ".join(names),
+        "labels": "learned, soft" if distilled.y.ndim == 2 else "hard",
+        "preprocessing": _preprocessing(distilled),
+    }
+    return _table({name: value for name, value in rows.items() if value is not None})
+
+
+def _preprocessing(distilled: "DistilledDataset") -> str:
+    kept, note = distilled.preprocessing, mapping(distilled.provenance.get("about"))
+    if kept is not None:
+        return f"kept with the set: {short(kept, 300)}"
+    if note.get("preprocessing") is not None:
+        return short(note["preprocessing"], 600)
+    return "none that is kept with the set"
+
+
+def _load(distilled: "DistilledDataset") -> str:
+    name = mapping(distilled.provenance.get("about")).get("name")
+    if isinstance(name, str) and re.fullmatch("[a-z0-9-]+", name):
+        lines = [
+            "from skdistill.datasets import load_distilled",
+            "",
+            f'distilled = load_distilled("{name}", ipc={distilled.ipc})',
+        ]
+    else:
+        lines = [
+            "from skdistill import DistilledDataset",
+            "",
+            'distilled = DistilledDataset.load("set.npz")  # runs no code, needs NumPy alone',
+        ]
+    lines += [
+        "samples, labels = distilled.to_torch().tensors",
+        "X_real, y_real = distilled.standardize(X_test), distilled.encode_labels(y_test)",
+    ]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") -> str:
+    if result is not None:
+        if not hasattr(result, "accuracies") or not hasattr(result, "n_samples"):
+            raise TypeError(f"result must be an EvaluationResult or None; got {result!r:.200}.")
+        if result.n_samples != len(distilled):
+            raise ValueError(
+                f"result must be of this set, which has {len(distilled)} samples; networks were "
+                f"trained on {result.n_samples}."
+            )
+    said = accuracy(distilled) if result is None else str(result)
+    lines = [f"Test accuracy: **{said}**"] if said is not None else ["Test accuracy: not given."]
+    lines.append(
+        f"The recipe, fixed before any test data is seen: {_escaped(protocol(distilled))}."
+    )
+    return "\n\n".join(lines)
+
+
+def _how_made(distilled: "DistilledDataset") -> str:
+    provenance = distilled.provenance
+    about, data = mapping(provenance.get("about")), mapping(provenance.get("training_data"))
+    known = {
+        "method": provenance.get("method"),
+        "script": about.get("script"),
+        "training data": about.get("training_data"),
+        "its shape and type": f"{data['shape']}, {data.get('dtype')}" if "shape" in data else None,
+        "its fingerprint, joblib.hash((X, y))": data.get("fingerprint"),
+        "outer steps": provenance.get("n_iter"),
+        "seconds": _rounded(provenance.get("seconds")),
+        "device": provenance.get("device"),
+        "seed": provenance.get("seed"),
+    }
+    known |= {f"{name} (version)": v for name, v in mapping(provenance.get("versions")).items()}
+    known |= {f"{name} (parameter)": v for name, v in mapping(provenance.get("parameters")).items()}
+    # A parameter may be None, and say something by that.
+    rows = {
+        name: value
+        for name, value in known.items()
+        if value is not None or name.endswith("(parameter)")
+    }
+    return _table(rows) if rows else "Not known."
+
+
+def _caveats(distilled: "DistilledDataset") -> str:
+    network = distilled.recipe.architecture
+    made_for = "one kind" if network is None else f"the kind {_escaped(short(network))}"
+    return "\n".join(
+        [
+            f"* The samples are made to train networks of {made_for}, for about as many steps as "
+            "the recipe says. Others learn less from them.",
+            "* Test data must be given the preprocessing that the training data had; `standardize` "
+            "does the rest.",
+            "* Synthetic samples are functions of the real ones: they are not anonymous.",
+        ]
+    )
+
+
+def _rounded(seconds):
+    return f"{seconds:.1f}" if isinstance(seconds, float) else seconds
+
+
+def _table(rows: dict) -> str:
+    lines = [
+        f"| {_escaped(name)} | {_escaped(short(value, 4000))} |" for name, value in rows.items()
+    ]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _escaped(text) -> str:
+    """Return a line of text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", short(text, 10_000))

@@ -1,0 +1,831 @@
+"""The result of a distillation: samples, labels, and how to evaluate them. Needs no torch."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._data import network_input as _network_input
+from .._data.layout import Layout
+from .._files import estimators as _estimator_state
+from .._files import images as _image_folder
+from .._files import npz as _npz
+from ..exceptions import InvalidFileError
+from . import _card, _html, _to_frame
+from ._consistency import check_consistency
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.base import BaseEstimator
+    from torch.utils.data import TensorDataset
+
+    from ..evaluation._protocol import EvaluationResult
+
+__all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
+
+# What a file is and the version of its layout: to be raised when older versions of skdistill would
+# misread what a newer one writes.
+_FORMAT, _VERSION = "skdistill.DistilledDataset", 1
+_ARRAYS = ("X", "y", "classes")
+# Arrays of the bases are named by this, the number of the block, and what they are in it.
+_BASES = "bases."
+
+
+@dataclass(frozen=True)
+class TrainingProtocol:
+    """How a network is trained on samples and labels.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of the optimizer.
+    learning_rate : float, default=0.001
+        0.001, as in [Feng23, C.1].
+    batch_size : int, default=256
+        More samples than this are trained on in mini-batches of this size.
+    loss : {"cross-entropy", "mse"}, default="cross-entropy"
+        "mse" is half the squared error, summed over classes, which takes soft labels of any sign.
+    optimizer : {"adam", "sgd"}, default="adam"
+    momentum : float, default=0.0
+        Of "sgd".
+    weight_decay : float, default=0.0
+        L2 penalty that is added to the gradient.
+    schedule : {"constant", "cosine", "step"}, default="constant"
+        Of the learning rate: "cosine" falls to 0, "step" to a tenth in the middle.
+    """
+
+    steps: int
+    learning_rate: float = 0.001
+    batch_size: int = 256
+    loss: str = "cross-entropy"
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """How networks are trained on a distilled set, fixed before any test data is seen.
+
+    Parameters
+    ----------
+    layout : Layout
+        The samples' shape as the user has it and as networks see it.
+    mean, scale : tuple of float
+        Mean and standard deviation of the training set, one value a channel (images) or feature
+        (tables), with which samples are standardised before a network sees them. Of at most 1e38
+        in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
+    architecture : str or None
+        Name of the network family; None if it was a callable of the user's, which is not saved.
+    steps : int
+        Steps of Adam, learning rate `learning_rate`, that train each network; at most ten million.
+    n_networks : int, default=10
+        Freshly initialised networks over which accuracy is averaged; at most ten thousand.
+    learning_rate : float, default=0.001
+        0.001, as in Appendix C.1 of the paper; at most 1000.
+    batch_size : int, default=256
+        Sets with more samples than this are trained on in mini-batches of this size.
+    seed : int, default=0
+        Determines the networks' initialisations, mini-batches and augmentations.
+    augmentation : str, dict or None, default=None
+        How the samples are augmented, anew at every step: as they were when they were distilled
+        (Appendix C.1). A name of `skdistill.augmentation`'s, or the plain form of an augmentation,
+        ``{"class": "Rotation", "degrees": 15.0}``.
+    loss : {"cross-entropy", "mse"}, default="cross-entropy"
+    optimizer : {"adam", "sgd"}, default="adam"
+    momentum : float, default=0.0
+    weight_decay : float, default=0.0
+    schedule : {"constant", "cosine", "step"}, default="constant"
+        As in `TrainingProtocol`.
+
+    Notes
+    -----
+    The bounds are checked when a set is saved or loaded: a file may come from anywhere, and is not
+    to make an evaluation that never ends.
+    """
+
+    layout: Layout
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    architecture: str | None
+    steps: int
+    n_networks: int = 10
+    learning_rate: float = 0.001
+    batch_size: int = 256
+    seed: int = 0
+    augmentation: str | dict | None = None
+    loss: str = "cross-entropy"
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+
+    @property
+    def protocol(self) -> TrainingProtocol:
+        """How each network is trained."""
+        names = [field.name for field in fields(TrainingProtocol)]
+        return TrainingProtocol(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class BasisBlock:
+    """Bases and coefficients that consecutive samples are made of.
+
+    The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding. Bases that
+    are smaller than the samples are enlarged before, as ``torch.nn.functional.interpolate(basis,
+    size, mode="bilinear")`` does.
+
+    Parameters
+    ----------
+    basis : ndarray of shape (n_basis, ...)
+        In the units, shape and layout of the samples, but for the offset; or of images that are a
+        whole number of times lower and narrower.
+    coefficients : ndarray of shape (n, n_basis)
+        A row a sample.
+    offset : ndarray of shape (...)
+        A sample: the training set's mean, a channel or feature. It is not learned.
+    """
+
+    basis: np.ndarray
+    coefficients: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledDataset:
+    """Synthetic samples with their labels, and the recipe to evaluate them.
+
+    Rows are ordered so that the first ``k * n_classes`` are ``k`` samples of every class.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_classes * ipc, ...)
+        Synthetic samples in the units, shape and layout of the training data.
+    y : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
+        Labels, or learned soft labels with one column a class.
+    classes : ndarray of shape (n_classes,)
+        The class labels, sorted.
+    ipc : int
+        Samples a class ("images per class").
+    recipe : EvaluationRecipe
+        How to train networks on the samples.
+    provenance : mapping
+        Where the samples come from: method, parameters, versions, steps, seconds (JSON-safe).
+    feature_names : tuple of str or None, default=None
+        Names of the features of a table or of flat images, where the training data had names.
+    preprocessing : fitted transformer or None, default=None
+        What the training data went through before it was distilled, as `from_pipeline` keeps it.
+        ``preprocessing.inverse_transform(X)`` brings samples back, if it has an inverse. With it,
+        `skdistill.evaluation` takes test data as it was before.
+    bases : tuple of BasisBlock, default=()
+        What the samples are made of, in their order, if they were distilled with a `LinearBasis`.
+    target_name : str or None, default=None
+        The name of the training labels, where they were a Series or a frame's column.
+    original_dtypes : tuple or None, default=None
+        Of each column of the training data as it was before `preprocessing`: pandas' name of a
+        dtype of numbers or booleans (``"int64"``), ``{"categories": [...], "ordered": bool}`` of
+        categories, None of anything else. `to_frame` gives them back; None is not known.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distilled = RaTBPTTDistiller(ipc=2, max_iter=2, window=2, unroll=4).fit(X, y).distilled_
+    >>> distilled.X.shape, distilled.y.tolist()
+    ((6, 4), [0, 1, 2, 0, 1, 2])
+    >>> distilled.subset(1).X.shape
+    (3, 4)
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray
+    ipc: int
+    recipe: EvaluationRecipe
+    provenance: Mapping = field(default_factory=dict)
+    feature_names: tuple[str, ...] | None = None
+    preprocessing: "BaseEstimator | None" = None
+    bases: tuple[BasisBlock, ...] = ()
+    target_name: str | None = None
+    original_dtypes: tuple[str | dict | None, ...] | None = None
+
+    @classmethod
+    def from_pipeline(cls, pipeline, X=None) -> "DistilledDataset":
+        """Return what a fitted pipeline distilled, together with the steps before.
+
+        Whoever loads the set can then bring test data into its units, look at its samples in the
+        original ones, and evaluate it on data as it comes.
+
+        Parameters
+        ----------
+        pipeline : sklearn.pipeline.Pipeline
+            Fitted; its last step is a distiller.
+        X : DataFrame, array or None, default=None
+            The table that the pipeline was fitted on. Only its dtypes are kept, so that
+            ``to_frame(original=True)`` makes integers and booleans of the numbers that they became.
+
+        Returns
+        -------
+        DistilledDataset
+            Its `feature_names` are those that the steps give, where they have any.
+
+        Raises
+        ------
+        TypeError
+            If it is no pipeline that ends in a fitted distiller.
+        ValueError
+            If `X` lacks columns that the pipeline was fitted on.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> pipe = make_pipeline(StandardScaler(), RaTBPTTDistiller(max_iter=1, window=1, unroll=1))
+        >>> distilled = DistilledDataset.from_pipeline(pipe.fit(X, y))
+        >>> distilled.preprocessing.inverse_transform(distilled.X).shape
+        (3, 4)
+        """
+        steps = getattr(pipeline, "steps", None)
+        distilled = getattr(steps[-1][1], "distilled_", None) if steps else None
+        if not isinstance(distilled, cls):
+            raise TypeError(
+                "pipeline must be a Pipeline that ends in a fitted distiller; "
+                f"got {pipeline!r:.200}."
+            )
+        if len(steps) == 1:
+            return replace(distilled, preprocessing=None)
+        from ._way_back import dtypes_before, names_after
+
+        before, names = pipeline[:-1], distilled.feature_names
+        return replace(
+            distilled,
+            preprocessing=before,
+            feature_names=names_after(before, distilled.X[0].size) if names is None else names,
+            original_dtypes=dtypes_before(before, X),
+        )
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        storage = "" if self.storage == self.ipc else f"storage={self.storage:.3g}, "
+        return (
+            f"DistilledDataset(ipc={self.ipc}, {storage}n_classes={len(self.classes)}, "
+            f"X={self.X.dtype}{self.X.shape}, y={self.y.dtype}{self.y.shape})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the set as a notebook shows it: pictures or a table, labels and recipe."""
+        return _html.render(self)
+
+    @property
+    def storage(self) -> float:
+        """What it takes to store the set, in samples a class: the ``ipc`` of as many values.
+
+        It is `ipc` for samples with hard labels. Bases and coefficients count in the place of the
+        samples that they make (section 4.2), and learned labels count as they are: a sample of
+        ``d`` values takes ``1 + n_classes / d`` with them.
+        """
+        n = sum(block.basis.size + block.coefficients.size for block in self.bases) or self.X.size
+        if self.y.ndim == 2:
+            n += self.y.size
+        return n * self.ipc / self.X.size
+
+    def subset(self, ipc: int) -> "DistilledDataset":
+        """Return the first ``ipc`` samples of every class."""
+        if not 1 <= ipc <= self.ipc:
+            raise ValueError(f"ipc={ipc} must be between 1 and {self.ipc}, what was distilled.")
+        n = ipc * len(self.classes)
+        bases = _first_samples(self.bases, n)
+        return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc, bases=bases)
+
+    def hard_labels(self) -> np.ndarray:
+        """Return one label a sample: of learned labels, the class of the largest.
+
+        Returns
+        -------
+        ndarray of shape (n_classes * ipc,)
+        """
+        return self.classes[self.y.argmax(axis=1)] if self.y.ndim == 2 else self.y.copy()
+
+    def with_hard_labels(self) -> "DistilledDataset":
+        """Return the set with `hard_labels`, for what cannot learn from soft ones.
+
+        The samples were distilled with the soft labels, and a network may learn less from these.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distiller = RaTBPTTDistiller(learn_labels=True, max_iter=1, window=1, unroll=1)
+        >>> distilled = distiller.fit(X, y).distilled_
+        >>> distilled.y.shape, distilled.with_hard_labels().y.tolist()
+        ((3, 3), [0, 1, 2])
+        """
+        return replace(self, y=self.hard_labels())
+
+    def card(self, result: "EvaluationResult | None" = None) -> str:
+        """Return a text to hand on with the set: what it is, how to use it, how it was made.
+
+        Parameters
+        ----------
+        result : EvaluationResult or None, default=None
+            Of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test data. None
+            takes the accuracy that a set of `skdistill.datasets.load_distilled` comes with; of
+            other sets it says that none is given.
+
+        Returns
+        -------
+        str
+            Markdown: samples, classes and preprocessing; lines of code that load it; accuracy and
+            recipe; method, all parameters, versions, and the fingerprint of the training data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``result`` is no evaluation, or one of a set of another size.
+
+        Examples
+        --------
+        >>> from skdistill.datasets import load_distilled
+        >>> lines = load_distilled("digits").card().splitlines()
+        >>> lines[0]
+        '# 10 distilled images of 10 classes'
+        >>> [line for line in lines if "data" in line][0]
+        "| data | scikit-learn's digits, a quarter held out |"
+        """
+        return _card.render(self, result)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
+
+        The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
+        is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance, feature names and
+        preprocessing, whose arrays are ``preprocessing.0`` and so on. Bases are ``bases.0.basis``,
+        ``bases.0.coefficients``, ``bases.0.offset`` and so on, beside the samples made of them: the
+        file holds both. It is written under another name in the same folder, flushed to the disk
+        and renamed: a crash leaves what was at ``path`` before.
+
+        Parameters
+        ----------
+        path : path
+            Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed.
+
+        Raises
+        ------
+        ValueError
+            If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
+            arrays and recipe do not fit each other, or if `preprocessing` is anything but scalers,
+            `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer` and `PCA` of scikit-learn's,
+            `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of them.
+        OSError
+            If the file cannot be written, or its folder is not there.
+
+        Notes
+        -----
+        Strings in object arrays are saved, and come back, as NumPy's unicode strings. Tuples in the
+        provenance come back as lists. Preprocessing of another version of scikit-learn loads with
+        scikit-learn's own warning. A `ColumnTransformer` whose columns a function has chosen, such
+        as ``make_column_selector``, comes back with the columns that it chose; ``n_jobs`` and
+        ``memory``, which belong to a machine, come back as None.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     distilled.save(f"{folder}/iris.npz")
+        ...     loaded = DistilledDataset.load(f"{folder}/iris.npz")
+        >>> (loaded.X == distilled.X).all(), loaded.recipe == distilled.recipe
+        (np.True_, True)
+        """
+        data = replace(
+            self, y=_plain_labels(self.y, "y"), classes=_plain_labels(self.classes, "classes")
+        )
+        check_consistency(data)
+        meta = {
+            "ipc": data.ipc,
+            "recipe": asdict(data.recipe),
+            "provenance": dict(data.provenance),
+            "feature_names": data.feature_names,
+            "target_name": data.target_name,
+            "original_dtypes": data.original_dtypes,
+        }
+        arrays = {name: getattr(data, name) for name in _ARRAYS}
+        if data.preprocessing is not None:
+            meta["preprocessing"], more = _estimator_state.to_plain(data.preprocessing)
+            arrays |= more
+        for k, block in enumerate(data.bases):
+            arrays |= {f"{_BASES}{k}.{name}": array for name, array in vars(block).items()}
+        _npz.write(path, _FORMAT, _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "DistilledDataset":
+        """Load what `save` saved. Runs no code from the file, and needs no torch.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        DistilledDataset
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        skdistill.exceptions.InvalidFileError
+            If the file is truncated, damaged, of another format or a newer version, holds pickled
+            objects, or its parts do not fit each other. The message says which.
+
+        See Also
+        --------
+        save : With an example.
+        """
+        with open(Path(path).expanduser(), "rb") as file:
+            try:
+                prefixes = (_estimator_state.PREFIX, _BASES)
+                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
+                own = {name: arrays.pop(name) for name in _ARRAYS}
+                bases = _bases_from_arrays(arrays)
+                data = cls(**own, **_fields_from_json(meta, arrays), bases=bases)
+                check_consistency(data)
+            except ModuleNotFoundError as error:
+                # Of what the package itself imports, when a name in the file asks for it.
+                raise ImportError(
+                    f"{os.fspath(path)} keeps its preprocessing, which needs {error.name}: "
+                    "install it to load the set."
+                ) from error
+            except Exception as error:
+                # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
+                reason = str(error) or type(error).__name__
+                raise InvalidFileError(f"{os.fspath(path)} cannot be loaded: {reason}") from error
+        return data
+
+    def __getstate__(self) -> dict:
+        # Python's own kinds only: torch's version is a string of a class of torch's, and would make
+        # a pickle that loads with torch alone.
+        return {**vars(self), "provenance": json.loads(json.dumps(dict(self.provenance)))}
+
+    def to_torch(self, standardize: bool = True) -> "TensorDataset":
+        """Return the samples as networks see them, and their labels, as a data set of torch's.
+
+        Parameters
+        ----------
+        standardize : bool, default=True
+            Whether samples have the training set's mean subtracted and are divided by its standard
+            deviation, as the networks of the evaluation see them; False keeps their units. Test
+            samples must be given the same treatment: `standardize` does that.
+
+        Returns
+        -------
+        torch.utils.data.TensorDataset
+            Of copies: samples, float32 of shape ``(n, features)`` or ``(n, C, H, W)``; labels,
+            int64 of shape ``(n,)`` that index ``classes``, or float32 soft labels of shape ``(n,
+            n_classes)``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> samples, labels = distilled.to_torch().tensors
+        >>> samples.shape, labels
+        (torch.Size([3, 4]), tensor([0, 1, 2]))
+        """
+        import torch
+
+        if standardize:
+            samples = self._standardized(self.X)
+        else:
+            samples = np.ascontiguousarray(self.recipe.layout.to_engine(self.X), dtype=np.float32)
+        labels = self.y.astype(np.float32) if self.y.ndim == 2 else self._class_index()
+        return torch.utils.data.TensorDataset(torch.tensor(samples), torch.tensor(labels))
+
+    def standardize(self, X) -> np.ndarray:
+        """Return real samples as networks see them: what to feed a network trained on the set.
+
+        They go through the saved preprocessing, if there is one; then the training set's mean is
+        subtracted and they are divided by its standard deviation, in double precision, rounded
+        once; and channels come first.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, ...)
+            Test or other real samples in the layout and units of the training data; as they were
+            before preprocessing, if the set keeps that.
+
+        Returns
+        -------
+        ndarray of float32, of shape (n, features) or (n, C, H, W)
+
+        Raises
+        ------
+        ValueError
+            If samples have another shape than the training samples, other columns, or hold NaN or
+            infinity.
+
+        Warns
+        -----
+        UserWarning
+            If the result is so far from what standardised samples are that ``X`` must have been
+            in other units: pixels that were not whitened, or that were divided by 255.
+
+        See Also
+        --------
+        to_torch : The synthetic samples in the same form, and with the same arithmetic.
+        encode_labels : The labels.
+
+        Notes
+        -----
+        Needs no torch.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> distilled = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(X, y).distilled_
+        >>> Z = distilled.standardize(X)
+        >>> Z.dtype, Z.std(axis=0).round(3).tolist()
+        (dtype('float32'), [1.0, 1.0, 1.0, 1.0])
+        """
+        if self.preprocessing is not None:
+            X = self.preprocessing.transform(X)
+        X = _network_input.as_numbers(X, self.feature_names)
+        Z = self._standardized(X)
+        recipe = self.recipe
+        _network_input.warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        return Z
+
+    def encode_labels(self, y) -> np.ndarray:
+        """Return labels as the numbers that networks learn: positions in `classes`.
+
+        Parameters
+        ----------
+        y : array-like or tensor of shape (n,)
+            Labels, as the training data had them.
+
+        Returns
+        -------
+        ndarray of int64, of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If a label is none of the set's classes. The message names it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import RaTBPTTDistiller
+        >>> iris = load_iris()
+        >>> y = iris.target_names[iris.target]
+        >>> distiller = RaTBPTTDistiller(max_iter=1, window=1, unroll=1).fit(iris.data, y)
+        >>> distiller.distilled_.encode_labels(["virginica", "setosa"])
+        array([2, 0])
+        """
+        return _network_input.class_indices(y, self.classes)
+
+    def to_frame(self, *, original: bool = False, target_name: str | None = None) -> "pd.DataFrame":
+        """Return one row a sample: its features, then its label.
+
+        Parameters
+        ----------
+        original : bool, default=False
+            Whether the columns are those of the training data as it was before `preprocessing`, in
+            their order and with the `original_dtypes`, if they are known.
+        target_name : str or None, default=None
+            Name of the label's column. None is the name that the training labels had or, without
+            one, ``target``, with underscores after it while a feature is called so.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_classes * ipc, ...)
+            Of pandas whatever the training data was. Columns are `feature_names`, or ``x0``,
+            ``x1``, ...; images that are not flat are flattened as ``X.reshape(n, -1)`` does it.
+            Then the label as ``<target_name>``, or soft labels as ``<target_name>_<class>`` for
+            every class.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If a feature has the name of a label's column, or if `original` is True and a column
+            went through a transformer without an inverse. The message names it.
+
+        Notes
+        -----
+        Synthetic samples are no exact images of rows, so that ``original=True`` takes the nearest
+        row that there can be:
+
+        * of the columns of a `OneHotEncoder` the largest is the category, and of what an
+          `OrdinalEncoder` made, the nearest code;
+        * integers are rounded, and kept within the limits of their dtype; booleans are True from
+          0.5 on;
+        * what other transformers made goes through their ``inverse_transform``. What was imputed
+          stays as it is, unless the imputer added an indicator that is above 0.5;
+        * a column that was dropped is left out (by ``"drop"``, which is what `ColumnTransformer`
+          does with the remainder, or by a selection of features);
+        * categories come back as they were given to the encoder: as a pandas ``Categorical`` if
+          the column was one (a Categorical or Enum of polars), else as strings or numbers.
+          Those that an encoder pooled are its ``infrequent_sklearn``.
+
+        A table that was distilled in a pipeline has its dtypes only if `from_pipeline` was given
+        it; without them numbers come back as floats.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.compose import make_column_transformer
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import OneHotEncoder
+        >>> from skdistill import DistilledDataset, RaTBPTTDistiller
+        >>> X = pd.DataFrame({"legs": [4, 4, 2, 2], "skin": ["fur", "fur", "feathers", "feathers"]})
+        >>> y = pd.Series(["cat", "dog", "hen", "owl"], name="animal")
+        >>> encode = make_column_transformer(
+        ...     (OneHotEncoder(sparse_output=False), ["skin"]), remainder="passthrough"
+        ... )
+        >>> distiller = RaTBPTTDistiller(init="real", max_iter=1, window=1, unroll=1)
+        >>> pipeline = make_pipeline(encode, distiller).fit(X, y)
+        >>> distilled = DistilledDataset.from_pipeline(pipeline, X)
+        >>> list(distilled.to_frame())
+        ['onehotencoder__skin_feathers', 'onehotencoder__skin_fur', 'remainder__legs', 'animal']
+        >>> print(distilled.to_frame(original=True).to_csv(index=False))
+        legs,skin,animal
+        4,fur,cat
+        4,fur,dog
+        2,feathers,hen
+        2,feathers,owl
+        <BLANKLINE>
+        """
+        return _to_frame.to_frame(self, original=original, target_name=target_name)
+
+    def export_images(
+        self,
+        folder: str | os.PathLike,
+        *,
+        value_range: tuple[float, float] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the images to a tree that `torchvision.datasets.ImageFolder` reads.
+
+        Every image becomes ``<folder>/<class>/<nnn>.png``, numbered from 000 within its class: the
+        files below ``k`` are the IPC-k subset. ``<folder>/labels.csv`` lists them in the order of
+        rows, with the columns ``file`` and ``label``. What a spreadsheet would take for a formula,
+        such as the class "=1+1", is written as text: its label as ``'=1+1``, its file as
+        ``./=1+1/000.png``.
+
+        With soft labels an image goes to the class of its largest, so that classes may differ in
+        number, and one may have no folder; the columns are ``file`` and ``label_<class>`` for every
+        class. Images of a set that keeps its preprocessing go through its inverse first.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be.
+        value_range : (low, high) or None, default=None
+            Values, in the units of ``X`` (or of what preprocessing's inverse makes of it), that
+            become black (0) and white (255); what lies beyond is clipped. None takes the least and
+            the greatest value of the whole set.
+        overwrite : bool, default=False
+            Whether an earlier export in ``folder`` is replaced. A folder that holds anything else
+            never is.
+
+        Raises
+        ------
+        ValueError
+            If samples are no images with 1, 3 or 4 channels (grey, RGB, RGBA) of finite values, a
+            class's name is not safe as a folder's, or ``value_range`` is no range. Nothing has been
+            written then.
+        FileExistsError
+            If ``folder`` is not empty, and ``overwrite`` is False or it is no earlier export.
+        ImportError
+            If Pillow is not installed.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from sklearn.datasets import load_digits
+        >>> from skdistill import RaTBPTTDistiller
+        >>> X, y = load_digits(n_class=3, return_X_y=True)
+        >>> distiller = RaTBPTTDistiller(image_shape=(1, 8, 8), max_iter=1, window=1, unroll=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     distiller.fit(X, y).distilled_.export_images(folder, value_range=(0, 16))
+        ...     sorted(os.listdir(folder)), os.listdir(f"{folder}/0")
+        (['0', '1', '2', 'labels.csv'], ['000.png'])
+        """
+        layout = self.recipe.layout
+        if not layout.is_image:
+            raise ValueError(
+                f"export_images needs images; got table rows of {layout.outer[0]} features. If "
+                "they are flat images, distil with image_shape=(channels, height, width)."
+            )
+        names = [str(c) for c in self.classes.tolist()]
+        _image_folder.check_names(names)
+        X = self.X
+        if hasattr(self.preprocessing, "inverse_transform"):
+            X = self.preprocessing.inverse_transform(X)
+        pixels = _image_folder.to_pixels(layout.to_engine(X), value_range)
+        _image_folder.write(
+            Path(folder).expanduser(),
+            pixels,
+            [names[i] for i in self._class_index()],
+            self._label_columns("label"),
+            self.y.reshape(len(self.y), -1).tolist(),
+            overwrite=overwrite,
+        )
+
+    def _standardized(self, X: np.ndarray) -> np.ndarray:
+        """Return samples in the units of `X` as networks see them."""
+        recipe = self.recipe
+        return _network_input.standardize(X, recipe.layout, recipe.mean, recipe.scale)
+
+    def _class_index(self) -> np.ndarray:
+        """Return each sample's index into `classes`, of its largest where labels are soft."""
+        return np.searchsorted(self.classes, self.hard_labels()).astype(np.int64)
+
+    def _label_columns(self, name: str) -> list[str]:
+        """Return the names of the columns of a table that hold the labels."""
+        return [name] if self.y.ndim == 1 else [f"{name}_{c}" for c in self.classes.tolist()]
+
+
+def _first_samples(bases: tuple[BasisBlock, ...], n: int) -> tuple[BasisBlock, ...]:
+    """Return what the first ``n`` samples are made of."""
+    kept = []
+    for block in bases:
+        if n <= 0:
+            break
+        kept.append(replace(block, coefficients=block.coefficients[:n]))
+        n -= len(block.coefficients)
+    return tuple(kept)
+
+
+def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ...]:
+    blocks: dict[int, dict[str, np.ndarray]] = {}
+    for name in [name for name in arrays if name.startswith(_BASES)]:
+        k, part = name.removeprefix(_BASES).split(".")
+        blocks.setdefault(int(k), {})[part] = arrays[name]
+    return tuple(BasisBlock(**blocks[k]) for k in sorted(blocks))
+
+
+def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return labels of a dtype that needs no pickle: strings in objects become NumPy's strings."""
+    # "T" is NumPy's StringDType, which is saved by pickle as well.
+    if labels.dtype.kind not in "OT":
+        return labels
+    items = labels.tolist()
+    strangers = [item for item in items if not isinstance(item, str)]
+    if strangers:
+        raise ValueError(
+            f"{name} must hold strings, numbers or booleans to be saved; "
+            f"got {strangers[0]!r} of type {type(strangers[0]).__name__}."
+        )
+    plain = np.array(items, np.str_)
+    if plain.tolist() != items:
+        raise ValueError(f"{name} must not hold strings that end in a null character.")
+    return plain
+
+
+def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
+    """Return the fields of a `DistilledDataset` but its arrays, with values yet to be checked."""
+    preprocessing = meta.get("preprocessing")
+    meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
+    recipe = _tuples(meta["recipe"], "recipe", {"layout"})
+    layout = Layout(**_tuples(recipe["layout"], "recipe.layout"))
+    return {
+        "ipc": meta["ipc"],
+        "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
+        "provenance": meta["provenance"],
+        "feature_names": meta["feature_names"],
+        # Older files have neither.
+        "target_name": meta.get("target_name"),
+        "original_dtypes": meta.get("original_dtypes"),
+        "preprocessing": (
+            None if preprocessing is None else _estimator_state.from_plain(preprocessing, arrays)
+        ),
+    }
+
+
+def _tuples(content, name: str, needed: set[str] = frozenset()) -> dict:
+    """Return a JSON object with tuples for lists, or raise a ValueError."""
+    if not isinstance(content, dict) or not needed <= content.keys():
+        with_keys = f" with {', '.join(sorted(needed))}" if needed else ""
+        raise ValueError(f"{name} must be a JSON object{with_keys}; got {content!r:.200}.")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}

@@ -1,0 +1,107 @@
+"""A distilled set as a notebook shows it: pictures of the samples, or a table of them."""
+
+from base64 import b64encode
+from contextlib import suppress
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._files import png as _png
+from .._files.images import to_pixels
+from ._known import accuracy, labels, mapping, protocol, short, storage
+
+if TYPE_CHECKING:
+    from ._dataset import DistilledDataset
+
+# A notebook keeps what is shown: at most so many pictures, and characters of them all together.
+_PICTURES, _CHARACTERS = 100, 300_000
+# Of a picture's longer side, in pixels.
+_SIDE = 64
+# Of a table.
+_ROWS, _COLUMNS = 10, 12
+
+
+def render(distilled: "DistilledDataset") -> str:
+    """Return a piece of HTML: what the set is, its first samples and its recipe."""
+    pixels = _pixels(distilled)
+    samples = _table(distilled) if pixels is None else _pictures(distilled, pixels)
+    method = distilled.provenance.get("method")
+    lines = [f"Samples: {storage(distilled)}", f"Recipe: {protocol(distilled)}"]
+    if method is not None:
+        lines.append(f"Method: {short(method)}")
+    if accuracy(distilled) is not None:
+        lines.append(f"Test accuracy: {accuracy(distilled)}")
+    if distilled.preprocessing is not None:
+        lines.append(f"Preprocessing, kept with the set: {type(distilled.preprocessing).__name__}")
+    note = mapping(distilled.provenance.get("about")).get("preprocessing")
+    if note is not None and distilled.preprocessing is None:
+        lines.append(f"Preprocessing, not kept with the set: {short(note, 400)}")
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<div><b>DistilledDataset</b>{samples}<ul style='margin:0.5em 0'>{listed}</ul></div>"
+
+
+def _pixels(distilled: "DistilledDataset") -> np.ndarray | None:
+    """Return the first samples as small images of bytes; None if they are no pictures."""
+    layout = distilled.recipe.layout
+    if not layout.is_image or layout.inner[0] not in (1, 3, 4):
+        return None
+    X = distilled.X[:_PICTURES]
+    if hasattr(distilled.preprocessing, "inverse_transform"):
+        # It may need what is not installed here; whitened samples are pictures as well.
+        with suppress(Exception):
+            X = distilled.preprocessing.inverse_transform(X)
+    images = np.asarray(layout.to_engine(X), np.float64)
+    if not np.isfinite(images).all():
+        return None
+    return to_pixels(_smaller(images), None)
+
+
+def _smaller(images: np.ndarray) -> np.ndarray:
+    """Return images (n, C, H, W) whose longer side is at most `_SIDE`: means of squares."""
+    n, channels, *sides = images.shape
+    factor = -(-max(sides) // _SIDE)
+    # A side that is shorter than a square becomes one pixel.
+    height, width = (min(factor, side) for side in sides)
+    rows, columns = sides[0] // height, sides[1] // width
+    cut = images[:, :, : rows * height, : columns * width]
+    return cut.reshape(n, channels, rows, height, columns, width).mean(axis=(3, 5))
+
+
+def _pictures(distilled: "DistilledDataset", pixels: np.ndarray) -> str:
+    height, width = pixels.shape[1:3]
+    scale = _SIDE / max(height, width)
+    size = f"width='{max(1, round(scale * width))}' height='{max(1, round(scale * height))}'"
+    figures, n_characters = [], 0
+    for image, label in zip(pixels, labels(distilled, len(pixels))):
+        source = b64encode(_png.encode(image)).decode()
+        n_characters += len(source)
+        if figures and n_characters > _CHARACTERS:
+            break
+        figures.append(
+            "<figure style='margin:0;text-align:center'>"
+            f"<img {size} style='image-rendering:pixelated' alt='{escape(label)}' "
+            f"src='data:image/png;base64,{source}'>"
+            f"<figcaption style='font-size:smaller'>{escape(label)}</figcaption></figure>"
+        )
+    rest = _rest(len(distilled) - len(figures), "samples")
+    style = "display:flex;flex-wrap:wrap;gap:6px;margin:0.5em 0"
+    return f"<div style='{style}'>{''.join(figures)}</div>{rest}"
+
+
+def _table(distilled: "DistilledDataset") -> str:
+    X = distilled.X[:_ROWS].reshape(min(len(distilled), _ROWS), -1)
+    names = distilled.feature_names or [f"x{i}" for i in range(X.shape[1])]
+    head = [*map(short, names[:_COLUMNS]), "label"]
+    rows = [
+        [*(f"{value:.4g}" for value in row[:_COLUMNS]), label]
+        for row, label in zip(X.tolist(), labels(distilled, len(X)))
+    ]
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    rest = _rest(len(distilled) - len(X), "samples") + _rest(X.shape[1] - _COLUMNS, "columns")
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{rest}"
+
+
+def _rest(n: int, what: str) -> str:
+    return f"<div>… and {n} more {what}</div>" if n > 0 else ""

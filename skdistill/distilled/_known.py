@@ -1,0 +1,75 @@
+"""What a distilled set knows of itself, in words: shared by its card and its look in a notebook.
+
+A set may come from a file of anybody's: what is not as it should be is left out, and no error.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._dataset import DistilledDataset
+
+__all__ = ["accuracy", "class_texts", "labels", "mapping", "protocol", "short", "storage"]
+
+
+def mapping(value) -> Mapping:
+    """Return a mapping as it is, and anything else as an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def short(value, length: int = 40) -> str:
+    """Return a value as one line of at most so many characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def class_texts(distilled: "DistilledDataset") -> list[str]:
+    """Return the classes' labels, with their names if the set knows them."""
+    names = mapping(distilled.provenance.get("about")).get("class_names")
+    texts = [short(label) for label in distilled.classes.tolist()]
+    if isinstance(names, list | tuple) and len(names) == len(texts):
+        texts = [f"{label} ({short(name)})" for label, name in zip(texts, names)]
+    return texts
+
+
+def labels(distilled: "DistilledDataset", n: int) -> list[str]:
+    """Return the labels of the first samples: of learned ones the largest, and how large it is."""
+    texts = class_texts(distilled)
+    found = [texts[i] for i in distilled._class_index()[:n]]
+    if distilled.y.ndim == 2:
+        found = [f"{label}, {row.max():.2f}" for label, row in zip(found, distilled.y)]
+    return found
+
+
+def storage(distilled: "DistilledDataset") -> str:
+    """Return how many samples there are, and what they take if that is something else."""
+    ipc, n_classes = distilled.ipc, len(distilled.classes)
+    text = f"{len(distilled)}, {ipc} for each of {n_classes} classes"
+    if distilled.storage == ipc:
+        return text
+    return f"{text}; they take the storage of {distilled.storage:.3g} a class"
+
+
+def protocol(distilled: "DistilledDataset") -> str:
+    """Return how networks are trained on the set."""
+    recipe = distilled.recipe
+    network = "of a kind that is not saved" if recipe.architecture is None else recipe.architecture
+    batches = f", mini-batches of {recipe.batch_size}" if len(distilled) > recipe.batch_size else ""
+    augmentation = "no augmentation"
+    if recipe.augmentation is not None:
+        augmentation = f"augmentation {short(json.dumps(recipe.augmentation), 300)}"
+    return (
+        f"{recipe.n_networks} fresh networks ({short(network)}), {recipe.steps} steps of Adam with "
+        f"learning rate {recipe.learning_rate:g}{batches}, {augmentation}"
+    )
+
+
+def accuracy(distilled: "DistilledDataset") -> str | None:
+    """Return the accuracy that the set says it has, or None if it does not say."""
+    known = mapping(mapping(distilled.provenance.get("about")).get("test_accuracy"))
+    try:
+        mean, std, n = (known[name] for name in ("mean", "std", "n_networks"))
+        return f"{100 * mean:.1f} ± {100 * std:.1f} % ({n:d} networks)"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None

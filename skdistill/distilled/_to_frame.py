@@ -1,0 +1,126 @@
+"""A distilled set as a data frame of pandas, with the columns of its samples or the original."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ._dataset import DistilledDataset
+
+__all__ = ["to_frame"]
+
+
+def to_frame(
+    data: "DistilledDataset", *, original: bool, target_name: str | None
+) -> "pd.DataFrame":
+    """Return one row for each sample, as `DistilledDataset.to_frame` says."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("to_frame needs pandas: pip install pandas.") from error
+    if original:
+        names, columns = _original(data)
+        features = pd.DataFrame(dict(enumerate(columns)))
+        features.columns = names
+    else:
+        X = data.X.reshape(len(data.X), -1)
+        features = pd.DataFrame(X.copy(), columns=_names(data.feature_names, X.shape[1]))
+    targets = _label_names(data, set(features.columns), target_name)
+    labels = pd.DataFrame(data.y.reshape(len(data.y), -1).copy(), columns=targets)
+    return pd.concat([features, labels], axis=1)
+
+
+def _names(names, n: int) -> list[str]:
+    return [f"x{i}" for i in range(n)] if names is None else list(names)
+
+
+def _label_names(data: "DistilledDataset", features: set, target_name: str | None) -> list[str]:
+    """Return the names of the labels' columns, which no feature has."""
+    own = data.target_name if target_name is None else target_name
+    name = "target" if own is None else own
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"target_name must be a string that is not empty; got {target_name!r}.")
+    while own is None and features & {*data._label_columns(name)}:
+        name += "_"
+    taken = sorted(features & {*data._label_columns(name)})
+    if taken:
+        raise ValueError(
+            f"target_name={name!r} must not give a column the name of a feature, {taken[0]!r}. "
+            "Pass another target_name."
+        )
+    return data._label_columns(name)
+
+
+def _original(data: "DistilledDataset") -> tuple[list[str], list["pd.Series"]]:
+    """Return names and values of the columns as they were before preprocessing."""
+    if data.preprocessing is None:
+        X = data.X.reshape(len(data.X), -1)
+        names, columns, n = data.feature_names, dict(enumerate(X.T)), X.shape[1]
+    else:
+        # Imported when used: it needs scikit-learn, as preprocessing does.
+        from ._way_back import original_columns
+
+        names, columns, n = original_columns(data.preprocessing, data.X)
+    names, dtypes = _names(names, n), data.original_dtypes or (None,) * n
+    if len(dtypes) != n:
+        raise ValueError(
+            f"original_dtypes must be None or one for each of the {n} original columns; "
+            f"got {len(dtypes)}."
+        )
+    return [names[j] for j in columns], [_restored(c, dtypes[j]) for j, c in columns.items()]
+
+
+def _restored(values: np.ndarray, dtype: str | dict | None) -> "pd.Series":
+    """Return a column in the dtype that it had; as it is if its values do not fit that one."""
+    import pandas as pd
+
+    # pandas finds out itself what objects are: strings have another dtype from version 3 on.
+    values = np.array(values.tolist()) if _is_plain_objects(values) else values
+    as_it_is = pd.Series(values.tolist() if values.dtype.kind in "OU" else values.copy())
+    if isinstance(dtype, dict):
+        return _categorical(values, dtype["categories"], dtype["ordered"], as_it_is)
+    if dtype is None or values.dtype.kind not in "biuf":
+        return as_it_is
+    name = dtype.lower()
+    if name.startswith("float"):
+        return as_it_is.astype(dtype)
+    finite = np.isfinite(values)
+    if dtype == name != "boolean" and not finite.all():
+        return as_it_is  # only pandas' own dtypes have room for a missing integer or boolean
+    there = values[finite]
+    if name.startswith("bool"):
+        there = there >= 0.5
+    elif there.dtype.kind == "f":
+        there = _to_integers(there, np.iinfo(name))
+    restored = pd.Series(there, index=np.flatnonzero(finite)).astype(dtype)
+    return restored.reindex(range(len(values)))
+
+
+def _is_plain_objects(values: np.ndarray) -> bool:
+    """Whether objects are all of one of Python's kinds of numbers."""
+    return values.dtype == object and {type(v) for v in values} in ({bool}, {int}, {float})
+
+
+def _to_integers(values: np.ndarray, limits: np.iinfo) -> np.ndarray:
+    """Return the nearest integers of a dtype: beyond its limits, numbers would wrap around."""
+    rounded = np.rint(values.astype(np.float64))
+    integers = np.empty(len(values), dtype=limits.dtype)
+    # The largest integer of 64 bits is no float: the next one above is.
+    low, high = rounded <= limits.min, rounded >= limits.max
+    integers[low], integers[high] = limits.min, limits.max
+    integers[~low & ~high] = rounded[~low & ~high].astype(limits.dtype)
+    return integers
+
+
+def _categorical(values: np.ndarray, categories: list, ordered: bool, as_it_is) -> "pd.Series":
+    import pandas as pd
+
+    numbers = np.asarray(categories)
+    if values.dtype.kind in "iuf" and len(numbers) and numbers.dtype.kind in "iuf":
+        values = numbers[abs(values[:, None] - numbers).argmin(axis=1)]
+    codes = pd.Index(categories).get_indexer_for(values)
+    if ((codes < 0) & as_it_is.notna()).any():
+        return as_it_is  # what is none of the categories would be missing
+    return pd.Series(pd.Categorical.from_codes(codes, categories=categories, ordered=ordered))

@@ -1,0 +1,307 @@
+"""From the columns that preprocessing made back to those that it was given.
+
+Synthetic samples are no exact images of rows: one-hot columns hold 0.7 and 0.4, ordinal codes 1.3.
+So the way back takes the nearest row that the transformers could have made. A column that they
+dropped, or that went through one without an inverse, is `Lost`.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectorMixin
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+from .._data.frames import Origin, dtypes_of
+
+__all__ = ["dtypes_before", "names_after", "original_columns"]
+
+# What scikit-learn's encoders call all categories that are too rare to be told apart.
+_RARE = "infrequent_sklearn"
+# Each of their columns is made of the one in its place: one that is lost does not touch the others.
+_COLUMNWISE = (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A column that has no way back.
+
+    Parameters
+    ----------
+    by : str or None
+        The class of the transformer without an inverse; None if the column was dropped on purpose.
+    """
+
+    by: str | None = None
+
+
+Columns = list[np.ndarray | Lost]
+
+
+def _names_before(preprocessing) -> list[str] | None:
+    """Return the names of the columns that preprocessing was fitted on, if they had names."""
+    names = getattr(preprocessing, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def names_after(preprocessing, n: int) -> tuple[str, ...] | None:
+    """Return the names of the n columns that preprocessing makes, if they say anything."""
+    try:
+        names = tuple(map(str, preprocessing.get_feature_names_out()))
+    except (AttributeError, ValueError):
+        return None  # a step that does not know
+    return None if len(names) != n or names == tuple(f"x{i}" for i in range(n)) else names
+
+
+def dtypes_before(preprocessing, X) -> tuple | None:
+    """Return the dtypes of a table's columns in the order in which preprocessing was given them.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks any of them.
+    """
+    dtypes, names, columns = dtypes_of(X), _names_before(preprocessing), Origin.of(X).columns
+    if dtypes is None:
+        return None
+    if names is not None and columns is not None:
+        by_name = dict(zip(columns, dtypes))
+        missing = [name for name in names if name not in by_name]
+        if missing:
+            raise ValueError(
+                f"X must have the columns that pipeline was fitted on; it lacks {missing}."
+            )
+        return tuple(by_name[name] for name in names)
+    n = preprocessing.n_features_in_
+    if len(dtypes) != n:
+        raise ValueError(f"X must have the {n} columns that pipeline was fitted on.")
+    return dtypes
+
+
+def original_columns(
+    preprocessing, X: np.ndarray
+) -> tuple[list[str] | None, dict[int, np.ndarray], int]:
+    """Return what samples were before preprocessing, as far as that can be known.
+
+    Returns
+    -------
+    names : list of str or None
+        Of all columns, if they had names.
+    columns : dict of int to ndarray of shape (n,)
+        By their places. Those that were dropped are not there.
+    n_columns : int
+
+    Raises
+    ------
+    ValueError
+        If a column that was not dropped has no way back.
+    """
+    if X.ndim != 2:
+        X = np.asarray(preprocessing.inverse_transform(X)).reshape(len(X), -1)
+        return None, dict(enumerate(X.T)), X.shape[1]
+    names = _names_before(preprocessing)
+    columns = dict(enumerate(columns_before(preprocessing, list(X.T), len(X))))
+    lost = {j: column.by for j, column in columns.items() if isinstance(column, Lost)}
+    stuck = [f"{f'x{j}' if names is None else names[j]!r} ({by})" for j, by in lost.items() if by]
+    if stuck:
+        raise ValueError(
+            f"original=True needs a way back for every column; {', '.join(stuck)} has none. A "
+            "transformer needs inverse_transform, a FunctionTransformer inverse_func; "
+            "original=False gives the columns as they were distilled."
+        )
+    return names, {j: c for j, c in columns.items() if j not in lost}, len(columns)
+
+
+@singledispatch
+def columns_before(transformer, columns: Columns, n: int) -> Columns:
+    """Return the columns that a fitted transformer was given.
+
+    Parameters
+    ----------
+    transformer : estimator, "passthrough", "drop" or None
+    columns : list of ndarray of shape (n,) or Lost
+        What it made of them.
+    n : int
+        Number of samples.
+    """
+    n_before = getattr(transformer, "n_features_in_", len(columns))
+    lost = [Lost(type(transformer).__name__)] * n_before
+    if not hasattr(transformer, "inverse_transform"):
+        return lost
+    there = [not isinstance(column, Lost) for column in columns]
+    columnwise = isinstance(transformer, _COLUMNWISE)
+    if not columnwise and not all(there):
+        return lost
+    filled = [c if good else np.zeros(n) for c, good in zip(columns, there)]
+    before = np.asarray(_inverse(transformer, np.column_stack(filled).astype(np.float64)))
+    if before.shape != (n, n_before):
+        return lost
+    return [before[:, j] if not columnwise or there[j] else columns[j] for j in range(n_before)]
+
+
+def _inverse(transformer, X: np.ndarray):
+    before = transformer.inverse_transform(X)
+    if np.asarray(before).dtype.kind == "f" and not np.isfinite(before).all():
+        warnings.warn(
+            f"{type(transformer).__name__}.inverse_transform knows no original for some values of "
+            "the synthetic samples: they become NaN or infinite.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return before
+
+
+@columns_before.register(str)
+@columns_before.register(type(None))
+def _(transformer, columns, n):
+    return [Lost()] * len(columns) if transformer == "drop" else columns
+
+
+@columns_before.register
+def _(transformer: Pipeline, columns, n):
+    for _, step in reversed(transformer.steps):
+        columns = columns_before(step, columns, n)
+    return columns
+
+
+@columns_before.register
+def _(transformer: ColumnTransformer, columns, n):
+    before: Columns = [Lost()] * transformer.n_features_in_
+    weights = transformer.transformer_weights or {}
+    for name, inner, _ in transformer.transformers_:
+        used = transformer._transformer_to_input_indices[name]
+        if len(used) == 0 or (isinstance(inner, str) and inner == "drop"):
+            continue
+        weight = weights.get(name, 1)
+        made = [
+            c if isinstance(c, Lost) or weight == 1 else c / weight
+            for c in columns[transformer.output_indices_[name]]
+        ]
+        found = columns_before(inner, made, n)
+        if len(found) != len(used) or weight == 0:
+            found = [Lost(type(inner).__name__)] * len(used)
+        for j, column in zip(used, found):
+            # Of a column that several transformers were given, the first way back counts.
+            dropped = isinstance(column, Lost) and column.by is None
+            if isinstance(before[j], Lost) and not dropped:
+                before[j] = column
+    return before
+
+
+@columns_before.register
+def _(transformer: FunctionTransformer, columns, n):
+    if transformer.func is None:
+        return columns
+    if transformer.inverse_func is None:
+        return [Lost(type(transformer).__name__)] * len(columns)
+    return columns_before.dispatch(object)(transformer, columns, n)
+
+
+@columns_before.register
+def _(transformer: SelectorMixin, columns, n):
+    before: Columns = [Lost()] * transformer.n_features_in_
+    for j, column in zip(np.flatnonzero(transformer.get_support()), columns):
+        before[j] = column
+    return before
+
+
+@columns_before.register
+def _(transformer: SimpleImputer, columns, n):
+    # A column without any value is left out, unless it was to be kept, and was always missing.
+    kept = np.array([s == s for s in transformer.statistics_], dtype=bool)
+    kept |= transformer.keep_empty_features
+    places, missing = np.flatnonzero(kept), transformer.missing_values
+    before: Columns = [np.full(n, missing, dtype=object)] * len(kept)
+    for j, column in zip(places, columns):
+        before[j] = column
+    if transformer.add_indicator:
+        for j, indicator in zip(transformer.indicator_.features_, columns[len(places) :]):
+            if not isinstance(before[j], Lost) and not isinstance(indicator, Lost):
+                before[j] = before[j].astype(object)
+                before[j][indicator.astype(np.float64) > 0.5] = missing
+    return before
+
+
+@columns_before.register
+def _(transformer: KBinsDiscretizer, columns, n):
+    if transformer.encode == "ordinal":
+        columns = [
+            c if isinstance(c, Lost) else np.clip(np.rint(c.astype(np.float64)), 0, bins - 1)
+            for c, bins in zip(columns, transformer.n_bins_)
+        ]
+    return columns_before.dispatch(object)(transformer, columns, n)
+
+
+@columns_before.register
+def _(transformer: OneHotEncoder, columns, n):
+    before, start = [], 0
+    for i in range(len(transformer.categories_)):
+        categories, _ = _told_apart(transformer, i)
+        dropped = transformer._drop_idx_after_grouping
+        dropped = None if dropped is None else dropped[i]
+        stop = start + len(categories) - (dropped is not None)
+        group, start = columns[start:stop], stop
+        lost = [column for column in group if isinstance(column, Lost)]
+        if lost:
+            before.append(lost[0])
+            continue
+        scores = np.column_stack([np.zeros((n, 0)), *group]).astype(np.float64)
+        if dropped is not None:
+            # The column that is not there is what is left of 1.
+            scores = np.insert(scores, dropped, 1 - scores.sum(axis=1), axis=1)
+        before.append(categories[scores.argmax(axis=1)])
+    return before
+
+
+@columns_before.register
+def _(transformer: OrdinalEncoder, columns, n):
+    before = []
+    for i, column in enumerate(columns):
+        if isinstance(column, Lost):
+            before.append(column)
+            continue
+        categories, missing = _told_apart(transformer, i)
+        codes = np.arange(len(categories), dtype=np.float64)
+        if missing is not None:
+            code = transformer.encoded_missing_value
+            codes[missing] = code if code == code else np.inf
+        distances = abs(column.astype(np.float64)[:, None] - codes)
+        before.append(categories[distances.argmin(axis=1)])
+    return before
+
+
+def _told_apart(encoder, i: int) -> tuple[np.ndarray, int | None]:
+    """Return a column's categories as they are encoded, and the place of the missing one.
+
+    Rare ones that the encoder has pooled are one, scikit-learn's "infrequent_sklearn".
+    """
+    categories = encoder.categories_[i]
+    missing = getattr(encoder, "_missing_indices", {}).get(i)
+    rare = encoder._infrequent_indices[i] if encoder._infrequent_enabled else None
+    if rare is not None and len(rare):
+        if missing is not None:
+            missing -= int((rare < missing).sum())
+        categories = np.append(np.delete(categories.astype(object), rare), _RARE)
+    return categories, missing

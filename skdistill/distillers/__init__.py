@@ -1,0 +1,37 @@
+"""The distillers, one file for each method, and what it takes to write another.
+
+A method of your own derives from `Method`, and a distiller from `BaseDistiller`; its parameters are
+fields that `param` declares. :doc:`/howto/extend` has a whole one.
+"""
+
+from .._data.validation import Interval, StrOptions
+from .._engine.methods.base import Extra, Free, Gradient, Method, NonNegative, Problem, Synthetic
+from .._engine.observation import Observation
+from .._engine.outer_optimizers import MovingAverageClip, NormClip, OuterAdam, OuterSGD
+from ._parameters import param
+from .base import BaseDistiller
+from .boosted import BoostedDistiller
+from .distribution_matching import DistributionMatchingDistiller
+from .rat_bptt import RaTBPTTDistiller
+
+__all__ = [
+    "BaseDistiller",
+    "BoostedDistiller",
+    "DistributionMatchingDistiller",
+    "Extra",
+    "Free",
+    "Gradient",
+    "Interval",
+    "Method",
+    "MovingAverageClip",
+    "NonNegative",
+    "NormClip",
+    "Observation",
+    "OuterAdam",
+    "OuterSGD",
+    "Problem",
+    "RaTBPTTDistiller",
+    "StrOptions",
+    "Synthetic",
+    "param",
+]

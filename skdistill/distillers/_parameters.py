@@ -1,0 +1,104 @@
+"""Each parameter of an estimator declared once: default, constraint, text, whether it may change.
+
+A class lists its parameters as fields::
+
+    class Shrink(Parameters, BaseEstimator):
+        '''Shrinks.
+
+Parameters
+----------
+        {parameters}
+        '''
+
+        factor: float = param(
+            default=0.5,
+            constraints=[Interval(Real, 0, 1, closed="neither")],
+            kind="float",
+            doc="By how much.",
+        )
+
+From these come its ``__init__`` (keyword-only, but for a field with ``kw_only=False``), the
+constraints that scikit-learn checks, and the text of its docstring. A subclass has all of its
+parent's parameters, and declares those that it adds or that have another default or text.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from textwrap import fill, indent
+from typing import Any, dataclass_transform
+
+__all__ = ["Parameters", "may_change", "param"]
+
+_PLACE = "{parameters}"
+_WIDTH = 100
+
+
+def param(
+    *,
+    default: Any = MISSING,
+    constraints: Sequence,
+    kind: str,
+    doc: str,
+    may_change: bool = False,
+    kw_only: bool = True,
+) -> Any:
+    """Declare a parameter.
+
+    Parameters
+    ----------
+    default : object
+    constraints : sequence
+        What it may be, as scikit-learn's ``_parameter_constraints`` say it.
+    kind : str
+        The same in words, as numpydoc has it: ``float or "auto"``.
+    doc : str
+        What it is, in full sentences.
+    may_change : bool, default=False
+        Whether a run may be resumed with another value, because its samples do not depend on it.
+    kw_only : bool, default=True
+        Whether it must be passed by its name.
+    """
+    metadata = {
+        "constraints": list(constraints),
+        "kind": kind,
+        "doc": doc,
+        "may_change": may_change,
+    }
+    return field(default=default, kw_only=kw_only, metadata=metadata)
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(param,))
+class Parameters:
+    """Base of estimators whose parameters are fields."""
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        if "__init__" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} must declare its parameters as fields (name: type = param(...)), "
+                "from which its __init__ is made; it has an __init__ of its own."
+            )
+        dataclass(eq=False, repr=False)(cls)
+        cls._parameter_constraints = {f.name: f.metadata["constraints"] for f in fields(cls)}
+        if cls.__doc__ and _PLACE in cls.__doc__:
+            # Python 3.13 takes the indentation out of docstrings, earlier versions leave it.
+            before = cls.__doc__.partition(_PLACE)[0].rpartition("\n")[2]
+            entries = "\n".join(map(_entry, fields(cls)))
+            cls.__doc__ = cls.__doc__.replace(before + _PLACE, indent(entries, before))
+        # After __init__ is there, from which scikit-learn reads what it needs.
+        super().__init_subclass__(**kwargs)
+
+
+def may_change(estimator) -> set[str]:
+    """Return the names of the parameters that a resumed run may have otherwise."""
+    return {f.name for f in fields(estimator) if f.metadata["may_change"]}
+
+
+def _entry(f: Field) -> str:
+    """Return a parameter's entry in numpydoc's section."""
+    text = f"{f.name} : {f.metadata['kind']}"
+    if f.default is not MISSING:
+        default = json.dumps(f.default) if isinstance(f.default, str) else repr(f.default)
+        text += f", default={default}"
+    doc = fill(" ".join(f.metadata["doc"].split()), _WIDTH - 8, break_long_words=False)
+    return f"{text}\n" + indent(doc, " " * 4)

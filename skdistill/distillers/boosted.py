@@ -1,0 +1,441 @@
+"""Boost-DD: distilled sets whose every prefix of blocks is a good set of its size."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.seeds import draw_seed
+from .._data.validation import Interval, fit_context, refuse_booleans
+from .._engine.group import join_group
+from .._files import npz as _npz
+from .._files.lock import InUseError, NoLocksError, WriteLock
+from ..distilled._dataset import DistilledDataset
+from ..evaluation._output import DistillerOutputMixin
+from ..evaluation._protocol import EvaluationResult
+from ..exceptions import InvalidFileError
+from ..forecast import Forecast
+from .base import BaseDistiller
+from .rat_bptt import RaTBPTTDistiller
+
+__all__ = ["BoostedDistiller"]
+
+# The file in a folder of checkpoints that holds what all blocks have in common.
+_COMMON, _FORMAT, _VERSION = "boosted.npz", "skdistill.BoostedRun", 1
+
+
+class BoostedDistiller(
+    CallbackSupportMixin,
+    MetaEstimatorMixin,
+    DistillerOutputMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
+):
+    """Distil block by block, so that the first k samples a class are good for every budget k.
+
+    The samples of a jointly distilled set depend on each other: a random part of it is worse than a
+    set distilled at that size, often worse than real samples (section 5.1 of the paper). Boost-DD
+    (Algorithm 2) distils a block, adds a fresh one, and distils again while the earlier samples are
+    held back. One file then serves all budgets.
+
+    Parameters
+    ----------
+    ipc : int, default=10
+        Samples a class in all.
+    block_size : int, default=5
+        Samples a class in a block (the paper's choice, section 5.2). If `ipc` is no multiple of it,
+        the last block is smaller; if `ipc` is less, there is one block, of `ipc` samples.
+    beta : float, default=0.0
+        What multiplies the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting:
+        earlier samples stay bit for bit. The paper's weak boosting has 0.1: they adapt a little,
+        and a prefix is no longer exactly what it was.
+    distiller : estimator or None, default=None
+        Distils a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It is
+        cloned, its `ipc` is replaced, and its `max_iter` is that of each block. Its parameters are
+        this one's, ``distiller__window`` and so on, in a search as well, but only if it is given:
+        as in scikit-learn's meta-estimators None has none, so pass ``RaTBPTTDistiller()``.
+    warm_start : bool, default=False
+        Whether `fit` adds blocks to those that are there, up to a larger `ipc`. It goes on where an
+        interrupted `fit` was, too: with the block that was not finished.
+    checkpoint : path or None, default=None
+        Folder, made if it is not there, in which every block has a checkpoint, as often as the
+        distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, in
+        another process as well, takes finished blocks from there and goes on in the one that was
+        interrupted; so does one with a larger `ipc`. Other parameters or data are refused, as
+        `RaTBPTTDistiller` does. None writes nothing.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the blocks, each differently. None is fresh entropy, unless the distiller has a
+        `random_state`.
+
+    Attributes
+    ----------
+    distilled_ : DistilledDataset
+        The samples of all blocks, in their order.
+    budgets_ : list of int
+        Samples a class after each block: what `transform` takes for ``ipc``.
+    distiller_ : estimator
+        The distiller of the last block, fitted.
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    history_ : dict of str to list
+        The distillers' histories, one after the other, and the ``block`` of each outer step.
+    n_iter_ : int
+        Outer steps in all.
+    n_features_in_ : int
+        Values in a sample.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if `X` was a DataFrame with names.
+
+    See Also
+    --------
+    RaTBPTTDistiller : Distils all samples together.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import BoostedDistiller, RaTBPTTDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=2, window=2, unroll=4)
+    >>> boosted = BoostedDistiller(ipc=5, block_size=2, distiller=distiller).fit(X, y)
+    >>> boosted.budgets_
+    [2, 4, 5]
+    >>> X_syn, y_syn = boosted.transform(ipc=4)
+    >>> X_syn.shape
+    (12, 4)
+    """
+
+    _parameter_constraints: dict = {
+        "ipc": [Interval(Integral, 1, None, closed="left")],
+        "block_size": [Interval(Integral, 1, None, closed="left")],
+        "beta": [Interval(Real, 0, 1, closed="both")],
+        "distiller": [BaseDistiller, None],
+        "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        ipc=10,
+        *,
+        block_size=5,
+        beta=0.0,
+        distiller=None,
+        warm_start=False,
+        checkpoint=None,
+        random_state=None,
+    ):
+        self.ipc = ipc
+        self.block_size = block_size
+        self.beta = beta
+        self.distiller = distiller
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=False)
+    # As in `BaseDistiller`, y has a default for the sake of the error alone.
+    def fit(self, X, y=None, *, sample_weight=None):
+        """Distil a training set block by block.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, features), (n, H, W), (n, C, H, W) or (n, H, W, C)
+            Training samples, as the distiller takes them.
+        y : array-like of shape (n,)
+            Class labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the real samples, as the distiller takes them. It takes part in metadata
+            routing.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit, before any work starts, or is not that of the runs
+            in the folder `checkpoint`.
+        InvalidFileError
+            If a file in the folder `checkpoint` and the one before it are damaged.
+        DivergenceError
+            If a block diverges. The blocks before are kept: `transform` returns them.
+        """
+        earlier = self.warm_start and hasattr(self, "distilled_")
+        if earlier and self.ipc < self.budgets_[-1]:
+            raise ValueError(
+                f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
+                "distilled; warm_start=True adds to it."
+            )
+        refuse_booleans(self)
+        self._check_checkpoints()
+        # What would stop the last block is to stop the first.
+        self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)
+        # One of several processes looks into the folder, or makes it.
+        seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
+        if not earlier:
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
+            self._seed, self.budgets_, self.history_, self.n_iter_ = seed, [], {}, 0
+        start = self.distilled_ if earlier else None
+        budgets = self._budgets_after(self.budgets_[-1] if self.budgets_ else 0)
+        callbacks = self._init_callback_context(max_subtasks=len(budgets))
+        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        for budget in budgets:
+            task = callbacks.subcontext(task_name="block")
+            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            distiller = self._make_distiller(budget, len(self.budgets_), self._seed)
+            factors = np.ones(budget)
+            factors[: 0 if start is None else start.ipc] = self.beta
+            with task.propagate_callback_context(distiller):
+                distiller.fit(
+                    X,
+                    y,
+                    sample_weight=sample_weight,
+                    start=start,
+                    learning_rate_factors=factors,
+                )
+            start = self._add_block(distiller, budget)
+            stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
+            if stop:
+                break
+        callbacks.call_on_fit_task_end(estimator=self, X=X, y=y)
+        return self
+
+    def _check_checkpoints(self) -> None:
+        """Raise ValueError unless every block can have a checkpoint, if there is to be one."""
+        if getattr(self.distiller, "checkpoint", None) is not None:
+            raise ValueError(
+                "distiller's checkpoint must be None, for every block needs a file of its own; "
+                "pass a folder as BoostedDistiller's checkpoint."
+            )
+
+    def _take_seed(self, seed: int | None) -> int:
+        """Return what the blocks' seeds are made of: as it is given, saved or drawn."""
+        state = self.random_state
+        if state is None:
+            state = getattr(self.distiller, "random_state", None)
+        is_open = seed is None and state is None
+        seed = draw_seed(state) if seed is None else seed
+        if self.checkpoint is None:
+            return seed
+        # The seeds of the blocks depend on their number as well, and beta comes in with the second.
+        here = {"seed": seed, "block_size": int(self.block_size), "beta": float(self.beta)}
+        folder = self._folder()
+        saved = _common_to_all(folder, here)
+        if is_open:
+            here["seed"] = saved["seed"]
+        for name in here:
+            if saved[name] != here[name]:
+                what = "the seed that random_state gives" if name == "seed" else name
+                raise ValueError(
+                    f"{what} must be {saved[name]}; got {here[name]}; as in the blocks that "
+                    f"checkpoint={str(folder)!r} holds. Give another folder to begin anew."
+                )
+        return here["seed"]
+
+    def _folder(self) -> Path:
+        """Return the folder of the checkpoints."""
+        return Path(self.checkpoint).expanduser().absolute()
+
+    def _budgets_after(self, done: int) -> list[int]:
+        """Return the samples per class after each block that comes when there are so many."""
+        budgets = list(range(done + self.block_size, self.ipc + 1, self.block_size))
+        last = budgets[-1] if budgets else done
+        return budgets if last == self.ipc else [*budgets, self.ipc]
+
+    def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
+        distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
+        seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
+        if self.checkpoint is not None:
+            # By its budget, so that a larger ipc finds the blocks before.
+            distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
+        return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
+
+    def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
+        """Set the fitted attributes after a block, and return the set so far."""
+        block = distiller.distilled_
+        earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
+        own = self.get_params(deep=False)
+        provenance = {
+            **block.provenance,
+            "method": type(self).__name__,
+            "parameters": {name: own[name] for name in ("ipc", "block_size", "beta", "warm_start")},
+            "seed": self._seed,
+            "blocks": [*earlier, {"ipc": budget, **block.provenance}],
+        }
+        self.distilled_ = replace(block, provenance=provenance)
+        self.distiller_ = distiller
+        self.classes_ = distiller.classes_
+        self.n_features_in_ = distiller.n_features_in_
+        if hasattr(distiller, "feature_names_in_"):
+            self.feature_names_in_ = distiller.feature_names_in_
+        self._origin = distiller._origin
+        history = {**distiller.history_, "block": [len(self.budgets_)] * distiller.n_iter_}
+        for name, values in history.items():
+            self.history_.setdefault(name, []).extend(values)
+        self.n_iter_ += distiller.n_iter_
+        self.budgets_ = [*self.budgets_, budget]
+        return self.distilled_
+
+    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+        """Say what distilling all blocks will take, from a few outer steps of the first and last.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        n_steps : int, default=3
+            Outer steps to time in each of the two, after one that is not counted.
+
+        Returns
+        -------
+        Forecast
+            Of all blocks together: their outer steps, the mean of the first and the last block's
+            seconds per step (they grow evenly with the samples), and the memory of the last.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is unfit, as in `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skdistill import BoostedDistiller, RaTBPTTDistiller
+        >>> X, y = load_iris(return_X_y=True)
+        >>> block = RaTBPTTDistiller(max_iter=10, window=2, unroll=4)
+        >>> BoostedDistiller(ipc=4, block_size=2, distiller=block).estimate(X, y).n_steps
+        20
+        """
+        budgets = self._budgets_after(0)
+        first, last = (
+            self._make_distiller(ipc, 0, seed=0).estimate(
+                X, y, sample_weight=sample_weight, n_steps=n_steps
+            )
+            for ipc in (budgets[0], budgets[-1])
+        )
+        return replace(
+            last,
+            seconds_per_step=(first.seconds_per_step + last.seconds_per_step) / 2,
+            n_steps=len(budgets) * last.n_steps,
+        )
+
+    def transform(self, X=None, *, ipc=None):
+        """Return the synthetic samples and their labels, of all blocks or of the first ones.
+
+        Parameters
+        ----------
+        X : array-like or None, default=None
+            Checked if given, but not used.
+        ipc : int or None, default=None
+            Samples a class, one of ``budgets_``; None is all.
+
+        Returns
+        -------
+        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
+            Samples in the units, shape and layout of the training samples.
+        y_syn : ndarray of shape (n_classes * ipc,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If no block ends at ``ipc``. ``distilled_.subset`` takes any size.
+        """
+        X_syn, y_syn = super().transform(X)
+        if ipc is None:
+            return X_syn, y_syn
+        if ipc not in self.budgets_:
+            raise ValueError(
+                f"ipc={ipc} must be one of {self.budgets_}, at which blocks end; "
+                "distilled_.subset takes any size, and block_size=1 builds every one."
+            )
+        n = ipc * len(self.classes_)
+        return X_syn[:n], y_syn[:n]
+
+    def evaluate_budgets(
+        self, X, y, *, sample_weight=None, n_networks=None, steps=None, architecture=None
+    ) -> dict[int, EvaluationResult]:
+        """Train fresh networks on the samples of every budget, and test them.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Test samples in the layout of the training samples, and their labels.
+        sample_weight, n_networks, steps, architecture
+            As in `evaluate`.
+
+        Returns
+        -------
+        dict of int to EvaluationResult
+            By samples a class, ascending: one for each of ``budgets_``.
+        """
+        check_is_fitted(self, "distilled_")
+        results = self._evaluate(
+            [self.distilled_.subset(ipc) for ipc in self.budgets_],
+            X,
+            y,
+            sample_weight=sample_weight,
+            n_networks=n_networks,
+            steps=steps,
+            architecture=architecture,
+        )
+        return dict(zip(self.budgets_, results))
+
+    def _evaluates_like(self):
+        return self.distiller_
+
+
+def _common_to_all(folder: Path, here: dict) -> dict:
+    """Return what all blocks in a folder have in common: ``here`` if there is nothing yet."""
+    saved = _read_common(folder)
+    if saved is not None:
+        return saved
+    lock = WriteLock(folder / _COMMON)
+    try:
+        if not folder.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {str(folder.parent)!r}; make it first")
+        folder.mkdir(exist_ok=True)
+        # Of two that begin in it at once, the second is to find what the first has written.
+        with suppress(NoLocksError):
+            lock.acquire()
+        saved = _read_common(folder)
+        if saved is None:
+            _npz.write(folder / _COMMON, _FORMAT, _VERSION, {}, here)
+        return saved or here
+    except InUseError as error:
+        raise ValueError(f"checkpoint={str(folder)!r} is in use by {error}.") from None
+    except OSError as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(
+            f"checkpoint={str(folder)!r} must be a folder that can be written, or a place for one: "
+            f"{reason}."
+        ) from error
+    finally:
+        lock.release()
+
+
+def _read_common(folder: Path) -> dict | None:
+    """Return what all blocks in a folder have in common; None if there is nothing yet."""
+    try:
+        with open(folder / _COMMON, "rb") as file:
+            meta = _npz.read(file, _FORMAT, _VERSION, (), "blocks.")[1]
+        common = {name: meta[name] for name in ("seed", "block_size", "beta")}
+        kinds = [type(value) for value in common.values()]
+        if kinds != [int, int, float] or common["seed"] < 0:
+            raise ValueError(f"it must hold a seed, a block_size and a beta; got {common!r:.200}.")
+        return common
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise InvalidFileError(f"{folder / _COMMON} cannot be loaded: {reason}") from error

@@ -1,0 +1,296 @@
+"""RaT-BPTT: random truncated backpropagation through time."""
+
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._data.validation import Interval, StrOptions
+from .._data.warn import warn
+from .._engine.methods.base import Problem
+from .._engine.methods.unrolled import Unrolled
+from .._engine.optimizers import SGD, Adam, InnerOptimizer
+from .._engine.runtime import chunk_size, pays_to_compile
+from .._engine.steps import CompiledSteps, Steps
+from ..forecast import UNROLLED
+from ..hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
+from ..sampling import UniformSampler
+from ..windows import SCHEDULES, WindowSchedule, resolve_schedule
+from ._auto import AUTO, resolve_inner_loop
+from ._parameters import param
+from .base import BaseDistiller
+
+__all__ = ["RaTBPTTDistiller"]
+
+
+class RaTBPTTDistiller(BaseDistiller):
+    """Distil a data set by random truncated backpropagation through time (RaT-BPTT).
+
+    Learns ``ipc`` synthetic samples per class such that a network trained on them for up to
+    `unroll` steps does well on the real data. Every outer step trains a fresh network,
+    differentiates a randomly placed window of its training exactly, and moves the samples down that
+    meta-gradient (Algorithm 1 of [Feng23]_).
+
+    The defaults are made for a laptop and small images: minutes without a GPU. For the paper's
+    results use its values, given with each parameter, on a GPU.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    distilled_ : DistilledDataset
+        The synthetic samples with the recipe to evaluate them.
+    history_ : dict of str to list
+        One value per outer step: "loss" (on the real batch), "grad_norm" (of the meta-gradient,
+        before clipping), "clip_level", "skipped", "seconds", "start" and "window" (in inner
+        steps), and with `validation_fraction` "validation_accuracy". None stands for values that
+        were not finite or not measured.
+    n_iter_ : int
+        Outer steps done.
+    window_, unroll_ : int
+        What `window` and `unroll` stood for.
+    inner_lr_ : float
+        What `inner_lr` stood for.
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    device_ : str
+        Where the run was computed.
+    n_features_in_ : int
+        Number of features, or of values in an image, of a sample.
+
+    See Also
+    --------
+    BoostedDistiller : Distils block by block, so that every prefix is a good set.
+    DistributionMatchingDistiller : Matches distributions; faster, for many samples per class.
+
+    Notes
+    -----
+    Samples are standardised inside (per channel or feature), start as Gaussian noise of norm 1
+    [Feng23, C.1] and come back in the units of `X`. Meta-gradients are clipped at twice their
+    norm's moving average [Feng23, C.1]; one that is not finite is skipped and counted.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdistill import RaTBPTTDistiller
+    >>> X, y = load_digits(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(
+    ...     ipc=1, image_shape=(1, 8, 8), max_iter=2, window=2, unroll=4, random_state=0
+    ... ).fit(X, y)
+    >>> X_syn, y_syn = distiller.transform()
+    >>> X_syn.shape, y_syn.tolist()
+    ((10, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """
+
+    window: int | str = param(
+        default=AUTO,
+        constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
+        kind='int or "auto"',
+        doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables and
+        images of up to 8 pixels a side, 15 for larger ones; or a third of an `unroll` that is
+        longer than three times that, or all of one that is shorter. Which values suit which size
+        was measured at equal time, some minutes (``examples/reproduce/windows.py``); for runs of an
+        hour on 28 pixels and more, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or 100.""",
+    )
+    unroll: int | str = param(
+        default=AUTO,
+        constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
+        kind='int or "auto"',
+        doc="""Inner steps that a network is trained for at most, T. "auto" is 30 for tables and
+        images of up to 8 pixels a side, 45 for larger ones, and more in proportion to a longer
+        `window`. [Feng23, C.2]: 200, 250 or 300; about three times the window.""",
+    )
+    sampler: Any = param(
+        default="uniform",
+        constraints=[StrOptions({"uniform"}), HardnessSampler],
+        kind='{"uniform"} or HardnessSampler',
+        doc="""Which real samples make a batch: every one once an epoch, in a random order, or by
+        how hard they are for networks trained on the current synthetic samples [Feng23, D.2]; see
+        `skdistill.hardness.HardnessSampler`.""",
+    )
+    inner_batch_size: int | None = param(
+        default=None,
+        constraints=[Interval(Integral, 1, None, closed="left"), None],
+        kind="int or None",
+        doc="Synthetic samples per class in each inner step; None uses all.",
+    )
+    classes_per_step: int | None = param(
+        default=None,
+        constraints=[Interval(Integral, 1, None, closed="left"), None],
+        kind="int or None",
+        doc="""Classes whose synthetic samples take part in each inner step, drawn anew for every
+        step; None uses all. At most all there are. It makes the steps of sets of many classes
+        small; the real batch stays over all classes. [Feng23] does not give it; its code has 50 of
+        the 200 classes of Tiny-ImageNet.""",
+    )
+    inner_optimizer: str = param(
+        default="adam",
+        constraints=[StrOptions({"adam", "sgd"})],
+        kind='{"adam", "sgd"}',
+        doc="What trains the networks. [Feng23, section 4]: Adam.",
+    )
+    inner_lr: float | str = param(
+        default=AUTO,
+        constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({AUTO})],
+        kind='float or "auto"',
+        doc="""Learning rate of the inner optimizer. "auto" is, for Adam, 0.003 for tables and
+        images of up to 8 pixels a side, measured together with the window, and 0.001 for larger
+        ones or if `unroll` is more than 100 ([Feng23, section 4]); for SGD 0.01, as in BPTT by Deng
+        and Russakovsky (2022).""",
+    )
+    inner_momentum: float = param(
+        default=0.9,
+        constraints=[Interval(Real, 0, 1, closed="left")],
+        kind="float",
+        doc='Momentum of the inner optimizer. Only used with ``inner_optimizer="sgd"``.',
+    )
+    inner_weight_decay: float = param(
+        default=0.0,
+        constraints=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        doc="""L2 penalty that the inner optimizer adds to the gradient. [Feng23, C.1]: none.""",
+    )
+    schedule: Any = param(
+        default="rat-bptt",
+        constraints=[StrOptions(set(SCHEDULES)), WindowSchedule],
+        kind="str or WindowSchedule",
+        doc="""Where the window sits: "rat-bptt" (ends anywhere from `window` to `unroll`;
+        [Feng23, Algorithm 1]), "bptt" (all `unroll` steps; `window` is not used), "t-bptt" (the
+        last `window` of `unroll` steps), "r-bptt" (all of a random number of steps), "early"
+        (random, favors the first steps; [Feng23, section 4.3]), "forward" and "backward" (moves
+        when the loss stagnates; [Feng23, figure 6]), or an object from `skdistill.windows` with
+        parameters of its own.""",
+    )
+    compile: bool | str = param(
+        default="auto",
+        constraints=["boolean", StrOptions({"auto"})],
+        kind='bool or "auto"',
+        doc="""Whether to compile the inner steps and their adjoints with ``torch.compile``: about
+        twice as fast on a CPU, after half a minute to a minute of compilation; what cannot be
+        compiled runs as it is, with a warning unless "auto" chose to compile. The results differ in
+        the last bits. "auto" compiles on a CPU if the number and size of the steps make the run
+        some minutes long.""",
+        may_change=True,
+    )
+    precision: str = param(
+        default="auto",
+        constraints=[StrOptions({"auto", "float32", "bfloat16"})],
+        kind='{"auto", "float32", "bfloat16"}',
+        doc="""Of convolutions and matrix products in the runs; all else, and the evaluation, is in
+        single precision. "bfloat16" is for GPUs whose convolutions are faster in it. On digits
+        (``examples/benchmarks/bench_precision.py``) its meta-gradient is 14 to 19% away from the
+        exact one, single precision's at most 5%. "auto" is therefore "float32".""",
+    )
+
+    _advice = (
+        "Use a shorter window, a lower inner_lr, or check the scale of X ([Feng23, section 3 and "
+        "C.2])."
+    )
+    _hints = UNROLLED
+
+    def _check_parameters(self) -> None:
+        both_given = AUTO not in (self.window, self.unroll)
+        uses_window = resolve_schedule(self.schedule).uses_window
+        if both_given and uses_window and self.window > self.unroll:
+            raise ValueError(f"window={self.window} must be at most unroll={self.unroll}.")
+        if self.inner_batch_size is not None and self.inner_batch_size > self.ipc:
+            raise ValueError(
+                f"inner_batch_size={self.inner_batch_size} must be at most ipc={self.ipc}: it "
+                "counts synthetic samples per class."
+            )
+        if not isinstance(self.sampler, str):
+            self.sampler.validate()
+
+    def _check_classes(self, n_classes: int) -> None:
+        if self.classes_per_step is not None and self.classes_per_step > n_classes:
+            raise ValueError(
+                f"classes_per_step={self.classes_per_step} must be at most {n_classes}, the "
+                "number of classes in y."
+            )
+
+    def _resolve(self, sample_shape):
+        return resolve_inner_loop(
+            sample_shape,
+            self.window,
+            self.unroll,
+            self.inner_lr,
+            self.inner_optimizer,
+            resolve_schedule(self.schedule).uses_window,
+        )
+
+    def _autocast(self):
+        return torch.bfloat16 if self.precision == "bfloat16" else None
+
+    def _make_method(self, problem: Problem) -> Unrolled:
+        learner, augmentation = problem.learner, problem.augmentation
+        # As for the real batch: None if the network couples samples.
+        chunk = chunk_size(learner, problem.shape, synthetic=True)
+        make_steps = Steps
+        if self._compiles(problem):
+            # "auto" has promised nothing; of several processes one speaks.
+            speaks = self.compile != "auto" and problem.rngs.rank == 0
+            make_steps = partial(CompiledSteps, report=_warn_of_eager_steps if speaks else None)
+        return Unrolled(
+            steps=make_steps(
+                learner,
+                self._make_inner_optimizer(),
+                None if problem.chunk is None else chunk,
+                augment=None if augmentation is None else augmentation.apply,
+            ),
+            sampler=self._make_sampler(problem),
+            schedule=resolve_schedule(self.schedule),
+            window=self.window,
+            unroll=self.unroll,
+            inner_batch_size=self.inner_batch_size,
+            classes_per_step=self.classes_per_step,
+        )
+
+    def _make_sampler(self, problem: Problem):
+        rngs, n_samples = problem.rngs, len(problem.real)
+
+        def generator(step: int) -> np.random.Generator:
+            return rngs.numpy("real_batch", step)
+
+        # UniformSampler calls it with an epoch's number.
+        uniform = UniformSampler(n_samples, self.batch_size, generator)
+        if isinstance(self.sampler, str):
+            return uniform
+
+        def score(X, y, step: int) -> np.ndarray:
+            return scores_in_a_run(problem, X, y, self.sampler.n_networks, self.sampler.steps, step)
+
+        return AdaptiveSampler(self.sampler, uniform, n_samples, self.batch_size, generator, score)
+
+    def _compiles(self, problem: Problem) -> bool:
+        if self.compile != "auto":
+            return bool(self.compile)
+        per_class = self.inner_batch_size or self.ipc
+        # On average (unroll + window) / 2 steps, and an adjoint costs about three.
+        n_steps = self.max_iter * ((self.unroll + self.window) / 2 + 3 * self.window)
+        batch = (self.classes_per_step or problem.rows.n_classes) * per_class
+        return pays_to_compile(problem.learner, problem.shape, batch, n_steps)
+
+    def _make_inner_optimizer(self) -> InnerOptimizer:
+        if self.inner_optimizer == "adam":
+            return Adam(lr=self.inner_lr, weight_decay=self.inner_weight_decay)
+        return SGD(
+            lr=self.inner_lr, momentum=self.inner_momentum, weight_decay=self.inner_weight_decay
+        )
+
+
+def _warn_of_eager_steps(reason: str) -> None:
+    warn(
+        "compile=True: some or all steps could not be compiled and run eagerly, slower but right. "
+        f"The reason: {reason}. A C++ compiler may be missing, or the network may have an "
+        "operation that cannot be compiled; compile=False does without.",
+        UserWarning,
+    )

@@ -1,0 +1,164 @@
+"""Whether a network of one's own is one that can be trained here, found out before any work.
+
+It must be a pure function of its parameters and the batch, for a step and its derivative ask it
+twice and must get one answer, and a fresh one for every seed. Some of that its layers tell
+(`skdistill._engine.learner`); the rest is tried on two samples.
+"""
+
+import random
+from collections.abc import Callable
+
+import joblib
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.warn import warn
+from .._engine.group import join_group
+from .._engine.learner import GLOBAL_GENERATOR, Learner
+from ..networks import describe_architecture, network_factory
+
+__all__ = ["make_learner"]
+
+
+def make_learner(
+    architecture,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
+    check: bool = True,
+) -> Learner:
+    """Return the networks of an architecture.
+
+    Parameters
+    ----------
+    architecture, input_shape, n_classes
+        As in `skdistill.networks.network_factory`.
+    device, autocast
+        As in `Learner`.
+    check : bool, default=True
+        Whether a callable's networks are tried; not if they have been. Those that come with the
+        package have tests.
+
+    Raises
+    ------
+    ValueError
+        If the networks are none that can be trained here.
+    """
+    factory = network_factory(architecture, input_shape, n_classes)
+    learner = Learner(factory, device, autocast=autocast)
+    if check and not isinstance(architecture, str):
+        _check_scores(learner, input_shape, n_classes)
+        _check_initialisation(learner, describe_architecture(architecture))
+    return learner
+
+
+@torch.no_grad()
+def _check_scores(learner: Learner, input_shape: tuple[int, ...], n_classes: int) -> None:
+    """Raise a ValueError unless the network maps a batch to scores, and always to the same."""
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(2, *input_shape, generator=generator, dtype=torch.float32)
+    X = X.to(device=learner.device, dtype=learner.dtype)
+    first, moved = _run(learner, X)
+    _check_output(first, X, n_classes)
+    second, moved_again = _run(learner, X)
+    # What was moved once may have been moved by another thread of the caller's.
+    if moved & moved_again:
+        whose = " and ".join(sorted(moved & moved_again))
+        raise ValueError(
+            f"architecture must not draw random numbers; the network built moved {whose} global "
+            "random state when it was called in evaluation mode. Leave functional dropout and "
+            "other noise out."
+        )
+    # Beyond rounding, which on a GPU need not be the same twice.
+    if not torch.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ValueError(
+            "architecture must be a function of its parameters and the batch alone; the network "
+            "built gave other scores when it saw the same batch again. It must draw no random "
+            "numbers and remember nothing of earlier batches."
+        )
+
+
+def _run(learner: Learner, X: Tensor) -> tuple[Tensor, set[str]]:
+    """Return the scores of a batch, and whose global random states they moved (they are put back).
+
+    The lock keeps other threads of this package from moving them meanwhile.
+    """
+    generators = _global_generators(X.device)
+    with GLOBAL_GENERATOR:
+        before = {whose: get() for whose, (get, _) in generators.items()}
+        try:
+            scores = learner.module(X)
+        except Exception as error:
+            raise ValueError(
+                f"architecture must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}"
+                f"); the network built failed on one: {error}"
+            ) from error
+        finally:
+            moved = set()
+            for whose, (get, put_back) in generators.items():
+                if joblib.hash(get()) != joblib.hash(before[whose]):
+                    put_back(before[whose])
+                    moved.add(whose)
+    return scores, moved
+
+
+def _global_generators(device: torch.device) -> dict[str, tuple[Callable, Callable]]:
+    """Return what reads and what sets the state of each global generator, by whose it is."""
+    generators = {
+        "torch's": (
+            lambda: torch.get_rng_state().numpy(),
+            lambda state: torch.set_rng_state(torch.from_numpy(state)),
+        ),
+        "NumPy's": (np.random.get_state, np.random.set_state),
+        "Python's": (random.getstate, random.setstate),
+    }
+    if device.type == "cuda":
+        generators["CUDA's"] = (
+            lambda: torch.cuda.get_rng_state(device).numpy(),
+            lambda state: torch.cuda.set_rng_state(torch.from_numpy(state), device),
+        )
+    return generators
+
+
+def _check_output(scores, X: Tensor, n_classes: int) -> None:
+    """Raise a ValueError unless these are scores of a batch ``X``."""
+    if not isinstance(scores, Tensor):
+        raise ValueError(
+            f"architecture must build a network that returns one tensor, scores of shape (n, "
+            f"{n_classes}); the one built returned {type(scores).__name__}."
+        )
+    if tuple(scores.shape) != (len(X), n_classes):
+        raise ValueError(
+            f"architecture must build a network with output of shape (n, {n_classes}); "
+            f"for n={len(X)} the one built gave {tuple(scores.shape)}."
+        )
+    if scores.dtype != X.dtype:
+        raise ValueError(
+            f"architecture must build a network whose scores are {X.dtype} if its samples are; the "
+            f"one built gave {scores.dtype}. Tensors that it makes on its way need "
+            "dtype=X.dtype; else they have torch.get_default_dtype()."
+        )
+
+
+def _check_initialisation(learner: Learner, name: str) -> None:
+    """Warn if networks do not depend on the seed, or on more than the seed."""
+    if join_group().rank > 0:
+        return
+    first = learner.flat(learner.module)  # of seed 0
+    if torch.equal(first, learner.init(1)):
+        warn(
+            f"architecture={name} builds the same network each time, whatever the seed, so that "
+            "all networks that are called fresh are one: samples are made for it alone, and the "
+            "spread over networks says nothing. Every call must initialise its parameters anew, as "
+            "torch's layers do, and not return or copy one network.",
+            UserWarning,
+        )
+    elif not torch.equal(first, learner.init(0)):
+        warn(
+            f"architecture={name} builds two networks from one seed that differ, so that "
+            "random_state does not determine the result. Every call must draw its parameters from "
+            "torch's global generator, as torch's layers do, which is seeded for it.",
+            UserWarning,
+        )

@@ -1,0 +1,279 @@
+"""Train fresh networks on samples and labels, as a protocol says."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.layout import Layout
+from .._data.rows import Rows, whole_and_rows
+from .._data.warn import warn
+from .._engine.data import RealData, Standardizer, as_tensor
+from .._engine.ensemble import Member, Plan, Task, choose_plan, train
+from .._engine.group import join_group
+from .._engine.learner import Learner
+from .._engine.protocols import loss_of, protocol_optimizer
+from .._engine.runtime import chunk_size, resolve_device
+from .._engine.streams import Streams
+from ..augmentation import Augmentation, check_augmentation
+from ..distilled._dataset import DistilledDataset, TrainingProtocol
+from ..exceptions import DivergenceWarning
+from ..sampling import UniformSampler
+from ._network_checks import make_learner
+from ._plain_augmentation import from_plain
+
+__all__ = [
+    "NOT_FINITE",
+    "RIGHT",
+    "NetworkFamily",
+    "TrainingSamples",
+    "accuracy_curve",
+    "judge",
+    "logits_in_chunks",
+    "network_family",
+    "train_networks",
+    "training_samples",
+    "warn_of_divergence",
+]
+
+# What a network makes of a sample: besides these, it may be wrong. Scores that are not finite have
+# no largest one: the network has diverged, and its answer counts as an error.
+RIGHT, NOT_FINITE = 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFamily:
+    """The networks that a distilled set trains, and how samples are made ready for them.
+
+    Parameters
+    ----------
+    learner : Learner
+    chunk : int
+        Samples to put through a network at once.
+    layout : Layout or None, default=None
+    standardizer : Standardizer or None, default=None
+        How samples of the caller's are made ready; not needed for those that are.
+    augmentation : Augmentation or None, default=None
+        Of the samples that the networks are trained on.
+    """
+
+    learner: Learner
+    chunk: int
+    layout: Layout | None = None
+    standardizer: Standardizer | None = None
+    augmentation: Augmentation | None = None
+
+    def data(self, X: np.ndarray | Rows, y: np.ndarray) -> RealData:
+        """Return samples in the caller's layout, with class indices, on the networks' device."""
+        X, rows = whole_and_rows(X)
+        samples = as_tensor(self.layout.to_engine(X))
+        return RealData(samples, as_tensor(y), self.standardizer, self.learner.device, rows=rows)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSamples:
+    """What networks are trained on, and how.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, *sample_shape)
+        Standardised samples.
+    y : Tensor of shape (n,) or (n, n_classes)
+        Class indices, or soft labels.
+    protocol : TrainingProtocol
+    seed : int
+        Determines the networks' initialisations, mini-batches and augmentations.
+    """
+
+    X: Tensor
+    y: Tensor
+    protocol: TrainingProtocol
+    seed: int
+
+
+def network_family(
+    distilled: DistilledDataset, architecture, device, augmentation="recipe", check: bool = True
+) -> NetworkFamily:
+    """Return the networks of this architecture for a distilled set, on this device.
+
+    A callable's networks are tried (`make_learner`) unless ``check`` is false.
+
+    Raises
+    ------
+    ValueError
+        If ``architecture`` is None, as a recipe has it that could not save a callable, or if the
+        augmentation is none or cannot be had from the recipe, or if the networks are none that can
+        be trained.
+    """
+    if architecture is None:
+        raise ValueError(
+            "architecture must be given: the set was distilled with a callable, which is not saved."
+        )
+    device = resolve_device(device)
+    recipe = distilled.recipe
+    shape = recipe.layout.inner
+    if isinstance(augmentation, str) and augmentation == "recipe":
+        augmentation = from_plain(recipe.augmentation)
+    augmentation = check_augmentation(augmentation, shape)
+    learner = make_learner(architecture, shape, len(distilled.classes), device, check=check)
+    learner.criterion = loss_of(recipe.loss)
+    standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
+    chunk = chunk_size(learner, shape)
+    return NetworkFamily(learner, chunk, recipe.layout, standardizer, augmentation)
+
+
+def accuracy_curve(
+    family: NetworkFamily,
+    training: TrainingSamples,
+    networks: int | Sequence[int],
+    counts: Sequence[int],
+    test: RealData,
+    sample_weight: np.ndarray | None = None,
+    plan: Plan | None = None,
+) -> tuple[np.ndarray, int]:
+    """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
+
+    Parameters are those of `train_networks`, and the test samples with their weights. The processes
+    of a group each train some of the networks, and all return all accuracies, and how many networks
+    diverged.
+    """
+    group = join_group()
+    networks = range(networks) if isinstance(networks, int) else networks
+    mine = networks[group.rank :: group.size]
+    rows = {network: row for row, network in enumerate(networks)}
+    curve, diverged = both = np.zeros((2, len(networks), len(counts)))
+
+    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
+        return judge(family, theta, test)
+
+    for k, j, verdicts in train_networks(family, training, mine, counts, visit, plan):
+        verdicts = verdicts.cpu().numpy()
+        curve[rows[k], j] = np.average(verdicts == RIGHT, weights=sample_weight)
+        diverged[rows[k], j] = (verdicts == NOT_FINITE).any()
+    curve, diverged = group.total(both)
+    return curve, int(diverged.any(axis=1).sum())
+
+
+def train_networks(
+    family: NetworkFamily,
+    training: TrainingSamples,
+    networks: int | Sequence[int],
+    counts: Sequence[int],
+    visit: Callable[[NetworkFamily, Tensor], Any] | None = None,
+    plan: Plan | None = None,
+) -> Iterator[tuple[int, int, Any]]:
+    """Train fresh networks by a protocol, together where that is faster.
+
+    Network ``k`` is the same one whatever others and ``counts`` there are: on a CPU bit for bit.
+
+    Parameters
+    ----------
+    family : NetworkFamily
+    training : TrainingSamples
+    networks : int or sequence of int
+        How many networks, or which.
+    counts : sequence of int
+        Ascending step counts; a network is trained for the last of them.
+    visit : callable or None, default=None
+        Called with the family and the parameters ``(n_parameters,)`` of a network, perhaps in a
+        thread, perhaps again if the networks turn out not to fit together. None copies the
+        parameters: several networks' are then held at all counts.
+    plan : Plan or None, default=None
+        How networks are trained together; None decides by their size.
+
+    Yields
+    ------
+    k, j : int
+        The network, and the place in ``counts`` of the steps that it has been trained for; in this
+        order.
+    seen
+        What ``visit`` returned.
+    """
+    networks = range(networks) if isinstance(networks, int) else networks
+    if not networks:
+        return
+    learner, protocol = family.learner, training.protocol
+    X, y = training.X, training.y
+    augmentation = family.augmentation
+    n_steps, size = int(counts[-1]), min(len(X), protocol.batch_size)
+    if plan is None:
+        plan = choose_plan(learner, tuple(X.shape[1:]), size, len(networks))
+
+    def seen(learner: Learner, theta: Tensor) -> Any:
+        return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
+
+    def member(k: int) -> Member:
+        streams = Streams(training.seed)
+        theta = learner.init(streams.integer("evaluation_network", k))
+        batches = _mini_batches(len(X), protocol.batch_size, n_steps, streams, k)
+        if augmentation is None:
+            return Member(theta, batches)
+        generator = streams.torch("evaluation_augmentation", k)
+        draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
+        return Member(theta, batches, torch.stack(draws).to(device=X.device, dtype=X.dtype))
+
+    task = Task(
+        learner,
+        protocol_optimizer(protocol, n_steps),
+        X,
+        y,
+        tuple(map(int, counts)),
+        seen,
+        None if augmentation is None else augmentation.apply,
+    )
+    for i, j, what in train(task, map(member, networks), plan):
+        yield networks[i], j, what
+
+
+@torch.no_grad()
+def logits_in_chunks(
+    family: NetworkFamily, theta: Tensor, data: RealData
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the class scores of consecutive samples, and the samples' class indices."""
+    for first in range(0, len(data), family.chunk):
+        X, y = data.batch(np.arange(first, min(first + family.chunk, len(data))))
+        yield family.learner.logits(theta, X), y
+
+
+def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
+    """Return, by sample, `RIGHT`, `NOT_FINITE`, or 0 for a network that is wrong."""
+    # Left on the device: to read after each chunk would wait for the GPU.
+    parts = []
+    for logits, y in logits_in_chunks(family, theta, data):
+        verdicts = (logits.argmax(dim=1) == y).to(torch.uint8)
+        parts.append(verdicts.masked_fill(~logits.isfinite().all(dim=1), NOT_FINITE))
+    return torch.cat(parts)
+
+
+def warn_of_divergence(n_diverged: int, n_networks: int) -> None:
+    """Warn if some of the networks that were trained on a set diverged, in one process of all."""
+    if n_diverged and join_group().rank == 0:
+        warn(
+            f"{n_diverged} of {n_networks} networks diverged: their scores are not finite, which "
+            "counts as errors. Use a lower learning_rate in the recipe, and check the synthetic "
+            "samples, the recipe's mean and scale, and the network.",
+            DivergenceWarning,
+        )
+
+
+def training_samples(family: NetworkFamily, distilled: DistilledDataset) -> TrainingSamples:
+    """Return the samples and labels of a distilled set, as networks see them."""
+    learner, recipe = family.learner, distilled.recipe
+    X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
+    if distilled.y.ndim == 2:
+        y = as_tensor(distilled.y).to(device=learner.device, dtype=learner.dtype)
+    else:
+        y = as_tensor(np.searchsorted(distilled.classes, distilled.y)).to(learner.device)
+    return TrainingSamples(X, y, recipe.protocol, recipe.seed)
+
+
+def _mini_batches(n: int, size: int, n_steps: int, streams: Streams, k: int) -> Tensor | None:
+    """Draw the training rows of each step of network ``k``; None if all fit into one batch."""
+    if n <= size:
+        return None
+    rng = streams.numpy("evaluation_batch", k)
+    sampler = UniformSampler(n, size, lambda epoch: rng)
+    return torch.from_numpy(np.stack([sampler.batch(i) for i in range(n_steps)]))

@@ -1,0 +1,169 @@
+"""What a fitted distiller offers: its samples, and what networks learn from them."""
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils import ClassifierTags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._data.frames import Origin
+from .._data.older_versions import OlderPicklesMixin
+from .._data.validation import as_array
+from ..distilled._dataset import DistilledDataset
+from ._protocol import EvaluationResult, check_test_data, evaluate_checked
+
+__all__ = ["DistillerOutputMixin"]
+
+
+class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output_keys=None):
+    """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
+
+    The estimator keeps what X and y were in ``_origin``, and says by `_evaluates_like` whose
+    ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
+    """
+
+    def __setstate__(self, state):
+        """Restore a pickle; one of 0.1.0 has the columns of a pandas frame, and no origin."""
+        state = dict(state)
+        if "distilled_" in state and "_origin" not in state:
+            columns = state.pop("_columns", None)
+            library = None if columns is None else "pandas"
+            state["_origin"] = Origin(library, columns, None, None)
+        super().__setstate__(state)
+
+    def _evaluates_like(self):
+        """Return the estimator whose parameters say how networks are trained and where."""
+        return self
+
+    def transform(self, X=None):
+        """Return the synthetic samples and their labels.
+
+        Parameters
+        ----------
+        X : array-like or None, default=None
+            Checked if given, but not used: a distiller changes the number of samples, so it ends a
+            pipeline, whose last step's samples are ``pipe[-1].transform()``. (In the middle of one
+            the next step would be given this pair in the place of its ``X``, and refuse it: use
+            `DistilledClassifier` or `DistillationSampler` there.)
+
+        Returns
+        -------
+        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
+            Samples in the units, shape and layout of the training samples: a DataFrame of the same
+            library (pandas, polars) with the same columns if those were one. Of dtype float32 if
+            that holds every value of the training samples' dtype, else float64: whole numbers come
+            back as floats, of 32 and 64 bits as float64, and
+            ``distilled_.to_frame(original=True)`` rounds them. The first ``k * n_classes`` are
+            ``k`` of every class. (``set_output`` and scikit-learn's ``transform_output`` have no
+            part in this: rows are not those of ``X``.)
+        y_syn : ndarray of shape (n_classes * ipc,)
+            Their labels.
+        """
+        check_is_fitted(self, "distilled_")
+        if X is not None:
+            self._check_samples(X)
+        return self._origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
+
+    def _check_samples(self, X):
+        """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
+        X = as_array(X)
+        if len(self.distilled_.recipe.layout.outer) == 1:
+            return validate_data(self, X, reset=False, dtype="numeric")
+        X = check_array(X, allow_nd=True, dtype="numeric")
+        self.distilled_.recipe.layout.check(X)
+        return X
+
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Test samples in the layout of the training samples.
+        y : array-like of shape (n,)
+            Test labels. Those that were not in `fit` count as errors, with a warning.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+
+        Notes
+        -----
+        This is what searches and `cross_val_score` take by default. Scorers such as
+        ``scoring="accuracy"`` call `predict`, which a distiller has not; put it into a
+        `DistilledClassifier` for them.
+        """
+        return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
+
+    def evaluate(
+        self, X, y, *, sample_weight=None, n_networks=None, steps="curve", architecture=None
+    ) -> EvaluationResult:
+        """Train fresh networks on the synthetic samples and test them.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Test samples in the layout of the training samples, and their labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the test samples in the accuracy.
+        n_networks : int or None, default=None
+            Networks to train; None is the parameter `n_networks`.
+        steps : int, sequence of int, None or "curve", default="curve"
+            Steps of training; a sequence gives the accuracy at each, and the largest counts. None
+            is the parameter `eval_steps`, and "curve" five counts up to it.
+        architecture : str, callable or None, default=None
+            Network family; None is the parameter `architecture`.
+
+        Returns
+        -------
+        EvaluationResult
+        """
+        check_is_fitted(self, "distilled_")
+        (result,) = self._evaluate(
+            [self.distilled_],
+            X,
+            y,
+            sample_weight=sample_weight,
+            n_networks=n_networks,
+            steps=steps,
+            architecture=architecture,
+        )
+        return result
+
+    def _evaluate(
+        self, sets: list[DistilledDataset], X, y, *, steps, architecture, **options
+    ) -> list[EvaluationResult]:
+        """Evaluate sets, the fitted one or parts of it."""
+        test = check_test_data(self.distilled_, self._check_samples(X), y)
+        like = self._evaluates_like()
+        if isinstance(steps, str):
+            if steps != "curve":
+                raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
+            steps = np.unique([max(1, like.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
+        architecture = like.architecture if architecture is None else architecture
+        return [
+            evaluate_checked(
+                distilled,
+                *test,
+                steps=steps,
+                architecture=architecture,
+                augmentation=like.augmentation,
+                device=like.device,
+                **options,
+            )
+            for distilled in sets
+        ]
+
+    def __sklearn_tags__(self):
+        """Return scikit-learn's tags: a classifier that needs labels and takes images as well."""
+        tags = super().__sklearn_tags__()
+        # It is fitted on class labels and scored by accuracy: scikit-learn's searches and
+        # cross-validation stratify their folds by this. ClassifierMixin would promise `predict`.
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
+        return tags

@@ -1,0 +1,67 @@
+"""Augmentations as JSON, in which a distilled set keeps the one that it was distilled with."""
+
+from ..augmentation import (
+    Augmentation,
+    Color,
+    Compose,
+    Crop,
+    Cutout,
+    Flip,
+    OneOf,
+    Rotation,
+    Scale,
+    check_augmentation,
+)
+
+__all__ = ["from_plain", "to_plain"]
+
+# Those that have a plain form. A file can name no others.
+_CLASSES = {
+    kind.__name__: kind for kind in (Color, Compose, Crop, Cutout, Flip, OneOf, Rotation, Scale)
+}
+
+
+def to_plain(augmentation) -> str | dict | None:
+    """Return a JSON-safe form of a valid augmentation, of which `from_plain` makes it again.
+
+    None and names stay as they are. Of a class that is not skdistill's the form has the name
+    only, and nothing can be made of it.
+    """
+    if not isinstance(augmentation, Augmentation):
+        return augmentation
+    kind = type(augmentation)
+    if _CLASSES.get(kind.__name__) is not kind:
+        return {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    params = augmentation.get_params(deep=False)
+    if "steps" in params:
+        params["steps"] = [to_plain(step) for step in params["steps"]]
+    else:
+        params = {name: None if v is None else float(v) for name, v in params.items()}
+    return {"class": kind.__name__, **params}
+
+
+def from_plain(plain: str | dict | None) -> Augmentation | None:
+    """Return the augmentation of which `to_plain` made this.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `to_plain`'s forms, or that of a class that is not skdistill's.
+    """
+    return check_augmentation(_from_plain(plain) if isinstance(plain, dict) else plain)
+
+
+def _from_plain(plain) -> Augmentation:
+    params = dict(plain) if isinstance(plain, dict) else {}
+    name = params.pop("class", None)
+    if isinstance(params.get("steps"), list):
+        params["steps"] = [_from_plain(step) for step in params["steps"]]
+    if isinstance(name, str) and "." in name:
+        raise ValueError(
+            f"augmentation must be given: the set was distilled with {name}, a class that is not "
+            "skdistill's and is not saved."
+        )
+    try:
+        return _CLASSES[name](**params)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"augmentation cannot be restored from {plain!r:.200}.") from error

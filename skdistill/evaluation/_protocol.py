@@ -1,0 +1,432 @@
+"""Train networks on a distilled set, report their accuracy, and compare with real samples.
+
+The protocol is the paper's (section 4, Appendix C.1): ten freshly initialised networks, Adam with
+learning rate 0.001 and no schedule, mean and standard deviation of the test accuracy. The number of
+steps is fixed before the test set is seen; nothing is selected on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.utils import check_array, column_or_1d
+
+from .. import coresets
+from .._data.network_input import (
+    find_classes,
+    unknown_labels,
+    warn_of_lost_digits,
+    warn_of_other_units,
+)
+from .._data.rows import Rows
+from .._data.validation import as_array, check_magnitude, check_sample_weight
+from .._data.warn import warn
+from .._engine.group import join_group
+from .._engine.settings import own_settings
+from .._engine.streams import Streams
+from ..distilled._dataset import DistilledDataset
+from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
+
+__all__ = [
+    "BASELINES",
+    "WHOLE",
+    "Comparison",
+    "EvaluationResult",
+    "compare",
+    "evaluate",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """Test accuracy of networks trained on a set of samples.
+
+    Parameters
+    ----------
+    accuracies : ndarray of shape (n_networks,)
+        Test accuracy of each network after the last step.
+    steps : ndarray of shape (n_counts,)
+        Step counts at which accuracy was taken; the last is the one that counts.
+    curve : ndarray of shape (n_networks, n_counts)
+        Test accuracy of each network at each step count.
+    n_samples : int
+        Samples that the networks were trained on.
+    n_diverged : int, default=0
+        Networks whose scores of some test samples were not finite, which counts as errors.
+    """
+
+    accuracies: np.ndarray
+    steps: np.ndarray
+    curve: np.ndarray
+    n_samples: int
+    n_diverged: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean test accuracy over the networks."""
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the test accuracy over the networks."""
+        return float(self.accuracies.std())
+
+    def __str__(self) -> str:
+        diverged = f"; {self.n_diverged} diverged" if self.n_diverged else ""
+        return (
+            f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % "
+            f"({len(self.accuracies)} networks, {self.steps[-1]} steps{diverged})"
+        )
+
+
+def evaluate(
+    distilled: DistilledDataset,
+    X,
+    y,
+    *,
+    sample_weight=None,
+    n_networks: int | None = None,
+    steps: int | Sequence[int] | None = None,
+    architecture=None,
+    augmentation="recipe",
+    device="auto",
+) -> EvaluationResult:
+    """Train fresh networks on a distilled set and test them.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X : array-like of shape (n, ...)
+        Test samples in the layout of the training data; as they were before, if the set keeps its
+        preprocessing.
+    y : array-like of shape (n,)
+        Test labels. A label that is no class of the distilled set counts as an error, with a
+        warning.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the test samples in the accuracy.
+    n_networks : int or None, default=None
+        Networks to train; None takes the recipe's, 10 unless it was changed (section 4).
+    steps : int, sequence of int or None, default=None
+        Steps of training; a sequence gives the accuracy at each, and the largest counts. None
+        takes the recipe's.
+    architecture : str, callable or None, default=None
+        Network family, as in `RaTBPTTDistiller`; another one than the recipe's shows how the set
+        transfers.
+    augmentation : str, Augmentation or None, default="recipe"
+        Of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None is none.
+        "recipe" is what they were distilled with (Appendix C.1). Test samples are never augmented.
+    device : str, default="auto"
+        Where to compute.
+
+    Returns
+    -------
+    EvaluationResult
+
+    Raises
+    ------
+    ValueError
+        If the test samples have another shape than the training samples had, hold NaN or infinity,
+        or no architecture or augmentation is known, for the set was distilled with one that is
+        not saved.
+
+    Warns
+    -----
+    UserWarning
+        If the test samples cannot be in the units of the training samples: whitening was left out,
+        or pixels were divided by 255. Or if a callable builds the same network each time.
+    DivergenceWarning
+        If the scores of some networks are not finite. What they say of a sample is then an error.
+
+    Notes
+    -----
+    The networks are trained together where that is faster: on a CPU each has a core. Under
+    ``torchrun`` they are spread over the processes, and under ``joblib.parallel_config("loky",
+    n_jobs=4)``, or any other backend, over its workers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.evaluation import evaluate
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=20, window=5, unroll=10, random_state=0).fit(X, y)
+    >>> result = evaluate(distiller.distilled_, X, y, n_networks=2, steps=[10, 20])
+    >>> result.curve.shape
+    (2, 2)
+    """
+    return evaluate_checked(
+        distilled,
+        *check_test_data(distilled, X, y),
+        sample_weight=sample_weight,
+        n_networks=n_networks,
+        steps=steps,
+        architecture=architecture,
+        augmentation=augmentation,
+        device=device,
+    )
+
+
+@own_settings()
+def evaluate_checked(
+    distilled: DistilledDataset,
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    *,
+    sample_weight=None,
+    n_networks: int | None = None,
+    steps: int | Sequence[int] | None = None,
+    architecture=None,
+    augmentation="recipe",
+    device="auto",
+) -> EvaluationResult:
+    """Do as `evaluate` does, with test data that `check_test_data` returned.
+
+    Whoever evaluates several sets on the same data checks it once, and is warned once.
+    """
+    recipe = distilled.recipe
+    architecture = recipe.architecture if architecture is None else architecture
+    counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
+    n_networks = recipe.n_networks if n_networks is None else n_networks
+    if counts.dtype.kind != "i" or counts[0] < 1:
+        raise ValueError(f"steps must be positive integers; got {steps!r}.")
+    if n_networks < 1:
+        raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
+
+    family = network_family(distilled, architecture, device, augmentation)
+    test = family.data(X, y)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    n_jobs = min(effective_n_jobs(None), n_networks)
+    if n_jobs > 1 and join_group().size == 1:
+        X = X[:]  # rows of a larger array are sent without the others
+        shares = np.array_split(np.arange(n_networks), n_jobs)
+        parts = Parallel()(
+            delayed(_job)(
+                distilled, (architecture, device, augmentation), share, counts, X, y, sample_weight
+            )
+            for share in shares
+        )
+        curve = np.concatenate([curve for curve, _ in parts])
+        n_diverged = sum(n for _, n in parts)
+    else:
+        training = training_samples(family, distilled)
+        curve, n_diverged = accuracy_curve(
+            family, training, n_networks, counts, test, sample_weight
+        )
+    warn_of_divergence(n_diverged, n_networks)
+    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled), n_diverged)
+
+
+@own_settings()
+def _job(
+    distilled, of_family: tuple, networks: np.ndarray, counts, X, y, sample_weight
+) -> tuple[np.ndarray, int]:
+    """Do one worker's share of an evaluation, with a family of its own."""
+    family = network_family(distilled, *of_family, check=False)
+    training = training_samples(family, distilled)
+    return accuracy_curve(
+        family, training, networks.tolist(), counts, family.data(X, y), sample_weight
+    )
+
+
+def check_test_data(
+    distilled: DistilledDataset, X, y, *, warns: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return test samples and their class indices (-1 for a label that is no class).
+
+    Warns, unless told not to, of labels that are no classes, and of samples in other units.
+    """
+    X, y = as_array(X), as_array(y)
+    if distilled.preprocessing is not None:
+        X = distilled.preprocessing.transform(X)
+    X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
+    check_magnitude(X)
+    recipe = distilled.recipe
+    recipe.layout.check(X)
+    y = column_or_1d(y)
+    if len(X) != len(y):
+        raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
+    index = find_classes(y, distilled.classes)
+    if warns:
+        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        if X.dtype != distilled.X.dtype:
+            # What does not vary has a scale of 1, and no differences to lose.
+            mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)
+            warn_of_lost_digits(X.dtype, recipe.layout, mean, recipe.scale, distilled.feature_names)
+        _warn_of_unknown_labels(y, index, distilled.classes)
+    return X, index
+
+
+def _warn_of_unknown_labels(y: np.ndarray, index: np.ndarray, classes: np.ndarray) -> None:
+    n = np.count_nonzero(index < 0)
+    if n:
+        warn(
+            f"{n} of {len(y)} samples have labels that were not in fit: "
+            f"[{unknown_labels(y, index)}]; they count as errors. "
+            f"The labels in fit were {classes.tolist()!r:.200}.",
+            UserWarning,
+        )
+
+
+def check_known_data(
+    distilled: DistilledDataset, X, y, name: str = "y"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples and class indices, or raise a ValueError for a label that is no class."""
+    X, index = check_test_data(distilled, X, y, warns=False)
+    if (index < 0).any():
+        raise ValueError(
+            f"{name} must hold only labels that the distilled set knows; "
+            f"got {unknown_labels(column_or_1d(as_array(y)), index)} as well."
+        )
+    return X, index
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Results of several training sets under one protocol; prints as a table.
+
+    Parameters
+    ----------
+    results : dict of str to EvaluationResult
+        By name of the training set, in the order of the table.
+    """
+
+    results: dict[str, EvaluationResult]
+
+    def __getitem__(self, name: str) -> EvaluationResult:
+        return self.results[name]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.results))
+        lines = [f"{'training set':<{width}}  samples  networks  test accuracy (%)"]
+        for name, r in self.results.items():
+            accuracy = f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
+            lines.append(
+                f"{name:<{width}}  {r.n_samples:7d}  {len(r.accuracies):8d}  {accuracy:>17}"
+                + (f"  ({r.n_diverged} diverged)" if r.n_diverged else "")
+            )
+        return "\n".join(lines)
+
+
+BASELINES: dict[str, Callable] = {
+    "random real samples": coresets.random_samples,
+    "herding": coresets.herding,
+    "k-means centroids": coresets.kmeans_centroids,
+}
+WHOLE = "whole training set"
+
+
+def compare(
+    distilled: DistilledDataset,
+    X_train,
+    y_train,
+    X_test,
+    y_test,
+    *,
+    baselines: Sequence[str] = (*BASELINES, WHOLE),
+    n_draws: int = 5,
+    n_networks: int | None = None,
+    n_networks_whole: int | None = None,
+    architecture=None,
+    augmentation="recipe",
+    device="auto",
+) -> Comparison:
+    """Evaluate a distilled set beside real samples of the same number, and beside all of them.
+
+    All rows use the distilled set's recipe: the same networks from the same initialisations,
+    optimiser, number of steps and augmentation, with mini-batches where a set is larger than one.
+    Herding and k-means choose among samples as networks see them, standardised by the recipe's
+    scale: the unit of a feature changes nothing.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    X_train, y_train : array-like
+        The real training data, of which the baselines choose.
+    X_test, y_test : array-like
+        The test data.
+    baselines : sequence of str, default=all
+        Which of "random real samples", "herding", "k-means centroids" and "whole training set" to
+        put beside the distilled set, in this order. See `skdistill.coresets` for the first three.
+    n_draws : int, default=5
+        Draws of random real samples, which share the networks: each draw is evaluated by
+        ``ceil(n_networks / n_draws)``.
+    n_networks : int or None, default=None
+        Networks for each set; None takes the recipe's.
+    n_networks_whole : int or None, default=None
+        Networks for the whole training set, the costly row; None takes ``n_networks``.
+    architecture, augmentation, device
+        As in `evaluate`.
+
+    Returns
+    -------
+    Comparison
+        With the row "distilled" and one for each baseline.
+
+    Raises
+    ------
+    ValueError
+        If a baseline is unknown or needs more samples of a class than there are, or if the data
+        does not fit the distilled set.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdistill import RaTBPTTDistiller
+    >>> from skdistill.evaluation import compare
+    >>> X, y = load_iris(return_X_y=True)
+    >>> distiller = RaTBPTTDistiller(max_iter=20, window=5, unroll=10, random_state=0)
+    >>> rows = ["herding", "whole training set"]
+    >>> comparison = compare(
+    ...     distiller.fit(X, y).distilled_, X, y, X, y, baselines=rows, n_networks=1
+    ... )
+    >>> list(comparison.results), comparison["herding"].n_samples
+    (['distilled', 'herding', 'whole training set'], 3)
+    """
+    unknown = set(baselines) - {*BASELINES, WHOLE}
+    if unknown:
+        raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
+    if n_draws < 1:
+        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
+    X_train, y_index = check_known_data(distilled, X_train, y_train, "y_train")
+    y_train = distilled.classes[y_index]
+    n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
+    test = check_test_data(distilled, X_test, y_test)
+
+    def result(X, y, seed, n):
+        recipe = replace(distilled.recipe, seed=seed)
+        data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
+        return evaluate_checked(
+            data,
+            *test,
+            n_networks=n,
+            architecture=architecture,
+            augmentation=augmentation,
+            device=device,
+        )
+
+    seed = distilled.recipe.seed
+    scale = distilled.recipe.layout.spread(distilled.recipe.scale)
+    results = {"distilled": result(distilled.X, distilled.y, seed, n_networks)}
+    for name in baselines:
+        if name == WHOLE:
+            n_whole = n_networks if n_networks_whole is None else n_networks_whole
+            results[name] = result(X_train, y_train, seed, n_whole)
+            continue
+        draws = n_draws if name == "random real samples" else 1
+        parts = []
+        for draw in range(draws):
+            rng = Streams(seed).numpy("coreset", draw)
+            X, y = BASELINES[name](
+                X_train, y_train, distilled.classes, distilled.ipc, rng, scale=scale
+            )
+            parts.append(result(X, y, seed + draw, -(-n_networks // draws)))
+        results[name] = _pooled(parts)
+    return Comparison(results)
+
+
+def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
+    curve = np.concatenate([part.curve for part in parts])
+    n_diverged = sum(part.n_diverged for part in parts)
+    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve, n_diverged=n_diverged)
