@@ -33,7 +33,7 @@ NAMES = {
 def paper_table() -> str:
     """Return the paper's own numbers as a table."""
     rows = [[NAMES[data], str(ipc), percent(*PAPER[data, ipc])] for data, ipc in PAPER]
-    return table(["data", "samples a class", "the paper (%)"], rows)
+    return table(["data", "samples per class", "the paper (%)"], rows)
 
 
 def render(folder: Path) -> str:
@@ -163,7 +163,7 @@ def samples_a_class(report: dict):
 
 
 def published(report: dict, ipc, data=None) -> str | None:
-    """Return the paper's accuracy for the report's data and this many samples a class."""
+    """Return the paper's accuracy for the report's data and this many samples per class."""
     data = str(data or report.get("data", "")).lower()
     # "CIFAR-10, whitened" is CIFAR-10, and "CIFAR-100" is not.
     key = "".join(c for c in data.split(",")[0].split("(")[0] if c.isalnum())

@@ -58,7 +58,7 @@ def growth_table(report: dict) -> str:
 def precision_table(report: dict) -> str:
     """Return the table of bench_precision.py's report."""
     lines = [
-        "| samples a class | precision | median error | largest | time / float32 |",
+        "| samples per class | precision | median error | largest | time / float32 |",
         "|---|---|---|---|---|",
     ]
     lines += [
@@ -72,7 +72,7 @@ def precision_table(report: dict) -> str:
 def paper_memory_table(report: dict) -> str:
     """Return the table of paper_memory.py's report."""
     lines = [
-        "| data : samples a class | states | synthetic batch | real batch | training set "
+        "| data : samples per class | states | synthetic batch | real batch | training set "
         "| forecast of the peak | measured |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -2,10 +2,10 @@
 One distilled set for every budget
 ==================================
 
-How many samples a class can you afford? A jointly distilled set must be made anew for each answer:
-a part of it is worse than a set of that size. Boost-DD (Algorithm 2 of the paper) distils block
-after block and holds the earlier ones back, so that each prefix is a good set of its size. This is
-the paper's figure 8 in small: the digits 0 to 4, blocks of one sample a class.
+How many samples per class can you afford? A jointly distilled set must be made anew for each
+answer: a part of it is worse than a set of that size. Boost-DD (Algorithm 2 of the paper) distils
+block after block and holds the earlier ones back, so that each prefix is a good set of its size.
+This is the paper's figure 8 in small: the digits 0 to 4, blocks of one sample per class.
 """
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ boosted.fit(X_train, y_train)
 nested = boosted.evaluate_budgets(X_test, y_test)
 
 # %%
-# Beside it: three samples a class that were distilled together, and the parts of that set. A
+# Beside it: three samples per class that were distilled together, and the parts of that set. A
 # boosted set has had as many outer steps in each block as this one has in all.
 
 joint = RaTBPTTDistiller(ipc=3, **settings).fit(X_train, y_train).distilled_

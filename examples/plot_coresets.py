@@ -19,8 +19,8 @@ X, y = load_digits(n_class=5, return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# Short runs, with one and three samples a class. The three start from the centroids of k-means, so
-# what distilling adds to these is the difference of two rows.
+# Short runs, with one and three samples per class. The three start from the centroids of k-means,
+# so what distilling adds to these is the difference of two rows.
 
 rows = ["random real samples", "herding", "k-means centroids"]
 comparisons = {}

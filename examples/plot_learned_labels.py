@@ -4,7 +4,7 @@ Labels can be learned, too
 
 With ``learn_labels=True`` the distiller moves the labels as well as the samples: from one-hot rows
 to whatever teaches networks best. The paper does so wherever there are many classes, and for 50
-images a class of CIFAR-10 (Appendix C.1). Labels stay non-negative, and need not sum to one.
+images per class of CIFAR-10 (Appendix C.1). Labels stay non-negative, and need not sum to one.
 With ten classes and few outer steps, as here, do not expect a gain: there is more to learn, and the
 labels are still on their way.
 """
@@ -38,7 +38,7 @@ for learn_labels in (False, True):
 
 # %%
 # ``transform`` returns a row of soft labels a sample. Labels take storage, too: ``storage`` counts
-# them, in samples a class. The last row takes the learned labels away from the samples that were
+# them, in samples per class. The last row takes the learned labels away from the samples that were
 # distilled with them; the class of the largest takes their place.
 
 sets["learned, made hard"] = sets["learned"].with_hard_labels()

@@ -29,13 +29,13 @@ settings = {
 }
 
 # %%
-# One digit a class as it is, and five a class made of six bases.
+# One digit per class as it is, and five per class made of six bases.
 
 distillers = {
     "pixels": RaTBPTTDistiller(1, **settings),
     "six bases": RaTBPTTDistiller(5, parametrization=LinearBasis(n_basis=6), **settings),
 }
-print(f"{'learned':<12}{'samples a class':>17}{'storage':>9}  accuracy")
+print(f"{'learned':<12}{'samples per class':>17}{'storage':>9}  accuracy")
 for name, distiller in distillers.items():
     distilled = distiller.fit(X_train, y_train).distilled_
     result = distiller.evaluate(X_test, y_test)

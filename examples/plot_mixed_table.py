@@ -3,7 +3,7 @@ A table of text and numbers
 ===========================
 
 From ``read_csv`` to ``to_csv``: a table with text, booleans, whole numbers and gaps is distilled to
-five rows a class, and the rows that come out have the columns of the file that went in.
+five rows per class, and the rows that come out have the columns of the file that went in.
 
 The file is made here, of scikit-learn's wines: 178 rows, three cultivars. Some measurements are put
 into words, by the rules that stand below, so that there is something to encode.

@@ -5,7 +5,7 @@ Four ways to truncate backpropagation through time
 A distiller differentiates through the training of a network. Through how much of it? The paper's
 figure 4 compares four answers on CIFAR-10: all of the training (BPTT), its last steps (T-BPTT), all
 of a random number of steps (R-BPTT), and a window of fixed length at a random place (RaT-BPTT).
-Here is that comparison at the size of a laptop: 8 x 8 digits, one sample a class, one seed.
+Here is that comparison at the size of a laptop: 8 x 8 digits, one sample per class, one seed.
 """
 
 from functools import partial

@@ -489,7 +489,7 @@ class OneOf(Compose):
         return torch.cat(parts)
 
 
-# Geometric steps stand together, so that they are one resampling; of DSA's one alone is applied.
+# Geometric steps stand together, so that they are one resampling; DSA applies only one of them.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "dsa": OneOf([Color(), Cutout(), Flip(), Rotation(), Crop(), Scale()]),
     "flip_rotate": Compose([Flip(), Rotation()]),

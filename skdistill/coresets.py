@@ -66,7 +66,7 @@ def random_samples(X, y, classes, ipc, rng, scale=None):
     classes : ndarray of shape (n_classes,)
         The labels to choose for, in the order of the result.
     ipc : int
-        Samples a class.
+        Samples per class.
     rng : numpy.random.Generator
     scale : array-like that broadcasts to a sample, or None, default=None
         What values are divided by before distances are taken: the features' standard deviations, as

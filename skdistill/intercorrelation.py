@@ -16,16 +16,16 @@ __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
 @dataclass(frozen=True, eq=False)
 class SubsampleCurve:
-    """Test accuracy by samples a class: random subsets of a set, beside other sets of their size.
+    """Test accuracy by samples per class: random subsets of a set, beside other sets of their size.
 
     Prints as a table. `skdistill.inspection.BudgetCurveDisplay` draws it.
 
     Parameters
     ----------
     ipc : int
-        Samples a class of the set that the subsets are of.
+        Samples per class of the set that the subsets are of.
     sizes : ndarray of shape (n_sizes,)
-        Samples a class of the subsets, ascending.
+        Samples per class of the subsets, ascending.
     subsets : ndarray of shape (n_sizes, n_draws, n_networks_a_draw)
         Accuracy of each network on each random subset.
     real : ndarray of shape (n_sizes, n_draws, n_networks_a_draw) or None, default=None
@@ -57,7 +57,7 @@ class SubsampleCurve:
 
     def __str__(self) -> str:
         curves = self.curves
-        first = "samples a class"
+        first = "samples per class"
         lines = ["  ".join([first, *(f"{name} (%)" for name in curves)])]
         for i, size in enumerate(self.sizes):
             cells = [f"{size:>{len(first)}}"]
@@ -67,7 +67,7 @@ class SubsampleCurve:
             lines.append("  ".join(cells))
         _, n_draws, n_networks = self.subsets.shape
         lines.append(
-            f"Subsets of {self.ipc} samples a class. Draws x networks: {n_draws} x {n_networks}."
+            f"Subsets of {self.ipc} samples per class. Draws x networks: {n_draws} x {n_networks}."
         )
         return "\n".join(lines)
 
@@ -99,18 +99,18 @@ def subsample_curve(
     X, y : array-like
         Test samples in the layout of the training data, and their labels.
     sizes : sequence of int
-        Samples a class of the subsets, each at most ``distilled.ipc``. At ``distilled.ipc`` itself
-        all draws are the whole set.
+        Samples per class of the subsets, each at most ``distilled.ipc``. At ``distilled.ipc``
+        itself all draws are the whole set.
     n_draws : int, default=5
         Random subsets of each size, and random draws of real samples. They share the networks: each
-        is evaluated by ``ceil(n_networks / n_draws)``. Each class's samples are drawn apart. The
+        is evaluated by ``ceil(n_networks / n_draws)``. Samples are drawn per class. The
         draws at one size do not depend on the other sizes.
     n_networks : int or None, default=None
         Networks for each size and kind of samples; None takes the recipe's.
     real : (X_train, y_train) or None, default=None
         Real samples, of which random ones are evaluated beside the subsets.
     sets : mapping of int to DistilledDataset or None, default=None
-        By samples a class: sets that were distilled at that size.
+        By samples per class: sets that were distilled at that size.
     architecture : str, callable or None, default=None
         As in `skdistill.evaluation.evaluate`.
     random_state : int, RandomState instance or None, default=None
@@ -217,7 +217,7 @@ def compare_blocks(
     X, y : array-like
         Test samples in the layout of the training data, and their labels.
     block_size : int
-        Samples a class in a block. If ``distilled.ipc`` is no multiple of it, the last block is
+        Samples per class in a block. If ``distilled.ipc`` is no multiple of it, the last block is
         smaller.
     n_networks, architecture, device
         As in `skdistill.evaluation.evaluate`.
@@ -299,7 +299,9 @@ def _check_sets(
         if size not in sizes:
             raise ValueError(f"sets must be of sizes among {sizes.tolist()}; got one of {size!r}.")
         if other.ipc != size:
-            raise ValueError(f"sets[{size}] must hold {size} samples a class; got ipc={other.ipc}.")
+            raise ValueError(
+                f"sets[{size}] must hold {size} samples per class; got ipc={other.ipc}."
+            )
         same = np.array_equal(other.classes, distilled.classes)
         if not same or other.recipe.layout != distilled.recipe.layout:
             raise ValueError(f"sets[{size}] must have the classes and sample shape of distilled.")

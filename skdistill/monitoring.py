@@ -86,7 +86,7 @@ class TensorBoard:
 
 
 def _folders(fit) -> list[str]:
-    """Return the folders of a run: when and by what it was begun, and which part of it it is."""
+    """Return the folders of a run: its start time, its estimator, and the path of its parts."""
     path = [fit]
     while path[0].parent is not None:
         path.insert(0, path[0].parent)

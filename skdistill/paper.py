@@ -1,8 +1,8 @@
-"""The parameters of the paper's runs, by data set and samples a class."""
+"""The parameters of the paper's runs, by data set and samples per class."""
 
 __all__ = ["paper_settings"]
 
-# The columns of Table 1: samples a class, by data set.
+# The columns of Table 1: samples per class, by data set.
 _COLUMNS = {
     "cifar10": (1, 10, 50),
     "cifar100": (1, 10, 50),
@@ -19,9 +19,10 @@ _WINDOWS = {
 _OTHER_WINDOWS = (100, 300)
 # Real samples in an outer step (Appendix C.1).
 _BATCHES = {"cifar10": 5000, "cifar100": 5000, "cub200": 3000, "tinyimagenet": 1000}
-# Synthetic samples a class, and classes, in an inner step. Algorithm 1 takes mini-batches and does
-# not say how large they are: these are 50 to 200 samples, as in the commands that the paper's code
-# gives for three of the columns (ten samples a class of CIFAR-10, CIFAR-100 and Tiny-ImageNet).
+# Synthetic samples per class, and classes, in an inner step. Algorithm 1 takes mini-batches and
+# does not say how large they are: these are 50 to 200 samples, as in the commands that the paper's
+# code gives for three of the columns (ten samples per class of CIFAR-10, CIFAR-100 and
+# Tiny-ImageNet).
 _MINI_BATCHES = {
     ("cifar10", 50): (10, None),
     ("cifar100", 10): (1, None),
@@ -40,7 +41,7 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     dataset : {"cifar10", "cifar100", "cub200", "tinyimagenet"}
         The data set.
     ipc : int
-        Samples a class: 1, 10 or 50 of CIFAR-10 and CIFAR-100, 1 or 10 of CUB-200 and
+        Samples per class: 1, 10 or 50 of CIFAR-10 and CIFAR-100, 1 or 10 of CUB-200 and
         Tiny-ImageNet (section 4, Table 1).
 
     Returns
@@ -57,14 +58,14 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     -----
     What the paper says, and where:
 
-    - `window`, `unroll`: (60, 200) for CIFAR-10 with one sample a class and CUB-200, (80, 250) for
-      CIFAR-10 with ten, (100, 300) for all others (Appendix C.2).
+    - `window`, `unroll`: (60, 200) for CIFAR-10 with one sample per class and CUB-200, (80, 250)
+      for CIFAR-10 with ten, (100, 300) for all others (Appendix C.2).
     - `batch_size`: 5000 for CIFAR, 3000 for CUB-200, 1000 for Tiny-ImageNet (Appendix C.1).
     - `learning_rate`, `inner_optimizer`, `inner_lr`, `inner_weight_decay`: Adam with 0.001 outside
       and inside, no weight decay (section 4, Appendix C.1).
     - `schedule`: the random window of Algorithm 1.
     - `init`: Gaussian noise of norm 1 (Appendix C.1).
-    - `learn_labels`: for CIFAR-10 with 50 samples a class, and for all sets of more classes
+    - `learn_labels`: for CIFAR-10 with 50 samples per class, and for all sets of more classes
       (Appendix C.1).
     - `augmentation`: flip and rotation (section 4, which says "on the target set"; the paper's code
       augments the synthetic samples as well, and so does `RaTBPTTDistiller`); `score` trains its
@@ -76,12 +77,12 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     Where the paper is silent:
 
     - `inner_batch_size`, `classes_per_step`: the commands published with the paper's code have one
-      sample a class for ten a class of CIFAR-100 and Tiny-ImageNet, of all and of 50 classes. The
-      other columns get as many samples a step or about so many, by our choice.
+      sample per class for ten per class of CIFAR-100 and Tiny-ImageNet, of all and of 50 classes.
+      The other columns get as many samples a step or about so many, by our choice.
     - `label_lr_scale`: 1, as in the paper's code.
     - `max_iter`: ours, 50,000. Section 4.3 and Appendix D.2 speak of windows that move after 2,000
       steps and of a change at step 25,000. Take what time allows.
-    - `eval_steps`: ours, fixed before a test set is seen: 300 for one sample a class, else 1000.
+    - `eval_steps`: ours, fixed before a test set is seen: 300 for one sample per class, else 1000.
 
     ZCA whitening with a regularisation of 0.1 is part of the paper's setting for all data sets
     (Appendix C.1) and no parameter of a distiller: put `ZCAWhitener` in front of it, as below.

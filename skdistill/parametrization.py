@@ -104,9 +104,9 @@ class LinearBasis(SampleParametrization):
 
     Deng and Russakovsky, "Remember the Past: Distilling Datasets into Addressable Memories for
     Neural Networks" (NeurIPS 2022): ``X = coefficients @ basis``. A basis takes the storage of a
-    sample, and each sample beyond takes `n_basis` coefficients alone, so that many samples a class
-    fit where few did. ``distilled_.storage`` says how much a set takes: in samples a class, as
-    ``ipc`` counts them. A basis of half the height and width takes a quarter: images are smooth,
+    sample, and each sample beyond takes `n_basis` coefficients alone, so that many samples per
+    class fit where few did. ``distilled_.storage`` says how much a set takes: in samples per class,
+    as ``ipc`` counts them. A basis of half the height and width takes a quarter: images are smooth,
     and more bases of fewer pixels may say more than few large ones.
 
     Bases and coefficients start as theirs do, from Xavier's uniform distribution ("gaussian" for
@@ -117,7 +117,7 @@ class LinearBasis(SampleParametrization):
     Parameters
     ----------
     n_basis : int
-        Bases, in each block. Theirs for CIFAR-10 at the storage of one image a class: 16, of half
+        Bases, in each block. Theirs for CIFAR-10 at the storage of one image per class: 16, of half
         the height and width.
     downsample : int, default=1
         How many times lower and narrower bases are than the images; they are enlarged bilinearly.

@@ -168,10 +168,10 @@ def test_curves_and_table():
     np.testing.assert_allclose(std, [np.sqrt(0.005), 0.1])
     np.testing.assert_allclose(curve.curves["distilled at that size"][0], [np.nan, 0.85])
     assert str(curve).splitlines() == [
-        "samples a class  distilled at that size (%)  random subsets (%)",
-        "              1                           -          30.0 ± 7.1",
-        "              5                  85.0 ± 5.0         60.0 ± 10.0",
-        "Subsets of 10 samples a class. Draws x networks: 2 x 2.",
+        "samples per class  distilled at that size (%)  random subsets (%)",
+        "                1                           -          30.0 ± 7.1",
+        "                5                  85.0 ± 5.0         60.0 ± 10.0",
+        "Subsets of 10 samples per class. Draws x networks: 2 x 2.",
     ]
 
 
@@ -200,7 +200,7 @@ def test_the_first_block_is_the_first_subset(test_data):
         ({"n_draws": 0}, "n_draws must be at least 1; got 0"),
         ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
         ({"sets": {3: make_set(3)}}, r"sets must be of sizes among \[1, 2\]; got one of 3"),
-        ({"sets": {2: make_set(3)}}, r"sets\[2\] must hold 2 samples a class; got ipc=3"),
+        ({"sets": {2: make_set(3)}}, r"sets\[2\] must hold 2 samples per class; got ipc=3"),
         (
             {"sets": {2: replace(make_set(2), classes=np.array(["a", "b", "d"]))}},
             r"sets\[2\] must have the classes and sample shape of distilled",

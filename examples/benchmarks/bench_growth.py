@@ -1,4 +1,4 @@
-"""How the cost of an outer step grows with window, unroll, samples a class and image size.
+"""How the cost of an outer step grows with window, unroll, samples per class and image size.
 
 One of them at a time is doubled, the others stay; the slope is that of a straight line through
 log(cost) against log(value): 1 is proportional. Seconds are of the exact meta-gradient with its

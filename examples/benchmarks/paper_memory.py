@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def column(name: str) -> tuple[str, int]:
-    """Return the data's name and the samples a class."""
+    """Return the data's name and the samples per class."""
     data, ipc = name.split(":")
     return data, int(ipc)
 

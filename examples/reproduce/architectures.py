@@ -1,9 +1,9 @@
 """Appendix C.3: distil through one architecture, evaluate on others.
 
-The paper: CIFAR-10, ten samples a class; distilled through a ResNet-18, a ResNet-18 has 52.7 %, and
-49.2 % on what was distilled through the ConvNet. That is what runs with ``--dataset cifar10 --data
-FOLDER`` on a GPU, or with ``--paper``. Without, a size for minutes on one core: 8 x 8 digits, a
-quarter held out, one sample a class, through a ConvNet and a multilayer perceptron.
+The paper: CIFAR-10, ten samples per class; distilled through a ResNet-18, a ResNet-18 has 52.7 %,
+and 49.2 % on what was distilled through the ConvNet. That is what runs with ``--dataset cifar10
+--data FOLDER`` on a GPU, or with ``--paper``. Without, a size for minutes on one core: 8 x 8
+digits, a quarter held out, one sample per class, through a ConvNet and a multilayer perceptron.
 
 Each run has the same time, a share of ``--minutes``, evaluation not included. The number of steps
 that train the networks in an evaluation is fixed beforehand.

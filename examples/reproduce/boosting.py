@@ -131,7 +131,7 @@ def main() -> None:
 def print_table(rows: list[dict], title: str) -> None:
     """Print the mean accuracy over rows by budget."""
     print(f"\n{title}, test accuracy (%)")
-    print("samples a class  " + "  ".join(COLUMNS))
+    print("samples per class  " + "  ".join(COLUMNS))
     for i, budget in enumerate(rows[0]["budgets"]):
         cells = [
             f"{100 * np.mean([row[name][i] for row in rows]):{len(name)}.1f}" for name in COLUMNS

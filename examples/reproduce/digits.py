@@ -2,7 +2,7 @@
 
 A quarter of scikit-learn's digits is held out. For each seed, ten networks are trained on the
 distilled set and ten on random real digits (five draws); both see the same number of steps, fixed
-beforehand. Ten samples a class start from k-means centroids.
+beforehand. Ten samples per class start from k-means centroids.
 
     python examples/reproduce/digits.py --ipc 1 10 --seeds 0 1 2 --json out.json
 """
@@ -44,7 +44,7 @@ def main() -> None:
     """Distil, compare, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], choices=list(PARAMETERS))
-    parser.add_argument("--max-iter", type=int, help="default: 200, or 100 for ten a class")
+    parser.add_argument("--max-iter", type=int, help="default: 200, or 100 for ten per class")
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)

@@ -1,10 +1,10 @@
 """Figure 11: how far to unroll, and how long a window (Appendix C.2).
 
-The paper: CIFAR-10, ten samples a class; window 40 with an unrolling of 80, 120, 200 and 300 (two
+The paper: CIFAR-10, ten samples per class; window 40 with an unrolling of 80, 120, 200 and 300 (two
 to five times the window do alike, 300 steps do harm), and unroll 200 with windows of 40, 60 and 100
 (the latter two do alike). That is what runs with ``--dataset cifar10 --data FOLDER`` on a GPU, or
 with ``--paper``. Without, a size for minutes on one core: 8 x 8 digits, a quarter held out, one
-sample a class, and a fifth of all these lengths.
+sample per class, and a fifth of all these lengths.
 
 Each pair distils in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and

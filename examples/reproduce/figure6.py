@@ -1,10 +1,10 @@
 """Figure 6: a random window beside windows that move forward and backward (section 4.3).
 
-The paper: CIFAR-10, ten samples a class, window 40, unroll 120; a window moves by its size when
+The paper: CIFAR-10, ten samples per class, window 40, unroll 120; a window moves by its size when
 the loss has stagnated for 2,000 outer steps, and the random one is best throughout. That is what
 runs with ``--dataset cifar10 --data FOLDER`` on a GPU, or with ``--paper``. Without, a size for
-minutes on one core: 8 x 8 digits, a quarter held out, one sample a class, window 15, unroll 45, and
-a patience of 15 steps, for a run has some hundred.
+minutes on one core: 8 x 8 digits, a quarter held out, one sample per class, window 15, unroll 45,
+and a patience of 15 steps, for a run has some hundred.
 
 Each method distils in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and

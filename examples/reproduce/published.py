@@ -28,7 +28,7 @@ Ours (transfer to wide) | 54.1±0.4 | 71.0±0.2 | 75.4±0.2 | 36.5±0.3 | 47.9±
 
 
 def column(dataset: str, ipc: int) -> dict[str, str]:
-    """Return what Table 1 has for these samples a class, by method; nothing for other data."""
+    """Return what Table 1 has for these samples per class, by method; nothing for other data."""
     if (dataset, ipc) not in COLUMNS:
         return {}
     place = 1 + COLUMNS.index((dataset, ipc))

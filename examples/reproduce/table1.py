@@ -5,7 +5,7 @@ accuracy against time. The evaluation does not count as distillation time. Ten n
 on the last samples, which are the result whatever the curve says, with a number of steps that is
 fixed beforehand; beside them random real samples, herding and k-means under the same protocol.
 
-With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples a class; for the
+With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples per class; for the
 grey sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
 with ``--small``: the package's defaults, which are networks of the same size, but window 15, unroll
 45, 256 real samples a step, no augmentation and a larger learning rate. Single values are set by
@@ -168,7 +168,7 @@ def parse() -> argparse.Namespace:
     """Return the arguments; None for single values that were not given."""
     parser = arguments(__doc__, seeds=False)
     data.add_arguments(parser, default=None)
-    parser.add_argument("--ipc", type=int, default=1, help="samples a class")
+    parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)

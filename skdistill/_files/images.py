@@ -1,4 +1,4 @@
-"""Images as a folder of PNG files, one folder a class, which other tools read."""
+"""Images as a folder of PNG files, one folder per class, which other tools read."""
 
 import csv
 import shutil

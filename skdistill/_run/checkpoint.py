@@ -64,7 +64,7 @@ class Checkpoint:
         self._given = Path(path).expanduser().absolute()
         self.path = self._find_place()
         self.previous = self.path.with_name(f"{self.path.name}.previous")
-        # A name that nobody else gives, for it is removed with all that is in it.
+        # A name nobody else uses: the folder is deleted with its contents.
         self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
         self._every = every
         self._identity = identity
@@ -342,7 +342,7 @@ class NoCheckpoint:
     open_values: Mapping = MappingProxyType({})
 
     def resume(self, earlier: Run | None, random_state, max_iter: int, is_complete) -> Run | None:
-        """Return what there is."""
+        """Return the run of the previous fit, if any."""
         return earlier
 
     def release(self) -> None:

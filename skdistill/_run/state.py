@@ -76,7 +76,7 @@ class Run:
 
     @property
     def history(self) -> dict[str, list]:
-        """One value an outer step, in lists of one's own."""
+        """One value per outer step, as copies."""
         return {name: values[: self.step] for name, values in self.columns.items()}
 
     @property
@@ -121,7 +121,7 @@ class Run:
 
     @classmethod
     def from_plain(cls, arrays: Mapping[str, np.ndarray], plain: dict) -> "Run":
-        """Return the run at rest that `to_plain` said, or raise some exception."""
+        """Rebuild a run from `to_plain`'s output; raises if it is malformed."""
         plain = _put_back(plain, arrays)
         state = {_NAMES_HERE.get(name, name): value for name, value in plain["state"].items()}
         best = None if plain["best"] is None else Best(**plain["best"])

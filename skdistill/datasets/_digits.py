@@ -8,7 +8,7 @@ from ._arguments import answer, check_arguments
 def load_digits(*, return_X_y=False):
     """Load scikit-learn's handwritten digits as images.
 
-    1,797 grey images of 8 x 8 pixels in 10 classes, with about 180 images a class.
+    1,797 grey images of 8 x 8 pixels in 10 classes, with about 180 images per class.
 
     Parameters
     ----------

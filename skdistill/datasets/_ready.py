@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..distilled._dataset import DistilledDataset
 
-# Made by examples/reproduce/publish.py: a file for each set, <name>-<samples a class>.npz.
+# Made by examples/reproduce/publish.py: a file for each set, <name>-<samples per class>.npz.
 SETS = Path(__file__).parent / "sets"
 
 
@@ -51,7 +51,7 @@ def load_distilled(name, ipc=1) -> DistilledDataset:
     name : {"digits", "fashion-mnist", "cifar10"}
         The data that it is of.
     ipc : int, default=1
-        Samples a class.
+        Samples per class.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def load_distilled(name, ipc=1) -> DistilledDataset:
 
 
 def list_distilled() -> list[tuple[str, int]]:
-    """Return name and samples a class of all sets that `load_distilled` knows.
+    """Return name and samples per class of all sets that `load_distilled` knows.
 
     Examples
     --------

@@ -93,8 +93,8 @@ Learning Algorithms", arXiv 1708.07747, 2017.
 def fetch_cifar10(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
     """Load CIFAR-10, and download it if necessary.
 
-    60,000 images of 32 x 32 pixels in 10 classes, with 5,000 a class for training and 1,000 a class
-    for testing.
+    60,000 images of 32 x 32 pixels in 10 classes, with 5,000 per class for training and 1,000 per
+    class for testing.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ def fetch_cifar10(*, subset="train", data_home=None, download_if_missing=True, r
 def fetch_cifar100(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
     """Load CIFAR-100, and download it if necessary.
 
-    60,000 images of 32 x 32 pixels in 100 classes, with 500 a class for training and 100 a class
-    for testing.
+    60,000 images of 32 x 32 pixels in 100 classes, with 500 per class for training and 100 per
+    class for testing.
 
     Parameters
     ----------

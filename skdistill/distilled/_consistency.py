@@ -56,7 +56,7 @@ def _check_arrays(
     _check_range(X, "X")
     if y.ndim == 2:
         shape = (n, len(classes))
-        _require(y.shape == shape, "y", f"of shape {shape}, a column a class", y.shape)
+        _require(y.shape == shape, "y", f"of shape {shape}, a column per class", y.shape)
         _require(y.dtype.kind == "f" and _is_real(y), "y", "soft labels", y.dtype)
         _check_range(y, "y")
     else:
@@ -72,7 +72,7 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
         try:
             smaller = layout.smaller(layout.factor_of(prod(block.basis.shape[1:])))
         except ValueError:
-            smaller = layout  # which it does not have
+            smaller = layout  # no such layout: reported below as a wrong shape
         shapes = {
             "basis": (n_basis, *smaller.outer),
             "coefficients": (n, n_basis),

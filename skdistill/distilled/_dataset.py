@@ -167,11 +167,11 @@ class DistilledDataset:
     X : ndarray of shape (n_classes * ipc, ...)
         Synthetic samples in the units, shape and layout of the training data.
     y : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
-        Labels, or learned soft labels with one column a class.
+        Labels, or learned soft labels with one column per class.
     classes : ndarray of shape (n_classes,)
         The class labels, sorted.
     ipc : int
-        Samples a class ("images per class").
+        Samples per class ("images per class").
     recipe : EvaluationRecipe
         How to train networks on the samples.
     provenance : mapping
@@ -289,7 +289,7 @@ class DistilledDataset:
 
     @property
     def storage(self) -> float:
-        """What it takes to store the set, in samples a class: the ``ipc`` of as many values.
+        """What it takes to store the set, in samples per class: the ``ipc`` of as many values.
 
         It is `ipc` for samples with hard labels. Bases and coefficients count in the place of the
         samples that they make (section 4.2), and learned labels count as they are: a sample of

@@ -6,7 +6,6 @@ fields that `param` declares. :doc:`/howto/extend` has a whole one.
 
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Extra, Free, Gradient, Method, NonNegative, Problem, Synthetic
-from .._engine.observation import Observation
 from .._engine.outer_optimizers import MovingAverageClip, NormClip, OuterAdam, OuterSGD
 from ._parameters import param
 from .base import BaseDistiller
@@ -26,7 +25,6 @@ __all__ = [
     "MovingAverageClip",
     "NonNegative",
     "NormClip",
-    "Observation",
     "OuterAdam",
     "OuterSGD",
     "Problem",

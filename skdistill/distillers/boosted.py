@@ -37,7 +37,7 @@ class BoostedDistiller(
     BaseEstimator,
     auto_wrap_output_keys=None,
 ):
-    """Distil block by block, so that the first k samples a class are good for every budget k.
+    """Distil block by block, so that the first k samples per class are good for every budget k.
 
     The samples of a jointly distilled set depend on each other: a random part of it is worse than a
     set distilled at that size, often worse than real samples (section 5.1 of the paper). Boost-DD
@@ -47,10 +47,10 @@ class BoostedDistiller(
     Parameters
     ----------
     ipc : int, default=10
-        Samples a class in all.
+        Samples per class in all.
     block_size : int, default=5
-        Samples a class in a block (the paper's choice, section 5.2). If `ipc` is no multiple of it,
-        the last block is smaller; if `ipc` is less, there is one block, of `ipc` samples.
+        Samples per class in a block (the paper's choice, section 5.2). If `ipc` is no multiple of
+        it, the last block is smaller; if `ipc` is less, there is one block, of `ipc` samples.
     beta : float, default=0.0
         What multiplies the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting:
         earlier samples stay bit for bit. The paper's weak boosting has 0.1: they adapt a little,
@@ -78,7 +78,7 @@ class BoostedDistiller(
     distilled_ : DistilledDataset
         The samples of all blocks, in their order.
     budgets_ : list of int
-        Samples a class after each block: what `transform` takes for ``ipc``.
+        Samples per class after each block: what `transform` takes for ``ipc``.
     distiller_ : estimator
         The distiller of the last block, fitted.
     classes_ : ndarray of shape (n_classes,)
@@ -337,7 +337,7 @@ class BoostedDistiller(
         X : array-like or None, default=None
             Checked if given, but not used.
         ipc : int or None, default=None
-            Samples a class, one of ``budgets_``; None is all.
+            Samples per class, one of ``budgets_``; None is all.
 
         Returns
         -------
@@ -377,7 +377,7 @@ class BoostedDistiller(
         Returns
         -------
         dict of int to EvaluationResult
-            By samples a class, ascending: one for each of ``budgets_``.
+            By samples per class, ascending: one for each of ``budgets_``.
         """
         check_is_fitted(self, "distilled_")
         results = self._evaluate(

@@ -104,9 +104,8 @@ def network_family(
     Raises
     ------
     ValueError
-        If ``architecture`` is None, as a recipe has it that could not save a callable, or if the
-        augmentation is none or cannot be had from the recipe, or if the networks are none that can
-        be trained.
+        If ``architecture`` is None (the set was distilled with a callable, which is not saved), if
+        the augmentation is unknown or not in the recipe, or if the networks cannot be trained.
     """
     if architecture is None:
         raise ValueError(

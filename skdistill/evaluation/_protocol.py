@@ -114,8 +114,9 @@ def evaluate(
         Network family, as in `RaTBPTTDistiller`; another one than the recipe's shows how the set
         transfers.
     augmentation : str, Augmentation or None, default="recipe"
-        Of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None is none.
-        "recipe" is what they were distilled with (Appendix C.1). Test samples are never augmented.
+        Of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None: no
+        augmentation. "recipe" is what they were distilled with (Appendix C.1). Test samples are
+        never augmented.
     device : str, default="auto"
         Where to compute.
 

@@ -1,4 +1,4 @@
-"""Accuracy against samples a class (figures 7 and 8)."""
+"""Accuracy against samples per class (figures 7 and 8)."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,12 +16,12 @@ __all__ = ["BudgetCurveDisplay"]
 
 
 class BudgetCurveDisplay:
-    """Accuracy against samples a class, for several kinds of sets (figures 7 and 8).
+    """Accuracy against samples per class, for several kinds of sets (figures 7 and 8).
 
     Parameters
     ----------
     budgets : array-like of shape (n_budgets,)
-        Samples a class.
+        Samples per class.
     curves : mapping of str to (mean, std)
         By name: mean accuracy, from 0 to 1, and its standard deviation, arrays of shape
         (n_budgets,). NaN for a budget that a curve has no value for; None for a standard deviation
@@ -71,7 +71,7 @@ class BudgetCurveDisplay:
         Parameters
         ----------
         results : mapping of str to mapping of int to EvaluationResult
-            By name of the curve, then by samples a class, as
+            By name of the curve, then by samples per class, as
             ``{"boosted": boosted.evaluate_budgets(X, y)}``. Curves may differ in their budgets.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
@@ -145,7 +145,7 @@ class BudgetCurveDisplay:
             self.lines_[name] = drawn.lines[0]
             if std is not None:
                 self.errors_[name] = drawn.lines[2][0]
-        self.ax_.set(xlabel="samples a class", ylabel="test accuracy")
+        self.ax_.set(xlabel="samples per class", ylabel="test accuracy")
         in_percent(self.ax_)
         in_whole_numbers(self.ax_)
         self.ax_.legend(frameon=False)

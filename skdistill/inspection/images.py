@@ -75,7 +75,7 @@ class DistilledImagesDisplay:
             Of images with 1, 3 or 4 channels. If it keeps its preprocessing, the images go through
             the inverse of that first, so that whitened ones look like the original images.
         ipc : int or None, default=None
-            Samples a class to show, the first ones; None shows all.
+            Samples per class to show, the first ones; None shows all.
         classes : array-like or None, default=None
             Class labels to show, in this order; None shows all.
         inverse_transform : callable or None, default=None
@@ -86,8 +86,8 @@ class DistilledImagesDisplay:
             Values that become black and white; what lies beyond is clipped. None takes the least
             and the greatest value of the whole set, so that images can be compared.
         block_size : int, None or "auto", default="auto"
-            Samples a class in a block, between which lines are drawn; "auto" is what a boosted set
-            was made with, None draws no lines.
+            Samples per class in a block, between which lines are drawn; "auto" is what a boosted
+            set was made with, None draws no lines.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
         **kwargs : dict

@@ -82,7 +82,7 @@ class Synthetic:
 
     Parameters
     ----------
-    X : Tensor of shape (n, *sample_shape)
+    X : Tensor of shape (n, ...)
         Standardised samples, the first of every class, then the second, and so on.
     y : Tensor of shape (n,) or (n, n_classes)
         Class indices, or soft labels if they are learned.

@@ -150,7 +150,7 @@ class Unrolled(Method):
         return real_loss(self.steps, problem.real, real, problem.chunk, draws)
 
     def _inner_draws(self, problem: Problem, n: int, index: int, n_steps: int) -> Tensor | None:
-        """Draw the numbers of each inner step's augmentation, for ``n`` samples; None is none."""
+        """Draw the numbers of each inner step's augmentation of ``n`` samples, if there is one."""
         if problem.augmentation is None:
             return None
         generator = problem.rngs.torch("inner_augmentation", index)
