@@ -194,7 +194,7 @@ BAD_NETWORKS = {
 }
 
 
-@pytest.fixture(params=BAD_NETWORKS.items(), ids=lambda item: str(item[0])[-30:])
+@pytest.fixture(params=BAD_NETWORKS.items(), ids=[f"network {k}" for k in range(len(BAD_NETWORKS))])
 def bad_network(request):
     """Return an architecture that cannot be trained, and what is to be said of it."""
     return request.param
