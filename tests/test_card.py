@@ -48,7 +48,7 @@ def test_a_card_says_what_the_set_knows():
 
 def test_lines_that_load_a_set_are_python():
     code = make("table").card().split("```python\n")[1].split("```")[0]
-    compile(code, "card", "exec")
+    assert "skdistill" in compile(code, "card", "exec").co_names
 
 
 def test_a_card_without_a_result_says_so():

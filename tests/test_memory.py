@@ -104,6 +104,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
     with at_most(X.nbytes // 2):
         distiller.fit(X, y, sample_weight=weight)
         distiller.score(X, y)
+    assert distiller.distilled_.X.shape == (2 * distiller.ipc, 1_000)
 
 
 @only_linux

@@ -114,7 +114,8 @@ def test_modules_that_are_no_pure_function(factory, message):
 
 
 def test_dropout_that_drops_nothing_is_taken():
-    Learner(lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0)))
+    learner = Learner(lambda: nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.0)))
+    assert learner.n_parameters == 12
 
 
 # A network of one's own ---------------------------------------------------------------------------
@@ -300,7 +301,9 @@ def test_initialisations_that_are_none_are_warned_of(architecture, message, imag
 @pytest.mark.filterwarnings("error")
 def test_good_networks_are_taken_without_a_word(images):
     for architecture in (Own, partial(ConvNet, norm="batch"), lambda shape, n: Own(shape, n)):
-        quick(architecture).fit(*images).score(*images)
+        distiller = quick(architecture).fit(*images)
+        distiller.score(*images)
+        assert distiller.n_iter_ == 1
 
 
 def test_an_unknown_name_is_refused_in_an_evaluation(images):

@@ -6,9 +6,10 @@ the same number of minutes; then networks are trained on the result, with a numb
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at.
 
 Sizes: 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST), 32 (CIFAR-10); colour
-images are whitened.
+images are whitened. With --table, a table of scikit-learn's in their place.
 
     python examples/reproduce/windows.py --size 8 --minutes 2
+    python examples/reproduce/windows.py --table wine --minutes 0.1 --seeds 0 1 2
     python examples/reproduce/windows.py --size 28 --data FOLDER --minutes 8
 """
 
@@ -18,6 +19,7 @@ from time import perf_counter
 import data
 import numpy as np
 from report import RESULTS, Report, about, arguments, mean_and_std
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
 from skdistill import RaTBPTTDistiller
@@ -25,6 +27,7 @@ from skdistill.evaluation import evaluate
 
 # (window, unroll, inner learning rate).
 SETTINGS = [(15, 45, 0.001), (20, 30, 0.003), (40, 60, 0.001), (40, 60, 0.003)]
+TABLES = {"iris": load_iris, "wine": load_wine, "breast-cancer": load_breast_cancer}
 DATASETS = {8: "digits", 16: "cifar10-folder", 28: "fashion-mnist", 32: "cifar10-folder"}
 
 
@@ -50,9 +53,12 @@ class TimeLimit:
 
 
 def load(args) -> list[np.ndarray]:
-    """Return X_train, X_held, y_train and y_held, all of the training images."""
-    X, _, y, _ = data.load(args)
-    if args.size == 16:
+    """Return X_train, X_held, y_train and y_held, all of the training images (or of a table)."""
+    if args.table:
+        X, y = TABLES[args.table](return_X_y=True)
+    else:
+        X, _, y, _ = data.load(args)
+    if args.size == 16 and not args.table:
         n, *_, channels = X.shape
         X = X.reshape(n, 16, 2, 16, 2, channels).mean(axis=(2, 4), dtype=np.float32)
     return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
@@ -66,7 +72,7 @@ def one_run(setting: tuple, seed: int, args, arrays) -> dict:
         window=window,
         unroll=unroll,
         inner_lr=inner_lr,
-        image_shape=(1, 8, 8) if args.size == 8 else None,
+        image_shape=(1, 8, 8) if args.dataset == "digits" else None,
         max_iter=10**6,
         compile=False,
         random_state=seed,
@@ -103,6 +109,7 @@ def main() -> None:
     """Distil with all settings, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--size", type=int, choices=list(DATASETS), default=8)
+    parser.add_argument("--table", choices=list(TABLES), help="in the place of images")
     parser.add_argument("--data", type=Path, help="folder of the images, as in table1.py")
     parser.add_argument("--minutes", type=float, default=2, help="for each setting and seed")
     parser.add_argument(
@@ -111,11 +118,12 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=3, help="networks in the test")
     args = parser.parse_args()
     args.settings = list(args.settings)
-    args.dataset = DATASETS[args.size]
-    args.zca = args.size in (16, 32)
-    args.json = args.json or RESULTS / f"windows-{args.size}.json"
+    args.dataset = args.table or DATASETS[args.size]
+    args.zca = args.dataset == "cifar10-folder"
+    args.json = args.json or RESULTS / f"windows-{args.table or args.size}.json"
     arrays = load(args)
-    report = Report(args.json, about(args, data.name(args)), ("setting", "seed"), summarize)
+    name = args.table or data.name(args)
+    report = Report(args.json, about(args, name), ("setting", "seed"), summarize)
     for seed in args.seeds:
         for setting in (SETTINGS[k] for k in args.settings):
             row = report.run(

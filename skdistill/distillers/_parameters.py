@@ -1,15 +1,8 @@
 """Each parameter of an estimator declared once: default, constraint, text, whether it may change.
 
-A class lists its parameters as fields::
+A class lists its parameters as fields, and says ``{parameters}`` in its docstring where they go::
 
     class Shrink(Parameters, BaseEstimator):
-        '''Shrinks.
-
-Parameters
-----------
-        {parameters}
-        '''
-
         factor: float = param(
             default=0.5,
             constraints=[Interval(Real, 0, 1, closed="neither")],
@@ -100,5 +93,10 @@ def _entry(f: Field) -> str:
     if f.default is not MISSING:
         default = json.dumps(f.default) if isinstance(f.default, str) else repr(f.default)
         text += f", default={default}"
-    doc = fill(" ".join(f.metadata["doc"].split()), _WIDTH - 8, break_long_words=False)
+    doc = fill(
+        " ".join(f.metadata["doc"].split()),
+        _WIDTH - 8,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return f"{text}\n" + indent(doc, " " * 4)
