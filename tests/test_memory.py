@@ -95,12 +95,12 @@ def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
     parameters = dict(parameters)
     weight = parameters.pop("sample_weight", None)
     distiller = DistributionMatchingDistiller(**{**QUICK, **parameters})
-    distiller.fit(X[:300], y[:300])  # so that what is loaded once is there
     # What is held at a time has a size of its own, of some 100 MB: here a small one.
     monkeypatch.setattr("skdistill.coresets._MOST", 2**20)
     monkeypatch.setattr("skdistill._data.training._BLOCK", 2**18)
     monkeypatch.setattr("skdistill.evaluation._networks.chunk_size", lambda learner, shape: 500)
     monkeypatch.setattr("skdistill._run.held_out.chunk_size", lambda learner, shape: 500)
+    distiller.fit(X[:2000], y[:2000]).score(X[:2000], y[:2000])  # what is loaded once is there
     with at_most(X.nbytes // 2):
         distiller.fit(X, y, sample_weight=weight)
         distiller.score(X, y)
