@@ -83,7 +83,9 @@ def test_image_folder(folder):
 def test_home_is_expanded(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.setenv("USERPROFILE", str(folder.parent))
-    assert len(datasets.load_image_folder("~/pictures").data) == 8
+    data = datasets.load_image_folder("~/pictures", mmap_path="~/X.npy").data
+    assert len(data) == 8
+    np.testing.assert_array_equal(np.load(folder.parent / "X.npy"), data)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

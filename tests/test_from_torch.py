@@ -118,6 +118,13 @@ def test_samples_may_be_larger_than_memory(tmp_path, capsys):
         from_torch(TENSORS, mmap_path=path)
 
 
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    X, _ = from_torch(TENSORS, mmap_path="~/set.npy", return_X_y=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "set.npy"), X)
+
+
 def test_what_fails_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="one shape"):
         from_torch([(np.zeros(2), 0), (np.zeros(3), 0)], mmap_path=tmp_path / "set.npy")

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -86,6 +87,7 @@ def decode(
         X = np.empty(shape, dtype=np.uint8)
         kept = fill(X)
         return X[: len(kept)], kept
+    mmap_path = Path(mmap_path).expanduser()
     check_free(mmap_path, shape)
     with partial_file(mmap_path) as part:
         X = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)

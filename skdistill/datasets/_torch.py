@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -96,6 +97,7 @@ def from_torch(dataset, *, keys=None, mmap_path=None, verbose=False, return_X_y=
             X = np.empty(shape, dtype)
             y = _fill(X, pairs, verbose)
         else:
+            mmap_path = Path(mmap_path).expanduser()
             check_free(mmap_path, (*shape, dtype.itemsize))
             with partial_file(mmap_path) as partial:
                 X = open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
