@@ -399,7 +399,8 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the real samples, for the distiller's `fit`. With metadata routing the
-            distiller is to ask for it, as `DistilledClassifier` says.
+            distiller is to ask for it, as `DistilledClassifier` says; without, imbalanced-learn's
+            pipelines pass no weights to a sampler.
 
         Returns
         -------

@@ -220,6 +220,14 @@ def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, monkeypatch
     assert not hasattr(distiller, "distilled_")
 
 
+def test_no_names_of_an_earlier_fit_stay(images):
+    pd = pytest.importorskip("pandas")
+    X, y = images[0].reshape(40, 36)[:, :3], images[1]
+    growing = boosted(ipc=1, warm_start=True).fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
+    assert growing.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert not hasattr(growing.set_params(ipc=2).fit(X, y), "feature_names_in_")
+
+
 def test_sample_weight_reaches_the_blocks(images):
     X, y = images
     weight = (np.arange(len(y)) % 3 > 0).astype(float)

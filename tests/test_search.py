@@ -9,7 +9,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from PIL import Image
+from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import FitFailedWarning
@@ -178,6 +180,31 @@ def test_data_frames_come_back_with_their_columns(frame):
     assert distiller.feature_names_in_.tolist() == ["a", "b"]
     with pytest.raises(ValueError, match="feature names should match"):
         distiller.score(X.rename(columns={"a": "z"}), y)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_set_output_reaches_the_distiller_at_the_end_of_a_pipeline(frame, library):
+    pytest.importorskip(library)
+    X, y = frame
+    pipeline = make_pipeline(StandardScaler(), quick()).set_output(transform=library)
+    X_syn, _ = clone(pipeline).fit(X, y).transform(X)
+    assert type(X_syn).__module__.startswith(library)
+    assert list(X_syn.columns) == ["a", "b"]
+    # Arrays have columns without names, and what was not asked for stays as it is.
+    distiller = quick().set_output(transform=library).set_output().fit(X.to_numpy(), y)
+    X_syn, _ = distiller.transform()
+    assert list(X_syn.columns) == ["x0", "x1"]
+    array = distiller.set_output(transform="default").transform()[0]
+    np.testing.assert_array_equal(X_syn.to_numpy(), array)
+    with sklearn.config_context(transform_output=library):
+        assert list(quick().fit(X.to_numpy(), y).transform()[0].columns) == ["x0", "x1"]
+
+
+def test_set_output_leaves_images_and_refuses_what_it_does_not_know(images):
+    distiller = quick().set_output(transform="pandas").fit(*images)
+    assert distiller.transform()[0].shape == (2, 6, 6)
+    with pytest.raises(ValueError, match="'default', 'pandas', 'polars' or None; got 'arrow'"):
+        distiller.set_output(transform="arrow")
 
 
 def test_columns_that_are_not_named_by_strings(frame):

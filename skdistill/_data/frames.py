@@ -3,7 +3,7 @@
 narwhals speaks to all of them; scikit-learn needs it as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -56,6 +56,15 @@ class Origin:
             # Those of pandas may have several levels, or be no strings.
             columns = X.columns if library == "pandas" else frame.columns
         return cls(library, columns, dtypes_of(X), _target_name(y))
+
+    def as_frame_of(self, library: str, n_columns: int) -> "Origin":
+        """Return an origin that was a frame of this library, with the same columns."""
+        columns = self.columns
+        if columns is None:
+            columns = [f"x{i}" for i in range(n_columns)]
+        elif library != self.library:
+            columns = list(map(str, columns))
+        return replace(self, library=library, columns=columns)
 
     def frame(self, X: np.ndarray):
         """Return samples as a frame of the same library with the same columns, if X was one."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
 from .frames import is_polars_categorical, refuse_target_in, refuse_unencoded
+from .labels import plain_labels
 from .layout import Layout, infer_layout
 from .network_input import warn_of_lost_digits
 from .rows import Rows, take, whole_and_rows
@@ -133,13 +134,10 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
     classes, y = np.unique(y, return_inverse=True)
-    if classes.dtype.kind in "mM":
-        raise ValueError(
-            "y must hold numbers, booleans or strings, which a file can hold; "
-            f"got {classes.dtype}. y.astype(str) makes strings of dates."
-        )
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    # Before the run, not after it.
+    plain_labels(classes, "y")
     if ipc * len(classes) > len(X):
         raise ValueError(
             f"ipc={ipc} must be at most {len(X) // len(classes)}: a distilled set of "

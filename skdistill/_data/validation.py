@@ -5,13 +5,14 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._param_validation import (
-    Interval,
     InvalidParameterError,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from .arrays import LARGEST, as_array
@@ -26,10 +27,28 @@ __all__ = [
     "check_magnitude",
     "check_sample_weight",
     "fit_context",
+    "get_output_config",
     "keeping_features",
-    "refuse_booleans",
     "validate_parameter_constraints",
 ]
+
+
+class Interval(_Interval):
+    """Numbers between two others, among which True and False are not, as Python would have it.
+
+    Parameters
+    ----------
+    type : type
+        `numbers.Integral` or `numbers.Real`.
+    left, right : number or None
+        The bounds; None: no bound.
+    closed : {"left", "right", "both", "neither"}
+        Which of them are numbers that may be.
+    """
+
+    def is_satisfied_by(self, val):
+        """Return whether a value is such a number."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 def check_image_shape(image_shape) -> tuple[int, int, int] | None:
@@ -43,18 +62,6 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
             f"got {image_shape!r}."
         )
     return tuple(int(n) for n in shape)
-
-
-def refuse_booleans(estimator) -> None:
-    """Raise an error for a boolean where a number belongs: to Python, True is the integer 1."""
-    for name, value in estimator.get_params(deep=False).items():
-        constraints = estimator._parameter_constraints.get(name, [])
-        is_number = any(isinstance(constraint, Interval) for constraint in constraints)
-        if is_number and isinstance(value, bool | np.bool_) and "boolean" not in constraints:
-            raise InvalidParameterError(
-                f"The {name!r} parameter of {type(estimator).__name__} must be a number; "
-                f"got {value!r}."
-            )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._data import network_input as _network_input
+from .._data.labels import plain_labels
 from .._data.layout import Layout
 from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
@@ -413,7 +414,7 @@ class DistilledDataset:
         (np.True_, True)
         """
         data = replace(
-            self, y=_plain_labels(self.y, "y"), classes=_plain_labels(self.classes, "classes")
+            self, y=plain_labels(self.y, "y"), classes=plain_labels(self.classes, "classes")
         )
         check_consistency(data)
         meta = {
@@ -783,24 +784,6 @@ def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ..
         k, part = name.removeprefix(_BASES).split(".")
         blocks.setdefault(int(k), {})[part] = arrays[name]
     return tuple(BasisBlock(**blocks[k]) for k in sorted(blocks))
-
-
-def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    """Return labels of a dtype that needs no pickle: strings in objects become NumPy's strings."""
-    # "T" is NumPy's StringDType, which is saved by pickle as well.
-    if labels.dtype.kind not in "OT":
-        return labels
-    items = labels.tolist()
-    strangers = [item for item in items if not isinstance(item, str)]
-    if strangers:
-        raise ValueError(
-            f"{name} must hold strings, numbers or booleans to be saved; "
-            f"got {strangers[0]!r} of type {type(strangers[0]).__name__}."
-        )
-    plain = np.array(items, np.str_)
-    if plain.tolist() != items:
-        raise ValueError(f"{name} must not hold strings that end in a null character.")
-    return plain
 
 
 def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:

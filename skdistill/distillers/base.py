@@ -31,7 +31,6 @@ from .._data.validation import (
     check_image_shape,
     fit_context,
     keeping_features,
-    refuse_booleans,
 )
 from .._engine.data import as_tensor
 from .._engine.group import Averaged, Group, join_group
@@ -651,7 +650,6 @@ class BaseDistiller(Parameters, CallbackSupportMixin, DistillerOutputMixin, Base
         """
         # A meta-estimator's fit may skip validation, so validate here too.
         self._validate_params()
-        refuse_booleans(self)
         image_shape = check_image_shape(self.image_shape)
         if self.n_iter_no_change is not None and self.validation_fraction is None:
             raise ValueError(

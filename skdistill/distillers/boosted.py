@@ -12,7 +12,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.seeds import draw_seed
-from .._data.validation import Interval, fit_context, refuse_booleans
+from .._data.validation import Interval, fit_context
 from .._engine.group import join_group
 from .._files import npz as _npz
 from .._files.lock import InUseError, NoLocksError, WriteLock
@@ -152,8 +152,8 @@ class BoostedDistiller(
         y : array-like of shape (n,)
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the real samples, as the distiller takes them. It takes part in metadata
-            routing.
+            Weights of the real samples, as the distiller takes them; classes are weighed by its
+            `class_weight`. It takes part in metadata routing.
 
         Returns
         -------
@@ -175,7 +175,6 @@ class BoostedDistiller(
                 f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
                 "distilled; warm_start=True adds to it."
             )
-        refuse_booleans(self)
         self._check_checkpoints()
         # What would stop the last block is to stop the first.
         self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)
@@ -276,6 +275,7 @@ class BoostedDistiller(
         self.distiller_ = distiller
         self.classes_ = distiller.classes_
         self.n_features_in_ = distiller.n_features_in_
+        vars(self).pop("feature_names_in_", None)
         if hasattr(distiller, "feature_names_in_"):
             self.feature_names_in_ = distiller.feature_names_in_
         self._origin = distiller._origin

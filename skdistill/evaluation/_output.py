@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.frames import Origin
 from .._data.older_versions import OlderPicklesMixin
-from .._data.validation import as_array
+from .._data.validation import as_array, get_output_config
 from ..distilled._dataset import DistilledDataset
 from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 
@@ -61,7 +61,36 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         check_is_fitted(self, "distilled_")
         if X is not None:
             self._check_samples(X)
-        return self._origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
+        origin, is_table = self._origin, len(self.distilled_.recipe.layout.outer) == 1
+        library = get_output_config("transform", self)["dense"]
+        if library != "default" and is_table:
+            origin = origin.as_frame_of(library, self.distilled_.X.shape[1])
+        return origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
+
+    def set_output(self, *, transform=None):
+        """Choose what `transform` returns the synthetic rows of a table as.
+
+        A pipeline passes it on to its last step, as ``pipe.set_output(transform="pandas")`` does.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "default" is what `fit` was given, an array or a DataFrame. A DataFrame of an array has
+            the columns ``x0``, ``x1``, ... None changes nothing. Images that are not flat stay
+            arrays. ``sklearn.set_config(transform_output=...)`` is the choice for all estimators.
+
+        Returns
+        -------
+        self : object
+        """
+        if transform not in (None, "default", "pandas", "polars"):
+            raise ValueError(
+                f"transform must be 'default', 'pandas', 'polars' or None; got {transform!r}."
+            )
+        if transform is not None:
+            # Where scikit-learn has it, and clones it from.
+            self._sklearn_output_config = {"transform": transform}
+        return self
 
     def _check_samples(self, X):
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
