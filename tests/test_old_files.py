@@ -11,6 +11,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -204,6 +205,17 @@ def test_a_pickled_boosted_distiller_answers():
     assert boosted.transform(ipc=1)[0].shape == (2, 6, 6)
     results = boosted.evaluate_budgets(*data_of("float32 images"))
     assert [len(result.accuracies) for result in results.values()] == [2, 2]
+
+
+def test_a_pickled_distiller_of_a_frame_answers_with_one():
+    distiller = unpickle("frame")
+    X, _ = distiller.transform()
+    assert list(X.columns) == made.NAMES
+    saved = DistilledDataset.load(FOLDER / "sets" / "frame.npz")
+    np.testing.assert_array_equal(X.to_numpy(), saved.X)
+    table, labels = data_of("float64 table")
+    frame = pd.DataFrame(table, columns=made.NAMES)
+    assert distiller.score(frame, labels) == evaluate(saved, table, labels).mean
 
 
 def test_a_pickled_set_is_the_saved_one():

@@ -49,6 +49,7 @@ SHARED = {
 }
 INNER = {"window": 2, "unroll": 4, "compile": False}
 SMALL_NET = partial(ConvNet, width=4, depth=1)
+NAMES = ["width", "height", "weight"]
 VALIDATED = {"validation_fraction": 0.25, "validation_interval": 2}
 
 # What each run is made of: its data and its distiller.
@@ -147,9 +148,8 @@ def write_runs(folder, data):
 
 def write_sets(folder, data, fitted):
     """Save a set of each kind, and what networks that it trains get of the training data right."""
-    names = ["width", "height", "weight"]
     table, y = data["float64 table"]
-    frame = pd.DataFrame(table, columns=names)
+    frame = pd.DataFrame(table, columns=NAMES)
     quick = {**SHARED, **INNER}
     scaled = make_pipeline(StandardScaler(), RaTBPTTDistiller(**quick)).fit(frame, y)
     images = data["float32 images"]
@@ -174,7 +174,7 @@ def write_sets(folder, data, fitted):
 
 
 def write_pickles(folder, data, sets, fitted):
-    """Pickle a fitted distiller that is to go on, one of blocks, and a set by itself."""
+    """Pickle a fitted distiller that is to go on, one of blocks, one of a frame, and a set."""
     kind, make = RUNS["images"]
     joblib.dump(
         make(None).set_params(warm_start=True, max_iter=STEPS // 2).fit(*data[kind]),
@@ -182,6 +182,9 @@ def write_pickles(folder, data, sets, fitted):
     )
     joblib.dump(fitted["boosted"], folder / "boosted.joblib")
     joblib.dump(sets["scaled"][1], folder / "distilled.joblib")
+    table, y = data["float64 table"]
+    frame = pd.DataFrame(table, columns=NAMES)
+    joblib.dump(RaTBPTTDistiller(**SHARED, **INNER).fit(frame, y), folder / "frame.joblib")
 
 
 def main(folder):
