@@ -1,4 +1,4 @@
-"""What all distillers share: parameters, validated data in, a distilled data set out."""
+"""What all distillers share: validated data in, a distilled data set out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from math import prod
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,13 +24,7 @@ from .._data.layout import Layout
 from .._data.rows import Rows
 from .._data.seeds import draw_seed
 from .._data.training import Checked, TrainingData, check_training_data, describe, training_data
-from .._data.validation import (
-    Interval,
-    StrOptions,
-    check_image_shape,
-    fit_context,
-    keeping_features,
-)
+from .._data.validation import check_image_shape, fit_context, keeping_features
 from .._engine.data import as_tensor
 from .._engine.group import Averaged, Group, join_group
 from .._engine.learner import Learner
@@ -52,22 +45,22 @@ from .._run.result import to_dataset
 from .._run.state import Point, Run
 from .._run.synthetic import SyntheticSet
 from .._run.watch import Watch, explain_out_of_memory
-from ..augmentation import AUGMENTATIONS, Augmentation, check_augmentation
-from ..distilled._consistency import MAX_NETWORKS, MAX_STEPS
+from ..augmentation import check_augmentation
 from ..distilled._dataset import DistilledDataset, EvaluationRecipe
 from ..evaluation._network_checks import make_learner
 from ..evaluation._output import DistillerOutputMixin
 from ..evaluation._plain_augmentation import to_plain
 from ..exceptions import InvalidFileError
 from ..forecast import Forecast, Hints, advice, forecast
-from ..networks import ARCHITECTURES, check_architecture, resolve_architecture
-from ..parametrization import SampleParametrization, resolve_parametrization
-from ._parameters import Parameters, may_change, param
+from ..networks import check_architecture, resolve_architecture
+from ..parametrization import resolve_parametrization
+from ._parameters import may_change
+from ._shared_parameters import SharedParameters
 
 __all__ = ["BaseDistiller"]
 
 
-class BaseDistiller(Parameters, CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
+class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
     """Base class of the distillers.
 
     A subclass declares the parameters that it adds as fields, and says by `_make_method` how they
@@ -78,193 +71,6 @@ class BaseDistiller(Parameters, CallbackSupportMixin, DistillerOutputMixin, Base
     ----------
     {parameters}
     """
-
-    ipc: int = param(
-        default=1,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc='Synthetic samples per class ("images per class"). [Feng23]: 1, 10 and 50.',
-        kw_only=False,
-    )
-    max_iter: int = param(
-        default=200,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="Outer steps. [Feng23]: tens of thousands.",
-        may_change=True,
-    )
-    batch_size: int = param(
-        default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="Real samples in each outer step; at most all there are.",
-    )
-    class_weight: Any = param(
-        default=None,
-        constraints=[dict, StrOptions({"balanced"}), None],
-        kind='dict, "balanced" or None',
-        doc="""Weights of the classes, which multiply the ``sample_weight`` of `fit`, as in
-        scikit-learn: ``{label: weight}``, where a class that is not named has 1; "balanced" lets
-        each class count alike, however many samples it has. With None each counts by its samples,
-        and the synthetic ones, though as many of each class, teach the networks the classes'
-        frequencies in `y`.""",
-    )
-    learning_rate: float | str = param(
-        default="auto",
-        constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        kind='float or "auto"',
-        doc="""Of the outer optimizer. "auto" is a quarter of the size of the initial values,
-        ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.
-        [Feng23, C.1]: 0.001 for 3 x 32 x 32 pixels, a quarter of "auto", for many more steps.""",
-    )
-    init: Any = param(
-        default="gaussian",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
-        doc="""What the samples start from: Gaussian noise of norm 1 [Feng23, C.1], which found
-        random and real starts comparable; random real samples; the centroids of k-means in every
-        class; or a set that was distilled before.""",
-    )
-    parametrization: Any = param(
-        default="pixels",
-        constraints=[StrOptions({"pixels"}), SampleParametrization],
-        kind='{"pixels"}, Pixels or LinearBasis',
-        doc="""What is learned: the values of the samples, or bases that the samples are linear
-        combinations of [Feng23, section 4.2]. See `skdistill.parametrization`.""",
-    )
-    learn_labels: bool = param(
-        default=False,
-        constraints=["boolean"],
-        kind="bool",
-        doc="""Whether labels are learned with the samples: one-hot to begin with, kept non-negative
-        and not normalised [Feng23, C.1]. `transform` then returns a row of soft labels per sample.
-        [Feng23]: for 50 images per class of CIFAR-10, and for all sets of more classes.""",
-    )
-    label_lr_scale: float = param(
-        default=0.3,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        doc="""What multiplies `learning_rate` for the labels. Only used with `learn_labels`.
-        [Feng23] does not give it; its code has 1 for a learning rate of 0.001, which for
-        3 x 32 x 32 pixels is a quarter of "auto".""",
-    )
-    augmentation: Any = param(
-        default=None,
-        constraints=[StrOptions(set(AUGMENTATIONS)), Augmentation, None],
-        kind='{"dsa", "flip_rotate"}, Augmentation or None',
-        doc="""Differentiable augmentation of images. `score` and `evaluate` augment the synthetic
-        samples in the same way while networks are trained on them, and nothing in the test.
-        "flip_rotate": mirrored left to right or not, and turned by up to 15 degrees; "dsa": one of
-        color, cutout, flip, rotation, crop and scale for a batch; or an object from
-        `skdistill.augmentation` with parameters of its own. The default is None because it depends
-        on the data which change leaves a sample in its class: a mirrored digit is none, and a table
-        has no sides.""",
-    )
-    architecture: Any = param(
-        default="auto",
-        constraints=[StrOptions({"auto", *ARCHITECTURES}), callable],
-        kind="{" + ", ".join(f'"{name}"' for name in ("auto", *ARCHITECTURES)) + "} or callable",
-        doc="""The networks: "auto" is "convnet" for images and "mlp" for tables; a callable is
-        ``(input_shape, n_classes) -> torch.nn.Module``. [Feng23, section 4]: a ConvNet of width 128
-        and depth 3, or 4 for 64 x 64 pixels. See `skdistill.networks`.""",
-    )
-    image_shape: Any = param(
-        default=None,
-        constraints=[tuple, list, None],
-        kind="tuple of int or None",
-        doc="""``(channels, height, width)`` of the samples, needed if they are flat or if it is
-        ambiguous.""",
-    )
-    n_networks: int = param(
-        default=10,
-        constraints=[Interval(Integral, 1, MAX_NETWORKS, closed="both")],
-        kind="int",
-        doc="Networks over which `score` and `evaluate` average. [Feng23, section 4]: 10.",
-        may_change=True,
-    )
-    eval_steps: int = param(
-        default=300,
-        constraints=[Interval(Integral, 1, MAX_STEPS, closed="both")],
-        kind="int",
-        doc="""Steps of Adam, learning rate 0.001, that train each of them (the rate is that of
-        [Feng23, C.1], which does not give the steps).""",
-    )
-    validation_fraction: float | None = param(
-        default=None,
-        constraints=[Interval(Real, 0, 1, closed="neither"), None],
-        kind="float or None",
-        doc="""Fraction of the training data to hold out. If given, the samples of every
-        `validation_interval`-th outer step are evaluated on it (three networks, the same ones each
-        time), and the best are the result. None: the last are.""",
-    )
-    validation_interval: int = param(
-        default=25,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="Outer steps between two evaluations on the held-out part.",
-    )
-    n_iter_no_change: int | None = param(
-        default=None,
-        constraints=[Interval(Integral, 1, None, closed="left"), None],
-        kind="int or None",
-        doc="""Stop after this many outer steps without a better held-out accuracy. Needs
-        `validation_fraction`.""",
-    )
-    warm_start: bool = param(
-        default=False,
-        constraints=["boolean"],
-        kind="bool",
-        doc="""Whether `fit` continues the last one: with a larger `max_iter`, which counts from the
-        start, the result is the same, bit for bit on the CPU, as if it had not been
-        interrupted.""",
-        may_change=True,
-    )
-    checkpoint: Any = param(
-        default=None,
-        constraints=[str, os.PathLike, None],
-        kind="path or None",
-        doc="""File in which the run is kept while it goes on, and after: all that is needed to go
-        on exactly. If it is there, `fit` goes on from it, in another process as well, and the
-        result is the same, bit for bit on the CPU, as if nothing had happened; at once if the run
-        was at its end. Parameters and data must be those of the run: others are refused, but for
-        `max_iter`, which may be larger, and those that the samples do not depend on (`device`,
-        `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The file before the last
-        one is kept as ``<checkpoint>.previous``, and used, with a warning, if the last is damaged.
-        None writes nothing.""",
-        may_change=True,
-    )
-    checkpoint_every: float = param(
-        default=60.0,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="int or float",
-        doc="""Outer steps (an int) or seconds (a float) between two writings of `checkpoint`. It is
-        written at the end as well, however `fit` ends: by an error, Ctrl-C, or SIGTERM, which in
-        the main thread raises KeyboardInterrupt while a run with a checkpoint goes on.""",
-        may_change=True,
-    )
-    random_state: Any = param(
-        default=None,
-        constraints=["random_state"],
-        kind="int, RandomState instance or None",
-        doc="""Determines the initial samples, the networks, batches and augmentations. The same int
-        gives the same bits on the CPU. Global random states are neither read nor changed.""",
-        may_change=True,
-    )
-    device: Any = param(
-        default="auto",
-        constraints=[str, torch.device],
-        kind="str",
-        doc='Where to compute: "auto" is a CUDA GPU if there is one, else the CPU.',
-        may_change=True,
-    )
-    verbose: int = param(
-        default=0,
-        constraints=["verbose"],
-        kind="int",
-        doc="""1 prints about ten lines per run, 2 a line per outer step. For a progress bar, call
-        ``set_callbacks(sklearn.callback.ProgressBar())``.""",
-        may_change=True,
-    )
 
     # Of what `fit` takes, the weights alone are a value for each row of X, which meta-estimators
     # could split and pass on.
