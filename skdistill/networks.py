@@ -404,7 +404,7 @@ def resolve_architecture(architecture, input_shape: tuple[int, ...]):
 
 
 def network_factory(
-    architecture, input_shape: tuple[int, ...], n_classes: int
+    architecture, input_shape: tuple[int, ...], n_classes: int, parameter: str = "architecture"
 ) -> Callable[[], nn.Module]:
     """Return a callable without arguments that builds a freshly initialised network.
 
@@ -416,35 +416,40 @@ def network_factory(
         ``(features,)`` or ``(channels, height, width)``.
     n_classes : int
         Number of outputs that the network must have.
+    parameter : str, default="architecture"
+        The name of the estimator's parameter that holds the architecture, for messages.
 
     Raises
     ------
     ValueError
         If the architecture is unknown, none that can be called, or not for samples of this shape.
     """
-    check_architecture(architecture)
+    check_architecture(architecture, parameter)
     architecture = resolve_architecture(architecture, input_shape)
     if not isinstance(architecture, str):
         return partial(_build, architecture, input_shape, n_classes)
     if architecture != "mlp" and len(input_shape) != 3:
         raise ValueError(
-            f"architecture={architecture!r} must be given images; X is a table. "
-            "Pass image_shape=(channels, height, width), or use architecture='mlp'."
+            f"{parameter}={architecture!r} must be given images; X is a table. "
+            f"Pass image_shape=(channels, height, width), or use {parameter}='mlp'."
         )
     return partial(ARCHITECTURES[architecture], input_shape, n_classes)
 
 
-def check_architecture(architecture) -> None:
-    """Raise an error unless ``architecture`` names networks or can be called for one."""
+def check_architecture(architecture, name: str = "architecture") -> None:
+    """Raise an error unless ``architecture`` names networks or can be called for one.
+
+    ``name`` is that of the parameter that holds it.
+    """
     if isinstance(architecture, str):
-        _check_option("architecture", architecture, {"auto": None, **ARCHITECTURES})
+        _check_option(name, architecture, {"auto": None, **ARCHITECTURES})
         return
-    must = "architecture must be a callable (input_shape, n_classes) -> torch.nn.Module"
+    must = f"{name} must be a callable (input_shape, n_classes) -> torch.nn.Module"
     if isinstance(architecture, nn.Module):
         kind = type(architecture).__name__
         raise InvalidParameterError(
             f"{must}, which builds a fresh network in every call; got a Module ({kind}). Pass a "
-            f"function instead: architecture=lambda input_shape, n_classes: {kind}(...)."
+            f"function instead: {name}=lambda input_shape, n_classes: {kind}(...)."
         )
     if not callable(architecture):
         raise InvalidParameterError(f"{must}, or a name; got {architecture!r}.")

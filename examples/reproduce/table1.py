@@ -173,6 +173,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)
     parser.add_argument("--width", type=int, help="of the networks to distil through")
+    parser.add_argument("--inner-lr", type=float)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--augmentation", choices=[*AUGMENTATIONS, "none"])
@@ -195,12 +196,20 @@ def parse() -> argparse.Namespace:
 
 def distiller_parameters(args: argparse.Namespace) -> dict:
     """Return the distiller's parameters: those of the size, and what was given."""
-    names = ("window", "unroll", "learning_rate", "batch_size", "learn_labels", "eval_steps")
+    names = (
+        "window",
+        "unroll",
+        "inner_lr",
+        "learning_rate",
+        "batch_size",
+        "learn_labels",
+        "eval_steps",
+    )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.augmentation is not None:
         given["augmentation"] = None if args.augmentation == "none" else args.augmentation
     if args.width is not None:
-        given["architecture"] = partial(ConvNet, width=args.width)
+        given["inner_architecture"] = partial(ConvNet, width=args.width)
     return (
         data.settings(args, args.ipc)
         | given
@@ -218,7 +227,7 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
 def check_same(file: Path, args: argparse.Namespace, parameters: dict) -> None:
     """Keep what the run in this folder is of; exit if it is there and of something else."""
     # These change from a run to its continuation; and of the architecture the width is an argument.
-    others = ("compile", "n_networks", "architecture")
+    others = ("compile", "n_networks", "inner_architecture")
     here = {k: v for k, v in parameters.items() if k not in others}
     here = {"data": data.name(args), "width": args.width, **here}
     if file.exists() and (there := json.loads(file.read_text())) != here:

@@ -109,6 +109,15 @@ class SharedParameters(Parameters):
         ``(input_shape, n_classes) -> torch.nn.Module``. [Feng23, section 4]: a ConvNet of width 128
         and depth 3, or 4 for 64 x 64 pixels. See `skdistill.networks`.""",
     )
+    inner_architecture: Any = param(
+        default=None,
+        constraints=[StrOptions({"auto", *ARCHITECTURES}), callable, None],
+        kind="like `architecture`, or None",
+        doc="""The networks to distil through, if they are to be others than `architecture`, which
+        `score` and `evaluate` train, and validation during a run as well. Narrow ones,
+        ``functools.partial(skdistill.networks.ConvNet, width=32)``, allow more outer steps in the
+        same time. None: the same.""",
+    )
     image_shape: Any = param(
         default=None,
         constraints=[tuple, list, None],

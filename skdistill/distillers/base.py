@@ -467,6 +467,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self._check_parameters()
         check_augmentation(self.augmentation)
         check_architecture(self.architecture)
+        if self.inner_architecture is not None:
+            check_architecture(self.inner_architecture, "inner_architecture")
         resolve_device(self.device)
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         parametrization.check_layout(checked.layout)
@@ -539,7 +541,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         others = may_change(self) | ({"eval_steps"} if self.validation_fraction is None else set())
         parameters = {**self.get_params(deep=False), **resolved}
         # A function may have been rewritten under its name.
-        own = None if isinstance(self.architecture, str) or learner is None else learner.module
+        is_named = isinstance(self._networks(), str)
+        own = None if is_named or learner is None else learner.module
         identity = {
             "the distiller": type(self),
             **{name: value for name, value in parameters.items() if name not in others},
@@ -621,7 +624,22 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     ) -> Learner | None:
         if not self._needs_network:
             return None
-        return make_learner(self.architecture, sample_shape, n_classes, device, self._autocast())
+        if self.inner_architecture is not None:
+            # Those of the evaluation must be as good, and nobody has tried them by then.
+            make_learner(self.architecture, sample_shape, n_classes, device)
+        parameter = "architecture" if self.inner_architecture is None else "inner_architecture"
+        return make_learner(
+            getattr(self, parameter),
+            sample_shape,
+            n_classes,
+            device,
+            self._autocast(),
+            parameter=parameter,
+        )
+
+    def _networks(self):
+        """Return the architecture of the networks that are distilled through."""
+        return self.architecture if self.inner_architecture is None else self.inner_architecture
 
     def _is_complete(self, run: Run) -> bool:
         return run.step >= self.max_iter or has_stagnated(run, self.n_iter_no_change)

@@ -28,6 +28,7 @@ def make_learner(
     device: torch.device,
     autocast: torch.dtype | None = None,
     check: bool = True,
+    parameter: str = "architecture",
 ) -> Learner:
     """Return the networks of an architecture.
 
@@ -40,47 +41,51 @@ def make_learner(
     check : bool, default=True
         Whether a callable's networks are tried; not if they have been. Those that come with the
         package have tests.
+    parameter : str, default="architecture"
+        The name of the estimator's parameter that holds the architecture, for messages.
 
     Raises
     ------
     ValueError
         If the networks are none that can be trained here.
     """
-    factory = network_factory(architecture, input_shape, n_classes)
+    factory = network_factory(architecture, input_shape, n_classes, parameter)
     learner = Learner(factory, device, autocast=autocast)
     if check and not isinstance(architecture, str):
-        _check_scores(learner, input_shape, n_classes)
-        _check_initialisation(learner, describe_architecture(architecture))
+        _check_scores(learner, input_shape, n_classes, parameter)
+        _check_initialisation(learner, f"{parameter}={describe_architecture(architecture)}")
     return learner
 
 
 @torch.no_grad()
-def _check_scores(learner: Learner, input_shape: tuple[int, ...], n_classes: int) -> None:
+def _check_scores(
+    learner: Learner, input_shape: tuple[int, ...], n_classes: int, parameter: str
+) -> None:
     """Raise a ValueError unless the network maps a batch to scores, and always to the same."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(2, *input_shape, generator=generator, dtype=torch.float32)
     X = X.to(device=learner.device, dtype=learner.dtype)
-    first, moved = _run(learner, X)
-    _check_output(first, X, n_classes)
-    second, moved_again = _run(learner, X)
+    first, moved = _run(learner, X, parameter)
+    _check_output(first, X, n_classes, parameter)
+    second, moved_again = _run(learner, X, parameter)
     # What was moved once may have been moved by another thread of the caller's.
     if moved & moved_again:
         whose = " and ".join(sorted(moved & moved_again))
         raise ValueError(
-            f"architecture must not draw random numbers; the network built moved {whose} global "
+            f"{parameter} must not draw random numbers; the network built moved {whose} global "
             "random state when it was called in evaluation mode. Leave functional dropout and "
             "other noise out."
         )
     # Beyond rounding, which on a GPU need not be the same twice.
     if not torch.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(
-            "architecture must be a function of its parameters and the batch alone; the network "
+            f"{parameter} must be a function of its parameters and the batch alone; the network "
             "built gave other scores when it saw the same batch again. It must draw no random "
             "numbers and remember nothing of earlier batches."
         )
 
 
-def _run(learner: Learner, X: Tensor) -> tuple[Tensor, set[str]]:
+def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]:
     """Return the scores of a batch, and whose global random states they moved (they are put back).
 
     The lock keeps other threads of this package from moving them meanwhile.
@@ -92,7 +97,7 @@ def _run(learner: Learner, X: Tensor) -> tuple[Tensor, set[str]]:
             scores = learner.module(X)
         except Exception as error:
             raise ValueError(
-                f"architecture must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}"
+                f"{parameter} must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}"
                 f"); the network built failed on one: {error}"
             ) from error
         finally:
@@ -122,34 +127,37 @@ def _global_generators(device: torch.device) -> dict[str, tuple[Callable, Callab
     return generators
 
 
-def _check_output(scores, X: Tensor, n_classes: int) -> None:
+def _check_output(scores, X: Tensor, n_classes: int, parameter: str) -> None:
     """Raise a ValueError unless these are scores of a batch ``X``."""
     if not isinstance(scores, Tensor):
         raise ValueError(
-            f"architecture must build a network that returns one tensor, scores of shape (n, "
+            f"{parameter} must build a network that returns one tensor, scores of shape (n, "
             f"{n_classes}); the one built returned {type(scores).__name__}."
         )
     if tuple(scores.shape) != (len(X), n_classes):
         raise ValueError(
-            f"architecture must build a network with output of shape (n, {n_classes}); "
+            f"{parameter} must build a network with output of shape (n, {n_classes}); "
             f"for n={len(X)} the one built gave {tuple(scores.shape)}."
         )
     if scores.dtype != X.dtype:
         raise ValueError(
-            f"architecture must build a network whose scores are {X.dtype} if its samples are; the "
+            f"{parameter} must build a network whose scores are {X.dtype} if its samples are; the "
             f"one built gave {scores.dtype}. Tensors that it makes on its way need "
             "dtype=X.dtype; else they have torch.get_default_dtype()."
         )
 
 
 def _check_initialisation(learner: Learner, name: str) -> None:
-    """Warn if networks do not depend on the seed, or on more than the seed."""
+    """Warn if networks do not depend on the seed, or on more than the seed.
+
+    ``name`` is what they are called: ``architecture=...``.
+    """
     if join_group().rank > 0:
         return
     first = learner.flat(learner.module)  # of seed 0
     if torch.equal(first, learner.init(1)):
         warn(
-            f"architecture={name} builds the same network each time, whatever the seed, so that "
+            f"{name} builds the same network each time, whatever the seed, so that "
             "all networks that are called fresh are one: samples are made for it alone, and the "
             "spread over networks says nothing. Every call must initialise its parameters anew, as "
             "torch's layers do, and not return or copy one network.",
@@ -157,7 +165,7 @@ def _check_initialisation(learner: Learner, name: str) -> None:
         )
     elif not torch.equal(first, learner.init(0)):
         warn(
-            f"architecture={name} builds two networks from one seed that differ, so that "
+            f"{name} builds two networks from one seed that differ, so that "
             "random_state does not determine the result. Every call must draw its parameters from "
             "torch's global generator, as torch's layers do, which is seeded for it.",
             UserWarning,

@@ -1,0 +1,109 @@
+r"""Which settings of the distiller give the most accuracy in a given time.
+
+Every setting is distilled with for the same number of minutes, one after the other on the same
+machine, with compilation counted. Then networks of the usual width are trained on the result, with
+a number of steps that is fixed beforehand, and tested on training images that were held out: the
+test sets are not looked at, so that a run with the winner may report on them. What the networks
+that are distilled through look like is a setting as well (``width``); those of the test are the
+same for all. A setting is a list of parameters of `RaTBPTTDistiller` and ``width``:
+
+    python examples/reproduce/settings.py --dataset cifar10-folder --data FOLDER --minutes 5 \
+        --setting width=16 augmentation=flip_rotate --setting width=32 augmentation=flip_rotate
+
+Each row goes into the JSON file when it is there; a setting whose row is there is not run again.
+"""
+
+import json
+from functools import partial
+
+import data
+from report import RESULTS, Report, about, arguments
+from sklearn.model_selection import train_test_split
+from windows import TimeLimit, summarize
+
+from skdistill import RaTBPTTDistiller
+from skdistill.evaluation import evaluate
+from skdistill.networks import ConvNet
+
+# What a setting has unless it says otherwise.
+COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
+
+
+def one_run(setting: dict, seed: int, args, arrays) -> dict:
+    """Distil for so long, and judge the result on the held-out images."""
+    X_train, X_held, y_train, y_held = arrays
+    parameters = dict(setting)
+    width = parameters.pop("width", None)
+    if width is not None:
+        parameters["inner_architecture"] = partial(ConvNet, width=width)
+    distiller = RaTBPTTDistiller(
+        ipc=args.ipc,
+        image_shape=(1, 8, 8) if args.dataset == "digits" else None,
+        max_iter=10**6,
+        compile=True,
+        random_state=seed,
+        **parameters,
+    )
+    distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
+    result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
+    return {
+        "setting": label(setting),
+        "seed": seed,
+        "steps": distiller.n_iter_,
+        "seconds": sum(distiller.history_["seconds"]),
+        "accuracy": result.mean,
+        "accuracies": result.accuracies.tolist(),
+    }
+
+
+def label(setting: dict) -> str:
+    """Return what a setting is called in tables."""
+    return ", ".join(f"{name} {value}" for name, value in setting.items())
+
+
+def parsed(words: list[str]) -> dict:
+    """Return a setting from words like ``width=16``."""
+    setting = dict(COMMON)
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            setting[name] = json.loads(value)
+        except json.JSONDecodeError:
+            setting[name] = value
+    return setting
+
+
+def main() -> None:
+    """Distil with all settings, print a table, write JSON."""
+    parser = arguments(__doc__)
+    data.add_arguments(parser)
+    parser.add_argument("--ipc", type=int, default=1, help="samples per class")
+    parser.add_argument("--minutes", type=float, default=5, help="for each setting and seed")
+    parser.add_argument(
+        "--setting", nargs="+", action="append", required=True, metavar="NAME=VALUE"
+    )
+    parser.add_argument("--networks", type=int, default=3, help="networks in the test")
+    args = data.parse(parser)
+    settings = [parsed(words) for words in args.setting]
+    # Rows of other settings in the file are as good.
+    del args.setting
+    args.json = args.json or RESULTS / f"settings-{args.dataset}-{args.ipc}.json"
+    X, _, y, _ = data.load(args)
+    arrays = train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
+    report = Report(args.json, about(args, data.name(args)), ("setting", "seed"), summarize)
+    for seed in args.seeds:
+        for setting in settings:
+            row = report.run(
+                lambda setting=setting, seed=seed: one_run(setting, seed, args, arrays),
+                setting=label(setting),
+                seed=seed,
+            )
+            print(
+                f"{100 * row['accuracy']:5.1f} %  {row['steps']:5d} steps  seed {seed}  "
+                f"{row['setting']}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
