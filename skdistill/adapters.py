@@ -256,7 +256,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         X = as_array(X)
         layout = self.distiller_.distilled_.recipe.layout
-        if len(layout.outer) == 1:
+        if len(layout.user_shape) == 1:
             return validate_data(self, X, reset=False, dtype="numeric")
         X = check_array(X, allow_nd=True, dtype="numeric")
         layout.check(X)

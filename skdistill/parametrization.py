@@ -167,10 +167,10 @@ class LinearBasis(SampleParametrization):
             raise ValueError(
                 f"downsample={self.downsample} must be 1 for samples that are no images."
             )
-        if any(side % self.downsample for side in layout.inner[1:]):
+        if any(side % self.downsample for side in layout.network_shape[1:]):
             raise ValueError(
                 f"downsample={self.downsample} must divide the images' height and width, "
-                f"{layout.inner[1:]}."
+                f"{layout.network_shape[1:]}."
             )
 
     def first_tensors(self, make_samples, data, start, n_fresh, generator):
@@ -183,7 +183,7 @@ class LinearBasis(SampleParametrization):
             tensors[f"basis.{k}"] = basis / data.standardizer.scale.to(basis)
             tensors[f"coefficients.{k}"] = as_tensor(block.coefficients)
         if n_fresh:
-            k, shape = len(earlier), data.layout.smaller(self.downsample).inner
+            k, shape = len(earlier), data.layout.smaller(self.downsample).network_shape
             basis = xavier_uniform(self.n_basis, prod(shape), generator)
             tensors[f"basis.{k}"] = basis.unflatten(1, shape)
             tensors[f"coefficients.{k}"] = xavier_uniform(n_fresh, self.n_basis, generator)
@@ -202,7 +202,7 @@ class LinearBasis(SampleParametrization):
         return tuple(parts)
 
     def _part(self, k: int, factor: int, data, shift=None) -> Combinations:
-        size = None if factor == 1 else data.layout.inner[1:]
+        size = None if factor == 1 else data.layout.network_shape[1:]
         return Combinations(f"basis.{k}", f"coefficients.{k}", shift, size)
 
     def rates(self, rate, data, start, factors):
@@ -213,7 +213,7 @@ class LinearBasis(SampleParametrization):
             sizes.append((*block.coefficients.shape, block.basis[0].size))
         n_fresh = len(factors) - sum(n for n, _, _ in sizes)
         if n_fresh:
-            n_values = prod(data.layout.smaller(self.downsample).inner)
+            n_values = prod(data.layout.smaller(self.downsample).network_shape)
             sizes.append((n_fresh, self.n_basis, n_values))
         rates, first = {}, 0
         for k, (n, n_basis, n_values) in enumerate(sizes):
@@ -231,7 +231,7 @@ class LinearBasis(SampleParametrization):
         """Return the bases in X's units, and the coefficients."""
         n_blocks = sum(name.startswith("basis.") for name in tensors)
         earlier = () if start is None else start.bases
-        zeros = torch.zeros(1, *data.layout.inner, dtype=torch.float32, device=data.device)
+        zeros = torch.zeros(1, *data.layout.network_shape, dtype=torch.float32, device=data.device)
         mean = data.to_raw(zeros)[0]
         blocks, first = [], 0
         for k in range(n_blocks):

@@ -27,7 +27,7 @@ from skdistill._run import loop
 from skdistill._run import state as _run
 from skdistill._run.checkpoint import Checkpoint
 from skdistill._run.identity import describe_value, differences
-from skdistill._run.state import Point, Run
+from skdistill._run.state import Run, RunState
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
 from skdistill.hardness import HardnessSampler
 from skdistill.windows import MovingWindow
@@ -85,12 +85,10 @@ def everything(run):
             return value.dtype, value.shape, value.tobytes()
         return value
 
-    best = {} if run.best is None else vars(run.best)
-    values = {**vars(run.state), **{f"best {k}": v for k, v in best.items()}}
+    best = None if run.best is None else vars(run.best)
     return {
-        **comparable(values),
+        **comparable({**vars(run.state), "best": best}),
         "seed": run.seed,
-        "seconds": run.seconds,
         "history": run.history,
     }
 
@@ -206,19 +204,19 @@ def test_a_step_is_added_as_a_whole_or_not_at_all():
     runs = []
 
     def state(step):
-        return outer.OuterState(slots=None, method={}, step=step)
+        return RunState(slots=None, method={}, step=step)
 
     def advance_once_more():
-        runs.append(Run(0, Point(state(0))))
-        runs[-1].advance(Point(state(1)), {"a": 1, "b": 1})
-        return partial(runs[-1].advance, Point(state(2)), {"a": 2, "c": 2})
+        runs.append(Run(0, state(0)))
+        runs[-1].advance(state(1), {"a": 1, "b": 1})
+        return partial(runs[-1].advance, state(2), {"a": 2, "c": 2})
 
     for _ in interruptions(advance_once_more, _run):
         run = runs[-1]
         assert run.step == 1
         # That there will be a third column may be known already.
         assert run.history in ({"a": [1], "b": [1]}, {"a": [1], "b": [1], "c": [None]})
-        run.advance(Point(state(2)), {"a": 5, "b": 5, "c": 5})
+        run.advance(state(2), {"a": 5, "b": 5, "c": 5})
         assert run.history == {"a": [1, 5], "b": [1, 5], "c": [None, 5]}
 
 
@@ -659,7 +657,7 @@ def plain(**values):
     return lambda arrays, run: run.update(values)
 
 
-def memory(part, **values):
+def method_state(part, **values):
     return lambda arrays, run: run["state"]["memory"][part].update(values)
 
 
@@ -697,11 +695,11 @@ FORGED = {
         lambda arrays, run: run["state"]["memory"].update(schedule={}),
         "state's schedule must be a mapping with .'start', 'smoothed', ",
     ),
-    "window": (memory("schedule", start=10**9), "window within 3 steps; got start=10+,"),
-    "part of a step": (memory("schedule", start=0.5), "must give a window within 3 steps"),
-    "text": (memory("schedule", smoothed="x", best=1.0), "can't multiply"),
-    "few scores": (memory("sampler", scores=[0] * 29), "scores must be 30, .*; got 29"),
-    "wrong scores": (memory("sampler", scores=[9] * 30), "scores must be between 0 and"),
+    "window": (method_state("schedule", start=10**9), "window within 3 steps; got start=10+,"),
+    "part of a step": (method_state("schedule", start=0.5), "must give a window within 3 steps"),
+    "text": (method_state("schedule", smoothed="x", best=1.0), "can't multiply"),
+    "few scores": (method_state("sampler", scores=[0] * 29), "scores must be 30, .*; got 29"),
+    "wrong scores": (method_state("sampler", scores=[9] * 30), "scores must be between 0 and"),
     "step": (state(step=-1), "step must be a non-negative integer; got -1"),
     "many steps": (state(step=10**30), r"history must be .* lists of 10+ outer steps"),
     "true": (state(step=True), "step must be a non-negative integer; got True"),

@@ -38,7 +38,7 @@ def make(
     """Return a distilled set of random samples."""
     rng = np.random.default_rng(0)
     layout, classes = LAYOUTS[layout], np.asarray(classes)
-    n, channels = ipc * len(classes), layout.inner[0]
+    n, channels = ipc * len(classes), layout.network_shape[0]
     recipe = EvaluationRecipe(
         layout=layout,
         mean=tuple(rng.normal(size=channels).tolist()),
@@ -49,7 +49,7 @@ def make(
         augmentation={"class": "Compose", "steps": [{"class": "Cutout", "ratio": 0.25}]},
     )
     data = DistilledDataset(
-        X=rng.normal(size=(n, *layout.outer)).astype(dtype),
+        X=rng.normal(size=(n, *layout.user_shape)).astype(dtype),
         y=rng.dirichlet(np.ones(len(classes)), n).astype(dtype) if soft else np.tile(classes, ipc),
         classes=classes,
         ipc=ipc,
@@ -228,7 +228,7 @@ with open(f"{folder}/set.pickle", "rb") as file:
 expected = np.load(f"{folder}/X.npy")
 for data in sets:
     np.testing.assert_array_equal(data.X, expected)
-    assert data.y.tolist() == ["down", "up"] and data.recipe.layout.inner == (1, 6, 6)
+    assert data.y.tolist() == ["down", "up"] and data.recipe.layout.network_shape == (1, 6, 6)
     assert data.provenance["n_iter"] == 1 and data.subset(1).to_frame().shape == (2, 37)
 try:
     data.to_torch()
@@ -436,12 +436,18 @@ ILL = {
     "scale tiny": (recipe(scale=[1e-320]), "recipe.scale must be .*; got"),
     "scale huge": (recipe(scale=[1e300]), "recipe.scale must be .*; got"),
     "scale short": (recipe(scale=[]), "recipe.scale must be 1 numbers"),
-    "inner": (layout(inner=[4, 3]), "recipe.layout.inner must be 1 or 3 positive integers"),
-    "inner floats": (layout(inner=[1.0, 4.0, 3.0]), "recipe.layout.inner must be 1 or 3 positive"),
-    "inner other": (layout(inner=[1, 4, 4]), r"recipe.layout.outer .* becomes \(1, 4, 4\)"),
-    "inner minus": (layout(inner=[1, -4, -3]), "recipe.layout.inner must be 1 or 3 positive"),
-    "outer deep": (layout(outer=[[4, 3]]), "recipe.layout.outer must be a shape"),
-    "channels last": (layout(channels_last=True), "recipe.layout.outer must be a shape"),
+    "inner": (layout(inner=[4, 3]), "recipe.layout.network_shape must be 1 or 3 positive integers"),
+    "inner floats": (
+        layout(inner=[1.0, 4.0, 3.0]),
+        "recipe.layout.network_shape must be 1 or 3 positive",
+    ),
+    "inner other": (layout(inner=[1, 4, 4]), r"recipe.layout.user_shape .* becomes \(1, 4, 4\)"),
+    "inner minus": (
+        layout(inner=[1, -4, -3]),
+        "recipe.layout.network_shape must be 1 or 3 positive",
+    ),
+    "outer deep": (layout(outer=[[4, 3]]), "recipe.layout.user_shape must be a shape"),
+    "channels last": (layout(channels_last=True), "recipe.layout.user_shape must be a shape"),
     "channels last 1": (layout(channels_last=1), "recipe.layout.channels_last must be true or"),
     "layout": (recipe(layout=[1]), "recipe.layout must be a JSON object"),
 }

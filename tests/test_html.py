@@ -111,7 +111,7 @@ def test_large_sets_are_shown_in_part(side):
     n = 120
     X = rng.normal(size=(n, side, side // 2, 3)).astype(np.float32)
     data = make("channels last", classes=np.arange(n), ipc=1)
-    layout = replace(data.recipe.layout, outer=X.shape[1:], inner=(3, side, side // 2))
+    layout = replace(data.recipe.layout, user_shape=X.shape[1:], network_shape=(3, side, side // 2))
     data = replace(data, X=X, recipe=replace(data.recipe, layout=layout))
     text = data._repr_html_()
     assert len(text) < 350_000
@@ -161,7 +161,7 @@ def test_an_odd_set_is_shown_all_the_same(provenance, layout):
 
 def test_images_of_five_channels_are_a_table():
     data = make("rgb")
-    layout = replace(data.recipe.layout, outer=(5, 4, 2), inner=(5, 4, 2))
+    layout = replace(data.recipe.layout, user_shape=(5, 4, 2), network_shape=(5, 4, 2))
     X = np.zeros((6, 5, 4, 2), np.float32)
     shown = Reader(_html.render(replace(data, X=X, recipe=replace(data.recipe, layout=layout))))
     assert "table" in shown.tags

@@ -7,7 +7,7 @@ from skdistill._data.layout import infer_layout
 
 
 @pytest.mark.parametrize(
-    ("shape", "image_shape", "inner"),
+    ("shape", "image_shape", "network_shape"),
     [
         ((5, 7), None, (7,)),
         ((5, 9, 8), None, (1, 9, 8)),
@@ -21,12 +21,12 @@ from skdistill._data.layout import infer_layout
         ((5, 3, 9, 3), (3, 3, 9), (3, 3, 9)),
     ],
 )
-def test_round_trip(shape, image_shape, inner):
+def test_round_trip(shape, image_shape, network_shape):
     X = np.arange(np.prod(shape)).reshape(shape)
     layout = infer_layout(shape, image_shape)
-    assert layout.inner == inner
+    assert layout.network_shape == network_shape
     engine = layout.to_engine(X)
-    assert engine.shape == (5, *inner)
+    assert engine.shape == (5, *network_shape)
     np.testing.assert_array_equal(layout.to_caller(engine), X)
 
 

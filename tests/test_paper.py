@@ -48,7 +48,7 @@ def test_the_distiller_takes_them_for_data_of_that_kind(column, expected):
     X = np.zeros((len(y), side, side, 3), dtype=np.uint8)
     distiller = RaTBPTTDistiller(**settings)
     *_, layout = distiller.check_input(X, y)
-    network = network_factory(settings["architecture"], layout.inner, n_classes)()
+    network = network_factory(settings["architecture"], layout.network_shape, n_classes)()
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in layers] == [128] * (3 if side == 32 else 4)
     per_class = settings["inner_batch_size"] or settings["ipc"]

@@ -9,8 +9,8 @@ from torch import nn
 
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
-from skdistill._engine.outer import OuterState, Record
-from skdistill._run.state import Point, Run
+from skdistill._engine.outer import Record
+from skdistill._run.state import Run, RunState
 from skdistill._run.watch import Watch
 from skdistill.exceptions import DivergenceWarning, LongRunWarning
 
@@ -18,12 +18,12 @@ from skdistill.exceptions import DivergenceWarning, LongRunWarning
 def watch(norms, losses=None, begin=0, **options):
     """Report steps with these norms and losses; return the warnings with their steps."""
     losses = np.linspace(2, 1, len(norms)) if losses is None else losses
-    run, seen = Run(0, Point(OuterState(slots=None, method={}))), []
+    run, seen = Run(0, RunState(slots=None, method={})), []
     watch = Watch("Distiller", len(norms), 0, "Do better.", **options)
     for step, (norm, loss) in enumerate(zip(norms, losses), start=1):
         skipped = not np.isfinite(norm)
         record = Record(float(loss), float(norm), 1.0, skipped, 0.1, {})
-        run.advance(Point(OuterState(slots=None, method={}, step=step)), record.row())
+        run.advance(RunState(slots=None, method={}, step=step), record.row())
         if step <= begin:
             continue
         with warnings.catch_warnings(record=True) as caught:
@@ -176,13 +176,13 @@ def test_the_history_has_all_that_is_watched(table):
 
 def forecasts(seconds, max_iter, **options):
     """Report steps that take so long; return what is said of the time."""
-    run, state = Run(0, Point(OuterState(slots=None, method={}))), {"slots": None, "method": {}}
+    run, state = Run(0, RunState(slots=None, method={})), {"slots": None, "method": {}}
     watch = Watch("Distiller", max_iter, 0, "Do better.", **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step, taken in enumerate(seconds, start=1):
             record = Record(1.0, 1.0, 1.0, False, taken, {})
-            run.advance(Point(OuterState(**state, step=step)), record.row())
+            run.advance(RunState(**state, step=step), record.row())
             watch.step(run, record)
     return [str(w.message) for w in caught if w.category is LongRunWarning]
 

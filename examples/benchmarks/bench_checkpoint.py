@@ -22,22 +22,22 @@ import torch
 from bench_meta_gradient import CONFIGS, PAPER_CONFIGS, Problem, seconds
 
 from skdistill._engine.optimizers import Adam
-from skdistill._engine.outer import OuterState
 from skdistill._run.checkpoint import Checkpoint
-from skdistill._run.state import Best, Point, Run
+from skdistill._run.state import Best, Run, RunState
 
 
 def long_run(X: torch.Tensor, n_steps: int) -> Run:
     """Return a run of so many outer steps, with a history and a best state."""
     rng = np.random.default_rng(0)
     measured = ["loss", "grad_norm", "clip_level", "seconds"]
-    columns = {name: rng.random(n_steps).tolist() for name in measured}
-    columns["skipped"] = [False] * n_steps
-    columns["start"] = rng.integers(200, size=n_steps).tolist()
-    columns["window"] = [60] * n_steps
-    memory = {"schedule": {}, "sampler": {}}
-    state = OuterState({"X": Adam().init(X)}, memory, n_steps, n_steps, 0, 1.0)
-    return Run(0, Point(state, Best(0.5, 1, {"X": X.cpu().numpy()}), 1.0), columns)
+    history = {name: rng.random(n_steps).tolist() for name in measured}
+    history["skipped"] = [False] * n_steps
+    history["start"] = rng.integers(200, size=n_steps).tolist()
+    history["window"] = [60] * n_steps
+    method_state = {"schedule": {}, "sampler": {}}
+    best = Best(0.5, 1, {"X": X.cpu().numpy()})
+    state = RunState({"X": Adam().init(X)}, method_state, n_steps, n_steps, 0, 1.0, best, 1.0)
+    return Run(0, state, history)
 
 
 def write_seconds(run: Run, folder: str, repeats: int) -> tuple[float, int]:

@@ -59,14 +59,14 @@ def standardize(
         If the samples have another shape, or a result is not finite in single precision.
     """
     layout.check(X)
-    inner = layout.to_engine(X)
-    out = np.empty(inner.shape, np.float32)
-    rows = max(1, _BLOCK // prod(layout.inner))
+    samples = layout.to_engine(X)
+    out = np.empty(samples.shape, np.float32)
+    rows = max(1, _BLOCK // prod(layout.network_shape))
     # Too large a value becomes infinite, and is found.
     with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, len(inner), rows):
+        for first in range(0, len(samples), rows):
             block = slice(first, first + rows)
-            out[block] = _in_double(inner[block], mean, scale)
+            out[block] = _in_double(samples[block], mean, scale)
             if not np.isfinite(out[block]).all():
                 raise ValueError(
                     "X must hold finite numbers that networks can compute with, standardised in "
@@ -126,10 +126,10 @@ def warn_of_lost_digits(
     )
 
 
-def _in_double(inner: np.ndarray, mean: Sequence[float], scale: Sequence[float]) -> np.ndarray:
-    column = (-1, *[1] * (inner.ndim - 2))
+def _in_double(samples: np.ndarray, mean: Sequence[float], scale: Sequence[float]) -> np.ndarray:
+    column = (-1, *[1] * (samples.ndim - 2))
     mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))
-    return (inner.astype(np.float64) - mean) / scale
+    return (samples.astype(np.float64) - mean) / scale
 
 
 def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:

@@ -67,14 +67,14 @@ class TrainingData:
         """The outer learning rate that "auto" stands for, for samples of norm 1."""
         # A value is then about n ** -0.5, and a step of Adam moves it by about the learning rate:
         # this is a quarter of its size (Appendix C.1 on scale and rate).
-        return 0.25 / sqrt(prod(self.layout.inner))
+        return 0.25 / sqrt(prod(self.layout.network_shape))
 
     @property
     def mask(self) -> torch.Tensor | None:
         """Return 0 for channels or features that do not vary, else 1; None if all do."""
         if self.varies.all():
             return None
-        shape = (-1, *[1] * (len(self.layout.inner) - 1))
+        shape = (-1, *[1] * (len(self.layout.network_shape) - 1))
         return torch.from_numpy(self.varies.astype(np.float32)).view(shape).to(self.device)
 
     @property
@@ -247,7 +247,7 @@ def training_data(
     )
     # Dividing by what rounding leaves of a constant feature's deviation would make noise.
     scale = np.where(varies, deviation, 1.0)
-    standardizer = Standardizer(mean, scale, layout.inner, device, torch.float32)
+    standardizer = Standardizer(mean, scale, layout.network_shape, device, torch.float32)
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
     whole, rows = whole_and_rows(X)
     samples = as_tensor(layout.to_engine(whole))
@@ -266,17 +266,17 @@ def _moments(
 
     A constant one has its value for a mean, bit for bit, and a deviation of 0.
     """
-    axes, inner = (0, *range(2, 1 + len(layout.inner))), layout.inner[1:]
+    axes, sides = (0, *range(2, 1 + len(layout.network_shape))), layout.network_shape[1:]
     weight = np.ones(len(X)) if weight is None else weight
-    weight = weight.reshape(-1, 1, *[1] * len(inner))
-    count = weight.sum() * prod(inner)
+    weight = weight.reshape(-1, 1, *[1] * len(sides))
+    count = weight.sum() * prod(sides)
 
     def mean_and_deviation(prepare: Callable[[np.ndarray], np.ndarray]):
         def blocks():
             return ((weight[b], prepare(layout.to_engine(X[b]))) for b in _blocks(X))
 
         mean = sum((w * x).sum(axis=axes) for w, x in blocks()) / count
-        column = mean.reshape(-1, *[1] * len(inner))
+        column = mean.reshape(-1, *[1] * len(sides))
         variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in blocks()) / count
         return mean, np.sqrt(variance)
 
@@ -286,7 +286,7 @@ def _moments(
         # Rounding may be all that is left of these. Counted from their first values, large numbers
         # are as exact as small ones, and what is constant is 0.
         first = layout.to_engine(X[:1])[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
-        origin = first.reshape(-1, *[1] * len(inner))
+        origin = first.reshape(-1, *[1] * len(sides))
         shift, deviation[few] = mean_and_deviation(lambda x: x[:, few] - origin)
         mean[few] = first + shift
     return mean, deviation

@@ -105,14 +105,16 @@ def update(
     began = perf_counter()
     tensors = state.tensors
     synthetic = parametrization.synthetic(tensors)
-    gradient, memory = method.gradient(problem, synthetic, state.method, state.step)
+    gradient, method_state = method.gradient(problem, synthetic, state.method, state.step)
     grads = parametrization.pull_back(tensors, gradient)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
     # The only point at which the host waits for the device.
     loss, norm = torch.stack((gradient.loss, norm)).tolist()
     detail = gradient.record
     if not (isfinite(loss) and isfinite(norm)):
-        new = replace(state, method=memory, step=state.step + 1, n_failures=state.n_failures + 1)
+        new = replace(
+            state, method=method_state, step=state.step + 1, n_failures=state.n_failures + 1
+        )
         return new, Record(loss, norm, nan, True, perf_counter() - began, detail)
     average, level = state.clip_average, inf
     if method.clip is not None:
@@ -127,11 +129,13 @@ def update(
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, bound in (least or {}).items():
         slots[EXTRA + name][0].clamp_(min=bound)
-    new = OuterState(
+    new = replace(
+        state,
         slots=slots,
-        method=memory,
+        method=method_state,
         step=state.step + 1,
         n_updates=t,
+        n_failures=0,
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)

@@ -6,5 +6,5 @@ def __getattr__(name: str):
     if name in ("Best", "Point", "Run"):
         from . import state
 
-        return getattr(state, name)
+        return state.RunState if name == "Point" else getattr(state, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

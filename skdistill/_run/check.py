@@ -14,7 +14,7 @@ from .state import Run
 __all__ = ["check_state", "check_tensors", "check_values"]
 
 # What the history of any run holds.
-_COLUMNS = {"loss", "grad_norm", "clip_level", "skipped", "seconds"}
+_HISTORY = {"loss", "grad_norm", "clip_level", "skipped", "seconds"}
 
 
 def check_values(run: Run) -> None:
@@ -49,16 +49,16 @@ def check_values(run: Run) -> None:
 
 
 def _check_history(run: Run) -> None:
-    columns, step = run.columns, run.step
-    good = isinstance(columns, dict) and all(isinstance(c, list) for c in columns.values())
-    _require(good, "history", "a mapping to lists", columns)
-    lengths = {name: len(values) for name, values in columns.items()}
+    history, step = run.raw_history, run.step
+    good = isinstance(history, dict) and all(isinstance(c, list) for c in history.values())
+    _require(good, "history", "a mapping to lists", history)
+    lengths = {name: len(values) for name, values in history.items()}
     if step or lengths:
         good = set(lengths.values()) == {step}
         _require(good, "history", f"a mapping to lists of {step} outer steps", lengths)
-        missing = _COLUMNS - columns.keys()
-        _require(not missing, "history", f"one with {', '.join(sorted(_COLUMNS))}", sorted(columns))
-    for name, values in columns.items():
+        missing = _HISTORY - history.keys()
+        _require(not missing, "history", f"one with {', '.join(sorted(_HISTORY))}", sorted(history))
+    for name, values in history.items():
         good = all(v is None or isinstance(v, bool) or is_number(v) for v in values)
         _require(good, f"history's {name}", "numbers, booleans or None", values)
 
@@ -91,8 +91,8 @@ def _check_arrays(
     for part, array in arrays.items():
         shape, dtype = expected[part].shape, expected[part].dtype
         good = (array.shape, array.dtype) == (shape, dtype)
-        there = f"{array.dtype} of shape {array.shape}"
-        _require(good, f"{name[:-1]} {part}", f"{dtype} of shape {shape}", there)
+        found = f"{array.dtype} of shape {array.shape}"
+        _require(good, f"{name[:-1]} {part}", f"{dtype} of shape {shape}", found)
         _require(bool(np.isfinite(array).all()), f"{name[:-1]} {part}", "finite", "NaN or infinity")
 
 

@@ -266,7 +266,7 @@ class Checkpoint:
         return {**{name: own[name] for name in own.keys() & self._identity.keys()}, **there}
 
     @contextmanager
-    def guard(self, run: Run):
+    def saving(self, run: Run):
         """Save a run however the block ends, which SIGTERM ends as Ctrl-C does."""
         with sigterm_interrupts():
             try:
@@ -312,7 +312,7 @@ class Checkpoint:
         there = _stamp(self.path)
         if there is not None and there not in self._own:
             raise FileExistsError("another run has written to it since")
-        arrays, plain = run.at_rest().to_plain()
+        arrays, plain = run.to_cpu_arrays().to_plain()
         self._make_partial()
         try:
             new, kept = self._partial / "new", self._partial / "kept"
@@ -348,7 +348,7 @@ class NoCheckpoint:
     def release(self) -> None:
         """Do nothing."""
 
-    def guard(self, run: Run):
+    def saving(self, run: Run):
         """Do nothing."""
         return nullcontext()
 

@@ -61,11 +61,11 @@ class HeldOut:
         layout = real.layout
         # Not the learner of the run, whose precision may be another.
         learner = make_learner(
-            architecture, layout.inner, len(real.classes), real.device, check=False
+            architecture, layout.network_shape, len(real.classes), real.device, check=False
         )
-        augmentation = check_augmentation(augmentation, layout.inner)
+        augmentation = check_augmentation(augmentation, layout.network_shape)
         family = NetworkFamily(
-            learner, chunk_size(learner, layout.inner), augmentation=augmentation
+            learner, chunk_size(learner, layout.network_shape), augmentation=augmentation
         )
         whole, rows = whole_and_rows(X)
         samples = as_tensor(layout.to_engine(whole))

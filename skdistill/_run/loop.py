@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from torch import Tensor
 
 from .._engine.methods.base import Method, Problem
-from .._engine.outer import OuterState, observed, update
+from .._engine.outer import observed, update
 from .._engine.parametrization import Parametrization
 from .callbacks import OuterCallbacks
 from .checkpoint import Checkpoint, NoCheckpoint
 from .held_out import HeldOut
-from .state import Best, Point, Run
+from .state import Best, Run, RunState
 from .watch import Watch
 
 __all__ = ["OuterLoop", "distil"]
@@ -79,7 +79,8 @@ def distil(
         )
         best, validated = validate(run, state, loop)
         state = observed(loop.method, state, record, validated.get("validation_accuracy"))
-        run.advance(Point(state, best, perf_counter() - began), record.row() | validated)
+        state = replace(state, best=best, seconds=perf_counter() - began)
+        run.advance(state, record.row() | validated)
         watch.step(run, record)
         checkpoint.save_if_due(run)
         if callbacks.step_ends():
@@ -87,7 +88,7 @@ def distil(
     callbacks.fit_ends()
 
 
-def validate(run: Run, state: OuterState, loop: OuterLoop) -> tuple[Best | None, dict]:
+def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, dict]:
     """Every `validation_interval` steps, validate the samples in a run's next state.
 
     Returns the best ones so far, and what the history is to tell of it.

@@ -5,18 +5,18 @@ so are the batches (`sampling`): no state of a generator or a sampler is part of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from .._engine.outer import OuterState
 
-__all__ = ["Best", "Point", "Run"]
+__all__ = ["Best", "Run", "RunState"]
 
-# What files call the fields of `OuterState` that had other names when their format was made.
+# What files call the fields of `RunState` that had other names when their format was made.
 _NAMES_IN_FILES = {"slots": "adam", "method": "memory"}
-_NAMES_HERE = {there: here for here, there in _NAMES_IN_FILES.items()}
+_FIELDS = {in_files: name for name, in_files in _NAMES_IN_FILES.items()}
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,25 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a run is after an outer step; its history comes beside it."""
+class RunState(OuterState):
+    """All that a run has come to after an outer step, but for its history.
 
-    state: OuterState
+    Parameters
+    ----------
+    best : Best or None
+        The best iterate on held-out data, if any was validated.
+    seconds : float
+        What the run has taken so far, without pauses.
+    """
+
     best: Best | None = None
     seconds: float = 0.0
+
+    def __setstate__(self, state: dict) -> None:
+        """Restore a pickle; in those of 0.1.0 the outer loop's state is a part of it."""
+        if "state" in state:
+            state = {**vars(state["state"]), "best": state["best"], "seconds": state["seconds"]}
+        super().__setstate__(state)
 
 
 @dataclass
@@ -44,74 +57,77 @@ class Run:
     Parameters
     ----------
     seed : int
-    point : Point
+    state : RunState
         Where it is. A new one takes the place of the old in a single assignment.
-    columns : dict of str to list
-        Values of each outer step. Those beyond the point belong to a step that was not finished.
+    raw_history : dict of str to list
+        Values of each outer step. Those beyond the state's step belong to one that was not
+        finished.
     """
 
     seed: int
-    point: Point
-    columns: dict[str, list] = field(default_factory=dict)
+    state: RunState
+    raw_history: dict[str, list] = field(default_factory=dict)
 
-    @property
-    def state(self) -> OuterState:
-        """The state of the outer loop."""
-        return self.point.state
+    def __setstate__(self, state: dict) -> None:
+        """Restore a pickle; those of 0.1.0 have other names."""
+        old = {"point": "state", "columns": "raw_history"}
+        vars(self).update({old.get(name, name): value for name, value in state.items()})
 
     @property
     def step(self) -> int:
         """Outer steps done."""
-        return self.point.state.step
+        return self.state.step
 
     @property
     def best(self) -> Best | None:
-        """The best iterate on held-out data, if any was judged."""
-        return self.point.best
+        """The best iterate on held-out data, if any was validated."""
+        return self.state.best
 
     @property
     def seconds(self) -> float:
         """What the run has taken so far, without pauses."""
-        return self.point.seconds
+        return self.state.seconds
 
     @property
     def history(self) -> dict[str, list]:
         """One value per outer step, as copies."""
-        return {name: values[: self.step] for name, values in self.columns.items()}
+        return {name: values[: self.step] for name, values in self.raw_history.items()}
 
     @property
     def last(self) -> dict:
         """The history's values of the last outer step."""
-        return {name: values[self.step - 1] for name, values in self.columns.items()}
+        return {name: values[self.step - 1] for name, values in self.raw_history.items()}
 
-    def advance(self, point: Point, row: dict) -> None:
+    def advance(self, state: RunState, row: dict) -> None:
         """Add an outer step: all of it or, if this is interrupted, nothing.
 
         A value that the steps before did not have, or that this one lacks, is None there.
         """
-        for name in (*self.columns, *(name for name in row if name not in self.columns)):
-            column = self.columns.setdefault(name, [None] * self.step)
+        for name in (*self.raw_history, *(name for name in row if name not in self.raw_history)):
+            column = self.raw_history.setdefault(name, [None] * self.step)
             del column[self.step :]
             column.append(row.get(name))
-        self.point = point
+        self.state = state
 
-    def at_rest(self) -> "Run":
+    def to_cpu_arrays(self) -> "Run":
         """Return a copy without tensors, which knows no device and goes into a pickle or a file."""
         state = _convert(vars(self.state), torch.Tensor, lambda tensor: tensor.cpu().numpy())
-        return Run(self.seed, replace(self.point, state=OuterState(**state)), self.history)
+        return Run(self.seed, RunState(**state), self.history)
 
-    def on(self, device: torch.device) -> "Run":
+    def to_device(self, device: torch.device) -> "Run":
         """Return a copy of a run at rest that can go on, on this device."""
         state = _convert(
             vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
         )
-        return Run(self.seed, replace(self.point, state=OuterState(**state)), self.history)
+        return Run(self.seed, RunState(**state), self.history)
 
     def to_plain(self) -> tuple[dict[str, np.ndarray], dict]:
         """Return arrays by names and JSON-safe values that say all of a run at rest."""
+        state = {_NAMES_IN_FILES.get(k, k): v for k, v in vars(self.state).items()}
+        del state["best"], state["seconds"]
         plain = {
             "seed": self.seed,
-            "state": {_NAMES_IN_FILES.get(k, k): v for k, v in vars(self.state).items()},
+            "state": state,
             "best": None if self.best is None else vars(self.best),
             "seconds": self.seconds,
             "history": self.history,
@@ -123,10 +139,10 @@ class Run:
     def from_plain(cls, arrays: Mapping[str, np.ndarray], plain: dict) -> "Run":
         """Rebuild a run from `to_plain`'s output; raises if it is malformed."""
         plain = _put_back(plain, arrays)
-        state = {_NAMES_HERE.get(name, name): value for name, value in plain["state"].items()}
+        state = {_FIELDS.get(name, name): value for name, value in plain["state"].items()}
         best = None if plain["best"] is None else Best(**plain["best"])
-        point = Point(OuterState(**state), best, plain["seconds"])
-        return cls(plain["seed"], point, plain["history"])
+        state = RunState(**state, best=best, seconds=plain["seconds"])
+        return cls(plain["seed"], state, plain["history"])
 
 
 def _convert(value, kind: type, convert):

@@ -133,7 +133,7 @@ def _blocks(run: Run, name: str) -> list[list[float]]:
 
     A block of which little is left does not count; after such a block there is nothing new to say.
     """
-    column = run.columns[name][: run.step]
+    column = run.raw_history[name][: run.step]
     blocks = [column[i : i + _BLOCK] for i in range(0, run.step, _BLOCK)]
     blocks = [[value for value in block if value is not None] for block in blocks]
     kept = [block for block in blocks if len(block) > _BLOCK // 2]

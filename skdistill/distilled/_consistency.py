@@ -26,32 +26,32 @@ def check_consistency(data: "DistilledDataset") -> None:
     _require(_is_count(data.ipc), "ipc", "a positive integer", data.ipc)
     _require(isinstance(data.provenance, Mapping), "provenance", "a mapping", data.provenance)
     if data.feature_names is not None:
-        n = prod(data.recipe.layout.outer)
+        n = prod(data.recipe.layout.user_shape)
         good = _all(_is_string, data.feature_names, n)
         _require(good, "feature_names", f"None or {n} strings", data.feature_names)
     good = data.target_name is None or (_is_string(data.target_name) and data.target_name != "")
     _require(good, "target_name", "None or a string that is not empty", data.target_name)
     if data.original_dtypes is not None:
         # How many columns preprocessing was given is its own knowledge.
-        n = prod(data.recipe.layout.outer) if data.preprocessing is None else None
+        n = prod(data.recipe.layout.user_shape) if data.preprocessing is None else None
         words = "None or the dtypes of numbers and categories, or None, one for each column"
         good = _all(is_plain_dtype, data.original_dtypes, n)
         _require(good, "original_dtypes", words, data.original_dtypes)
     good = data.preprocessing is None or hasattr(data.preprocessing, "transform")
     _require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
-    _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.outer)
+    _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.user_shape)
     if data.bases:
         _check_bases(data.bases, data.X.shape, data.recipe.layout)
 
 
 def _check_arrays(
-    X: np.ndarray, y: np.ndarray, classes: np.ndarray, ipc: int, outer: tuple[int, ...]
+    X: np.ndarray, y: np.ndarray, classes: np.ndarray, ipc: int, shape: tuple[int, ...]
 ) -> None:
     good = classes.dtype.kind in "biufU" and np.array_equal(np.unique(classes), classes)
     words = "numbers, booleans or strings, in one dimension, sorted and distinct"
     _require(good and classes.size > 0, "classes", words, classes)
     n = ipc * len(classes)
-    _require(X.shape == (n, *outer), "X", f"of shape {(n, *outer)}, as ipc and recipe say", X.shape)
+    _require(X.shape == (n, *shape), "X", f"of shape {(n, *shape)}, as ipc and recipe say", X.shape)
     _require(_is_real(X), "X", "real numbers of at most 64 bits", X.dtype)
     _check_range(X, "X")
     if y.ndim == 2:
@@ -74,7 +74,7 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
         except ValueError:
             smaller = layout  # no such layout: reported below as a wrong shape
         shapes = {
-            "basis": (n_basis, *smaller.outer),
+            "basis": (n_basis, *smaller.user_shape),
             "coefficients": (n, n_basis),
             "offset": shape[1:],
         }
@@ -90,7 +90,7 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
 
 def _check_recipe(recipe: "EvaluationRecipe") -> None:
     _check_layout(recipe.layout)
-    n = recipe.layout.inner[0]
+    n = recipe.layout.network_shape[0]
     words = f"{n} numbers, one a channel or feature, from {{:.2g}} to {LARGEST:g}"
     good = _all(_is_between(-LARGEST, LARGEST), recipe.mean, n)
     _require(good, "recipe.mean", words.format(-LARGEST), recipe.mean)
@@ -113,17 +113,17 @@ def _check_range(array: np.ndarray, name: str) -> None:
 
 
 def _check_layout(layout: Layout) -> None:
-    inner, outer, last = layout.inner, layout.outer, layout.channels_last
+    network, user, last = layout.network_shape, layout.user_shape, layout.channels_last
     _require(isinstance(last, bool), "recipe.layout.channels_last", "true or false", last)
-    good = _all(_is_count, inner) and len(inner) in (1, 3)
-    _require(good, "recipe.layout.inner", "1 or 3 positive integers", inner)
+    good = _all(_is_count, network) and len(network) in (1, 3)
+    _require(good, "recipe.layout.network_shape", "1 or 3 positive integers", network)
     if last:
-        shapes = [(*inner[1:], inner[0])] if len(inner) == 3 else []
+        shapes = [(*network[1:], network[0])] if len(network) == 3 else []
     else:
         # Like the networks', or flat, or grey images without the channel.
-        shapes = [inner, (prod(inner),), *([inner[1:]] if inner[0] == 1 else [])]
-    good = _all(_is_count, outer) and outer in shapes
-    _require(good, "recipe.layout.outer", f"a shape that becomes {inner} for networks", outer)
+        shapes = [network, (prod(network),), *([network[1:]] if network[0] == 1 else [])]
+    good = _all(_is_count, user) and user in shapes
+    _require(good, "recipe.layout.user_shape", f"a shape that becomes {network} for networks", user)
 
 
 def _is_count(value) -> bool:

@@ -419,7 +419,7 @@ class DistilledDataset:
         check_consistency(data)
         meta = {
             "ipc": data.ipc,
-            "recipe": asdict(data.recipe),
+            "recipe": {**asdict(data.recipe), "layout": data.recipe.layout.to_plain()},
             "provenance": dict(data.provenance),
             "feature_names": data.feature_names,
             "target_name": data.target_name,
@@ -735,8 +735,8 @@ class DistilledDataset:
         layout = self.recipe.layout
         if not layout.is_image:
             raise ValueError(
-                f"export_images needs images; got table rows of {layout.outer[0]} features. If "
-                "they are flat images, distil with image_shape=(channels, height, width)."
+                f"export_images needs images; got table rows of {layout.user_shape[0]} features. "
+                "If they are flat images, distil with image_shape=(channels, height, width)."
             )
         names = [str(c) for c in self.classes.tolist()]
         _image_folder.check_names(names)
@@ -791,7 +791,7 @@ def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
     preprocessing = meta.get("preprocessing")
     meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
     recipe = _tuples(meta["recipe"], "recipe", {"layout"})
-    layout = Layout(**_tuples(recipe["layout"], "recipe.layout"))
+    layout = Layout.from_plain(_tuples(recipe["layout"], "recipe.layout"))
     return {
         "ipc": meta["ipc"],
         "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),

@@ -44,7 +44,7 @@ def render(distilled: "DistilledDataset") -> str:
 def _pixels(distilled: "DistilledDataset") -> np.ndarray | None:
     """Return the first samples as small images of bytes; None if they are no pictures."""
     layout = distilled.recipe.layout
-    if not layout.is_image or layout.inner[0] not in (1, 3, 4):
+    if not layout.is_image or layout.network_shape[0] not in (1, 3, 4):
         return None
     X = distilled.X[:_PICTURES]
     if hasattr(distilled.preprocessing, "inverse_transform"):

@@ -42,7 +42,7 @@ from .._run.identity import describe_defaults, describe_value
 from .._run.loop import OuterLoop, distil, has_stagnated
 from .._run.processes import begin_together
 from .._run.result import to_dataset
-from .._run.state import Point, Run
+from .._run.state import Run, RunState
 from .._run.synthetic import SyntheticSet
 from .._run.watch import Watch, explain_out_of_memory
 from ..augmentation import check_augmentation
@@ -173,7 +173,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         # What callbacks may ask for; the attributes are computed only if one does.
         offer = {"X": fit.X, "y": fit.y, "reconstruction_attributes": fitted_attributes}
         callbacks = OuterCallbacks(self, offer, fit.group)
-        with fit.checkpoint.guard(run):
+        with fit.checkpoint.saving(run):
             try:
                 # What `skdistill.monitoring` looks at.
                 self._current_run = run
@@ -187,7 +187,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 if run.step > 0:
                     for name, value in fitted_attributes().items():
                         setattr(self, name, value)
-                    self._run = run.at_rest()
+                    self._run = run.to_cpu_arrays()
 
     def _begin(self, X, y, sample_weight, start, learning_rate_factors, at_end: ExitStack) -> _Fit:
         """Check everything, and return a run that is ready for its next outer step.
@@ -202,7 +202,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             self._check_continuation(earlier, layout, classes)
         start = self._check_start(start, layout, classes)
         device = resolve_device(self.device)
-        learner = self._make_learner(layout.inner, len(classes), device)
+        learner = self._make_learner(layout.network_shape, len(classes), device)
         dtype = torch.float32 if learner is None else learner.dtype
         provenance = describe(X, classes[y], weight)
         group = join_group()
@@ -264,7 +264,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         at_end: ExitStack,
     ) -> _Resumed:
         """Return what a run goes on with: that of the checkpoint, an earlier fit's, or nothing."""
-        resolved = self._resolve(layout.inner)
+        resolved = self._resolve(layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != getattr(self, name)]
         if earlier is not None:
             resolved |= {n: getattr(self, f"{n}_", resolved[n]) for n in open_names}
@@ -299,7 +299,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     def _make_problem(self, real: TrainingData, learner: Learner | None, rngs: Streams) -> Problem:
         """Return all that a method may know."""
-        shape, n_classes = real.layout.inner, len(real.classes)
+        shape, n_classes = real.layout.network_shape, len(real.classes)
         chunk = None
         # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
         if learner is not None and not learner.couples_samples(shape):
@@ -349,7 +349,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
         if resumed.run is None:
             first = tensors(lambda: self._initial_samples(X, y, synthetic, rngs))
-            return Run(resumed.seed, Point(initial_state(method, problem, first)))
+            return Run(resumed.seed, RunState(**vars(initial_state(method, problem, first))))
         run = resumed.run
         with self._explaining_what_does_not_fit():
             like = tensors(lambda: torch.zeros(len(problem.rows), *problem.shape))
@@ -358,7 +358,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             if self.checkpoint is not None and self.validation_fraction is None and run.best:
                 raise ValueError("it must have no best step, because nothing is validated.")
             check_state(run.state.method, fresh.method)
-        run = run.on(problem.device)
+        run = run.to_device(problem.device)
         with self._explaining_what_does_not_fit():
             method.check_state(problem, run.state.method, run.step)
         return run
@@ -417,9 +417,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
         other = clone(self)
         X, y, weight, classes, layout = other.check_input(X, y, sample_weight=sample_weight)
-        other = other._with(other._resolve(layout.inner))
+        other = other._with(other._resolve(layout.network_shape))
         device = resolve_device(self.device)
-        learner = other._make_learner(layout.inner, len(classes), device)
+        learner = other._make_learner(layout.network_shape, len(classes), device)
         real = training_data(X, y, weight, classes, layout, device, {})
         problem = other._make_problem(real, learner, Streams(0))
         method = other._make_method(problem)
@@ -474,7 +474,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         parametrization.check_layout(checked.layout)
         check_class_weight(self.class_weight, checked.classes)
         self._check_classes(len(checked.classes))
-        check_augmentation(self.augmentation, checked.layout.inner)
+        check_augmentation(self.augmentation, checked.layout.network_shape)
         return checked
 
     def _weigh_samples(self, weight, y, classes):
@@ -578,8 +578,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         good = start.ipc == self.ipc if name == "init" else start.ipc <= self.ipc
         if not good or start.recipe.layout != layout:
             raise ValueError(
-                f"{name} must hold {most} samples per class of shape {layout.outer}; "
-                f"got ipc={start.ipc} of shape {start.recipe.layout.outer}."
+                f"{name} must hold {most} samples per class of shape {layout.user_shape}; "
+                f"got ipc={start.ipc} of shape {start.recipe.layout.user_shape}."
             )
         if not np.array_equal(start.classes, classes):
             raise ValueError(f"{name} must hold the classes of y; its own differ.")
@@ -602,7 +602,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
         parts = [] if start is None else [standardized(start.X)]
         if n_fresh and self.init == "gaussian":
-            rows = gaussian_rows(n_fresh * n_classes, layout.inner, rngs.torch("synthetic", 0))
+            rows = gaussian_rows(
+                n_fresh * n_classes, layout.network_shape, rngs.torch("synthetic", 0)
+            )
             # In double precision if it stands alone: the run's own precision rounds it.
             parts.append(rows.to(parts[0]) if parts else rows)
         elif n_fresh:
@@ -648,7 +650,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """Return the fitted attributes of a run so far: NumPy and JSON-safe Python."""
         real, origin = fit.synthetic.data, fit.origin
         names = getattr(self, "feature_names_in_", None)
-        architecture = resolve_architecture(self.architecture, real.layout.inner)
+        architecture = resolve_architecture(self.architecture, real.layout.network_shape)
         recipe = EvaluationRecipe(
             layout=real.layout,
             mean=tuple(real.mean.tolist()),
@@ -674,7 +676,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             "classes_": real.classes,
             "device_": str(real.device),
             "n_iter_": run.step,
-            "n_features_in_": prod(real.layout.outer),
+            "n_features_in_": prod(real.layout.user_shape),
             "history_": run.history,
             "extra_": fit.synthetic.extra_values(run.state.tensors),
             "distilled_": distilled,

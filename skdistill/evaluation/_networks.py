@@ -113,7 +113,7 @@ def network_family(
         )
     device = resolve_device(device)
     recipe = distilled.recipe
-    shape = recipe.layout.inner
+    shape = recipe.layout.network_shape
     if isinstance(augmentation, str) and augmentation == "recipe":
         augmentation = from_plain(recipe.augmentation)
     augmentation = check_augmentation(augmentation, shape)

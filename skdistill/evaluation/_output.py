@@ -61,7 +61,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         check_is_fitted(self, "distilled_")
         if X is not None:
             self._check_samples(X)
-        origin, is_table = self._origin, len(self.distilled_.recipe.layout.outer) == 1
+        origin, is_table = self._origin, len(self.distilled_.recipe.layout.user_shape) == 1
         library = get_output_config("transform", self)["dense"]
         if library != "default" and is_table:
             origin = origin.as_frame_of(library, self.distilled_.X.shape[1])
@@ -95,7 +95,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     def _check_samples(self, X):
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
         X = as_array(X)
-        if len(self.distilled_.recipe.layout.outer) == 1:
+        if len(self.distilled_.recipe.layout.user_shape) == 1:
             return validate_data(self, X, reset=False, dtype="numeric")
         X = check_array(X, allow_nd=True, dtype="numeric")
         self.distilled_.recipe.layout.check(X)

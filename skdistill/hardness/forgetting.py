@@ -133,8 +133,8 @@ def forgetting_scores(
     data = training_data(X, y, None, classes, layout, device, {})
     # As in an epoch of the mini-batches that `train_networks` draws, a remainder is left out.
     epoch = len(X) // min(batch_size, len(X))
-    learner = make_learner(architecture, layout.inner, len(classes), device)
-    family = NetworkFamily(learner, chunk_size(learner, layout.inner))
+    learner = make_learner(architecture, layout.network_shape, len(classes), device)
+    family = NetworkFamily(learner, chunk_size(learner, layout.network_shape))
     protocol = TrainingProtocol(epoch * n_epochs, float(learning_rate), batch_size)
     samples, index, *_ = data.real.batch(np.arange(len(X)))
     training = TrainingSamples(samples, index, protocol, draw_seed(random_state))

@@ -107,8 +107,8 @@ class DistilledImagesDisplay:
         layout, n_classes = distilled.recipe.layout, len(distilled.classes)
         if not layout.is_image:
             raise ValueError(
-                f"distilled must hold images; got table rows of {layout.outer[0]} features. If "
-                "they are flat images, distil with image_shape=(channels, height, width)."
+                f"distilled must hold images; got table rows of {layout.user_shape[0]} features. "
+                "If they are flat images, distil with image_shape=(channels, height, width)."
             )
         ipc = distilled.ipc if ipc is None else ipc
         if not 1 <= ipc <= distilled.ipc:
