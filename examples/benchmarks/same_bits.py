@@ -8,15 +8,13 @@ those of one machine and one version of torch.)
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).parents[2]
+from wheels import install
 
 # Run with each of the two packages: parameters that both have, spelled out.
 CHILD = """
@@ -62,17 +60,8 @@ np.savez(sys.argv[1], **arrays)
 
 def results(commit: str, folder: Path) -> dict[str, np.ndarray]:
     """Build the wheel of a commit, and return what its distillers make."""
-    source, site = folder / "source", folder / "site"
-    quiet = {"check": True, "cwd": ROOT, "stdout": subprocess.DEVNULL}
-    source.mkdir(parents=True)
-    archive = subprocess.run(
-        ["git", "archive", commit], check=True, cwd=ROOT, capture_output=True
-    ).stdout
-    subprocess.run(["tar", "-x", "-C", str(source)], input=archive, check=True)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site)]
-    subprocess.run([*pip, str(source)], **quiet)
+    environment = install(commit, folder)
     file = folder / "results.npz"
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", CHILD, str(file)]
     subprocess.run(command, check=True, cwd=folder, env=environment)
     with np.load(file) as arrays:
