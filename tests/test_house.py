@@ -123,15 +123,3 @@ def test_the_page_of_the_architecture_names_every_module():
     names = {path.stem for path in FILES.values() if path.name != "__init__.py"}
     names |= {path.parent.name for path in FILES.values() if path.name == "__init__.py"}
     assert sorted(name for name in names if name not in page) == []
-
-
-def test_old_names_of_modules_are_those_of_today():
-    import skdistill._layout
-    from skdistill.base import BaseDistiller
-
-    import skdistill._data.layout
-    import skdistill.distillers.base
-
-    assert skdistill._layout is skdistill._data.layout
-    assert skdistill._data.layout.__name__ == "skdistill._data.layout"
-    assert BaseDistiller is skdistill.distillers.base.BaseDistiller
