@@ -43,14 +43,14 @@ smartquotes = False
 autosummary_generate = False
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
-# Of other packages there is no source here to show.
+# Sources of other packages are not shown.
 viewcode_follow_imported_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skdistill"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 html_show_sourcelink = False
-# These have no pages below them: the room is for their tables.
+# These pages have no pages below them: their tables can have the room of a side bar.
 html_sidebars = {
     page: []
     for page in (
@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    # What is no example of the gallery is a script with arguments.
+    # Scripts with arguments are not examples of the gallery.
     "ignore_pattern": r"(benchmarks|reproduce)",
     "within_subsection_order": "gallery.Order",
     "remove_config_comments": True,
@@ -89,12 +89,12 @@ def write_generated_pages(app):
 
 
 def find_public_name(app, env, node, contnode):
-    """Link a bare name, ``RaTBPTTDistiller`` in another module's docstring, if it is but one's."""
+    """Link a bare name, ``RaTBPTTDistiller`` in another module's docstring, if that is clear."""
     target = node.get("reftarget", "")
     if node.get("reftype") != "obj" or not target or "." in target:
         return None
     domain = env.get_domain("py")
-    # Classes begin with a capital; functions are told by an underscore: `fit` is many things.
+    # Classes begin with a capital and functions hold an underscore: `fit` alone is ambiguous.
     if not (target[0].isupper() or "_" in target):
         return None
     found = [name for name in domain.objects if name.endswith(f".{target}")]
@@ -105,6 +105,6 @@ def find_public_name(app, env, node, contnode):
 
 
 def setup(app):
-    """Let the generated pages be there before Sphinx looks for pages."""
+    """Write the generated pages before Sphinx looks for pages, and link bare names."""
     app.connect("builder-inited", write_generated_pages, priority=1)
     app.connect("missing-reference", find_public_name)

@@ -1,4 +1,4 @@
-"""The order of the examples in the gallery: from first steps to what needs them."""
+"""The order of the examples in the gallery: from first steps to advanced uses."""
 
 FIRST = ["digits", "image_folder", "tables", "mixed_table", "export_pytorch", "coresets"]
 THEN = [

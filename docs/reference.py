@@ -1,4 +1,4 @@
-"""Writes the pages of the API reference: one a public module, one a public class or function.
+"""Writes the pages of the API reference: one per public module, class and function.
 
 What is public: the names in ``__all__`` of every module whose name has no leading underscore.
 """
@@ -20,7 +20,7 @@ def public_modules() -> dict[str, list[str]]:
 
 
 def members(cls: type) -> list[tuple[str, str]]:
-    """Return ``(directive, name)`` of a class's public members that this package defines."""
+    """Return ``(directive, name)`` of the public members of a class that this package defines."""
     found = []
     for name in sorted({name for base in cls.__mro__ for name in vars(base)}):
         home = next(base for base in cls.__mro__ if name in vars(base))
@@ -45,7 +45,7 @@ def heading(title: str, line: str) -> list[str]:
 
 
 def object_page(module: str, name: str) -> str | None:
-    """Return the page of a class or function; None for a constant, which has none."""
+    """Return the page of a class or function; None for a constant, which has no page."""
     value, full = getattr(import_module(module), name), f"{module}.{name}"
     if inspect.isclass(value):
         lines = [*heading(full, "="), f".. autoclass:: {full}", ""]
@@ -86,7 +86,7 @@ def write(folder: Path) -> None:
     pages, homes = {}, public_modules()
     top = set(homes["skdistill"])
     for module, names in homes.items():
-        # What the package itself offers has its page there alone.
+        # Names that `skdistill` itself offers have their page there, and no second one.
         own = names if module == "skdistill" else [n for n in names if not is_top(module, n, top)]
         pages[f"{module}.rst"] = module_page(module, own) if own else None
         for name in own:

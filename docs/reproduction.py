@@ -1,14 +1,14 @@
 """Renders the measured results, the JSON files in ``examples/reproduce/results``, as tables.
 
-Numbers of ours are never typed: what is not in a file is not in the documentation. The paper's
-numbers are those of its Table 1, row "Ours".
+Numbers of ours are never typed: what is not in a file is not in the documentation. "The paper" is
+[Feng23] (https://arxiv.org/abs/2311.07025); its numbers are those of its Table 1, row "Ours".
 """
 
 import json
 from math import floor, isfinite, log10
 from pathlib import Path
 
-# Test accuracy in percent, mean and standard deviation over ten networks, by data and samples a
+# Test accuracy in percent, mean and standard deviation over ten networks, by data and samples per
 # class.
 PAPER = {
     ("cifar10", 1): (53.2, 0.7),
@@ -49,7 +49,7 @@ def render(folder: Path) -> str:
 
 
 def render_file(file: Path) -> str:
-    """Return one file's report, or that it is none."""
+    """Return one file's report, or that the file is not JSON."""
     try:
         return render_report(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def write(folder: Path, generated: Path) -> None:
 
 
 def heading(name: str) -> str:
-    """Return a subtitle; a file's name may hold what is markup elsewhere."""
+    """Return a subtitle, with characters of a file's name that would be markup escaped."""
     title = literal(name)
     return f"\n{title}\n{'-' * len(title)}\n"
 
@@ -172,7 +172,7 @@ def published(report: dict, ipc, data=None) -> str | None:
 
 
 def is_number(value) -> bool:
-    """Return whether a value is a number, and no truth value."""
+    """Return whether a value is a number and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

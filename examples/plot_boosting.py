@@ -3,7 +3,7 @@ One distilled set for every budget
 ==================================
 
 How many samples per class can you afford? A jointly distilled set must be made anew for each
-answer: a part of it is worse than a set of that size. Boost-DD (Algorithm 2 of the paper) distils
+answer: a part of it is worse than a set of that size. Boost-DD (Algorithm 2 of the paper) distills
 block after block and holds the earlier ones back, so that each prefix is a good set of its size.
 This is the paper's figure 8 in small: the digits 0 to 4, blocks of one sample per class.
 """

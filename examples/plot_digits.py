@@ -17,7 +17,7 @@ from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import compare
 
 # %%
-# Distil. Each row of ``X`` is a flat image, so we say what its shape is.
+# Distill. Each row of ``X`` is a flat image, so we say what its shape is.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
@@ -30,7 +30,7 @@ X_syn, y_syn = distiller.transform()
 print(f"Distilled {len(X_train)} images into {len(X_syn)}: {X_syn.shape}, labels {y_syn}\n")
 
 # %%
-# Compare. Every row of the table trains freshly initialised networks in the same way: Adam, a
+# Compare. Every row of the table trains freshly initialized networks in the same way: Adam, a
 # number of steps that was fixed beforehand, and no look at the test set.
 
 comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_networks_whole=1)

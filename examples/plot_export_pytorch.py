@@ -4,7 +4,7 @@ A distilled set in plain PyTorch
 
 A distilled set is a file of arrays. Whoever loads it needs none of this package's networks: here a
 training loop of the plainest PyTorch learns from one. Two things must be right: real samples are
-standardised as the synthetic ones were, and the number of steps is fixed beforehand.
+standardized as the synthetic ones were, and the number of steps is fixed beforehand.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# One person distils and saves. The file holds samples, labels and recipe, and no pickles.
+# One person distills and saves. The file holds samples, labels and recipe, and no pickles.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "digits.npz")
@@ -31,7 +31,7 @@ RaTBPTTDistiller(image_shape=(1, 8, 8), max_iter=50, window=6, unroll=18, random
 ).distilled_.save(path)
 
 # %%
-# Another loads it. ``to_torch`` gives a ``TensorDataset`` of standardised images, as networks see
+# Another loads it. ``to_torch`` gives a ``TensorDataset`` of standardized images, as networks see
 # them; ``standardize`` and ``encode_labels`` treat real ones in the same way.
 
 distilled = DistilledDataset.load(path)
@@ -42,7 +42,7 @@ X_real = torch.from_numpy(distilled.standardize(X_test))
 y_real = torch.from_numpy(distilled.encode_labels(y_test))
 
 # %%
-# A network of one's own, with instance normalisation as the one that the digits were distilled for,
+# A network of one's own, with instance normalization as the one that the digits were distilled for,
 # and the usual loop.
 
 torch.manual_seed(0)

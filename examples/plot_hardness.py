@@ -33,7 +33,7 @@ scores = forgetting_scores(
 print(f"{(scores == 0).mean():.0%} of the digits were never forgotten.")
 
 # %%
-# Distil one and three per class, and test on the samples that were scored, from easy to hard.
+# Distill one and three per class, and test on the samples that were scored, from easy to hard.
 
 sets = {}
 for ipc in (1, 3):

@@ -29,11 +29,11 @@ for name in range(4):
     folder = Path(pictures.name, f"digit {name}")
     folder.mkdir()
     for k, image in enumerate(digits.images[digits.target == name][:120]):
-        grey = Image.fromarray((image * 255 / 16).astype(np.uint8))
-        grey.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"{k:03d}.jpg", quality=90)
+        gray = Image.fromarray((image * 255 / 16).astype(np.uint8))
+        gray.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"{k:03d}.jpg", quality=90)
 
 # %%
-# The six lines. ``mode="L"`` reads the pictures in grey; colour is the default. ``size`` makes them
+# The six lines. ``mode="L"`` reads the pictures in gray; color is the default. ``size`` makes them
 # squares of one size, and small ones are quick.
 
 X, y = load_image_folder(pictures.name, size=12, mode="L", return_X_y=True)

@@ -30,14 +30,14 @@ folder = tempfile.TemporaryDirectory()
 file = Path(folder.name, "wines.csv")
 
 # %%
-# The file. Thirds of the colour's intensity become words with an order, the hue words without one;
+# The file. Thirds of the color's intensity become words with an order, the hue words without one;
 # strong is what has more than 13 % of alcohol; every twentieth row lacks its ash. Magnesium and
 # proline are whole numbers in scikit-learn's data already.
 
 wine = load_wine(as_frame=True)
 pd.DataFrame(
     {
-        "colour": pd.qcut(wine.data["color_intensity"], 3, labels=["pale", "medium", "deep"]),
+        "color": pd.qcut(wine.data["color_intensity"], 3, labels=["pale", "medium", "deep"]),
         "hue": pd.cut(wine.data["hue"], [0, 0.8, 1.05, 2], labels=["brick", "ruby", "purple"]),
         "strong": wine.data["alcohol"] > 13,
         "malic_acid": wine.data["malic_acid"],
@@ -56,11 +56,11 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 # %%
 # A distiller takes numbers. Words without an order become a column each, those with one its number;
-# gaps are filled with the column's mean. Standardising is the distiller's own business.
+# gaps are filled with the column's mean. Standardizing is the distiller's own business.
 
 encode = make_column_transformer(
     (OneHotEncoder(sparse_output=False), ["hue"]),
-    (OrdinalEncoder(categories=[["pale", "medium", "deep"]]), ["colour"]),
+    (OrdinalEncoder(categories=[["pale", "medium", "deep"]]), ["color"]),
     remainder=SimpleImputer(),
 )
 distiller = RaTBPTTDistiller(

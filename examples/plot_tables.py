@@ -5,7 +5,7 @@ Tables: ten rows per class
 A distiller takes plain tables, too: rows in, rows out, in the units of the columns. Here two of
 scikit-learn's own tables are distilled to ten rows per class, and networks trained on those rows
 are put beside networks trained on ten random rows and on ten k-means centroids per class, found
-among standardised rows. Centroids are a strong rival on tables as small as these: what distilling
+among standardized rows. Centroids are a strong rival on tables as small as these: what distilling
 adds to them is a point or two on the first table, and nothing on the second.
 
 The rows are made for the kind of network that they were distilled through. What other classifiers
@@ -32,7 +32,7 @@ IPC = 10
 CLASSIFIERS = {
     "logistic regression": lambda seed: LogisticRegression(max_iter=1000),
     "random forest": lambda seed: RandomForestClassifier(random_state=seed),
-    "3 nearest neighbours": lambda seed: KNeighborsClassifier(3),
+    "3 nearest neighbors": lambda seed: KNeighborsClassifier(3),
 }
 
 # %%
@@ -51,7 +51,7 @@ for name, load in {"breast cancer": load_breast_cancer, "wine": load_wine}.items
     print(compare(distiller.distilled_, *data, n_networks=5, n_networks_whole=3))
 
 # %%
-# For other classifiers: mean accuracy over five seeds, on standardised columns.
+# For other classifiers: mean accuracy over five seeds, on standardized columns.
 
 accuracy = {}
 for name, (distiller, (X_train, X_test, y_train, y_test)) in tables.items():

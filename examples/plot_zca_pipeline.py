@@ -2,7 +2,7 @@
 Whitened digits, and the way back
 =================================
 
-The paper whitens images before it distils them (Appendix C.1). Here a pipeline does so: the
+The paper whitens images before it distills them (Appendix C.1). Here a pipeline does so: the
 distiller sees whitened digits, its ten synthetic ones are whitened too, and the same pipeline
 brings them back into brightness, for us to look at.
 """
@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from skdistill import RaTBPTTDistiller, ZCAWhitener
 
 # %%
-# Distil. Images of 8 x 8 pixels, not rows of 64 values, tell ``ZCAWhitener`` to take the paper's
+# Distill. Images of 8 x 8 pixels, not rows of 64 values, tell ``ZCAWhitener`` to take the paper's
 # recipe: every image minus its own mean, divided by its own norm, then whitened.
 
 digits = load_digits()

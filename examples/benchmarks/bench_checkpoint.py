@@ -1,6 +1,6 @@
 """What a checkpoint every so many outer steps costs: the time of one write over that of the steps.
 
-The run is one of the shape of CIFAR-10 (32 x 32 pixels in three colours, ten classes; noise instead
+The run is one of the shape of CIFAR-10 (32 x 32 pixels in three colors, ten classes; noise instead
 of pictures, which takes the same time), with a history of ``--history`` outer steps, which is what
 makes the file of a long run large. Writes are the real ones: flushed to the disk, the one before
 kept.

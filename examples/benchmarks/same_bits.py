@@ -1,6 +1,6 @@
-"""Whether two commits distil the same bits: their wheels, side by side in one environment.
+"""Whether two commits distill the same bits: their wheels, side by side in one environment.
 
-Builds a wheel of each commit, distils digits and a table with each method, and compares samples,
+Builds a wheel of each commit, distills digits and a table with each method, and compares samples,
 labels and histories, bit for bit. What differs is listed with the largest difference. (Bits are
 those of one machine and one version of torch.)
 

@@ -1,4 +1,4 @@
-"""Appendix C.3: distil through one architecture, evaluate on others.
+"""Appendix C.3: distill through one architecture, evaluate on others.
 
 The paper: CIFAR-10, ten samples per class; distilled through a ResNet-18, a ResNet-18 has 52.7 %,
 and 49.2 % on what was distilled through the ConvNet. That is what runs with ``--dataset cifar10
@@ -47,7 +47,7 @@ class Until:
 
 
 def one_run(through: str, seed: int, seconds: float, args, arrays) -> dict:
-    """Distil through an architecture for so long, and evaluate on all."""
+    """Distill through an architecture for so long, and evaluate on all."""
     X_train, X_test, y_train, y_test = arrays
     parameters = data.settings(args, args.ipc) | {
         "architecture": through,
@@ -73,7 +73,7 @@ def one_run(through: str, seed: int, seconds: float, args, arrays) -> dict:
 
 
 def main() -> None:
-    """Distil through all, evaluate on all, print a table, write JSON."""
+    """Distill through all, evaluate on all, print a table, write JSON."""
     parser = arguments(__doc__, RESULTS / "architectures.json")
     data.add_arguments(parser)
     parser.add_argument("--minutes", type=float, default=6, help="for all distillation together")

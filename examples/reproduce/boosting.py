@@ -100,7 +100,7 @@ def load(args) -> tuple[str, list[np.ndarray]]:
 
 
 def main() -> None:
-    """Distil, evaluate, print a table, write JSON."""
+    """Distill, evaluate, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--block-size", type=int, default=2)

@@ -7,8 +7,8 @@ import numpy as np
 from report import mean_and_std
 
 
-def distil(distiller, data, seconds: float, every: int) -> dict[str, list]:
-    """Distil for so long, tests included; return accuracy by outer steps and by their seconds.
+def distill(distiller, data, seconds: float, every: int) -> dict[str, list]:
+    """Distill for so long, tests included; return accuracy by outer steps and by their seconds.
 
     Every so many outer steps networks are trained on the samples, with a number of steps that is
     fixed beforehand, and tested.

@@ -29,8 +29,8 @@ NAMES = {
     "cub200": "CUB-200",
     "tinyimagenet": "Tiny-ImageNet",
 }
-GREY = ("digits", "fashion-mnist")
-# The paper's columns; grey data has none and gets CIFAR-10's.
+GRAY = ("digits", "fashion-mnist")
+# The paper's columns; gray data has none and gets CIFAR-10's.
 COLUMNS = {"cifar10-folder": "cifar10", "digits": "cifar10", "fashion-mnist": "cifar10"}
 
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = "digits
         "--zca",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="whiten the images (regularisation 0.1); default: images with colours",
+        help="whiten the images (regularization 0.1); default: images with colors",
     )
 
 
@@ -63,7 +63,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args.paper = args.paper or (big and not args.small)
     del args.small
     if args.zca is None:
-        args.zca = args.dataset not in GREY
+        args.zca = args.dataset not in GRAY
     return args
 
 
@@ -77,8 +77,8 @@ def settings(args: argparse.Namespace, ipc: int) -> dict:
     if not args.paper:
         return {"ipc": ipc}
     parameters = paper_settings(COLUMNS.get(args.dataset, args.dataset), ipc)
-    # A mirrored digit is none; and the paper has no grey data.
-    return parameters | ({"augmentation": None} if args.dataset in GREY else {})
+    # A mirrored digit is none; and the paper has no gray data.
+    return parameters | ({"augmentation": None} if args.dataset in GRAY else {})
 
 
 def load(args: argparse.Namespace) -> list[np.ndarray]:

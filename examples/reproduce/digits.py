@@ -18,8 +18,8 @@ from skdistill.evaluation import compare
 PARAMETERS = {1: {}, 10: {"init": "kmeans", "max_iter": 100}}
 
 
-def distil(ipc: int, seed: int, max_iter: int | None, data) -> DistilledDataset:
-    """Distil the training digits with the parameters of this size."""
+def distill(ipc: int, seed: int, max_iter: int | None, data) -> DistilledDataset:
+    """Distill the training digits with the parameters of this size."""
     X_train, _, y_train, _ = data
     parameters = PARAMETERS[ipc] | ({} if max_iter is None else {"max_iter": max_iter})
     distiller = RaTBPTTDistiller(ipc, image_shape=(1, 8, 8), random_state=seed, **parameters)
@@ -27,9 +27,9 @@ def distil(ipc: int, seed: int, max_iter: int | None, data) -> DistilledDataset:
 
 
 def one_run(ipc: int, seed: int, args, data) -> dict:
-    """Distil, compare and return a row of the report."""
+    """Distill, compare and return a row of the report."""
     X_train, X_test, y_train, y_test = data
-    distilled = distil(ipc, seed, args.max_iter, data)
+    distilled = distill(ipc, seed, args.max_iter, data)
     comparison = compare(
         distilled, X_train, y_train, X_test, y_test, n_networks=args.networks, n_networks_whole=1
     )
@@ -41,7 +41,7 @@ def one_run(ipc: int, seed: int, args, data) -> dict:
 
 
 def main() -> None:
-    """Distil, compare, print a table, write JSON."""
+    """Distill, compare, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], choices=list(PARAMETERS))
     parser.add_argument("--max-iter", type=int, help="default: 200, or 100 for ten per class")

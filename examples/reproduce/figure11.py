@@ -6,7 +6,7 @@ to five times the window do alike, 300 steps do harm), and unroll 200 with windo
 with ``--paper``. Without, a size for minutes on one core: 8 x 8 digits, a quarter held out, one
 sample per class, and a fifth of all these lengths.
 
-Each pair distils in turn for the same time, a share of ``--minutes``; every ``--every`` outer
+Each pair distills in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and
 tested.
 
@@ -29,7 +29,7 @@ def label(pair: tuple[int, int]) -> str:
 
 
 def one_run(pair: tuple[int, int], seed: int, seconds: float, args, arrays) -> dict:
-    """Distil for so long, tests included, and return the curve."""
+    """Distill for so long, tests included, and return the curve."""
     parameters = data.settings(args, args.ipc) | {
         "window": pair[0],
         "unroll": pair[1],
@@ -37,12 +37,12 @@ def one_run(pair: tuple[int, int], seed: int, seconds: float, args, arrays) -> d
         "n_networks": args.networks,
         "random_state": seed,
     }
-    curve = curves.distil(RaTBPTTDistiller(**parameters), arrays, seconds, args.every)
+    curve = curves.distill(RaTBPTTDistiller(**parameters), arrays, seconds, args.every)
     return {"method": label(pair), "seed": seed, "curve": curve}
 
 
 def main() -> None:
-    """Distil with all pairs, print tables, write JSON."""
+    """Distill with all pairs, print tables, write JSON."""
     parser = arguments(__doc__, RESULTS / "figure11.json")
     data.add_arguments(parser)
     parser.add_argument("--minutes", type=float, default=20, help="for all runs together")

@@ -1,6 +1,6 @@
 """Figure 4 on 8 x 8 digits: RaT-BPTT, BPTT, T-BPTT and R-BPTT at equal steps and at equal time.
 
-A quarter of scikit-learn's digits is held out. Each method distils in turn for the same time, a
+A quarter of scikit-learn's digits is held out. Each method distills in turn for the same time, a
 share of ``--minutes``; every ``--every`` outer steps networks are trained on its samples, with the
 number of steps fixed beforehand, and tested on what was held out. Time is that of the outer steps
 alone. Tables give mean and spread over seeds:
@@ -29,7 +29,7 @@ QUARTILES, LARGEST = "norm: quartiles apart / median", "norm: largest / median"
 
 
 def one_run(method: str, seed: int, seconds: float, args, data) -> dict:
-    """Distil for so long, tests included, and return the curve."""
+    """Distill for so long, tests included, and return the curve."""
     distiller = RaTBPTTDistiller(
         args.ipc,
         window=args.window,
@@ -40,7 +40,7 @@ def one_run(method: str, seed: int, seconds: float, args, data) -> dict:
         n_networks=args.networks,
         random_state=seed,
     )
-    curve = curves.distil(distiller, data, seconds, args.every)
+    curve = curves.distill(distiller, data, seconds, args.every)
     norms = distiller.history_["grad_norm"]
     return {"method": method, "seed": seed, "curve": curve, "grad_norm": norms}
 
@@ -62,7 +62,7 @@ def summarize(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    """Distil with all methods, print tables, write JSON."""
+    """Distill with all methods, print tables, write JSON."""
     parser = arguments(__doc__, RESULTS / "figure4.json")
     parser.add_argument("--minutes", type=float, default=14, help="for all runs together")
     parser.add_argument("--ipc", type=int, default=1)

@@ -6,7 +6,7 @@ runs with ``--dataset cifar10 --data FOLDER`` on a GPU, or with ``--paper``. Wit
 minutes on one core: 8 x 8 digits, a quarter held out, one sample per class, window 15, unroll 45,
 and a patience of 15 steps, for a run has some hundred.
 
-Each method distils in turn for the same time, a share of ``--minutes``; every ``--every`` outer
+Each method distills in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and
 tested.
 
@@ -25,7 +25,7 @@ PAPER = [("random", "forward"), ("random", "backward")]
 
 
 def one_run(method: str, seed: int, seconds: float, args, arrays) -> dict:
-    """Distil for so long, tests included; return the curve and where the window was."""
+    """Distill for so long, tests included; return the curve and where the window was."""
     schedule = UniformWindow()
     if method != "random":
         schedule = MovingWindow(method, patience=args.patience, smoothing=args.smoothing)
@@ -38,7 +38,7 @@ def one_run(method: str, seed: int, seconds: float, args, arrays) -> dict:
         "random_state": seed,
     }
     distiller = RaTBPTTDistiller(**parameters)
-    curve = curves.distil(distiller, arrays, seconds, args.every)
+    curve = curves.distill(distiller, arrays, seconds, args.every)
     return {
         "method": method,
         "seed": seed,
@@ -58,7 +58,7 @@ def summarize(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    """Distil with all methods, print tables, write JSON."""
+    """Distill with all methods, print tables, write JSON."""
     parser = arguments(__doc__, RESULTS / "figure6.json")
     data.add_arguments(parser)
     parser.add_argument("--minutes", type=float, default=14, help="for all runs together")

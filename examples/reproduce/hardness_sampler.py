@@ -18,7 +18,7 @@ SAMPLERS = ("uniform", "extremes", "medium")
 
 
 def one_run(name: str, seed: int, args, data) -> dict:
-    """Distil, test and return a row of the report."""
+    """Distill, test and return a row of the report."""
     X_train, X_test, y_train, y_test = data
     sampler = name
     if name != "uniform":
@@ -42,7 +42,7 @@ def one_run(name: str, seed: int, args, data) -> dict:
 
 
 def main() -> None:
-    """Distil, print a table, write JSON."""
+    """Distill, print a table, write JSON."""
     parser = arguments(__doc__, RESULTS / "hardness_sampler.json")
     parser.add_argument("--ipc", type=int, default=1)
     parser.add_argument("--max-iter", type=int, default=200)

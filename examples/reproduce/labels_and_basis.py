@@ -28,7 +28,7 @@ ROWS = {
 
 
 def one_run(name: str, seed: int, args, data) -> dict:
-    """Distil, test and return a row of the report."""
+    """Distill, test and return a row of the report."""
     X_train, X_test, y_train, y_test = data
     distiller = RaTBPTTDistiller(
         image_shape=(1, 8, 8),
@@ -52,7 +52,7 @@ def one_run(name: str, seed: int, args, data) -> dict:
 
 
 def main() -> None:
-    """Distil, print a table, write JSON."""
+    """Distill, print a table, write JSON."""
     parser = arguments(__doc__, RESULTS / "labels_and_basis.json")
     parser.add_argument("--max-iter", type=int, default=200)
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import data
-from digits import distil
+from digits import distill
 from report import RESULTS, about, write
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -65,10 +65,10 @@ def main() -> None:
 
 
 def make_digits(report_file: Path) -> None:
-    """Distil scikit-learn's digits as examples/plot_digits.py does, and write report and set."""
+    """Distill scikit-learn's digits as examples/plot_digits.py does, and write report and set."""
     X, y = load_digits(return_X_y=True)
     split = train_test_split(X, y, stratify=y, random_state=0)
-    distilled = distil(1, 0, None, split)
+    distilled = distill(1, 0, None, split)
     distilled.save(report_file.with_suffix(".npz"))
     comparison = compare(distilled, split[0], split[2], split[1], split[3], n_networks_whole=1)
     print(comparison)

@@ -30,7 +30,7 @@ COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
 
 
 def one_run(setting: dict, seed: int, args, arrays) -> dict:
-    """Distil for so long, and judge the result on the held-out images."""
+    """Distill for so long, and judge the result on the held-out images."""
     X_train, X_held, y_train, y_held = arrays
     parameters = dict(setting)
     width = parameters.pop("width", None)
@@ -74,7 +74,7 @@ def parsed(words: list[str]) -> dict:
 
 
 def main() -> None:
-    """Distil with all settings, print a table, write JSON."""
+    """Distill with all settings, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")

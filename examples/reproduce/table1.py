@@ -1,15 +1,15 @@
-"""Table 1: distil, evaluate with narrow and other networks, and put it beside the paper's row.
+"""Table 1: distill, evaluate with narrow and other networks, and put it beside the paper's row.
 
-Distils for ``--minutes``, keeps the samples at a few moments, and evaluates them afterwards:
+Distills for ``--minutes``, keeps the samples at a few moments, and evaluates them afterwards:
 accuracy against time. The evaluation does not count as distillation time. Ten networks are trained
 on the last samples, which are the result whatever the curve says, with a number of steps that is
 fixed beforehand; beside them random real samples, herding and k-means under the same protocol.
 
 With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples per class; for the
-grey sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
+gray sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
 with ``--small``: the package's defaults, which are networks of the same size, but window 15, unroll
 45, 256 real samples a step, no augmentation and a larger learning rate. Single values are set by
-their own arguments. ``--width`` distils through ConvNets of another width than 128: narrow ones
+their own arguments. ``--width`` distills through ConvNets of another width than 128: narrow ones
 allow more outer steps. The evaluation has the usual ones, whatever the samples were distilled
 through.
 
@@ -95,7 +95,7 @@ class Snapshots:
 
 
 def main() -> None:
-    """Distil, evaluate, compare, write JSON and the samples, print a row."""
+    """Distill, evaluate, compare, write JSON and the samples, print a row."""
     args = parse()
     X_train, X_test, y_train, y_test = data.load(args)
     work = args.json.with_suffix(".run")
@@ -172,7 +172,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)
-    parser.add_argument("--width", type=int, help="of the networks to distil through")
+    parser.add_argument("--width", type=int, help="of the networks to distill through")
     parser.add_argument("--inner-lr", type=float)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)

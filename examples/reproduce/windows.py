@@ -5,7 +5,7 @@ table. One sample per class is distilled through the usual networks with each se
 the same number of minutes; then networks are trained on the result, with a number of steps that is
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at.
 
-Sizes: 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST), 32 (CIFAR-10); colour
+Sizes: 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST), 32 (CIFAR-10); color
 images are whitened. With --table, a table of scikit-learn's in their place.
 
     python examples/reproduce/windows.py --size 8 --minutes 2
@@ -65,7 +65,7 @@ def load(args) -> list[np.ndarray]:
 
 
 def one_run(setting: tuple, seed: int, args, arrays) -> dict:
-    """Distil for so long, and judge the result on the held-out images."""
+    """Distill for so long, and judge the result on the held-out images."""
     X_train, X_held, y_train, y_held = arrays
     window, unroll, inner_lr = setting
     distiller = RaTBPTTDistiller(
@@ -106,7 +106,7 @@ def summarize(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    """Distil with all settings, print a table, write JSON."""
+    """Distill with all settings, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--size", type=int, choices=list(DATASETS), default=8)
     parser.add_argument("--table", choices=list(TABLES), help="in the place of images")
