@@ -22,7 +22,7 @@ from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "examples" / "reproduce"
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "tables.py"
+SCRIPT = Path(__file__).parents[2] / "docs" / "tables.py"
 
 
 def test_tables_are_those_of_the_files():

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
-from test_distilled import LAYOUTS, make
+from tools import LAYOUTS, make
 
 from skdistill.evaluation import evaluate
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
-from test_distilled import make
+from tools import make
 
 from skdistill.evaluation import EvaluationResult
 

@@ -1,8 +1,8 @@
-"""Write files of skdistill 0.1.0, which later versions are to read: see `tests/test_old_files.py`.
+"""Write files of skdistill 0.1.0, which later versions are to read: see `test_old_files.py`.
 
 The files were written by that version, and are never written again:
 
-    python tests/data/make_0_1_0.py tests/data/0.1.0
+    python tests/old_files/make_0_1_0.py tests/old_files/0.1.0
 
 The next release gets a script and a folder of its own: copy this one, add what is new since, and
 run it before anything else changes.

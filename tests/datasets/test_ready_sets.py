@@ -14,7 +14,7 @@ from skdistill.datasets import list_distilled, load_digits, load_distilled
 from skdistill.datasets._ready import SETS
 from skdistill.evaluation import evaluate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("name", "ipc"), list_distilled())
@@ -108,7 +108,7 @@ def test_numpy_alone_loads_saves_and_standardises(tmp_path):
 
 
 def test_a_set_whose_preprocessing_is_not_installed_says_so():
-    path = Path(__file__).parent / "data" / "0.1.0" / "sets" / "scaled.npz"
+    path = ROOT / "tests" / "old_files" / "0.1.0" / "sets" / "scaled.npz"
     start = NUMPY_ALONE[: NUMPY_ALONE.index("from skdistill import")]
     code = f"{start}from skdistill import DistilledDataset\nDistilledDataset.load({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
-from test_distilled import make
+from tools import make
 
 from skdistill._files import png as _png
 from skdistill.distilled import _html

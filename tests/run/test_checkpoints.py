@@ -34,7 +34,7 @@ from skdistill.windows import MovingWindow
 
 pytestmark = pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
 
-SCRIPT = Path(__file__).parents[1] / "examples/benchmarks/kill_resume.py"
+SCRIPT = Path(__file__).parents[2] / "examples/benchmarks/kill_resume.py"
 
 
 def tiny(input_shape, n_classes, width=4):

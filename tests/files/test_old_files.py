@@ -1,7 +1,7 @@
 """Files of earlier versions are promises: they load, and runs go on, as they would have then.
 
-The files in ``data/0.1.0`` were written by that version and ``data/make_0_1_0.py``, which says what
-they are made of.
+The files in ``old_files/0.1.0`` were written by that version and ``old_files/make_0_1_0.py``, which
+says what they are made of.
 """
 
 import json
@@ -19,7 +19,7 @@ from skdistill import DistilledDataset
 from skdistill._files import npz as _npz
 from skdistill.evaluation import evaluate
 
-FOLDER = Path(__file__).parent / "data" / "0.1.0"
+FOLDER = Path(__file__).parents[1] / "old_files" / "0.1.0"
 spec = util.spec_from_file_location("make_0_1_0", FOLDER.with_name("make_0_1_0.py"))
 made = util.module_from_spec(spec)
 spec.loader.exec_module(made)

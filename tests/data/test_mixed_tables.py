@@ -492,7 +492,7 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
 def test_the_gallerys_way_from_file_to_file(monkeypatch, capsys):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
-    code = Path(__file__).parents[1].joinpath("examples/plot_mixed_table.py").read_text()
+    code = Path(__file__).parents[2].joinpath("examples/plot_mixed_table.py").read_text()
     smaller = {
         "max_iter=40, window=10, unroll=30": "max_iter=1, window=1, unroll=1, eval_steps=5",
         "n_networks=5, n_networks_whole=3": "n_networks=1, n_networks_whole=1",

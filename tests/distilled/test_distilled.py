@@ -16,47 +16,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tools import LAYOUTS, make
 from torchvision.datasets import ImageFolder
 
 from skdistill import RaTBPTTDistiller
 from skdistill._data.layout import Layout
 from skdistill.distilled import DistilledDataset, EvaluationRecipe, _consistency
 from skdistill.exceptions import InvalidFileError
-
-LAYOUTS = {
-    "table": Layout((5,), (5,)),
-    "flat": Layout((16,), (1, 4, 4)),
-    "grey": Layout((4, 3), (1, 4, 3)),
-    "rgb": Layout((3, 4, 2), (3, 4, 2)),
-    "channels last": Layout((4, 2, 3), (3, 4, 2), channels_last=True),
-}
-
-
-def make(
-    layout="grey", *, classes=("a", "bc", "d"), ipc=2, dtype=np.float32, soft=False, **changes
-):
-    """Return a distilled set of random samples."""
-    rng = np.random.default_rng(0)
-    layout, classes = LAYOUTS[layout], np.asarray(classes)
-    n, channels = ipc * len(classes), layout.network_shape[0]
-    recipe = EvaluationRecipe(
-        layout=layout,
-        mean=tuple(rng.normal(size=channels).tolist()),
-        scale=tuple(rng.uniform(1, 2, size=channels).tolist()),
-        architecture="convnet",
-        steps=30,
-        seed=7,
-        augmentation={"class": "Compose", "steps": [{"class": "Cutout", "ratio": 0.25}]},
-    )
-    data = DistilledDataset(
-        X=rng.normal(size=(n, *layout.user_shape)).astype(dtype),
-        y=rng.dirichlet(np.ones(len(classes)), n).astype(dtype) if soft else np.tile(classes, ipc),
-        classes=classes,
-        ipc=ipc,
-        recipe=recipe,
-        provenance={"method": "Nöne", "parameters": {"window": 3, "rate": 0.1, "shape": [1, 2]}},
-    )
-    return replace(data, **changes)
 
 
 def assert_same(loaded, data):

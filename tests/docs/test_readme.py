@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 QUICK = "max_iter=2, n_networks=1, eval_steps=5, window=2, unroll=4"
 # What is made smaller, in each part that has Python in it.
 SMALLER = {

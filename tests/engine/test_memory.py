@@ -14,7 +14,7 @@ from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller, ZCAWhiten
 from skdistill._engine.learner import Learner
 from skdistill.networks import network_factory
 
-BENCHMARKS = Path(__file__).parents[1] / "examples/benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "examples/benchmarks"
 
 
 def peak_mib(config, which="ours"):
