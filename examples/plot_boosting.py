@@ -3,9 +3,10 @@ One distilled set for every budget
 ==================================
 
 How many samples per class can you afford? A jointly distilled set must be made anew for each
-answer: a part of it is worse than a set of that size. Boost-DD (Algorithm 2 of the paper) distills
-block after block and holds the earlier ones back, so that each prefix is a good set of its size.
-This is the paper's figure 8 in small: the digits 0 to 4, blocks of one sample per class.
+answer: a part of it is worse than a set that was distilled at that size. Boost-DD [Feng23,
+Algorithm 2] distills block after block and holds the earlier ones fixed, so that each prefix is a
+good set of its size. This is figure 8 of [Feng23] in small: the digits 0 to 4, blocks of one sample
+per class.
 """
 
 import matplotlib.pyplot as plt
@@ -29,27 +30,27 @@ settings = {
 }
 
 # %%
-# Three blocks, one after the other. ``transform(ipc=1)`` is what it was before the later blocks,
-# bit for bit.
+# Three blocks, one after the other. ``transform(ipc=1)`` returns the same bits as before the later
+# blocks.
 
 boosted = BoostedDistiller(ipc=3, block_size=1, distiller=RaTBPTTDistiller(**settings))
 boosted.fit(X_train, y_train)
 nested = boosted.evaluate_budgets(X_test, y_test)
 
 # %%
-# Beside it: three samples per class that were distilled together, and the parts of that set. A
-# boosted set has had as many outer steps in each block as this one has in all.
+# For comparison: three samples per class that were distilled together, and the parts of that set. A
+# boosted set has as many outer steps in each block as this one has in all.
 
 joint = RaTBPTTDistiller(ipc=3, **settings).fit(X_train, y_train).distilled_
 parts = {ipc: evaluate(joint.subset(ipc), X_test, y_test) for ipc in boosted.budgets_}
 
 for ipc in boosted.budgets_:
-    print(f"{ipc} a class: boosted {nested[ipc]}; part of the joint set {parts[ipc]}")
+    print(f"{ipc} per class: boosted {nested[ipc]}; part of the joint set {parts[ipc]}")
 
 # %%
-# Draw both, with one standard deviation over the networks. With so few outer steps the
-# later blocks may add little; what boosting shows here is the first budget, which the joint set was
-# not made for. ``examples/reproduce/boosting.py`` compares longer runs over several seeds.
+# Draw both, with one standard deviation over the networks. With so few outer steps the later blocks
+# may add little; the advantage of boosting shows at the first budget, for which the joint set was
+# not made. ``examples/reproduce/boosting.py`` compares longer runs over several seeds.
 
 BudgetCurveDisplay.from_results({"boosted": nested, "parts of a joint set": parts})
 plt.show()

@@ -4,8 +4,8 @@ Distilled or chosen? When coresets are enough
 
 Before you distill, see what choosing does: random samples, herding, and k-means centroids cost
 seconds. ``compare`` trains the same networks on each under one protocol. On data as easy as this,
-the digits 0 to 4, what is chosen well is hard to beat, and a run as short as this one may lose to
-it: the run of a few minutes in :ref:`sphx_glr_auto_examples_plot_digits.py` does better.
+the digits 0 to 4, well-chosen samples are hard to beat, and a run as short as this one may lose to
+them: the run of a few minutes in :ref:`sphx_glr_auto_examples_plot_digits.py` does better.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 
 # %%
 # Short runs, with one and three samples per class. The three start from the centroids of k-means,
-# so what distilling adds to these is the difference of two rows.
+# so the difference between two rows of the table is what distilling adds to these.
 
 rows = ["random real samples", "herding", "k-means centroids"]
 comparisons = {}
@@ -45,10 +45,10 @@ for ipc, init in [(1, "gaussian"), (3, "kmeans")]:
         n_networks=3,
         n_draws=3,
     )
-    print(f"\n{ipc} a class\n{comparisons[ipc]}")
+    print(f"\n{ipc} per class\n{comparisons[ipc]}")
 
 # %%
-# Bars, with one standard deviation over networks (for random samples: and over draws).
+# Bars, with one standard deviation over networks (and over draws, for random samples).
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharex=True)
 for ax, (ipc, comparison) in zip(axes, comparisons.items()):
@@ -57,7 +57,7 @@ for ax, (ipc, comparison) in zip(axes, comparisons.items()):
     stds = [100 * comparison[name].std for name in names]
     colors = ["tab:orange" if name == "distilled" else "tab:gray" for name in names]
     ax.barh(names, means, xerr=stds, color=colors)
-    ax.set(xlabel="test accuracy (%)", xlim=(0, 100), title=f"{ipc} a class")
+    ax.set(xlabel="test accuracy (%)", xlim=(0, 100), title=f"{ipc} per class")
     ax.spines[["top", "right"]].set_visible(False)
 axes[1].set_yticklabels([])
 plt.show()

@@ -3,8 +3,8 @@ Ten synthetic digits that train a network
 =========================================
 
 Three quarters of scikit-learn's handwritten digits, some 1,350 images of 8 x 8 pixels, are
-distilled into ten: one per class. Networks trained on the ten alone then read the held-out quarter,
-beside networks trained on ten real images, on class means, and on all 1,350.
+distilled into ten: one per class. Networks trained on the ten alone then read the held-out quarter.
+They are compared with networks trained on ten real images, on class means, and on all 1,350.
 """
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ comparison = compare(distiller.distilled_, X_train, y_train, X_test, y_test, n_n
 print(comparison)
 
 # %%
-# Look. The images are not typical digits: they are what moves a network the right way.
+# Look. The images are not typical digits: they are images that move a network the right way.
 
 figure = plt.figure(figsize=(9, 4.2), layout="constrained")
 images, curve = figure.subfigures(1, 2, width_ratios=(1.25, 1))

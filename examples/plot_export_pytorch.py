@@ -2,8 +2,8 @@
 A distilled set in plain PyTorch
 ================================
 
-A distilled set is a file of arrays. Whoever loads it needs none of this package's networks: here a
-training loop of the plainest PyTorch learns from one. Two things must be right: real samples are
+A distilled set is a file of arrays. To use it, you need none of this package's networks: here a
+plain PyTorch training loop learns from one. Two things must be right: real samples are
 standardized as the synthetic ones were, and the number of steps is fixed beforehand.
 """
 
@@ -22,7 +22,7 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# One person distills and saves. The file holds samples, labels and recipe, and no pickles.
+# One person distills and saves. The file holds samples, labels and the recipe, but no pickles.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "digits.npz")
@@ -42,8 +42,8 @@ X_real = torch.from_numpy(distilled.standardize(X_test))
 y_real = torch.from_numpy(distilled.encode_labels(y_test))
 
 # %%
-# A network of one's own, with instance normalization as the one that the digits were distilled for,
-# and the usual loop.
+# A network of your own, with instance normalization like the network that the digits were distilled
+# for, and the usual loop.
 
 torch.manual_seed(0)
 network = nn.Sequential(
@@ -71,8 +71,8 @@ for step in range(distilled.recipe.steps):
 print(f"After {step + 1} steps on {len(samples)} digits: {curve[-1]:.1%} of the test digits")
 
 # %%
-# The curve is for looking at. The result is its last point: to choose the best one would be to
-# choose it on the test set.
+# The curve is only for looking at. The result is its last point: choosing the best point would mean
+# choosing it on the test set.
 
 figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
 ax.plot(range(10, step + 2, 10), [100 * value for value in curve])

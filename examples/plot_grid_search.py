@@ -3,11 +3,11 @@ Choosing window and unroll by grid search
 =========================================
 
 How many inner steps should be differentiated, and how far should networks be trained? A distiller
-is an ordinary estimator, so scikit-learn's search answers, by the accuracy on held-out folds. The
-fits run in two processes.
+is an ordinary estimator, so scikit-learn's grid search can answer, by the accuracy on held-out
+folds. The fits run in two processes.
 
-The paper's ablation (Appendix C.2) does this on CIFAR-10: unrolling between twice and five times
-the window changes little, and it settles on about three times.
+The ablation of [Feng23, C.2] does this on CIFAR-10: unrolling between twice and five times the
+window changes little, and it settles on about three times.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# Short runs are enough to compare settings. A candidate that cannot work, a window longer than the
-# unrolling, would score NaN with a warning and not stop the search.
+# Short runs are enough to compare settings. A candidate that cannot work, such as a window longer
+# than the unrolling, would score NaN with a warning; it would not stop the search.
 
 distiller = RaTBPTTDistiller(
     image_shape=(1, 8, 8), max_iter=30, n_networks=3, eval_steps=100, random_state=0

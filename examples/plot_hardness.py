@@ -2,9 +2,9 @@
 Which samples does a distilled set teach?
 =========================================
 
-The paper's figure 10: score every real sample by how often networks forget it while they train on
-all of the data, then see how networks that were trained on a distilled set do on the easy and on
-the hard ones. What is missing are the hard ones.
+As in figure 10 of [Feng23], score every real sample by how often networks forget it while they
+train on all of the data. Then see how networks that were trained on a distilled set do on the easy
+and on the hard samples. It is the hard ones that the set does not teach.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# Forgetting events a network, averaged over two networks and six epochs. The paper averages over
+# Forgetting events per network in six epochs, averaged over two networks. [Feng23] averages over
 # ten networks.
 
 scores = forgetting_scores(
@@ -33,14 +33,15 @@ scores = forgetting_scores(
 print(f"{(scores == 0).mean():.0%} of the digits were never forgotten.")
 
 # %%
-# Distill one and three per class, and test on the samples that were scored, from easy to hard.
+# Distill one and three samples per class, and test on the samples that were scored, from easy to
+# hard.
 
 sets = {}
 for ipc in (1, 3):
     distiller = RaTBPTTDistiller(
         ipc, image_shape=(1, 8, 8), max_iter=20, window=5, unroll=15, eval_steps=100, random_state=0
     )
-    sets[f"{ipc} a class"] = distiller.fit(X_train, y_train).distilled_
+    sets[f"{ipc} per class"] = distiller.fit(X_train, y_train).distilled_
 
 result = accuracy_by_hardness(
     sets,
@@ -54,8 +55,8 @@ result = accuracy_by_hardness(
 print(result)
 
 # %%
-# Accuracy by hardness, and how many samples there are of each. A bin with few samples says little.
+# Accuracy by hardness, and the number of samples in each bin. A bin with few samples says little.
 
-display = HardnessDisplay.from_result(result, xlabel="forgetting events a network")
+display = HardnessDisplay.from_result(result, xlabel="forgetting events per network")
 display.ax_.legend(loc="center right", frameon=False)
 plt.show()

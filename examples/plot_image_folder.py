@@ -2,8 +2,8 @@
 From a folder of pictures to a distilled set
 ============================================
 
-Your own pictures, in a folder with a folder for each class, become a distilled set and its score in
-six lines. So that this example needs no download, the pictures are made first: scikit-learn's
+Six lines turn your own pictures, in a folder that holds one folder per class, into a distilled set
+and its score. This example needs no download, because it makes the pictures first: scikit-learn's
 digits, enlarged and saved as JPEG files.
 """
 
@@ -33,8 +33,8 @@ for name in range(4):
         gray.resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"{k:03d}.jpg", quality=90)
 
 # %%
-# The six lines. ``mode="L"`` reads the pictures in gray; color is the default. ``size`` makes them
-# squares of one size, and small ones are quick.
+# The six lines. ``mode="L"`` reads the pictures in gray; the default is color. ``size`` makes them
+# squares of one size; small ones are quick.
 
 X, y = load_image_folder(pictures.name, size=12, mode="L", return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
@@ -45,7 +45,7 @@ distiller.distilled_.save(Path(pictures.name, "pictures.npz"))
 
 # %%
 # How good is it? Four pictures trained the networks. The labels are positions in the list of class
-# folders, which ``load_image_folder(...)`` without ``return_X_y`` has as ``target_names``.
+# folders, which is ``target_names`` of ``load_image_folder(...)`` without ``return_X_y``.
 
 print(f"{len(X_train)} pictures became {len(distiller.distilled_)}.")
 print(f"Networks trained on these read the held-out pictures with {result}")

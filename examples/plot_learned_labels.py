@@ -3,10 +3,10 @@ Labels can be learned, too
 ==========================
 
 With ``learn_labels=True`` the distiller moves the labels as well as the samples: from one-hot rows
-to whatever teaches networks best. The paper does so wherever there are many classes, and for 50
-images per class of CIFAR-10 (Appendix C.1). Labels stay non-negative, and need not sum to one.
-With ten classes and few outer steps, as here, do not expect a gain: there is more to learn, and the
-labels are still on their way.
+to whatever teaches networks best. [Feng23, C.1] does so wherever there are many classes, and for 50
+images per class of CIFAR-10. Labels stay non-negative, and need not sum to one. With ten classes
+and few outer steps, as here, do not expect a gain: there is more to learn, and the labels are still
+on their way.
 """
 
 import matplotlib.pyplot as plt
@@ -37,9 +37,9 @@ for learn_labels in (False, True):
     sets["learned" if learn_labels else "fixed"] = distiller.distilled_
 
 # %%
-# ``transform`` returns a row of soft labels a sample. Labels take storage, too: ``storage`` counts
-# them, in samples per class. The last row takes the learned labels away from the samples that were
-# distilled with them; the class of the largest takes their place.
+# ``transform`` returns one row of soft labels per sample. Labels take storage, too: ``storage``
+# counts them, in units of samples per class. In the last row of the table the learned labels are
+# replaced by the class of the largest one, although the samples were distilled with soft labels.
 
 sets["learned, made hard"] = sets["learned"].with_hard_labels()
 print(f"{'labels':<20}{'storage':>9}  accuracy")
@@ -47,8 +47,7 @@ for name, distilled in sets.items():
     print(f"{name:<20}{distilled.storage:9.2f}  {evaluate(distilled, X_test, y_test)}")
 
 # %%
-# The labels: each row is a sample. What lies off the diagonal tells networks which digits look
-# alike.
+# The labels: each row is a sample. Values off the diagonal tell networks which digits look alike.
 
 figure, ax = plt.subplots(figsize=(4.6, 3.8), layout="constrained")
 image = ax.imshow(sets["learned"].y, cmap="viridis")

@@ -3,9 +3,9 @@ More samples in the same storage: a linear basis
 ================================================
 
 Samples can be made of a few bases that all classes share, each with coefficients of its own
-(section 4.2 of the paper, after Deng and Russakovsky). A basis takes the storage of a sample, a
-further sample only its coefficients: here 50 synthetic digits fit in about the storage of ten.
-The paper's gain with them took long runs; few outer steps, as here, do not show it.
+([Feng23, 4.2], after Deng and Russakovsky). A basis takes the storage of a sample, a further sample
+only that of its coefficients: here 50 synthetic digits fit in about the storage of ten. The gain
+that [Feng23] reports took long runs; few outer steps, as here, do not show it.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ settings = {
 }
 
 # %%
-# One digit per class as it is, and five per class made of six bases.
+# One digit per class, learned pixel by pixel, and five per class made of six bases.
 
 distillers = {
     "pixels": RaTBPTTDistiller(1, **settings),
@@ -42,8 +42,8 @@ for name, distiller in distillers.items():
     print(f"{name:<12}{distilled.ipc:17d}{distilled.storage:9.2f}  {result}")
 
 # %%
-# The bases, and the first sample of each class. The set is an ordinary one: its samples are there
-# as if they had been learned one by one, and ``distilled_.bases`` says what they are made of.
+# The bases, and the first sample of each class. The set is an ordinary one: it holds the samples as
+# if they had been learned one by one, and ``distilled_.bases`` says what they are made of.
 
 distilled = distillers["six bases"].distilled_
 bases, samples = distilled.bases[0].basis, distilled.X[:10]

@@ -5,8 +5,8 @@ A table of text and numbers
 From ``read_csv`` to ``to_csv``: a table with text, booleans, whole numbers and gaps is distilled to
 five rows per class, and the rows that come out have the columns of the file that went in.
 
-The file is made here, of scikit-learn's wines: 178 rows, three cultivars. Some measurements are put
-into words, by the rules that stand below, so that there is something to encode.
+The file is made here, from scikit-learn's wines: 178 rows, three cultivars. Some measurements are
+put into words, by the rules below, so that there is something to encode.
 """
 
 import tempfile
@@ -30,9 +30,9 @@ folder = tempfile.TemporaryDirectory()
 file = Path(folder.name, "wines.csv")
 
 # %%
-# The file. Thirds of the color's intensity become words with an order, the hue words without one;
-# strong is what has more than 13 % of alcohol; every twentieth row lacks its ash. Magnesium and
-# proline are whole numbers in scikit-learn's data already.
+# The file. Thirds of the color's intensity become words with an order, the hue becomes words
+# without one; a wine with more than 13 % of alcohol is strong; every twentieth row lacks its ash.
+# Magnesium and proline are whole numbers in scikit-learn's data already.
 
 wine = load_wine(as_frame=True)
 pd.DataFrame(
@@ -55,8 +55,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# A distiller takes numbers. Words without an order become a column each, those with one its number;
-# gaps are filled with the column's mean. Standardizing is the distiller's own business.
+# A distiller takes numbers. Words without an order become one column each, words with an order
+# their position in it; gaps are filled with the column's mean. The distiller itself standardizes
+# columns.
 
 encode = make_column_transformer(
     (OneHotEncoder(sparse_output=False), ["hue"]),
@@ -69,9 +70,9 @@ distiller = RaTBPTTDistiller(
 pipeline = make_pipeline(encode, distiller).fit(X_train, y_train)
 
 # %%
-# With its preprocessing a set takes test data as it comes, and so do its rivals: random rows,
-# herded rows and k-means centroids of the encoded table, each as many, and networks trained on them
-# in the same way. The steps are kept in the set's file, without a pickle.
+# A set with its preprocessing accepts test data as they are. ``compare`` encodes the table for its
+# rivals, too: equally many random rows, herded rows and k-means centroids. Networks are trained on
+# all of them in the same way. The steps are kept in the set's file, without a pickle.
 
 distilled = DistilledDataset.from_pipeline(pipeline, X_train)
 comparison = compare(distilled, X_train, y_train, X_test, y_test, n_networks=5, n_networks_whole=3)
@@ -79,15 +80,15 @@ print(comparison)
 distilled.save(file.with_name("wines.npz"))
 
 # %%
-# The rows as networks see them, but for the units: an indicator may be 0.6.
+# The rows as networks see them, but in the units of the encoded table: an indicator may be 0.6.
 
 distilled = DistilledDataset.load(file.with_name("wines.npz"))
 print(distilled.to_frame().iloc[:5, :5].round(2).to_string())
 
 # %%
-# And with the columns of the file: the largest indicator of a group is the word, an order's number
-# is rounded to one that there is, whole numbers and booleans are such again. (``from_pipeline`` was
-# given the table for their dtypes.)
+# And with the columns of the file: the largest indicator of a group gives the word, a position is
+# rounded to the nearest one that exists, whole numbers and booleans get their dtypes back.
+# (``from_pipeline`` was given the table for these dtypes.)
 
 rows = distilled.to_frame(original=True)
 rows.to_csv(file.with_name("fifteen_wines.csv"), index=False)
@@ -96,8 +97,8 @@ again = pd.read_csv(file.with_name("fifteen_wines.csv"))
 assert list(again) == list(table)
 
 # %%
-# What is rounded is no longer quite what was distilled. So the rows of the file are tested as well:
-# encoded again, they train networks as the others did.
+# Rounded rows are not quite what was distilled. So the rows of the file are tested as well: they
+# are encoded again, and networks are trained on them like on the others.
 
 X_again = distilled.preprocessing.transform(again.drop(columns="cultivar"))
 result = evaluate(replace(distilled, X=X_again), X_test, y_test, n_networks=5)
@@ -105,8 +106,7 @@ print(f"distilled, from the file: {result}")
 
 # %%
 # The fifteen rows among the wines, in the units of the file, and what networks learn from them. On
-# so small a table centroids are a strong rival, and a wine more or less of the test set is two
-# points.
+# so small a table centroids are a strong rival, and one wine of the test set is two points.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for k, name in enumerate(distilled.classes):

@@ -3,10 +3,10 @@ Tables: ten rows per class
 ==========================
 
 A distiller takes plain tables, too: rows in, rows out, in the units of the columns. Here two of
-scikit-learn's own tables are distilled to ten rows per class, and networks trained on those rows
-are put beside networks trained on ten random rows and on ten k-means centroids per class, found
-among standardized rows. Centroids are a strong rival on tables as small as these: what distilling
-adds to them is a point or two on the first table, and nothing on the second.
+scikit-learn's own tables are distilled to ten rows per class. Networks trained on those rows are
+compared with networks trained on ten random rows and on ten k-means centroids per class, found
+among standardized rows. Centroids are a strong rival on tables as small as these: distilling adds a
+point or two to them on the first table, and nothing on the second.
 
 The rows are made for the kind of network that they were distilled through. What other classifiers
 learn from them is another question, which the figure answers. At the end, distilling balances a
@@ -36,7 +36,7 @@ CLASSIFIERS = {
 }
 
 # %%
-# For networks, under one protocol.
+# What networks learn from the rows, under one protocol.
 
 tables = {}
 for name, load in {"breast cancer": load_breast_cancer, "wine": load_wine}.items():
@@ -51,7 +51,7 @@ for name, load in {"breast cancer": load_breast_cancer, "wine": load_wine}.items
     print(compare(distiller.distilled_, *data, n_networks=5, n_networks_whole=3))
 
 # %%
-# For other classifiers: mean accuracy over five seeds, on standardized columns.
+# What other classifiers learn from them: mean accuracy over five seeds, on standardized columns.
 
 accuracy = {}
 for name, (distiller, (X_train, X_test, y_train, y_test)) in tables.items():
@@ -95,10 +95,10 @@ plt.show()
 
 # %%
 # Balance. A distilled set holds as many rows of a rare class as of a common one.
-# ``DistillationSampler`` is a sampler in the sense of imbalanced-learn: in its pipeline it stands
-# in front of a classifier, and replaces the training set, at ``fit`` only, by a few synthetic rows
-# per class. Of these 2,000 rows one in twenty is positive. The sampler weighs both classes the same
-# (``class_weight="balanced"``); without that, twenty balanced rows would still teach the
+# ``DistillationSampler`` is a sampler in the sense of imbalanced-learn: put in front of a
+# classifier in its pipeline, it replaces the training set, only in ``fit``, by a few synthetic rows
+# per class. Of these 2,000 rows one in twenty is positive. The sampler gives both classes the same
+# weight (``class_weight="balanced"``); without that, twenty balanced rows would still teach the
 # frequencies of the two thousand.
 
 X, y = make_classification(
@@ -112,9 +112,9 @@ distiller = RaTBPTTDistiller(
 samplers = {
     "all rows": "passthrough",
     "random, as many as the rare class": RandomUnderSampler(random_state=0),
-    "random, 10 a class": RandomUnderSampler(**ten),
-    "cluster centroids, 10 a class": ClusterCentroids(**ten),
-    "distilled, 10 a class": DistillationSampler(distiller),
+    "random, 10 per class": RandomUnderSampler(**ten),
+    "cluster centroids, 10 per class": ClusterCentroids(**ten),
+    "distilled, 10 per class": DistillationSampler(distiller),
 }
 print(f"{'training rows':<36}balanced accuracy (%)")
 for name, sampler in samplers.items():

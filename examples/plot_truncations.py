@@ -2,9 +2,9 @@
 Four ways to truncate backpropagation through time
 ==================================================
 
-A distiller differentiates through the training of a network. Through how much of it? The paper's
-figure 4 compares four answers on CIFAR-10: all of the training (BPTT), its last steps (T-BPTT), all
-of a random number of steps (R-BPTT), and a window of fixed length at a random place (RaT-BPTT).
+A distiller differentiates through the training of a network. Through how much of it? [Feng23,
+figure 4] compares four answers on CIFAR-10: all of the training (BPTT), its last steps (T-BPTT),
+all of a random number of steps (R-BPTT), and a window of fixed length at a random place (RaT-BPTT).
 Here is that comparison at the size of a laptop: 8 x 8 digits, one sample per class, one seed.
 """
 
@@ -22,9 +22,9 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# Where the window sits is the ``schedule``; all else is the same. BPTT and R-BPTT do not use
-# ``window`` for a length, and differentiate more steps than the others: the seconds tell. Narrow
-# networks keep the example short, and a larger learning rate than the default lets them get
+# ``schedule`` says where the window sits; everything else is the same. BPTT and R-BPTT do not use
+# ``window`` as the length, and differentiate more steps than the others, as the seconds show.
+# Narrow networks keep the example short, and a larger learning rate than the default lets them get
 # somewhere in few steps.
 
 NAMES = {"bptt": "BPTT", "t-bptt": "T-BPTT", "r-bptt": "R-BPTT", "rat-bptt": "RaT-BPTT"}
@@ -53,12 +53,12 @@ for schedule, name in NAMES.items():
     )
 
 # %%
-# Left: the loss on real digits at the end of each outer step's training. It is comparable within a
-# row only loosely, for the trainings of R-BPTT and RaT-BPTT end at random steps: the accuracies
-# above are what counts. Right: the norm of the meta-gradient. With thirty outer steps and one seed
-# this shows how the schedules are used; it does not rank them. With other settings (a lower inner
-# learning rate, window 6 of 18 steps) T-BPTT came out first. ``examples/reproduce/figure4.py``
-# compares them over three seeds.
+# Left: the loss on real digits at the end of each outer step's training. These losses are only
+# loosely comparable, because the trainings of R-BPTT and RaT-BPTT end at random steps: the
+# accuracies above are what counts. Right: the norm of the meta-gradient. With thirty outer steps
+# and one seed this shows how the schedules are used; it does not rank them. With other settings (a
+# lower inner learning rate, window 6 of 18 steps) T-BPTT came out first.
+# ``examples/reproduce/figure4.py`` compares them over three seeds.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for name, distiller in distillers.items():

@@ -2,9 +2,9 @@
 Whitened digits, and the way back
 =================================
 
-The paper whitens images before it distills them (Appendix C.1). Here a pipeline does so: the
-distiller sees whitened digits, its ten synthetic ones are whitened too, and the same pipeline
-brings them back into brightness, for us to look at.
+[Feng23, C.1] whitens images before it distills them. Here a pipeline does so: the distiller sees
+whitened digits, its ten synthetic ones are whitened too, and the same pipeline turns them back into
+brightness, so that we can look at them.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from skdistill import RaTBPTTDistiller, ZCAWhitener
 
 # %%
-# Distill. Images of 8 x 8 pixels, not rows of 64 values, tell ``ZCAWhitener`` to take the paper's
-# recipe: every image minus its own mean, divided by its own norm, then whitened.
+# Distill. Given images of 8 x 8 pixels, not rows of 64 values, ``ZCAWhitener`` follows the recipe
+# of [Feng23]: every image minus its own mean, divided by its own norm, then whitened.
 
 digits = load_digits()
 X_train, X_test, y_train, y_test = train_test_split(
@@ -32,14 +32,14 @@ pipe = make_pipeline(
 pipe.fit(X_train, y_train)
 
 # %%
-# Score. The pipeline whitens the test images too, by what it learnt from the training images.
+# Score. The pipeline whitens the test images, too, with what it learned from the training images.
 
 print(f"Ten networks, trained on ten digits: {pipe.score(X_test, y_test):.1%} of the test digits")
 
 # %%
-# Look. All steps but the last can be inverted. What whitening stressed, sharp edges, is toned down
-# again on the way back. A whitened sample has lost its own brightness and contrast, and synthetic
-# ones never had any: they are given the average of the training images.
+# Look. All steps but the last can be inverted. Whitening stresses sharp edges; the way back tones
+# them down again. A whitened sample has lost its own brightness and contrast, and synthetic samples
+# never had any: they get the average of the training images.
 
 X_syn, y_syn = pipe[-1].transform()
 whitener = pipe[:-1]

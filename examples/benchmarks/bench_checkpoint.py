@@ -1,9 +1,9 @@
 """What a checkpoint every so many outer steps costs: the time of one write over that of the steps.
 
-The run is one of the shape of CIFAR-10 (32 x 32 pixels in three colors, ten classes; noise instead
-of pictures, which takes the same time), with a history of ``--history`` outer steps, which is what
-makes the file of a long run large. Writes are the real ones: flushed to the disk, the one before
-kept.
+The run has the shape of CIFAR-10 (32 x 32 pixels in three colors, ten classes; noise instead of
+pictures, which takes the same time) and a history of ``--history`` outer steps, because the history
+makes the file of a long run large. Writes are the real ones: they are flushed to the disk, and the
+previous file is kept.
 
     python examples/benchmarks/bench_checkpoint.py --config 32x32-ipc10 --json out.json
 """

@@ -1,9 +1,9 @@
 """Time of an evaluation: networks one after the other, and together as `evaluate` trains them.
 
-Both train the same networks on the same samples and test them at the last step; what comes out is
-compared too. Times alternate in one process after a run of each that does not count, and the ratio,
-together over one after the other, is the median over pairs. The samples are noise: neither way
-depends on their values.
+Both train the same networks on the same samples and test them at the last step; their accuracies
+are compared too. The two take turns in one process, after a run of each that does not count. The
+ratio, together over one after the other, is the median over pairs. The samples are noise: the time
+of neither depends on their values.
 
     python examples/benchmarks/bench_evaluation.py --config digits-ipc1 --json out.json
 """

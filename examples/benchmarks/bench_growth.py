@@ -1,8 +1,8 @@
 """How the cost of an outer step grows with window, unroll, samples per class and image size.
 
-One of them at a time is doubled, the others stay; the slope is that of a straight line through
-log(cost) against log(value): 1 is proportional. Seconds are of the exact meta-gradient with its
-loss on 256 real samples, median over repeats.
+One of them at a time is doubled while the others stay. The slope is that of a straight line through
+log(cost) against log(value): a slope of 1 means proportional. Seconds are those of the exact
+meta-gradient with its loss on 256 real samples, median over repeats.
 
     python examples/benchmarks/bench_growth.py --json out.json
 """
@@ -52,7 +52,7 @@ def main() -> None:
         problems = [Problem(config, args.device) for config in configs]
         for problem in problems:
             problem.ours(1, 1)
-        # In rounds, so that what else the machine does at a time touches all values.
+        # In rounds, so that other work of the machine slows all values alike.
         rounds = [
             [seconds(p.ours, c, args.device) for p, c in zip(problems, configs)]
             for _ in range(args.repeats)

@@ -1,9 +1,10 @@
-"""Time and memory of one exact meta-gradient: skdistill beside ``higher``.
+"""Time and memory of one exact meta-gradient: skdistill against ``higher``.
 
-``higher`` is what the paper's code uses: plain steps up to the window, then
+The code of [Feng23] (arXiv:2311.07025) uses ``higher``: plain steps up to the window, then
 ``higher.innerloop_ctx``, which keeps the graph of every step. Both get the same network, initial
-parameters, data, window and unroll. Times alternate in one process and the ratio is the median over
-pairs; each peak of memory is taken in a process of its own, over what that process held before.
+parameters, data, window and unroll. The two take turns in one process, and the ratio is the median
+over pairs. Each peak of memory is measured in a process of its own, above what that process held
+before.
 
 The floor is the time that the arithmetic alone would take: the operations that must be done, each
 once (a plain step: the network and its gradient; a step of the window: these and the derivative of
@@ -64,7 +65,7 @@ CONFIGS = {
     "32x32-ipc10": Config((3, 32, 32), 10, 4, 12, 256),
     "32x32-ipc50": Config((3, 32, 32), 50, 1, 3, 256),
 }
-# The paper's windows and real batches (Appendix C.1 and C.2): for a GPU.
+# The windows and real batches of [Feng23, C.1 and C.2]: for a GPU.
 PAPER_CONFIGS = {
     "paper-32x32-ipc1": Config((3, 32, 32), 1, 60, 200, 5000),
     "paper-32x32-ipc10": Config((3, 32, 32), 10, 80, 250, 5000),
@@ -103,7 +104,7 @@ class Problem:
         return meta_gradient(loop, self.learner.init(0), start, window, loss).X
 
     def higher(self, start: int, window: int) -> torch.Tensor:
-        """Return the meta-gradient as the paper's code takes it."""
+        """Return the meta-gradient as the code of [Feng23] computes it."""
         import higher
 
         self.model.load_state_dict(self.learner.parameters(self.learner.init(0)))
@@ -139,7 +140,7 @@ def count_operations(problem: Problem) -> int:
 
 
 def convolution_rate(device: str) -> float:
-    """Return the operations a second of a large convolution: the best of several runs."""
+    """Return the operations per second of a large convolution: the best of several runs."""
     n, channels, side = (256, 256, 56) if device.startswith("cuda") else (16, 128, 28)
     layout = {"memory_format": torch.channels_last, "device": device}
     X = torch.randn(n, channels, side, side).to(**layout)

@@ -1,7 +1,7 @@
 """Time outer steps of two processes, against one process that does the shares of both.
 
-Each process has half of the cores; the one that does both shares has all of them, or half, whatever
-is faster. Runs alternate, so that a busy machine slows all alike.
+Each process has half of the cores; the single process has all of them, or half, whichever is
+faster. Runs alternate, so that a busy machine slows all of them.
 
     python examples/benchmarks/bench_two_processes.py --steps 20
 """

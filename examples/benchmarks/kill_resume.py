@@ -1,8 +1,8 @@
-"""Kill a run again and again, at any moment, and see that nothing of it is lost or changed.
+"""Kill a run again and again, at any moment, and check that nothing of it is lost or changed.
 
 Every run is a process that is killed by SIGKILL: a random time after it began, or at a certain
-point of writing a checkpoint. The next one takes up what it left. After the last kill a run goes on
-to the end, and must have the bits of one that was left in peace.
+point of writing a checkpoint. The next process resumes the run. After the last kill the run goes on
+to its end, and must have the same bits as a run that was never killed.
 
     python examples/benchmarks/kill_resume.py --kills 100
 
@@ -117,7 +117,7 @@ def steps_saved(path):
 def kill_and_resume(folder, n_kills, seed):
     """Return the steps that each process left, and those of the run; raise if bits differ."""
     data, rng = load_iris(return_X_y=True), np.random.default_rng(seed)
-    # The first is the slowest, for torch begins with it.
+    # The first step is the slowest, because torch warms up.
     *_, eleven_steps = (seconds_of(data, n) for n in (1, 11))
     # More steps than all processes together can do before they are killed.
     max_iter = 8 * n_kills

@@ -1,8 +1,8 @@
-"""Do thousands of outer steps, and see that the process grows no more.
+"""Do thousands of outer steps, and check that the memory of the process stops growing.
 
-Prints the resident memory after 100 outer steps and after the last, of a run on scikit-learn's
-digits with small networks, a checkpoint, and, with ``--monitor``, a callback that is told of every
-step.
+Prints the resident memory after 100 outer steps and after the last. The run is on scikit-learn's
+digits with small networks, a checkpoint, and, with ``--monitor``, a callback that is called after
+every step.
 
     python examples/benchmarks/memory_growth.py --steps 2000
 """

@@ -1,10 +1,10 @@
-"""What an outer step takes of a GPU's memory at the sizes of the paper's Table 1.
+"""How much of a GPU's memory an outer step takes at the sizes of Table 1 of [Feng23].
 
 Forecasts all columns, with `paper_settings`, whitened samples (single precision) and the chunks in
 which batches go through the network on a GPU. The networks are ConvNets. ``--measure DATA:IPC``
-does one outer step of these columns as well, with random images of the same number and size, on the
-CPU but in the chunks of a GPU, each in a process of its own, and takes the peak of its memory:
-minutes a column.
+also does one outer step of these columns, with random images of the same number and size, on the
+CPU but in the chunks of a GPU, each in a process of its own, and measures the peak of its memory.
+That takes minutes per column.
 
     python examples/benchmarks/paper_memory.py --measure cifar100:50 tinyimagenet:10
 """
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the table to this file")
     parser.add_argument("--child", choices=names, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    # As on a GPU: what has no budget of its own has that of one.
+    # As on a GPU: a device without a budget of its own gets that of a GPU.
     runtime._CHUNK_BYTES.clear()
     runtime._SYNTHETIC_CHUNK_BYTES.clear()
     if args.child:
@@ -81,7 +81,7 @@ def column(name: str) -> tuple[str, int]:
 
 
 def forecast(name: str, ipc: int) -> PeakMemory:
-    """Return what an outer step takes, by what it grows with."""
+    """Return the memory that an outer step takes, by what it grows with."""
     n_classes, side, n = DATA[name]
     settings = paper_settings(name, ipc)
     shape = (3, side, side)

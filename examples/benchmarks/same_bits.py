@@ -1,8 +1,8 @@
 """Whether two commits distill the same bits: their wheels, side by side in one environment.
 
 Builds a wheel of each commit, distills digits and a table with each method, and compares samples,
-labels and histories, bit for bit. What differs is listed with the largest difference. (Bits are
-those of one machine and one version of torch.)
+labels and histories, bit for bit. Whatever differs is listed with its largest difference. (Bits can
+only be compared on one machine with one version of torch.)
 
     python examples/benchmarks/same_bits.py HEAD~1 HEAD
 """
@@ -59,7 +59,7 @@ np.savez(sys.argv[1], **arrays)
 
 
 def results(commit: str, folder: Path) -> dict[str, np.ndarray]:
-    """Build the wheel of a commit, and return what its distillers make."""
+    """Build the wheel of a commit, and return the results of its distillers."""
     environment = install(commit, folder)
     file = folder / "results.npz"
     command = [sys.executable, "-c", CHILD, str(file)]

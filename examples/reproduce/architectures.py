@@ -1,9 +1,10 @@
-"""Appendix C.3: distill through one architecture, evaluate on others.
+"""[Feng23, C.3]: distill through one architecture, evaluate on others.
 
-The paper: CIFAR-10, ten samples per class; distilled through a ResNet-18, a ResNet-18 has 52.7 %,
-and 49.2 % on what was distilled through the ConvNet. That is what runs with ``--dataset cifar10
---data FOLDER`` on a GPU, or with ``--paper``. Without, a size for minutes on one core: 8 x 8
-digits, a quarter held out, one sample per class, through a ConvNet and a multilayer perceptron.
+[Feng23] has CIFAR-10 with ten samples per class. A ResNet-18 reaches 52.7 % with samples that were
+distilled through a ResNet-18, and 49.2 % with samples that were distilled through the ConvNet. This
+is run with ``--dataset cifar10 --data FOLDER`` on a GPU, or with ``--paper``. Otherwise the size is
+for minutes on one core: 8 x 8 digits, a quarter held out, one sample per class, through a ConvNet
+and a multilayer perceptron.
 
 Each run has the same time, a share of ``--minutes``, evaluation not included. The number of steps
 that train the networks in an evaluation is fixed beforehand.
@@ -25,7 +26,7 @@ ON = {False: ["convnet", "convnet_x4", "mlp"], True: ["convnet", "resnet18", "vg
 
 
 class Until:
-    """A scikit-learn callback: no outer step more than time allows."""
+    """A scikit-learn callback: stop a run before an outer step that would exceed the time."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
@@ -47,7 +48,7 @@ class Until:
 
 
 def one_run(through: str, seed: int, seconds: float, args, arrays) -> dict:
-    """Distill through an architecture for so long, and evaluate on all."""
+    """Distill through an architecture for so many seconds, and evaluate on all."""
     X_train, X_test, y_train, y_test = arrays
     parameters = data.settings(args, args.ipc) | {
         "architecture": through,

@@ -1,11 +1,11 @@
-"""Boost-DD: is every prefix as good as a set distilled at its size? (Figure 8.)
+"""Boost-DD: is every prefix as good as a set distilled at its size? [Feng23, figure 8]
 
-On 8 x 8 digits, a quarter held out, or some of Fashion-MNIST's images made smaller. For each seed:
-a strongly boosted set (Algorithm 2), sets distilled at the size of each of its budgets, random
-subsets of the largest of those, and random real samples; every block and every set gets the same
-number of outer steps. Several networks are trained on each, with the number of steps fixed
-beforehand. With the defaults some hours on two cores; the files in ``results`` are of narrower
-networks.
+The data is 8 x 8 digits, a quarter held out, or some of Fashion-MNIST's images made smaller. For
+each seed these are compared: a strongly boosted set (Algorithm 2), sets distilled at the size of
+each of its budgets, random subsets of the largest of those, and random real samples. Every block
+and every set gets the same number of outer steps. Several networks are trained on each, with the
+number of steps fixed beforehand. The defaults take some hours on two cores; the files in
+``results`` are of narrower networks.
 
     python examples/reproduce/boosting.py --width 64 --max-iter 60 --networks 5 --draws 3
     python examples/reproduce/boosting.py --dataset fashion-mnist --ipc 4 --width 64
@@ -75,7 +75,7 @@ def summarize(rows: list[dict]) -> dict:
     """Return the accuracies by budget and column: means and standard deviations over seeds."""
     methods = {}
     for i, budget in enumerate(rows[0]["budgets"]):
-        methods[f"{budget} a class"] = {
+        methods[f"{budget} per class"] = {
             name: mean_and_std(row[name][i] for row in rows) for name in COLUMNS
         }
     return {"methods": methods}

@@ -8,10 +8,10 @@ from report import mean_and_std
 
 
 def distill(distiller, data, seconds: float, every: int) -> dict[str, list]:
-    """Distill for so long, tests included; return accuracy by outer steps and by their seconds.
+    """Distill for so many seconds, tests included; return accuracy by outer steps and seconds.
 
-    Every so many outer steps networks are trained on the samples, with a number of steps that is
-    fixed beforehand, and tested.
+    Every `every` outer steps networks are trained on the samples, with a number of steps that is
+    fixed beforehand, and tested. The seconds in the result are those of the outer steps alone.
     """
     X_train, X_test, y_train, y_test = data
     distiller.set_params(warm_start=True)
@@ -29,7 +29,7 @@ def distill(distiller, data, seconds: float, every: int) -> dict[str, list]:
 
 
 def at(row: dict, axis: str, limit: float, what: str = "accuracy") -> float:
-    """Return the accuracy at the last test within a limit, or at the first if none is."""
+    """Return the accuracy at the last test within a limit, or at the first test if none is."""
     within = [k for k, value in enumerate(row["curve"][axis]) if value <= limit]
     return row["curve"][what][within[-1] if within else 0]
 
@@ -41,9 +41,9 @@ def summary(
 ) -> dict:
     """Return mean and standard deviation over seeds, by method.
 
-    At equal steps: after as many as the slowest run did. At equal time, that of the outer steps
-    alone: the last test within the time of the run that took least. ``more`` returns other
-    measures of a method's rows, by name.
+    "At equal steps" is after as many steps as the slowest run did. "At equal time" is at the last
+    test within the time of the run that took least; only outer steps count as time. ``more``
+    returns other measures of a method's rows, by name.
     """
     steps = min(row["curve"]["step"][-1] for row in rows)
     seconds = min(row["curve"]["seconds"][-1] for row in rows)
@@ -63,7 +63,7 @@ def summary(
 
 
 def print_row(row: dict) -> None:
-    """Print what a run has come to."""
+    """Print the steps, time and accuracy of a run."""
     curve = row["curve"]
     print(
         f"seed {row['seed']}  {row['method']:24s}  {curve['step'][-1]:5d} steps  "
@@ -89,7 +89,7 @@ def print_summary(table: dict, n_seeds: int) -> None:
 
 
 def print_order(table: dict, order: Sequence[tuple[str, str]]) -> None:
-    """Print whether the paper's order, pairs of a better and a worse method, holds."""
+    """Print whether the order in [Feng23], pairs of a better and a worse method, holds."""
     if not {method for pair in order for method in pair} <= table["methods"].keys():
         return
     for name in ("at equal steps", "at equal time"):

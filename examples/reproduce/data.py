@@ -30,7 +30,7 @@ NAMES = {
     "tinyimagenet": "Tiny-ImageNet",
 }
 GRAY = ("digits", "fashion-mnist")
-# The paper's columns; gray data has none and gets CIFAR-10's.
+# Columns of Table 1 in [Feng23], "the paper"; gray data has none there and gets CIFAR-10's.
 COLUMNS = {"cifar10-folder": "cifar10", "digits": "cifar10", "fashion-mnist": "cifar10"}
 
 
@@ -58,7 +58,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args = parser.parse_args()
     if args.dataset != "digits" and args.data is None:
         parser.error(f"--dataset {args.dataset} needs --data, the folder that it is in")
-    # Digits are for a CPU whatever there is.
+    # Digits get the small size even if there is a GPU.
     big = torch.cuda.is_available() and args.dataset != "digits"
     args.paper = args.paper or (big and not args.small)
     del args.small
@@ -77,7 +77,7 @@ def settings(args: argparse.Namespace, ipc: int) -> dict:
     if not args.paper:
         return {"ipc": ipc}
     parameters = paper_settings(COLUMNS.get(args.dataset, args.dataset), ipc)
-    # A mirrored digit is none; and the paper has no gray data.
+    # A mirrored digit is no digit, and the paper has no gray data.
     return parameters | ({"augmentation": None} if args.dataset in GRAY else {})
 
 

@@ -1,4 +1,4 @@
-"""8 x 8 digits: distilled sets beside random real digits, over seeds of the distiller.
+"""8 x 8 digits: distilled sets compared with random real digits, over seeds of the distiller.
 
 A quarter of scikit-learn's digits is held out. For each seed, ten networks are trained on the
 distilled set and ten on random real digits (five draws); both see the same number of steps, fixed

@@ -1,8 +1,8 @@
 r"""Evaluate a saved result of table1.py again: train networks on its samples and test them.
 
-A result is two files: the report, ``.json``, and the samples beside it, ``.npz``, or in the package
-if publish.py has moved them there. Whitened samples are tested on images that are whitened anew,
-from the training images, as table1.py did it.
+A result is two files: the report, ``.json``, and the samples, ``.npz``, beside it or in the package
+if publish.py has moved them there. Whitened samples are tested on images that are whitened anew, by
+a whitener fitted on the training images, as in table1.py.
 
     python examples/reproduce/evaluate.py \
         examples/reproduce/results/table1-fashion-mnist-1.json --data FOLDER --networks 2
@@ -45,7 +45,7 @@ def main() -> None:
         distilled, X_test, y_test, n_networks=args.networks, architecture=args.architecture
     )
     there = report["results"]["distilled"]
-    print(f"{report['data']}, {distilled.ipc} a class: {result}")
+    print(f"{report['data']}, {distilled.ipc} per class: {result}")
     print(
         f"in the report: {100 * there['mean']:.1f} ± {100 * there['std']:.1f} % "
         f"({there['n_networks']} networks)"

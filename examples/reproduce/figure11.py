@@ -1,10 +1,10 @@
-"""Figure 11: how far to unroll, and how long a window (Appendix C.2).
+"""Figure 11 of [Feng23, C.2]: how far to unroll, and how long a window.
 
-The paper: CIFAR-10, ten samples per class; window 40 with an unrolling of 80, 120, 200 and 300 (two
-to five times the window do alike, 300 steps do harm), and unroll 200 with windows of 40, 60 and 100
-(the latter two do alike). That is what runs with ``--dataset cifar10 --data FOLDER`` on a GPU, or
-with ``--paper``. Without, a size for minutes on one core: 8 x 8 digits, a quarter held out, one
-sample per class, and a fifth of all these lengths.
+[Feng23] has CIFAR-10 with ten samples per class: window 40 with an unrolling of 80, 120, 200 and
+300 (two to five times the window are equally good, 300 steps do harm), and unroll 200 with windows
+of 40, 60 and 100 (the latter two are equally good). This is run with ``--dataset cifar10 --data
+FOLDER`` on a GPU, or with ``--paper``. Otherwise the size is for minutes on one core: 8 x 8 digits,
+a quarter held out, one sample per class, and a fifth of all these lengths.
 
 Each pair distills in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and
@@ -19,7 +19,7 @@ from report import RESULTS, Report, about, arguments
 
 from skdistill import RaTBPTTDistiller
 
-# (window, unroll): the left figure's, then those that the right one adds.
+# (window, unroll): the pairs of the left figure, then those that the right figure adds.
 PAPER = [(40, 80), (40, 120), (40, 200), (40, 300), (60, 200), (100, 200)]
 
 
@@ -29,7 +29,7 @@ def label(pair: tuple[int, int]) -> str:
 
 
 def one_run(pair: tuple[int, int], seed: int, seconds: float, args, arrays) -> dict:
-    """Distill for so long, tests included, and return the curve."""
+    """Distill for so many seconds, tests included, and return the curve."""
     parameters = data.settings(args, args.ipc) | {
         "window": pair[0],
         "unroll": pair[1],

@@ -1,4 +1,4 @@
-"""Figure 4 on 8 x 8 digits: RaT-BPTT, BPTT, T-BPTT and R-BPTT at equal steps and at equal time.
+"""[Feng23, figure 4] on 8 x 8 digits: RaT-BPTT, BPTT, T-BPTT, R-BPTT at equal steps and equal time.
 
 A quarter of scikit-learn's digits is held out. Each method distills in turn for the same time, a
 share of ``--minutes``; every ``--every`` outer steps networks are trained on its samples, with the
@@ -23,13 +23,13 @@ from skdistill import RaTBPTTDistiller
 
 METHODS = {"RaT-BPTT": "rat-bptt", "BPTT": "bptt", "T-BPTT": "t-bptt", "R-BPTT": "r-bptt"}
 # "Using random unrolling (R-BPTT) and truncated window (T-BPTT) are both worse than BPTT. Combining
-# them into RaT-BPTT gives the best performance." (figure 4)
+# them into RaT-BPTT gives the best performance." [Feng23, figure 4]
 PAPER = [("RaT-BPTT", "BPTT"), ("BPTT", "T-BPTT"), ("BPTT", "R-BPTT")]
 QUARTILES, LARGEST = "norm: quartiles apart / median", "norm: largest / median"
 
 
 def one_run(method: str, seed: int, seconds: float, args, data) -> dict:
-    """Distill for so long, tests included, and return the curve."""
+    """Distill for so many seconds, tests included, and return the curve."""
     distiller = RaTBPTTDistiller(
         args.ipc,
         window=args.window,
@@ -57,7 +57,7 @@ def norms(rows: list[dict], steps: int) -> dict:
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Return what the tables tell of all runs."""
+    """Return the numbers in the tables, over all runs."""
     return curves.summary(rows, list(METHODS), norms)
 
 

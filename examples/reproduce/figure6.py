@@ -1,10 +1,10 @@
-"""Figure 6: a random window beside windows that move forward and backward (section 4.3).
+"""Figure 6 of [Feng23, 4.3]: a random window and windows that move forward and backward.
 
-The paper: CIFAR-10, ten samples per class, window 40, unroll 120; a window moves by its size when
-the loss has stagnated for 2,000 outer steps, and the random one is best throughout. That is what
-runs with ``--dataset cifar10 --data FOLDER`` on a GPU, or with ``--paper``. Without, a size for
-minutes on one core: 8 x 8 digits, a quarter held out, one sample per class, window 15, unroll 45,
-and a patience of 15 steps, for a run has some hundred.
+[Feng23] has CIFAR-10 with ten samples per class, window 40, unroll 120. A window moves by its size
+when the loss has stagnated for 2,000 outer steps, and the random window is best throughout. This is
+run with ``--dataset cifar10 --data FOLDER`` on a GPU, or with ``--paper``. Otherwise the size is
+for minutes on one core: 8 x 8 digits, a quarter held out, one sample per class, window 15, unroll
+45, and a patience of 15 steps, because a run has only some hundred.
 
 Each method distills in turn for the same time, a share of ``--minutes``; every ``--every`` outer
 steps networks are trained on its samples, with a number of steps that is fixed beforehand, and
@@ -25,7 +25,7 @@ PAPER = [("random", "forward"), ("random", "backward")]
 
 
 def one_run(method: str, seed: int, seconds: float, args, arrays) -> dict:
-    """Distill for so long, tests included; return the curve and where the window was."""
+    """Distill for so many seconds, tests included; return the curve and the window's places."""
     schedule = UniformWindow()
     if method != "random":
         schedule = MovingWindow(method, patience=args.patience, smoothing=args.smoothing)
@@ -48,12 +48,12 @@ def one_run(method: str, seed: int, seconds: float, args, arrays) -> dict:
 
 
 def places(rows: list[dict], steps: int) -> dict:
-    """Return at how many places the window was in the steps that all runs did."""
+    """Return at how many places the window was in the steps that all runs have done."""
     return {"places of the window": [len(set(row["start"][:steps])) for row in rows]}
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Return what the tables tell of all runs."""
+    """Return the numbers in the tables, over all runs."""
     return curves.summary(rows, METHODS, places)
 
 

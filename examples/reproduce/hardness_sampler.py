@@ -1,8 +1,9 @@
-"""Batches by hardness on 8 x 8 digits: both signs of the weight, beside uniform batches (D.2).
+"""[Feng23, D.2] on 8 x 8 digits: batches by hardness, with both signs, against uniform batches.
 
-A quarter of scikit-learn's digits is held out. The paper's formula draws the easiest and the
+A quarter of scikit-learn's digits is held out. The formula in [Feng23] draws the easiest and the
 hardest samples most ("extremes"), its text those in between ("medium"); both are measured, after
-the same uniform start. Ten networks for each set, with the number of steps fixed beforehand.
+the same uniform start. Ten networks are trained on each set, with the number of steps fixed
+beforehand.
 
     python examples/reproduce/hardness_sampler.py --seeds 0 1 2
 """

@@ -1,9 +1,9 @@
-"""Learned labels and a linear basis on 8 x 8 digits, beside plain samples of the same storage.
+"""Learned labels and a linear basis on 8 x 8 digits, and plain samples of the same storage.
 
 A quarter of scikit-learn's digits is held out. For each seed and row ten networks are trained on
-the distilled set, with the number of steps fixed beforehand. Storage is counted in plain samples a
-class: bases and coefficients (section 4.2), and labels, count as they are. All rows get the same
-number of outer steps; those with more samples take longer for each.
+the distilled set, with the number of steps fixed beforehand. Storage is counted in plain samples
+per class, and includes all numbers of bases and coefficients [Feng23, 4.2] and of labels. All rows
+get the same number of outer steps, which take longer for the rows with more samples.
 
     python examples/reproduce/labels_and_basis.py --seeds 0 1 2
 """
@@ -17,13 +17,13 @@ from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import evaluate
 from skdistill.parametrization import LinearBasis
 
-PLAIN = "pixels, 1 a class"
+PLAIN = "pixels, 1 per class"
 ROWS = {
     PLAIN: {"ipc": 1},
     "and learned labels": {"ipc": 1, "learn_labels": True},
     # 5 x 64 values and 60 x 5 coefficients; 4 x 64 and 90 x 4. Ten plain samples: 640.
-    "5 bases, 6 a class": {"ipc": 6, "parametrization": LinearBasis(5)},
-    "4 bases, 9 a class": {"ipc": 9, "parametrization": LinearBasis(4)},
+    "5 bases, 6 per class": {"ipc": 6, "parametrization": LinearBasis(5)},
+    "4 bases, 9 per class": {"ipc": 9, "parametrization": LinearBasis(4)},
 }
 
 
@@ -65,10 +65,10 @@ def main() -> None:
         ("name", "seed"),
         lambda rows: margins(rows, list(ROWS), PLAIN),
     )
-    print("                    seed  storage  accuracy (%)  seconds")
+    print("                      seed  storage  accuracy (%)  seconds")
     for row in report.run_all(ROWS, args.seeds, lambda *run: one_run(*run, args, data)):
         print(
-            f"{row['name']:18s}  {row['seed']:4d}  {row['storage']:7.2f}  "
+            f"{row['name']:20s}  {row['seed']:4d}  {row['storage']:7.2f}  "
             f"{100 * row['accuracy']:12.1f}  {row['provenance']['seconds']:7.0f}",
             flush=True,
         )

@@ -104,7 +104,7 @@ def publish(report_file: Path, folder: Path) -> Path:
     }
     published = replace(
         distilled,
-        # What a user should train if the samples went through networks of a width of their own.
+        # What a user should train, even if the samples were distilled through another width.
         recipe=replace(distilled.recipe, architecture=NETWORK),
         provenance={**distilled.provenance, "about": known},
     )

@@ -1,8 +1,8 @@
-"""What the paper's Table 1 reports: test accuracy (%), by method and column.
+"""What Table 1 of [Feng23] reports: test accuracy (%), by method and column.
 
-"Ours" is the paper's own; of the others the paper says that it records the best value of the
-original paper, for FRePO and RCIG without a star its own evaluation with narrow networks. A star:
-evaluated with wider networks.
+"Ours" is RaT-BPTT. For the other methods, [Feng23] says that it records the best value in the
+original paper; for FRePO and RCIG without a star, its own evaluation with narrow networks. A star
+means evaluated with wider networks.
 """
 
 COLUMNS = [
@@ -28,7 +28,7 @@ Ours (transfer to wide) | 54.1±0.4 | 71.0±0.2 | 75.4±0.2 | 36.5±0.3 | 47.9±
 
 
 def column(dataset: str, ipc: int) -> dict[str, str]:
-    """Return what Table 1 has for these samples per class, by method; nothing for other data."""
+    """Return the column of Table 1 for these samples per class, by method; empty for other data."""
     if (dataset, ipc) not in COLUMNS:
         return {}
     place = 1 + COLUMNS.index((dataset, ipc))

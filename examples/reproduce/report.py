@@ -1,8 +1,11 @@
-"""What the scripts here share: their arguments, the file that they write and go on from, lines.
+"""What the scripts here share: their arguments, their JSON report, and lines that they print.
 
-A report is a JSON file: the data, the parameters, where it was measured, and a row a run. It is
-written after every row, so that a long measurement loses nothing; a script that is started again
-takes the rows of the file over, if they were measured in the same way, and does the others.
+A report is a JSON file: the data, the parameters, where it was measured, and one row per run. It is
+written after every row, so that a long measurement loses nothing. A script that is started again
+keeps the rows of the file, if they were measured in the same way, and measures the others.
+
+In these scripts "the paper" is [Feng23]: Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple
+Dataset Distillation", arXiv:2311.07025.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = "scikit-learn's digits, a quarter held out"
-# Where things are on a machine says nothing about the measurement.
+# Paths on a machine say nothing about the measurement.
 _PLACES = {"json", "data", "data_home"}
 
 
@@ -48,7 +51,7 @@ def write(path: Path | None, report: dict) -> None:
     """Write a report; nothing if there is no path."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # First beside it: who is interrupted while writing keeps the rows that were there.
+        # To another file first: an interruption while writing must not lose the old rows.
         part = path.with_name(f"{path.name}.part")
         part.write_text(json.dumps(report, indent=1) + "\n")
         part.replace(path)
@@ -62,12 +65,12 @@ class Report:
     path : Path or None
         None keeps no file.
     head : dict
-        What is said of all rows, see `about`. A file with another one is not gone on with; only its
-        seeds may be others.
+        What holds for all rows, see `about`. A file with another head is refused; only its seeds
+        may differ.
     key : sequence of str
-        The names in a row that tell which run it is.
+        The names in a row that identify its run.
     summarize : callable or None, default=None
-        Returns what the file is to say of all rows, under "summary".
+        Returns what the file says about all rows, under "summary".
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Report:
         self.rows = rows
         if rows:
             print(f"{self._path}: {len(rows)} row(s) are there", flush=True)
-            # What is said of all rows may be said otherwise today.
+            # The summary may be computed differently today.
             self._write()
 
     def run(self, compute: Callable[[], dict], **key) -> dict:
@@ -140,10 +143,10 @@ def mean_and_std(values: Iterable[float]) -> list[float]:
 
 
 def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:
-    """Return what a report says of rows of accuracies: means and deviations over seeds.
+    """Return the summary of rows of accuracies: means and deviations over seeds.
 
-    For each name the accuracy and, over the seeds that both have, how far it is above a reference;
-    all from 0 to 1.
+    For each name it has the accuracy and, over the seeds that both have, its margin over a
+    reference; all from 0 to 1.
     """
     of = _accuracies(rows, names)
     methods = {}

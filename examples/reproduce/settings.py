@@ -1,16 +1,17 @@
 r"""Which settings of the distiller give the most accuracy in a given time.
 
-Every setting is distilled with for the same number of minutes, one after the other on the same
-machine, with compilation counted. Then networks of the usual width are trained on the result, with
-a number of steps that is fixed beforehand, and tested on training images that were held out: the
-test sets are not looked at, so that a run with the winner may report on them. What the networks
-that are distilled through look like is a setting as well (``width``); those of the test are the
-same for all. A setting is a list of parameters of `RaTBPTTDistiller` and ``width``:
+Each setting gets the same number of minutes, one after the other on the same machine; compilation
+counts. Then networks of the usual width are trained on the result, with a number of steps that is
+fixed beforehand, and tested on training images that were held out. The test sets are not looked at,
+so that a run with the winner may report on them. A setting is a list of parameters of
+`RaTBPTTDistiller`, and ``width`` for the networks that it distills through; the networks of the
+test are the same for all settings:
 
     python examples/reproduce/settings.py --dataset cifar10-folder --data FOLDER --minutes 5 \
         --setting width=16 augmentation=flip_rotate --setting width=32 augmentation=flip_rotate
 
-Each row goes into the JSON file when it is there; a setting whose row is there is not run again.
+Each row is written to the JSON file as soon as it is measured; a setting that has its row is not
+run again.
 """
 
 import json
@@ -25,12 +26,12 @@ from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import evaluate
 from skdistill.networks import ConvNet
 
-# What a setting has unless it says otherwise.
+# Parameters that a setting has unless it gives others.
 COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
 
 
 def one_run(setting: dict, seed: int, args, arrays) -> dict:
-    """Distill for so long, and judge the result on the held-out images."""
+    """Distill for `minutes`, and test the result on the held-out images."""
     X_train, X_held, y_train, y_held = arrays
     parameters = dict(setting)
     width = parameters.pop("width", None)
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=3, help="networks in the test")
     args = data.parse(parser)
     settings = [parsed(words) for words in args.setting]
-    # Rows of other settings in the file are as good.
+    # Rows of other settings may stay in the file.
     del args.setting
     args.json = args.json or RESULTS / f"settings-{args.dataset}-{args.ipc}.json"
     X, _, y, _ = data.load(args)

@@ -1,25 +1,26 @@
-"""Table 1: distill, evaluate with narrow and other networks, and put it beside the paper's row.
+"""Table 1 of [Feng23]: distill, evaluate with narrow and other networks, compare with its row.
 
-Distills for ``--minutes``, keeps the samples at a few moments, and evaluates them afterwards:
-accuracy against time. The evaluation does not count as distillation time. Ten networks are trained
-on the last samples, which are the result whatever the curve says, with a number of steps that is
-fixed beforehand; beside them random real samples, herding and k-means under the same protocol.
+The script distills for ``--minutes``, keeps the samples at a few moments, and evaluates them
+afterwards: accuracy against time. The evaluation does not count as distillation time. Ten networks
+are trained on the last samples, which are the result whatever the curve says, with a number of
+steps that is fixed beforehand. Random real samples, herding and k-means are evaluated under the
+same protocol.
 
-With a GPU, or ``--paper``: `skdistill.paper_settings` for the data and samples per class; for the
-gray sets, which the paper does not have, those of CIFAR-10 without augmentation. Without a GPU, or
-with ``--small``: the package's defaults, which are networks of the same size, but window 15, unroll
-45, 256 real samples a step, no augmentation and a larger learning rate. Single values are set by
-their own arguments. ``--width`` distills through ConvNets of another width than 128: narrow ones
-allow more outer steps. The evaluation has the usual ones, whatever the samples were distilled
-through.
+With a GPU, or with ``--paper``, the parameters are `skdistill.paper_settings` for the data and
+samples per class; the gray sets, which [Feng23] does not have, take those of CIFAR-10 without
+augmentation. Without a GPU, or with ``--small``, they are the package's defaults: networks of the
+same size, but window 15, unroll 45, 256 real samples per step, no augmentation and a larger
+learning rate. Arguments set single values. ``--width`` distills through ConvNets of another width
+than 128: narrow ones allow more outer steps. The evaluation has the usual ConvNets, whatever the
+samples were distilled through.
 
-A run goes on where it was if it is started again with the same arguments: its checkpoint and the
+If the script is started again with the same arguments, it continues its run: the checkpoint and the
 samples of its moments are in a folder beside the report, ``<report>.run``. The result is
 ``<report>.npz``, with samples of 16 bits if it would be larger than a MiB otherwise; with ``--zca``
-it holds whitened samples, as ``ZCAWhitener(0.1)``, fitted on the training images, makes them.
-``evaluate.py`` takes it from there. Folders, as `skdistill.datasets` reads them: torchvision's
-(cifar10, cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mnist``), one
-with ``train`` and ``test`` (cifar10-folder), ``CUB_200_2011``, ``tiny-imagenet-200``.
+it holds samples whitened by ``ZCAWhitener(0.1)``, fitted on the training images. ``evaluate.py``
+reads it there. The folders are those that `skdistill.datasets` reads: torchvision's (cifar10,
+cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mnist``), one with
+``train`` and ``test`` (cifar10-folder), ``CUB_200_2011``, ``tiny-imagenet-200``.
 
     python examples/reproduce/table1.py --dataset fashion-mnist --data FOLDER --minutes 38
     python examples/reproduce/table1.py --dataset cifar10 --data FOLDER --ipc 10 --minutes 600
@@ -52,7 +53,7 @@ TRANSFER = ("convnet_x4", "convnet_x8", "resnet18")
 class Snapshots:
     """A scikit-learn callback: save the samples at given times of a run, and stop at the last.
 
-    The run's clock counts what it took before it was interrupted, but for pauses.
+    The run's clock includes the time before an interruption, but not the pause.
     """
 
     def __init__(self, folder: Path, seconds: float):
@@ -62,11 +63,11 @@ class Snapshots:
 
     @property
     def are_complete(self) -> bool:
-        """Whether the last of them is there."""
+        """Whether the last snapshot has been saved."""
         return list(self._moments.values())[-1].exists()
 
     def load(self) -> list[DistilledDataset]:
-        """Return the samples of all moments that there are."""
+        """Return the samples of all moments that have been saved."""
         return [DistilledDataset.load(file) for file in self._moments.values() if file.exists()]
 
     def setup(self, estimator, context):
@@ -79,7 +80,7 @@ class Snapshots:
         """Do nothing."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Save the samples if it is time, which it is before a step would go beyond it."""
+        """Save the samples if the next step would end after a moment that is due."""
         distilled = fitted_estimator.distilled_
         now = distilled.provenance["seconds"]
         step = 0.0 if self._last is None else now - self._last
@@ -107,7 +108,7 @@ def main() -> None:
         distiller = RaTBPTTDistiller(**parameters, checkpoint=work / "checkpoint.npz")
         distiller.set_callbacks(snapshots).fit(X_train, y_train)
     sets = snapshots.load()
-    # What is saved is what is evaluated.
+    # Evaluate exactly what is saved.
     distilled = sets[-1] = small(sets[-1])
     distilled.save(args.json.with_suffix(".npz"))
 
@@ -186,7 +187,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--baselines", nargs="*", default=[*BASELINES], choices=[*BASELINES, WHOLE])
     parser.add_argument("--baseline-networks", type=int, default=5)
     args = data.parse(parser)
-    # A ResNet-18 needs nine pixels a side.
+    # A ResNet-18 needs nine pixels per side.
     there = TRANSFER[:2] if args.dataset == "digits" else TRANSFER
     args.transfer = list(there) if args.transfer else []
     if args.json is None:
@@ -225,8 +226,8 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
 
 
 def check_same(file: Path, args: argparse.Namespace, parameters: dict) -> None:
-    """Keep what the run in this folder is of; exit if it is there and of something else."""
-    # These change from a run to its continuation; and of the architecture the width is an argument.
+    """Write down the parameters of the run in this folder; exit if it already has others."""
+    # These may change when a run is continued; of the architecture, the width is compared.
     others = ("compile", "n_networks", "inner_architecture")
     here = {k: v for k, v in parameters.items() if k not in others}
     here = {"data": data.name(args), "width": args.width, **here}
@@ -245,7 +246,7 @@ def markdown(args: argparse.Namespace, report: dict) -> str:
     }
     dataset = args.dataset.removesuffix("-folder")
     rows |= published.column(dataset, args.ipc)
-    lines = [f"| test accuracy (%) | {report['data']}, {args.ipc} a class |", "|---|---|"]
+    lines = [f"| test accuracy (%) | {report['data']}, {args.ipc} per class |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
 
 

@@ -5,8 +5,8 @@ table. One sample per class is distilled through the usual networks with each se
 the same number of minutes; then networks are trained on the result, with a number of steps that is
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at.
 
-Sizes: 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST), 32 (CIFAR-10); color
-images are whitened. With --table, a table of scikit-learn's in their place.
+Sizes are 8 (digits), 16 (CIFAR-10, means of 2 x 2 pixels), 28 (Fashion-MNIST) and 32 (CIFAR-10);
+color images are whitened. ``--table`` takes one of scikit-learn's tables instead.
 
     python examples/reproduce/windows.py --size 8 --minutes 2
     python examples/reproduce/windows.py --table wine --minutes 0.1 --seeds 0 1 2
@@ -48,7 +48,7 @@ class TimeLimit:
         self._began = self._began or perf_counter()
 
     def on_fit_task_end(self, estimator, context):
-        """Say whether the time is over."""
+        """Return whether the time is over."""
         return perf_counter() - self._began > self._seconds
 
 
@@ -65,7 +65,7 @@ def load(args) -> list[np.ndarray]:
 
 
 def one_run(setting: tuple, seed: int, args, arrays) -> dict:
-    """Distill for so long, and judge the result on the held-out images."""
+    """Distill for `minutes`, and test the result on the held-out images."""
     X_train, X_held, y_train, y_held = arrays
     window, unroll, inner_lr = setting
     distiller = RaTBPTTDistiller(

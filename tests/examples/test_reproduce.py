@@ -259,7 +259,7 @@ def test_table_1_goes_on_with_the_same_run_alone(start, tmp_path, docs):
     done = start("evaluate", path, "--networks", "1")
     assert done.returncode == 0, done.stderr
     here, there = done.stdout.splitlines()
-    accuracy = here.split("a class: ")[1].split(" ±")[0]
+    accuracy = here.split("per class: ")[1].split(" ±")[0]
     assert there == f"in the report: {accuracy} ± 0.0 % (1 networks)"
 
     done = start("table1", "--dataset", "digits", "--window", "2", *TABLE_1, path)
@@ -308,7 +308,7 @@ def test_table_1_of_an_image_folder_stands_beside_the_papers(start, tmp_path):
     assert "width=8" in report["provenance"]["parameters"]["architecture"]
     done = start("evaluate", path, "--data", tmp_path, "--networks", "1")
     assert done.returncode == 0, done.stderr
-    assert "CIFAR-10 (JPEG copy), whitened, 1 a class: " in done.stdout
+    assert "CIFAR-10 (JPEG copy), whitened, 1 per class: " in done.stdout
     done = start("table1", *command, "--minutes", "0.001")
     assert "width must be 8; got None" in done.stderr
 
