@@ -498,13 +498,13 @@ def _flat(X: np.ndarray) -> np.ndarray:
 def _networks(distiller: BaseEstimator) -> NetworkFamily:
     """Return a fitted distiller's networks, on the device that its parameter means here and now."""
     distilled = distiller.distilled_
-    like = getattr(distiller, "_evaluates_like", lambda: distiller)()
+    source = getattr(distiller, "_evaluates_like", lambda: distiller)()
     architecture = distilled.recipe.architecture
     if architecture is None:
         # A callable, which a recipe cannot hold but the fitted distiller does.
-        architecture = getattr(like, "architecture", None)
-    augmentation = getattr(like, "augmentation", "recipe")
-    device = getattr(like, "device", "auto")
+        architecture = getattr(source, "architecture", None)
+    augmentation = getattr(source, "augmentation", "recipe")
+    device = getattr(source, "device", "auto")
     # The distiller's fit has checked the network.
     return network_family(distilled, architecture, device, augmentation, check=False)
 

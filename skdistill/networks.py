@@ -8,6 +8,7 @@ none has dropout. All but the multilayer perceptron normalise each channel of ea
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
+from math import prod
 
 from torch import nn
 
@@ -114,8 +115,8 @@ class ConvNet(nn.Sequential):
         pooling="avg",
         activation="relu",
     ):
-        channels, height, breadth = input_shape
-        side = min(height, breadth)
+        channels, *sides = input_shape
+        side = min(sides)
         width = _usual_width(side) if width is None else width
         depth = _usual_depth(side) if depth is None else depth
         _check_option("norm", norm, _NORMS)
@@ -129,7 +130,7 @@ class ConvNet(nn.Sequential):
         if side < shrink**depth:
             raise ValueError(
                 f"A ConvNet with depth={depth} needs images of at least {shrink**depth} "
-                f"pixels a side; got {height} x {breadth}. "
+                f"pixels a side; got {sides[0]} x {sides[1]}. "
                 "Use architecture='mlp' or a callable of your own."
             )
         blocks = []
@@ -137,13 +138,13 @@ class ConvNet(nn.Sequential):
             bias = norm not in _SUBTRACT_BIAS
             block = [
                 nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=bias),
-                _NORMS[norm](width, height, breadth),
+                _NORMS[norm](width, *sides),
                 _ACTIVATIONS[activation](),
                 _POOLINGS[pooling](),
             ]
             blocks += [layer for layer in block if not isinstance(layer, nn.Identity)]
-            channels, height, breadth = width, height // shrink, breadth // shrink
-        super().__init__(*blocks, nn.Flatten(), nn.Linear(width * height * breadth, n_classes))
+            channels, sides = width, [n // shrink for n in sides]
+        super().__init__(*blocks, nn.Flatten(), nn.Linear(width * prod(sides), n_classes))
 
 
 def _check_option(name: str, value, options: dict) -> None:
@@ -377,11 +378,11 @@ def _average_and_classify(channels: int, n_classes: int) -> list[nn.Module]:
 
 
 def _check_sides(name: str, input_shape: tuple[int, ...], least: int) -> None:
-    _, height, breadth = input_shape
-    if min(height, breadth) < least:
+    _, height, width = input_shape
+    if min(height, width) < least:
         raise ValueError(
             f"architecture={name!r} needs images of at least {least} pixels a side; got "
-            f"{height} x {breadth}. Use architecture='convnet' or a callable of your own."
+            f"{height} x {width}. Use architecture='convnet' or a callable of your own."
         )
 
 

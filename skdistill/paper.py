@@ -131,7 +131,7 @@ def _check(dataset, ipc) -> None:
             f"Table 1; got {dataset!r}."
         )
     if isinstance(ipc, bool) or ipc not in _COLUMNS[dataset]:
-        there = ", ".join(map(str, _COLUMNS[dataset]))
+        columns = ", ".join(map(str, _COLUMNS[dataset]))
         raise ValueError(
-            f"ipc must be one of {there} for {dataset!r}, as in the paper's Table 1; got {ipc!r}."
+            f"ipc must be one of {columns} for {dataset!r}, as in the paper's Table 1; got {ipc!r}."
         )

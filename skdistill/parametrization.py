@@ -217,11 +217,12 @@ class LinearBasis(SampleParametrization):
             sizes.append((n_fresh, self.n_basis, n_values))
         rates, first = {}, 0
         for k, (n, n_basis, n_values) in enumerate(sizes):
-            own = factors[first : first + n]
+            block_factors = factors[first : first + n]
             first += n
             shapes = {"basis": (n_basis, n_values), "coefficients": (n, n_basis)}
             # A sample that is held back holds back the bases that it is made of.
-            for name, factor in {"basis": own.min(), "coefficients": own}.items():
+            by_name = {"basis": block_factors.min(), "coefficients": block_factors}
+            for name, factor in by_name.items():
                 # A quarter of their size, as for samples.
                 base = 0.25 * xavier_size(*shapes[name]) if rate is None else rate
                 rates[f"{name}.{k}"] = base * factor
@@ -236,9 +237,9 @@ class LinearBasis(SampleParametrization):
         blocks, first = [], 0
         for k in range(n_blocks):
             basis, coefficients = tensors[f"basis.{k}"], tensors[f"coefficients.{k}"]
-            own = factors[first : first + len(coefficients)]
+            block_factors = factors[first : first + len(coefficients)]
             first += len(coefficients)
-            if k < len(earlier) and not own.any():
+            if k < len(earlier) and not block_factors.any():
                 blocks.append(earlier[k])
                 continue
             factor = _factor(earlier[k], data) if k < len(earlier) else self.downsample

@@ -102,7 +102,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Task:
+class SharedTraining:
     """What networks that are trained together have in common.
 
     Parameters
@@ -174,12 +174,14 @@ class StackedSteps(Steps):
         return flat.unflatten(0, (n_networks, -1))
 
 
-def train(task: Task, members: Iterable[Member], plan: Plan) -> Iterator[tuple[int, int, Any]]:
+def train(
+    shared: SharedTraining, members: Iterable[Member], plan: Plan
+) -> Iterator[tuple[int, int, Any]]:
     """Train networks and yield what was seen of each at each count.
 
     Parameters
     ----------
-    task : Task
+    shared : SharedTraining
     members : iterable of Member
         Taken from, in the calling thread, when there is room for them.
     plan : Plan
@@ -187,17 +189,17 @@ def train(task: Task, members: Iterable[Member], plan: Plan) -> Iterator[tuple[i
     Yields
     ------
     k, j : int
-        The network, and the place in the task's counts of the steps that it has been trained for;
+        The network, and the place in the shared counts of the steps that it has been trained for;
         in this order.
     seen
-        What ``task.visit`` returned.
+        What ``shared.visit`` returned.
     """
     if plan.stack > 1:
-        lists = _in_stacks(task, iter(members), plan.stack)
+        lists = _in_stacks(shared, iter(members), plan.stack)
     elif plan.workers is not None:
-        lists = _in_threads(task, members, plan.workers)
+        lists = _in_threads(shared, members, plan.workers)
     else:
-        lists = (_train_one(task, task.learner, member) for member in members)
+        lists = (_train_one(shared, shared.learner, member) for member in members)
     for k, seen in enumerate(lists):
         for j, value in enumerate(seen):
             yield k, j, value
@@ -205,12 +207,12 @@ def train(task: Task, members: Iterable[Member], plan: Plan) -> Iterator[tuple[i
 
 @torch.no_grad()
 def _trained(
-    steps: Steps, task: Task, member: Member, stopped: Event | None = None
+    steps: Steps, shared: SharedTraining, member: Member, stopped: Event | None = None
 ) -> Iterator[Tensor]:
     """Yield the parameters ``([n_networks,] n_parameters)`` at each count."""
-    loop = InnerLoop(steps, task.X, task.y, member.batches, member.draws)
+    loop = InnerLoop(steps, shared.X, shared.y, member.batches, member.draws)
     state, done = steps.optimizer.init(member.theta), 0
-    for count in task.counts:
+    for count in shared.counts:
         for i in range(done, count):
             if stopped is not None and stopped.is_set():
                 return
@@ -221,22 +223,24 @@ def _trained(
 
 @torch.no_grad()
 def _train_one(
-    task: Task, learner: Learner, member: Member, stopped: Event | None = None
+    shared: SharedTraining, learner: Learner, member: Member, stopped: Event | None = None
 ) -> Iterator[Any]:
     """Yield what is seen of a network at each count."""
-    steps = Steps(learner, task.optimizer, augment=task.augment)
-    for theta in _trained(steps, task, member, stopped):
-        yield task.visit(learner, theta)
+    steps = Steps(learner, shared.optimizer, augment=shared.augment)
+    for theta in _trained(steps, shared, member, stopped):
+        yield shared.visit(learner, theta)
 
 
-def _in_threads(task: Task, members: Iterable[Member], n_workers: int) -> Iterator[list]:
+def _in_threads(
+    shared: SharedTraining, members: Iterable[Member], n_workers: int
+) -> Iterator[list]:
     """Yield, for each network, what is seen at the counts; several are trained at once."""
     try:
         # A call of a network with other parameters swaps them in its module: to each its own.
-        learners = [_twin(task.learner) for _ in range(n_workers)]
+        learners = [_twin(shared.learner) for _ in range(n_workers)]
     except Exception as error:
         _logger.debug("one network after the other: %s", error)
-        yield from (_train_one(task, task.learner, member) for member in members)
+        yield from (_train_one(shared, shared.learner, member) for member in members)
         return
     free: SimpleQueue[Learner] = SimpleQueue()
     for learner in learners:
@@ -247,7 +251,7 @@ def _in_threads(task: Task, members: Iterable[Member], n_workers: int) -> Iterat
         learner = free.get()
         try:
             with _on_one_core():
-                return list(_train_one(task, learner, member, stopped))
+                return list(_train_one(shared, learner, member, stopped))
         finally:
             free.put(learner)
 
@@ -284,34 +288,34 @@ def _on_one_core():
         yield
 
 
-def _in_stacks(task: Task, members: Iterator[Member], size: int) -> Iterator[Iterable]:
+def _in_stacks(shared: SharedTraining, members: Iterator[Member], size: int) -> Iterator[Iterable]:
     """Yield, for each network, what is seen at the counts; a stack is trained at once."""
     stackable = True
     while group := list(islice(members, size)):
         seen = None
         if stackable and len(group) > 1:
             try:
-                seen = _train_stack(task, group)
+                seen = _train_stack(shared, group)
             except Exception as error:
                 # What vmap cannot take, or memory hold. An error of the network's own comes again.
                 _logger.debug("one network after the other: %s", error)
                 stackable = False
-        yield from seen or (_train_one(task, task.learner, member) for member in group)
+        yield from seen or (_train_one(shared, shared.learner, member) for member in group)
 
 
 @torch.no_grad()
-def _train_stack(task: Task, group: list[Member]) -> list[list]:
+def _train_stack(shared: SharedTraining, group: list[Member]) -> list[list]:
     seen: list[list] = [[] for _ in group]
-    stack = _stacked(group, task.learner.device)
+    stack = _stacked(group, shared.learner.device)
     own_batches = stack.batches is not None
-    steps = StackedSteps(task.learner, task.optimizer, own_batches, task.augment)
+    steps = StackedSteps(shared.learner, shared.optimizer, own_batches, shared.augment)
     with warnings.catch_warnings():
         # vmap loops over what it has no rule for, and says so: that is no faster.
         warnings.filterwarnings("error", message="There is a performance drop")
-        for thetas in _trained(steps, task, stack):
+        for thetas in _trained(steps, shared, stack):
             # One by one: a test set's chunks keep a device busy without a stack.
             for theta, values in zip(thetas, seen):
-                values.append(task.visit(task.learner, theta))
+                values.append(shared.visit(shared.learner, theta))
     return seen
 
 

@@ -175,12 +175,12 @@ class Averaged(Method):
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
     ) -> tuple[Gradient, State]:
         """Return the mean loss of outer step ``step``, its gradients, and what to record."""
-        own, state = self.method.gradient(problem, synthetic, state, step)
+        local, state = self.method.gradient(problem, synthetic, state, step)
         # Pixels, bases and labels are the same in all processes, and what is pulled back to them is
         # linear in these gradients: their mean gives the mean for each of what is learned.
-        parts = {"X": own.X, "y": own.y, **{f"extra.{k}": v for k, v in own.extra.items()}}
+        parts = {"X": local.X, "y": local.y, **{f"extra.{k}": v for k, v in local.extra.items()}}
         parts = {name: part for name, part in parts.items() if part is not None}
-        loss, *means = self.group.mean([own.loss.to(own.X), *parts.values()])
+        loss, *means = self.group.mean([local.loss.to(local.X), *parts.values()])
         parts = dict(zip(parts, means))
-        extra = {k: parts[f"extra.{k}"] for k in own.extra}
-        return replace(own, loss=loss, X=parts["X"], y=parts.get("y"), extra=extra), state
+        extra = {k: parts[f"extra.{k}"] for k in local.extra}
+        return replace(local, loss=loss, X=parts["X"], y=parts.get("y"), extra=extra), state

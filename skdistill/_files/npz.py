@@ -169,9 +169,9 @@ def _member(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
     # claim any number of them.
     if dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise ValueError(f"{name} cannot be of shape {shape} and dtype {dtype}.")
-    claimed, there = prod(shape) * dtype.itemsize, len(content) - stream.tell()
-    if claimed != there:
-        raise ValueError(f"{name} of shape {shape} needs {claimed} bytes; it has {there}.")
+    claimed, available = prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if claimed != available:
+        raise ValueError(f"{name} of shape {shape} needs {claimed} bytes; it has {available}.")
     stream.seek(0)
     return npy.read_array(stream, allow_pickle=False)
 

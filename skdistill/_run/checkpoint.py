@@ -242,28 +242,29 @@ class Checkpoint:
         """The values of what was left open: those of the run in the file, if there is one."""
         return {name: self._identity[name] for name in self._open_names}
 
-    def _check_identity(self, path: Path, there: dict) -> None:
+    def _check_identity(self, path: Path, saved: dict) -> None:
         taken = {
-            name: there[name]
+            name: saved[name]
             for name in self._open_names
-            if type(there.get(name)) is type(self._identity[name])
+            if type(saved.get(name)) is type(self._identity[name])
         }
-        here = {**self._identity, **taken}
-        texts = differences(there, here)
+        current = {**self._identity, **taken}
+        texts = differences(saved, current)
         if texts:
             raise ValueError(
                 f"{'; '.join(texts)}; as in the run that checkpoint={os.fspath(path)!r} holds. "
                 "Give another path to begin a new run."
             )
-        self._identity = here
+        self._identity = current
 
-    def _completed(self, there: dict) -> dict:
+    def _completed(self, saved: dict) -> dict:
         """Return an older run's identity with the parameters that came later, if it is as old."""
-        there, kind = complete(there, self._defaults), self._identity.get("the distiller")
-        if there.get("the distiller") != kind:
-            return there
-        own = self._defaults.get(kind, {})
-        return {**{name: own[name] for name in own.keys() & self._identity.keys()}, **there}
+        saved, kind = complete(saved, self._defaults), self._identity.get("the distiller")
+        if saved.get("the distiller") != kind:
+            return saved
+        defaults = self._defaults.get(kind, {})
+        later = {name: defaults[name] for name in defaults.keys() & self._identity.keys()}
+        return {**later, **saved}
 
     @contextmanager
     def saving(self, run: Run):
@@ -309,19 +310,19 @@ class Checkpoint:
         self._saved_at = perf_counter()
 
     def _write(self, run: Run) -> None:
-        there = _stamp(self.path)
-        if there is not None and there not in self._own:
+        stamp = _stamp(self.path)
+        if stamp is not None and stamp not in self._own:
             raise FileExistsError("another run has written to it since")
         arrays, plain = run.to_cpu_arrays().to_plain()
         self._make_partial()
         try:
             new, kept = self._partial / "new", self._partial / "kept"
             _npz.write(new, _FORMAT, _VERSION, arrays, {"identity": self._identity, "run": plain})
-            if self._is_sound and there is not None:
+            if self._is_sound and stamp is not None:
                 _link(self.path, kept)
                 os.replace(kept, self.previous)
             # Before it is in place, for this may be interrupted in between.
-            self._own = {there, _stamp(new)}
+            self._own = {stamp, _stamp(new)}
             os.replace(new, self.path)
             self._is_sound = True
         finally:

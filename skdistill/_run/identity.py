@@ -95,12 +95,12 @@ def complete(described, defaults: Mapping[str, Mapping]):
     return whole
 
 
-def differences(there: dict, here: dict) -> list[str]:
-    """Return "name must be ...; got ..." for all that is one way there and another here."""
+def differences(saved: dict, current: dict) -> list[str]:
+    """Return "name must be ...; got ..." for all in which a saved run differs."""
     texts = []
-    for name in {**here, **there}:
-        if name not in here or name not in there or here[name] != there[name]:
-            pair = [repr(values.get(name, "absent")) for values in (there, here)]
+    for name in {**current, **saved}:
+        if name not in current or name not in saved or current[name] != saved[name]:
+            pair = [repr(values.get(name, "absent")) for values in (saved, current)]
             texts.append("{} must be {}; got {}".format(name, *_where_they_differ(pair)))
     return texts
 

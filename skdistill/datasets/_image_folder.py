@@ -160,9 +160,9 @@ def _check_classes(
     folder: Path, found: FoundImages, y: np.ndarray, error_class, lacking: str
 ) -> None:
     """Raise an error that names the folders of the classes that are not in ``y``."""
-    there, empty = set(y.tolist()), []
+    present, empty = set(y.tolist()), []
     for k, name in enumerate(found.classes):
-        if k not in there:
+        if k not in present:
             others = found.say_not_read(k)
             empty.append(f"{folder / name}{f' (but {others})' if others else ''}")
     if empty:

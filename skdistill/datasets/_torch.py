@@ -176,9 +176,9 @@ def _pair(dataset, i: int, keys) -> tuple[np.ndarray, object]:
         sample, label = item
     else:
         kind = type(item).__name__
-        what = f"{kind} of {len(item)}" if isinstance(item, tuple | list) else kind
+        item_kind = f"{kind} of {len(item)}" if isinstance(item, tuple | list) else kind
         raise TypeError(
-            f"dataset must hold pairs (sample, label); dataset[{i}] is a {what}. Wrap it in a "
+            f"dataset must hold pairs (sample, label); dataset[{i}] is a {item_kind}. Wrap it in a "
             "Dataset whose __getitem__ returns both."
         )
     return _sample(sample, i), _label(label, i)

@@ -461,9 +461,9 @@ class DistilledDataset:
             try:
                 prefixes = (_estimator_state.PREFIX, _BASES)
                 arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
-                own = {name: arrays.pop(name) for name in _ARRAYS}
+                required = {name: arrays.pop(name) for name in _ARRAYS}
                 bases = _bases_from_arrays(arrays)
-                data = cls(**own, **_fields_from_json(meta, arrays), bases=bases)
+                data = cls(**required, **_fields_from_json(meta, arrays), bases=bases)
                 check_consistency(data)
             except ModuleNotFoundError as error:
                 # Of what the package itself imports, when a name in the file asks for it.

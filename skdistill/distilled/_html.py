@@ -103,5 +103,5 @@ def _table(distilled: "DistilledDataset") -> str:
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{rest}"
 
 
-def _rest(n: int, what: str) -> str:
-    return f"<div>… and {n} more {what}</div>" if n > 0 else ""
+def _rest(n: int, noun: str) -> str:
+    return f"<div>… and {n} more {noun}</div>" if n > 0 else ""

@@ -38,11 +38,11 @@ def _names(names, n: int) -> list[str]:
 
 def _label_names(data: "DistilledDataset", features: set, target_name: str | None) -> list[str]:
     """Return the names of the labels' columns, which no feature has."""
-    own = data.target_name if target_name is None else target_name
-    name = "target" if own is None else own
+    known_name = data.target_name if target_name is None else target_name
+    name = "target" if known_name is None else known_name
     if not isinstance(name, str) or not name:
         raise ValueError(f"target_name must be a string that is not empty; got {target_name!r}.")
-    while own is None and features & {*data._label_columns(name)}:
+    while known_name is None and features & {*data._label_columns(name)}:
         name += "_"
     taken = sorted(features & {*data._label_columns(name)})
     if taken:
@@ -89,12 +89,12 @@ def _restored(values: np.ndarray, dtype: str | dict | None) -> "pd.Series":
     finite = np.isfinite(values)
     if dtype == name != "boolean" and not finite.all():
         return as_it_is  # only pandas' own dtypes have room for a missing integer or boolean
-    there = values[finite]
+    present = values[finite]
     if name.startswith("bool"):
-        there = there >= 0.5
-    elif there.dtype.kind == "f":
-        there = _to_integers(there, np.iinfo(name))
-    restored = pd.Series(there, index=np.flatnonzero(finite)).astype(dtype)
+        present = present >= 0.5
+    elif present.dtype.kind == "f":
+        present = _to_integers(present, np.iinfo(name))
+    restored = pd.Series(present, index=np.flatnonzero(finite)).astype(dtype)
     return restored.reindex(range(len(values)))
 
 

@@ -150,15 +150,15 @@ def columns_before(transformer, columns: Columns, n: int) -> Columns:
     lost = [Lost(type(transformer).__name__)] * n_before
     if not hasattr(transformer, "inverse_transform"):
         return lost
-    there = [not isinstance(column, Lost) for column in columns]
+    is_kept = [not isinstance(column, Lost) for column in columns]
     columnwise = isinstance(transformer, _COLUMNWISE)
-    if not columnwise and not all(there):
+    if not columnwise and not all(is_kept):
         return lost
-    filled = [c if good else np.zeros(n) for c, good in zip(columns, there)]
+    filled = [c if good else np.zeros(n) for c, good in zip(columns, is_kept)]
     before = np.asarray(_inverse(transformer, np.column_stack(filled).astype(np.float64)))
     if before.shape != (n, n_before):
         return lost
-    return [before[:, j] if not columnwise or there[j] else columns[j] for j in range(n_before)]
+    return [before[:, j] if not columnwise or is_kept[j] else columns[j] for j in range(n_before)]
 
 
 def _inverse(transformer, X: np.ndarray):

@@ -352,8 +352,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             return Run(resumed.seed, RunState(**vars(initial_state(method, problem, first))))
         run = resumed.run
         with self._explaining_what_does_not_fit():
-            like = tensors(lambda: torch.zeros(len(problem.rows), *problem.shape))
-            fresh = initial_state(method, problem, like)
+            placeholder = tensors(lambda: torch.zeros(len(problem.rows), *problem.shape))
+            fresh = initial_state(method, problem, placeholder)
             check_tensors(run, fresh)
             if self.checkpoint is not None and self.validation_fraction is None and run.best:
                 raise ValueError("it must have no best step, because nothing is validated.")
@@ -542,11 +542,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         parameters = {**self.get_params(deep=False), **resolved}
         # A function may have been rewritten under its name.
         is_named = isinstance(self._networks(), str)
-        own = None if is_named or learner is None else learner.module
+        module = None if is_named or learner is None else learner.module
         identity = {
             "the distiller": type(self),
             **{name: value for name, value in parameters.items() if name not in others},
-            "the network": None if own is None else repr(own),
+            "the network": None if module is None else repr(module),
             "X, y and sample_weight": provenance,
             "start": start if start is not self.init else None,
             "learning_rate_factors": None if factors is None else factors.tolist(),
@@ -744,5 +744,5 @@ class _Fit:
     def peak(self):
         """Return what an outer step takes of the memory."""
         problem = self.loop.problem
-        like = torch.empty(len(problem.rows), *problem.shape, device="meta")
-        return self.method.peak(problem, Synthetic(like, problem.rows.labels("meta")))
+        placeholder = torch.empty(len(problem.rows), *problem.shape, device="meta")
+        return self.method.peak(problem, Synthetic(placeholder, problem.rows.labels("meta")))

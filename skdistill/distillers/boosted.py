@@ -234,9 +234,9 @@ class BoostedDistiller(
             here["seed"] = saved["seed"]
         for name in here:
             if saved[name] != here[name]:
-                what = "the seed that random_state gives" if name == "seed" else name
+                wording = "the seed that random_state gives" if name == "seed" else name
                 raise ValueError(
-                    f"{what} must be {saved[name]}; got {here[name]}; as in the blocks that "
+                    f"{wording} must be {saved[name]}; got {here[name]}; as in the blocks that "
                     f"checkpoint={str(folder)!r} holds. Give another folder to begin anew."
                 )
         return here["seed"]
@@ -263,11 +263,13 @@ class BoostedDistiller(
         """Set the fitted attributes after a block, and return the set so far."""
         block = distiller.distilled_
         earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
-        own = self.get_params(deep=False)
+        params = self.get_params(deep=False)
         provenance = {
             **block.provenance,
             "method": type(self).__name__,
-            "parameters": {name: own[name] for name in ("ipc", "block_size", "beta", "warm_start")},
+            "parameters": {
+                name: params[name] for name in ("ipc", "block_size", "beta", "warm_start")
+            },
             "seed": self._seed,
             "blocks": [*earlier, {"ipc": budget, **block.provenance}],
         }

@@ -12,7 +12,7 @@ from .._data.layout import Layout
 from .._data.rows import Rows, whole_and_rows
 from .._data.warn import warn
 from .._engine.data import RealData, Standardizer, as_tensor
-from .._engine.ensemble import Member, Plan, Task, choose_plan, train
+from .._engine.ensemble import Member, Plan, SharedTraining, choose_plan, train
 from .._engine.group import join_group
 from .._engine.learner import Learner
 from .._engine.protocols import loss_of, protocol_optimizer
@@ -205,16 +205,16 @@ def train_networks(
         return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
 
     def member(k: int) -> Member:
-        streams = Streams(training.seed)
-        theta = learner.init(streams.integer("evaluation_network", k))
-        batches = _mini_batches(len(X), protocol.batch_size, n_steps, streams, k)
+        rngs = Streams(training.seed)
+        theta = learner.init(rngs.integer("evaluation_network", k))
+        batches = _mini_batches(len(X), protocol.batch_size, n_steps, rngs, k)
         if augmentation is None:
             return Member(theta, batches)
-        generator = streams.torch("evaluation_augmentation", k)
+        generator = rngs.torch("evaluation_augmentation", k)
         draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
         return Member(theta, batches, torch.stack(draws).to(device=X.device, dtype=X.dtype))
 
-    task = Task(
+    shared = SharedTraining(
         learner,
         protocol_optimizer(protocol, n_steps),
         X,
@@ -223,8 +223,8 @@ def train_networks(
         seen,
         None if augmentation is None else augmentation.apply,
     )
-    for i, j, what in train(task, map(member, networks), plan):
-        yield networks[i], j, what
+    for i, j, value in train(shared, map(member, networks), plan):
+        yield networks[i], j, value
 
 
 @torch.no_grad()
@@ -269,10 +269,10 @@ def training_samples(family: NetworkFamily, distilled: DistilledDataset) -> Trai
     return TrainingSamples(X, y, recipe.protocol, recipe.seed)
 
 
-def _mini_batches(n: int, size: int, n_steps: int, streams: Streams, k: int) -> Tensor | None:
+def _mini_batches(n: int, size: int, n_steps: int, rngs: Streams, k: int) -> Tensor | None:
     """Draw the training rows of each step of network ``k``; None if all fit into one batch."""
     if n <= size:
         return None
-    rng = streams.numpy("evaluation_batch", k)
+    rng = rngs.numpy("evaluation_batch", k)
     sampler = UniformSampler(n, size, lambda epoch: rng)
     return torch.from_numpy(np.stack([sampler.batch(i) for i in range(n_steps)]))

@@ -166,20 +166,20 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     ) -> list[EvaluationResult]:
         """Evaluate sets, the fitted one or parts of it."""
         test = check_test_data(self.distilled_, self._check_samples(X), y)
-        like = self._evaluates_like()
+        source = self._evaluates_like()
         if isinstance(steps, str):
             if steps != "curve":
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
-            steps = np.unique([max(1, like.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
-        architecture = like.architecture if architecture is None else architecture
+            steps = np.unique([max(1, source.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
+        architecture = source.architecture if architecture is None else architecture
         return [
             evaluate_checked(
                 distilled,
                 *test,
                 steps=steps,
                 architecture=architecture,
-                augmentation=like.augmentation,
-                device=like.device,
+                augmentation=source.augmentation,
+                device=source.device,
                 **options,
             )
             for distilled in sets

@@ -12,8 +12,8 @@ from skdistill._engine.ensemble import (
     ONE_AFTER_THE_OTHER,
     Member,
     Plan,
+    SharedTraining,
     StackedSteps,
-    Task,
     choose_plan,
     train,
 )
@@ -33,7 +33,7 @@ def cores():
     torch.set_num_threads(before)
 
 
-def make_task(learner, soft=False, visit=None, optimizer=None, augment=None):
+def make_shared(learner, soft=False, visit=None, optimizer=None, augment=None):
     """Return the training of networks for three classes on twelve samples of 1 x 8 x 8."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(12, 1, 8, 8, generator=generator, dtype=learner.dtype)
@@ -41,7 +41,7 @@ def make_task(learner, soft=False, visit=None, optimizer=None, augment=None):
     if soft:
         y = torch.randn(12, 3, generator=generator, dtype=learner.dtype).softmax(dim=1)
     visit = visit or (lambda learner, theta: theta.clone())
-    return Task(learner, optimizer or Adam(), X, y, COUNTS, visit, augment)
+    return SharedTraining(learner, optimizer or Adam(), X, y, COUNTS, visit, augment)
 
 
 def make_members(learner, n=5, own_batches=False, augmented=False):
@@ -61,10 +61,10 @@ def scale_and_shift(X, draws):
     return X * (1 + factor) + shift
 
 
-def thetas(task, plan, own_batches=False, n=5):
+def thetas(shared, plan, own_batches=False, n=5):
     """Return the parameters by network and place in the counts."""
-    members = make_members(task.learner, n, own_batches, task.augment is not None)
-    return {(k, j): theta for k, j, theta in train(task, members, plan)}
+    members = make_members(shared.learner, n, own_batches, shared.augment is not None)
+    return {(k, j): theta for k, j, theta in train(shared, members, plan)}
 
 
 def assert_same(got, expected):
@@ -79,9 +79,9 @@ def assert_same(got, expected):
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("augment", [None, scale_and_shift], ids=["as they are", "augmented"])
 def test_a_stack_trains_what_one_after_the_other_does(learner, augment, soft, own_batches, plan):
-    task = make_task(learner, soft, augment=augment)
-    expected = thetas(task, ONE_AFTER_THE_OTHER, own_batches)
-    got = thetas(task, plan, own_batches)
+    shared = make_shared(learner, soft, augment=augment)
+    expected = thetas(shared, ONE_AFTER_THE_OTHER, own_batches)
+    got = thetas(shared, plan, own_batches)
     assert list(got) == list(expected) == [(k, j) for k in range(5) for j in range(3)]
     for key, theta in expected.items():
         torch.testing.assert_close(got[key], theta, rtol=0, atol=1e-9)
@@ -97,15 +97,15 @@ def test_samples_are_augmented_anew_at_every_step(learner):
         seen.append(draws)
         return scale_and_shift(X, draws)
 
-    thetas(make_task(learner, augment=augment), ONE_AFTER_THE_OTHER, n=1)
+    thetas(make_shared(learner, augment=augment), ONE_AFTER_THE_OTHER, n=1)
     (member,) = make_members(learner, 1, augmented=True)
     assert torch.equal(torch.stack(seen), member.draws)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.9), Adam(weight_decay=0.1)])
 def test_a_stack_under_another_optimizer(learner, optimizer):
-    task = make_task(learner, optimizer=optimizer)
-    expected, got = thetas(task, ONE_AFTER_THE_OTHER), thetas(task, Plan(stack=5))
+    shared = make_shared(learner, optimizer=optimizer)
+    expected, got = thetas(shared, ONE_AFTER_THE_OTHER), thetas(shared, Plan(stack=5))
     for key, theta in expected.items():
         torch.testing.assert_close(got[key], theta, rtol=0, atol=1e-9)
 
@@ -113,8 +113,8 @@ def test_a_stack_under_another_optimizer(learner, optimizer):
 def test_a_stack_in_single_precision():
     learner = Learner(partial(ConvNet, (1, 8, 8), 3, width=4))
     # Of a parameter whose gradient is nearly 0 Adam makes a step of either sign: SGD does not.
-    task = make_task(learner, optimizer=SGD(lr=0.1))
-    expected, got = thetas(task, ONE_AFTER_THE_OTHER), thetas(task, Plan(stack=5))
+    shared = make_shared(learner, optimizer=SGD(lr=0.1))
+    expected, got = thetas(shared, ONE_AFTER_THE_OTHER), thetas(shared, Plan(stack=5))
     for key, theta in expected.items():
         assert theta.dtype == torch.float32
         torch.testing.assert_close(got[key], theta, rtol=1e-4, atol=1e-5)
@@ -124,10 +124,10 @@ def test_a_stack_in_single_precision():
 def test_a_stack_keeps_each_networks_own_statistics(norm):
     factory = partial(ConvNet, (1, 8, 8), 3, width=4, norm=norm, pooling="max", activation="swish")
     learner = Learner(factory, dtype=torch.float64)
-    task = make_task(learner)
+    shared = make_shared(learner)
     for own_batches in (False, True):
-        expected = thetas(task, ONE_AFTER_THE_OTHER, own_batches)
-        got = thetas(task, Plan(stack=5), own_batches)
+        expected = thetas(shared, ONE_AFTER_THE_OTHER, own_batches)
+        got = thetas(shared, Plan(stack=5), own_batches)
         for key, theta in expected.items():
             torch.testing.assert_close(got[key], theta, rtol=0, atol=1e-9)
 
@@ -170,11 +170,13 @@ class Looped(nn.Sequential):
 @pytest.mark.filterwarnings("error")
 def test_networks_that_cannot_be_stacked_are_trained_one_after_the_other(network, reason):
     learner = Learner(lambda: network(nn.Flatten(), nn.Linear(64, 3)))
-    task = make_task(learner)
+    shared = make_shared(learner)
     stack = torch.stack([member.theta for member in make_members(learner)])
     with pytest.raises((RuntimeError, UserWarning), match=reason):
-        StackedSteps(learner, Adam(), False).forward(task.optimizer.init(stack), task.X, task.y, 1)
-    assert_same(thetas(task, Plan(stack=3)), thetas(task, ONE_AFTER_THE_OTHER))
+        StackedSteps(learner, Adam(), False).forward(
+            shared.optimizer.init(stack), shared.X, shared.y, 1
+        )
+    assert_same(thetas(shared, Plan(stack=3)), thetas(shared, ONE_AFTER_THE_OTHER))
 
 
 def test_a_stack_that_memory_cannot_hold(monkeypatch, learner):
@@ -185,19 +187,19 @@ def test_a_stack_that_memory_cannot_hold(monkeypatch, learner):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(StackedSteps, "forward", no_memory)
-    task = make_task(learner)
-    assert_same(thetas(task, Plan(stack=2)), thetas(task, ONE_AFTER_THE_OTHER))
+    shared = make_shared(learner)
+    assert_same(thetas(shared, Plan(stack=2)), thetas(shared, ONE_AFTER_THE_OTHER))
     assert tried == [1]  # and not again for the next two
 
 
 @pytest.mark.parametrize("own_batches", [False, True], ids=["all samples", "mini-batches"])
 def test_threads_change_no_bit(cores, learner, own_batches):
     cores(1)
-    task = make_task(learner)
-    expected = thetas(task, ONE_AFTER_THE_OTHER, own_batches)
+    shared = make_shared(learner)
+    expected = thetas(shared, ONE_AFTER_THE_OTHER, own_batches)
     cores(3)
     for workers in (1, 2, 7):
-        assert_same(thetas(task, Plan(workers=workers), own_batches), expected)
+        assert_same(thetas(shared, Plan(workers=workers), own_batches), expected)
 
 
 def test_threads_work_at_once_and_each_on_one_core(cores):
@@ -214,8 +216,8 @@ def test_threads_work_at_once_and_each_on_one_core(cores):
 
     cores(3)
     learner = Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
-    task = make_task(learner, visit=visit)
-    assert list(thetas(task, Plan(workers=2), n=4).values()) == [1] * 12
+    shared = make_shared(learner, visit=visit)
+    assert list(thetas(shared, Plan(workers=2), n=4).values()) == [1] * 12
     assert len(modules) == 2
     assert id(learner.module) not in modules
 
@@ -233,8 +235,10 @@ def test_threads_leave_the_number_of_cores_to_others(cores):
             bystander.join()
 
     cores(3)
-    task = make_task(Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), visit=visit)
-    thetas(task, Plan(workers=2))
+    shared = make_shared(
+        Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), visit=visit
+    )
+    thetas(shared, Plan(workers=2))
     # Two networks may come to it at once.
     assert set(seen) == {3}
     assert torch.get_num_threads() == 3
@@ -242,8 +246,8 @@ def test_threads_leave_the_number_of_cores_to_others(cores):
 
 def test_networks_that_share_a_module_do_not_meet_in_threads():
     torch_module = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 3))
-    task = make_task(Learner(lambda: torch_module))
-    assert_same(thetas(task, Plan(workers=4)), thetas(task, ONE_AFTER_THE_OTHER))
+    shared = make_shared(Learner(lambda: torch_module))
+    assert_same(thetas(shared, Plan(workers=4)), thetas(shared, ONE_AFTER_THE_OTHER))
 
 
 def test_a_network_that_cannot_be_copied_has_no_thread():
@@ -258,8 +262,8 @@ def test_a_network_that_cannot_be_copied_has_no_thread():
         return theta
 
     learner = Learner(lambda: Uncopyable(nn.Flatten(), nn.Linear(64, 3)))
-    task = make_task(learner, visit=visit)
-    assert_same(thetas(task, Plan(workers=2)), thetas(task, ONE_AFTER_THE_OTHER))
+    shared = make_shared(learner, visit=visit)
+    assert_same(thetas(shared, Plan(workers=2)), thetas(shared, ONE_AFTER_THE_OTHER))
     assert threads == {caller}
 
 
@@ -272,7 +276,7 @@ def test_errors_come_out(learner, plan):
         raise ArithmeticError("from a visit")
 
     with pytest.raises(ArithmeticError, match="from a visit"):
-        thetas(make_task(learner, visit=visit), plan)
+        thetas(make_shared(learner, visit=visit), plan)
 
 
 class Broken(nn.Sequential):
@@ -286,7 +290,7 @@ class Broken(nn.Sequential):
 def test_a_networks_own_error_comes_out(plan):
     learner = Learner(lambda: Broken(nn.Flatten(), nn.Linear(64, 3)))
     with pytest.raises(ArithmeticError, match="from the network"):
-        thetas(make_task(learner), plan)
+        thetas(make_shared(learner), plan)
 
 
 def test_who_has_seen_enough_stops_the_threads():
@@ -296,8 +300,8 @@ def test_who_has_seen_enough_stops_the_threads():
         visited.append(theta)
 
     learner = Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
-    task = make_task(learner, visit=visit)
-    seen = train(task, make_members(learner, 50), Plan(workers=2))
+    shared = make_shared(learner, visit=visit)
+    seen = train(shared, make_members(learner, 50), Plan(workers=2))
     next(seen)
     seen.close()
     n_visited = len(visited)

@@ -135,23 +135,23 @@ def test_outer_steps_are_those_of_torch(mixed, draw):
     tensors = {**tensors, "y": torch.eye(2).double().repeat(7, 1)[:13]}
     # The fourth gradient is so large that it is clipped.
     scales = (1.0, 1.0, 1.0, 30.0, 1.0)
-    objective = Quadratic(draw(13, *SHAPE), draw(13, N_CLASSES).abs() + 0.3, scales)
+    method = Quadratic(draw(13, *SHAPE), draw(13, N_CLASSES).abs() + 0.3, scales)
     rates = {name: 0.01 * (k + 1) for k, name in enumerate(tensors)}
     # The reference: autograd through everything, torch's Adam and its clipping.
     theirs = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
     groups = [{"params": [theirs[name]], "lr": rates[name]} for name in tensors]
     adam, average = torch.optim.Adam(groups), None
-    state = initial_state(objective, None, tensors)
+    state = initial_state(method, None, tensors)
     for scale in scales:
         X, y = parametrization.samples(theirs), theirs["y"]
-        loss = (((X - objective.X) ** 2).sum() + ((y - objective.y) ** 2).sum()) / 2
+        loss = (((X - method.X) ** 2).sum() + ((y - method.y) ** 2).sum()) / 2
         adam.zero_grad()
         (scale * loss).backward()
         norm = torch.nn.utils.get_total_norm([t.grad for t in theirs.values()])
         average = norm if average is None else 0.9 * average + 0.1 * norm
         torch.nn.utils.clip_grad_norm_(theirs.values(), 2 * average)
         adam.step()
-        state, record = update(objective, None, state, parametrization, rates)
+        state, record = update(method, None, state, parametrization, rates)
         assert record.loss == pytest.approx(loss.item())
         assert record.grad_norm == pytest.approx(norm.item())
     for name, tensor in state.tensors.items():
@@ -162,10 +162,10 @@ def test_outer_steps_are_those_of_torch(mixed, draw):
 def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
     parametrization = Parametrization((Rows("X"),), torch.tensor([0, 1]))
     tensors = {"X": torch.zeros(2, *SHAPE).double(), "y": torch.eye(2).double()}
-    objective = Quadratic(torch.full((2, *SHAPE), -1.0), torch.tensor([[-1.0, -1.0], [2.0, 0.5]]))
-    state = initial_state(objective, None, tensors)
+    method = Quadratic(torch.full((2, *SHAPE), -1.0), torch.tensor([[-1.0, -1.0], [2.0, 0.5]]))
+    state = initial_state(method, None, tensors)
     for _ in range(30):
-        state, _ = update(objective, None, state, parametrization, {"X": 0.1, "y": 0.1})
+        state, _ = update(method, None, state, parametrization, {"X": 0.1, "y": 0.1})
     y = state.tensors["y"]
     assert y[0].tolist() == [0, 0]
     assert (y[1] > 0).all()
@@ -186,14 +186,14 @@ def test_a_rate_of_zero_keeps_every_bit(mixed, draw):
         ),
         parametrization.y,
     )
-    objective = Quadratic(draw(13, *SHAPE).float(), draw(13, N_CLASSES).float())
+    method = Quadratic(draw(13, *SHAPE).float(), draw(13, N_CLASSES).float())
     rates = dict.fromkeys(tensors, 0.1)
     rates["basis.0"] = 0.0
     rates["coefficients.0"] = torch.tensor([0.0, 0.0, 0.1, 0.1])[:, None]
     rates["y"] = torch.tensor([0.0] * 5 + [0.1] * 8)[:, None]
-    state = initial_state(objective, None, tensors)
+    state = initial_state(method, None, tensors)
     for _ in range(3):
-        state, _ = update(objective, None, state, parametrization, rates)
+        state, _ = update(method, None, state, parametrization, rates)
     new = state.tensors
     assert torch.equal(new["basis.0"], tensors["basis.0"])
     assert torch.equal(new["coefficients.0"][:2], tensors["coefficients.0"][:2])
@@ -210,11 +210,11 @@ def test_plain_samples_move_as_by_adam_alone(draw):
         def gradient(self, problem, synthetic, state, step):
             return Gradient(synthetic.X.sum(), self.X), state
 
-    objective = Fixed(draw(4, *SHAPE), None)
-    first = initial_state(objective, None, {"X": X})
-    state, _ = update(objective, None, first, parametrization, {"X": 0.1})
+    method = Fixed(draw(4, *SHAPE), None)
+    first = initial_state(method, None, {"X": X})
+    state, _ = update(method, None, first, parametrization, {"X": 0.1})
     adam = Adam(lr=0.1)
-    expected = adam.step(adam.init(X), objective.X, *adam.scalars(1))
+    expected = adam.step(adam.init(X), method.X, *adam.scalars(1))
     assert torch.equal(state.slots["X"], expected)
 
 

@@ -167,6 +167,20 @@ def test_a_set_is_evaluated_as_it_was(name):
         np.testing.assert_allclose(result.accuracies, expected, atol=0.08)
 
 
+@pytest.mark.parametrize("name", ["images", "table"])
+def test_a_set_that_is_saved_again_has_the_words_of_the_old_file(name, tmp_path):
+    def recipe(path):
+        with open(path, "rb") as file:
+            arrays = "X", "y", "classes"
+            _, meta = _npz.read(file, "skdistill.DistilledDataset", 1, arrays, "preprocessing.")
+        return meta["recipe"]
+
+    old, new = FOLDER / "sets" / f"{name}.npz", tmp_path / "new.npz"
+    DistilledDataset.load(old).save(new)
+    assert recipe(new)["layout"] == recipe(old)["layout"]
+    assert recipe(new).keys() >= recipe(old).keys()
+
+
 def test_what_sets_hold():
     def load(name):
         return DistilledDataset.load(FOLDER / "sets" / f"{name}.npz")
