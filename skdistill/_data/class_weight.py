@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-__all__ = ["check_class_weight", "class_weights"]
+__all__ = ["check_class_weight", "class_weights", "weigh_samples"]
 
 
 def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) -> None:
@@ -53,3 +53,19 @@ def class_weights(
         return np.array([float(class_weight.get(label, 1)) for label in classes.tolist()])
     indices = np.arange(len(classes))
     return compute_class_weight(class_weight, classes=indices, y=y, sample_weight=sample_weight)
+
+
+def weigh_samples(
+    class_weight: Mapping | str | None,
+    classes: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+) -> np.ndarray | None:
+    """Return the samples' weights, multiplied by those of their classes; None if all are 1.
+
+    Parameters are those of `class_weights`.
+    """
+    of_class = class_weights(class_weight, classes, y, sample_weight)
+    if of_class is None:
+        return sample_weight
+    return of_class[y] if sample_weight is None else sample_weight * of_class[y]

@@ -1,10 +1,14 @@
 """scikit-learn's callbacks, told of the outer steps of a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from .._engine.group import Group
+from .state import Run
 
-__all__ = ["OuterCallbacks"]
+__all__ = ["OuterCallbacks", "shown_to_monitors"]
 
 
 class OuterCallbacks:
@@ -51,3 +55,13 @@ class OuterCallbacks:
         """Tell of the end of the run."""
         if self._fit is not None:
             self._fit.call_on_fit_task_end(**self._offer)
+
+
+@contextmanager
+def shown_to_monitors(estimator, run: Run) -> Iterator[None]:
+    """Let `skdistill.monitoring` look at an estimator's run while it goes on."""
+    try:
+        estimator._current_run = run
+        yield
+    finally:
+        vars(estimator).pop("_current_run", None)

@@ -1,7 +1,7 @@
 """What makes a run this one and no other, in words that a file can hold and an error can show."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from numbers import Integral, Real
 
@@ -9,9 +9,55 @@ import joblib
 import numpy as np
 
 from .._data.older_versions import RENAMED_PARAMETERS, parameter_defaults
+from .._engine.learner import Learner
 from ..distilled._dataset import DistilledDataset
 
-__all__ = ["complete", "describe_defaults", "describe_value", "differences"]
+__all__ = ["complete", "describe_defaults", "describe_value", "differences", "identify"]
+
+
+def identify(
+    kind: type,
+    parameters: Mapping,
+    may_change: Collection[str],
+    learner: Learner | None,
+    provenance: dict,
+    start: DistilledDataset | None,
+    factors: np.ndarray | None,
+) -> dict:
+    """Return what makes a run this one, as JSON can say it.
+
+    Parameters
+    ----------
+    kind : type
+        The distiller's class.
+    parameters : mapping
+        Its parameters, with numbers in the place of "auto".
+    may_change : collection of str
+        Names of those that the samples do not depend on.
+    learner : Learner or None
+        The networks, if the method has any.
+    provenance : dict
+        What tells the data from others.
+    start : DistilledDataset or None
+        The set whose samples come first.
+    factors : ndarray or None
+        What multiplies the learning rates.
+    """
+    inner = parameters["inner_architecture"]
+    architecture = parameters["architecture"] if inner is None else inner
+    # A function may have been rewritten under its name.
+    module = None if isinstance(architecture, str) or learner is None else learner.module
+    # Without validation, networks are evaluated after the run alone.
+    others = {*may_change, *(["eval_steps"] if parameters["validation_fraction"] is None else [])}
+    identity = {
+        "the distiller": kind,
+        **{name: value for name, value in parameters.items() if name not in others},
+        "the network": None if module is None else repr(module),
+        "X, y and sample_weight": provenance,
+        "start": start if start is not parameters["init"] else None,
+        "learning_rate_factors": None if factors is None else factors.tolist(),
+    }
+    return describe_value(identity)
 
 
 def describe_value(value):

@@ -17,7 +17,7 @@ from .held_out import HeldOut
 from .state import Best, Run, RunState
 from .watch import Watch
 
-__all__ = ["OuterLoop", "distil"]
+__all__ = ["OuterLoop", "distil", "is_complete"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +113,8 @@ def has_stagnated(run: Run, n_iter_no_change: int | None) -> bool:
         and run.best is not None
         and run.step - run.best.step >= n_iter_no_change
     )
+
+
+def is_complete(run: Run, max_iter: int, n_iter_no_change: int | None) -> bool:
+    """Return whether a run is at its end."""
+    return run.step >= max_iter or has_stagnated(run, n_iter_no_change)

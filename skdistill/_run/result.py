@@ -1,16 +1,20 @@
 """What a run has come to: a distilled data set with its provenance."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
 import numpy as np
 import sklearn
 import torch
 
+from .._data.frames import Origin
+from .._data.training import TrainingData
 from .._engine.data import as_tensor
 from .._version import __version__
 from ..distilled._dataset import DistilledDataset, EvaluationRecipe
+from ..evaluation._plain_augmentation import to_plain
+from ..networks import resolve_architecture
 from .state import Run
 from .synthetic import SyntheticSet
 
@@ -20,10 +24,10 @@ __all__ = ["to_dataset"]
 def to_dataset(
     run: Run,
     synthetic: SyntheticSet,
-    recipe: EvaluationRecipe,
     method: str,
     parameters: Mapping,
-    **names,
+    origin: Origin,
+    feature_names: Sequence[str] | None,
 ) -> DistilledDataset:
     """Return the samples of a run: the best that were validated or, if none were, the last.
 
@@ -31,13 +35,14 @@ def to_dataset(
     ----------
     run : Run
     synthetic : SyntheticSet
-    recipe : EvaluationRecipe
     method : str
         The distiller's class.
     parameters : mapping
         Its parameters, with numbers in the place of "auto".
-    **names : dict
-        What a `DistilledDataset` is told of the training data's names and dtypes.
+    origin : Origin
+        What the training data was before it became arrays.
+    feature_names : sequence of str or None
+        Names of a table's columns.
     """
     real, tensors = synthetic.data, run.state.tensors
     if run.best is not None:
@@ -72,10 +77,27 @@ def to_dataset(
         y=y,
         classes=real.classes,
         ipc=synthetic.rows.ipc,
-        recipe=recipe,
+        recipe=_recipe(real, parameters, run.seed),
         provenance=provenance,
         bases=bases,
-        **names,
+        feature_names=None if feature_names is None else tuple(feature_names),
+        target_name=origin.target_name,
+        original_dtypes=None if real.layout.is_image else origin.dtypes,
+    )
+
+
+def _recipe(real: TrainingData, parameters: Mapping, seed: int) -> EvaluationRecipe:
+    """Return how networks are to be trained on the samples."""
+    architecture = resolve_architecture(parameters["architecture"], real.layout.network_shape)
+    return EvaluationRecipe(
+        layout=real.layout,
+        mean=tuple(real.mean.tolist()),
+        scale=tuple(real.scale.tolist()),
+        architecture=architecture if isinstance(architecture, str) else None,
+        steps=int(parameters["eval_steps"]),
+        n_networks=int(parameters["n_networks"]),
+        seed=seed,
+        augmentation=to_plain(parameters["augmentation"]),
     )
 
 

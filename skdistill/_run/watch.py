@@ -1,6 +1,7 @@
 """What is said of a run while it goes on: how far it is, and what goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, median, variance
@@ -9,12 +10,13 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from .._data.warn import warn
+from .._engine.memory import PeakMemory
 from .._engine.outer import Record
 from ..exceptions import DivergenceError, DivergenceWarning, LongRunWarning
-from ..forecast import duration
+from ..forecast import Hints, advice, duration
 from .state import Run
 
-__all__ = ["Watch", "explain_out_of_memory"]
+__all__ = ["Watch", "explaining_out_of_memory", "ways_out"]
 
 # Skipped outer steps in a row after which a run gives up.
 _MAX_FAILURES = 10
@@ -154,9 +156,47 @@ def _has_fallen(losses: list[list[float]]) -> bool:
     return any(fmean(first) - fmean(block) > _ERRORS * error(block) for block in losses[1:])
 
 
-def explain_out_of_memory(error: Exception, run: Run, advice: Callable[[], str]) -> None:
-    """Add what can be done about it to an error that says so."""
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    # torch's allocator on the CPU has no error of its own.
-    if out_of_memory or (isinstance(error, RuntimeError) and "can't allocate" in str(error)):
-        error.add_note(f"Outer step {run.step + 1} ran out of memory: {advice()}")
+def ways_out(shows_progress: bool, is_kept: bool, costs: Sequence[str]) -> str:
+    """Return what to do about a run that takes long, in words.
+
+    Parameters
+    ----------
+    shows_progress : bool
+        Whether the user sees how far the run is.
+    is_kept : bool
+        Whether there is a checkpoint.
+    costs : sequence of str
+        What to lower for less time.
+    """
+    ways = []
+    if not shows_progress:
+        ways.append("set_callbacks(sklearn.callback.ProgressBar()) shows progress")
+    if not is_kept:
+        ways.append("checkpoint=PATH keeps the run if it is interrupted")
+    return "; ".join([*ways, f"a lower max_iter, {', '.join(costs)} takes less time"])
+
+
+@contextmanager
+def explaining_out_of_memory(
+    run: Run, peak: Callable[[], PeakMemory], hints: Hints
+) -> Iterator[None]:
+    """Add what can be done about it to an error that says so.
+
+    Parameters
+    ----------
+    run : Run
+    peak : callable
+        Returns what an outer step takes of the memory; a method need not know.
+    hints : Hints
+    """
+    try:
+        yield
+    except Exception as error:
+        # torch's allocator on the CPU has no error of its own.
+        by_torch = isinstance(error, RuntimeError) and "can't allocate" in str(error)
+        if by_torch or isinstance(error, MemoryError | torch.OutOfMemoryError):
+            text = f"Outer step {run.step + 1} ran out of memory"
+            with suppress(NotImplementedError):
+                text += f": {advice(peak(), hints)}"
+            error.add_note(text)
+        raise

@@ -308,7 +308,7 @@ def test_a_network_must_end_in_a_linear_layer(images, monkeypatch, architecture,
 
 @pytest.mark.parametrize(("norm", "coupled"), [("batch", True), ("instance", False)])
 def test_networks_that_couple_samples_see_whole_batches(images, monkeypatch, norm, coupled):
-    monkeypatch.setattr("skdistill.distillers.base.chunk_size", lambda *args: 4)
+    monkeypatch.setattr("skdistill._run.problem.chunk_size", lambda *args: 4)
     sizes, call = [], Embedding.__call__
     monkeypatch.setattr(
         Embedding, "__call__", lambda *args: sizes.append(len(args[2])) or call(*args)

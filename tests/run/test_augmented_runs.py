@@ -133,7 +133,7 @@ def test_mini_batches_are_drawn_for_their_samples(images):
 
 def test_chunks_have_the_columns_of_their_samples(images, monkeypatch):
     whole = quick("dsa", max_iter=1).fit(*images).history_
-    monkeypatch.setattr("skdistill.distillers.base.chunk_size", lambda *args, **options: 3)
+    monkeypatch.setattr("skdistill._run.problem.chunk_size", lambda *args, **options: 3)
     monkeypatch.setattr("skdistill.distillers.rat_bptt.chunk_size", lambda *args, **options: 3)
     chunked = quick("dsa", max_iter=1).fit(*images).history_
     for name in ("loss", "grad_norm"):

@@ -228,7 +228,7 @@ def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch)
         seen["fit"] = X_fit, y_fit
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skdistill.distillers.base.training_data", spy)
+    monkeypatch.setattr("skdistill._run.problem.training_data", spy)
     with pytest.raises(KeyboardInterrupt):
         quick(validation_fraction=0.25).fit(X, y)
     X_fit, y_fit = seen["fit"]

@@ -200,8 +200,10 @@ def test_a_short_run_is_silent(options):
 
 
 def test_the_ways_out_leave_out_what_is_done_already(tmp_path):
-    distiller = RaTBPTTDistiller()
-    assert "ProgressBar" in distiller._ways_out()
-    assert "checkpoint=" in distiller._ways_out()
-    distiller.set_params(verbose=1, checkpoint=tmp_path / "run.npz")
-    assert distiller._ways_out().startswith("a lower max_iter, window and unroll together")
+    def ways_out(**parameters):
+        return RaTBPTTDistiller(**parameters)._make_watch(True, True).ways_out
+
+    assert "ProgressBar" in ways_out()
+    assert "checkpoint=" in ways_out()
+    few = ways_out(verbose=1, checkpoint=tmp_path / "run.npz")
+    assert few.startswith("a lower max_iter, window and unroll together")

@@ -1,0 +1,131 @@
+"""A run that is ready for its next outer step, and all that this needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from .._data.class_weight import weigh_samples
+from .._data.training import Checked
+from .._engine.group import Averaged
+from .._engine.memory import PeakMemory
+from .._engine.methods.base import Method, Problem, Synthetic
+from .._engine.streams import Streams
+from ..parametrization import resolve_parametrization
+from .given import Given
+from .held_out import HeldOut, hold_out
+from .initial import first_run
+from .loop import OuterLoop
+from .problem import pose
+from .resume import Resumed, continued
+from .state import Run
+from .synthetic import SyntheticSet
+
+__all__ = ["Fit", "assemble"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a fit works on.
+
+    Parameters
+    ----------
+    given : Given
+    resumed : Resumed
+    data : Checked
+        What is trained on: the given data without what is held out.
+    method : Method
+        Of this process; in a group, the loop's is the average of all.
+    synthetic : SyntheticSet
+    run : Run
+    loop : OuterLoop
+    """
+
+    given: Given
+    resumed: Resumed
+    data: Checked
+    method: Method
+    synthetic: SyntheticSet
+    run: Run
+    loop: OuterLoop
+
+    def peak(self) -> PeakMemory:
+        """Return what an outer step takes of the memory."""
+        problem = self.loop.problem
+        placeholder = torch.empty(len(problem.rows), *problem.shape, device="meta")
+        return self.method.peak(problem, Synthetic(placeholder, problem.rows.labels("meta")))
+
+
+def assemble(
+    given: Given,
+    resumed: Resumed,
+    make_method: Callable[[Problem], Method],
+    weighs_terms: bool,
+) -> Fit:
+    """Return what a fit works on.
+
+    Parameters
+    ----------
+    given : Given
+    resumed : Resumed
+        What it goes on with, and the distiller's parameters.
+    make_method : callable
+        Of the distiller with these parameters.
+    weighs_terms : bool
+        As in `pose`.
+    """
+    parameters, seed, group = resumed.parameters, resumed.seed, given.group
+    X, y, weight, classes, layout = given.data
+    if not weighs_terms:
+        weight = weigh_samples(parameters["class_weight"], classes, y, weight)
+    X, y, weight, rows_out = hold_out(parameters["validation_fraction"], X, y, weight, seed)
+    data = Checked(X, y, weight, classes, layout)
+    rngs = Streams(seed, group.rank, group.size)
+    real, problem = pose(
+        data,
+        given.learner,
+        rngs,
+        given.provenance,
+        parameters,
+        weighs_terms,
+        given.feature_names,
+    )
+    method = make_method(problem)
+    problem = replace(problem, prepared=method.prepare(problem))
+    extra = method.extra(problem)
+    synthetic = SyntheticSet(
+        resolve_parametrization(parameters["parametrization"]),
+        parameters["label_lr_scale"] if parameters["learn_labels"] else None,
+        parameters["learning_rate"],
+        real,
+        problem.rows,
+        given.start,
+        given.factors,
+        extra,
+    )
+    if resumed.run is None:
+        run = first_run(seed, method, problem, synthetic, parameters["init"], X, y, given.dtype)
+    else:
+        run = continued(resumed, method, problem, synthetic, given.dtype)
+    held_out = None
+    if rows_out is not None:
+        held_out = HeldOut.of(
+            *rows_out,
+            real,
+            seed,
+            steps=parameters["eval_steps"],
+            architecture=parameters["architecture"],
+            augmentation=parameters["augmentation"],
+        )
+    loop = OuterLoop(
+        method=Averaged(method, group) if group.size > 1 else method,
+        problem=problem,
+        parametrization=synthetic.parametrization,
+        rates=synthetic.rates(run.state.tensors),
+        least={k: v.least for k, v in extra.items() if v.least is not None},
+        max_iter=parameters["max_iter"],
+        held_out=held_out,
+        validation_interval=parameters["validation_interval"],
+        n_iter_no_change=parameters["n_iter_no_change"],
+    )
+    return Fit(given, resumed, data, method, synthetic, run, loop)

@@ -1,0 +1,70 @@
+"""The problem that a run poses to its method."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from .._data.class_weight import class_weights
+from .._data.training import Checked, TrainingData, training_data
+from .._engine.data import as_tensor
+from .._engine.learner import Learner
+from .._engine.methods.base import Problem
+from .._engine.rows import ClassRows
+from .._engine.runtime import chunk_size, resolve_device
+from .._engine.streams import Streams
+from ..augmentation import check_augmentation
+
+__all__ = ["pose"]
+
+
+def pose(
+    data: Checked,
+    learner: Learner | None,
+    rngs: Streams,
+    provenance: dict,
+    parameters: Mapping,
+    weighs_terms: bool,
+    feature_names: Sequence[str] | None,
+) -> tuple[TrainingData, Problem]:
+    """Return the training set on the device, and all that a method may know.
+
+    Parameters
+    ----------
+    data : Checked
+    learner : Learner or None
+    rngs : Streams
+    provenance : dict
+        What tells the data from others.
+    parameters : mapping
+        Of the distiller.
+    weighs_terms : bool
+        Whether weights of classes multiply the classes' terms of a sum, and not samples' weights.
+    feature_names : sequence of str or None
+        Names of a table's columns, for warnings.
+    """
+    device = resolve_device(parameters["device"])
+    real = training_data(*data, device, provenance, feature_names)
+    shape, chunk = data.layout.network_shape, None
+    # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
+    if learner is not None and not learner.couples_samples(shape):
+        chunk = chunk_size(learner, shape)
+    problem = Problem(
+        real=real.real,
+        rows=ClassRows(len(real.classes), parameters["ipc"]),
+        shape=shape,
+        device=device,
+        rngs=rngs,
+        learner=learner,
+        augmentation=check_augmentation(parameters["augmentation"]),
+        chunk=chunk,
+        class_weight=_weigh_terms(parameters["class_weight"], real) if weighs_terms else None,
+    )
+    return real, problem
+
+
+def _weigh_terms(class_weight: Mapping | str | None, real: TrainingData) -> torch.Tensor | None:
+    """Return the weights of the classes' terms; None if they count alike."""
+    if not isinstance(class_weight, Mapping):
+        return None
+    weights = class_weights(class_weight, real.classes, y=None, sample_weight=None)
+    return as_tensor(weights).to(device=real.device, dtype=torch.float32)

@@ -1,0 +1,219 @@
+"""What a fit goes on with: the run in a checkpoint, that of an earlier fit, or none."""
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .._data.seeds import draw_seed
+from .._data.training import Checked
+from .._engine.methods.base import Method, Problem
+from .._engine.outer import initial_state
+from ..distilled._dataset import DistilledDataset
+from ..exceptions import InvalidFileError
+from .check import check_state, check_tensors
+from .checkpoint import Checkpoint, NoCheckpoint
+from .given import Given
+from .identity import identify
+from .loop import is_complete
+from .processes import begin_together
+from .state import Run
+from .synthetic import SyntheticSet
+
+__all__ = ["Resumed", "check_continuation", "continued", "resume"]
+
+
+@dataclass(frozen=True, eq=False)
+class Resumed:
+    """What a run goes on with.
+
+    Parameters
+    ----------
+    seed : int
+    parameters : dict
+        The distiller's, with numbers in the place of "auto".
+    resolved : dict
+        Those of them that may be "auto".
+    run : Run or None
+        The run at rest; None begins anew.
+    checkpoint : Checkpoint or NoCheckpoint
+    """
+
+    seed: int
+    parameters: dict
+    resolved: dict
+    run: Run | None
+    checkpoint: Checkpoint | NoCheckpoint
+
+
+def check_continuation(
+    earlier: Run,
+    distilled: DistilledDataset,
+    classes: np.ndarray,
+    data: Checked,
+    ipc: int,
+    max_iter: int,
+) -> None:
+    """Raise ValueError unless an earlier fit's run can be continued.
+
+    Parameters
+    ----------
+    earlier : Run
+    distilled : DistilledDataset
+        What it came to.
+    classes : ndarray of shape (n_classes,)
+        Its class labels.
+    data : Checked
+        What is to be fitted now.
+    ipc, max_iter : int
+        The parameters of today.
+    """
+    if distilled.recipe.layout != data.layout or not np.array_equal(classes, data.classes):
+        raise ValueError(
+            "X and y must hold samples of the same shape and the same classes as in the "
+            "earlier fit; warm_start=True continues it. Use warm_start=False to begin anew."
+        )
+    if distilled.ipc != ipc:
+        raise ValueError(
+            f"ipc={ipc} must be {distilled.ipc}, as in the earlier fit; "
+            "warm_start=True continues it."
+        )
+    if max_iter < earlier.step:
+        raise ValueError(
+            f"max_iter={max_iter} must be at least {earlier.step}, the outer steps "
+            "done in the earlier fit; warm_start=True continues it."
+        )
+
+
+def resume(
+    given: Given,
+    kind: type,
+    parameters: Mapping,
+    resolved: Mapping,
+    open_names: Collection[str],
+    may_change: Collection[str],
+    defaults: Mapping[str, Mapping],
+    check_values: Callable[[dict], None],
+    at_end: ExitStack,
+) -> Resumed:
+    """Return what all processes of a run go on with.
+
+    Parameters
+    ----------
+    given : Given
+    kind : type
+        The distiller's class.
+    parameters : mapping
+        Its parameters.
+    resolved : mapping
+        Numbers for those that may be "auto".
+    open_names : collection of str
+        Names of those that the user left open: a run in a checkpoint keeps its own.
+    may_change : collection of str
+        Names of those that the samples do not depend on.
+    defaults : mapping of str to mapping
+        As in `Checkpoint`.
+    check_values : callable
+        Raises if a run's own values of parameters are none that they may have.
+    at_end : ExitStack
+        What is to be given back at the end goes to it.
+    """
+    parameters = {**parameters, **resolved}
+    path, random_state = parameters["checkpoint"], parameters["random_state"]
+    max_iter, n_iter_no_change = parameters["max_iter"], parameters["n_iter_no_change"]
+    identity = identify(
+        kind, parameters, may_change, given.learner, given.provenance, given.start, given.factors
+    )
+    checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
+
+    def begin() -> tuple[int, dict, Run | None]:
+        # In the first process alone, which writes for all.
+        nonlocal checkpoint
+        if path is not None:
+            every = parameters["checkpoint_every"]
+            checkpoint = Checkpoint(path, every, identity, open_names, defaults)
+            # Twice, because Ctrl-C may interrupt the first.
+            at_end.callback(checkpoint.release)
+            at_end.callback(checkpoint.release)
+        run = checkpoint.resume(
+            given.earlier,
+            random_state,
+            max_iter,
+            lambda run: is_complete(run, max_iter, n_iter_no_change),
+        )
+        seed = draw_seed(random_state) if run is None else run.seed
+        return seed, dict(checkpoint.open_values), run
+
+    seed, open_values, run = begin_together(given.group, identity, begin)
+    if open_values:
+        with _explaining_what_does_not_fit(path):
+            check_values(open_values)
+    return Resumed(
+        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint
+    )
+
+
+def continued(
+    resumed: Resumed,
+    method: Method,
+    problem: Problem,
+    synthetic: SyntheticSet,
+    dtype: torch.dtype,
+) -> Run:
+    """Return a run at rest as one on the device that can go on; what it holds is checked.
+
+    Parameters
+    ----------
+    resumed : Resumed
+    method : Method
+    problem : Problem
+    synthetic : SyntheticSet
+    dtype : torch.dtype
+        Of what is learned.
+
+    Raises
+    ------
+    InvalidFileError
+        If the run in the checkpoint is none that can go on.
+    ValueError
+        If that of the earlier fit is none.
+    """
+    run, path = resumed.run, resumed.parameters["checkpoint"]
+    with _explaining_what_does_not_fit(path):
+        placeholder = synthetic.first_tensors(
+            lambda: torch.zeros(len(problem.rows), *problem.shape),
+            problem.rngs.torch("synthetic", 0),
+            dtype,
+        )
+        fresh = initial_state(method, problem, placeholder)
+        check_tensors(run, fresh)
+        validates = resumed.parameters["validation_fraction"] is not None
+        if path is not None and not validates and run.best:
+            raise ValueError("it must have no best step, because nothing is validated.")
+        check_state(run.state.method, fresh.method)
+    run = run.to_device(problem.device)
+    with _explaining_what_does_not_fit(path):
+        method.check_state(problem, run.state.method, run.step)
+    return run
+
+
+@contextmanager
+def _explaining_what_does_not_fit(checkpoint: str | os.PathLike | None) -> Iterator[None]:
+    """Say of which run it is that something does not fit this fit."""
+    try:
+        yield
+    except Exception as error:
+        # Of many kinds: what is in a file, schedules and samplers have not checked.
+        reason = str(error) or type(error).__name__
+        if checkpoint is not None:
+            raise InvalidFileError(
+                f"checkpoint={os.fspath(checkpoint)!r} holds no run that can go on: "
+                f"{reason} Give another path to begin a new run."
+            ) from error
+        raise ValueError(
+            "Parameters must be those of the earlier fit, which warm_start=True continues: "
+            f"{reason} Use warm_start=False to begin anew."
+        ) from error

@@ -1,0 +1,57 @@
+"""What a run is asked to begin with: samples that come first, and which of them move."""
+
+import numpy as np
+
+from .._data.training import Checked
+from ..distilled._dataset import DistilledDataset
+from ..parametrization import SampleParametrization
+
+__all__ = ["check_factors", "check_start"]
+
+
+def check_factors(factors, ipc: int) -> np.ndarray | None:
+    """Return what multiplies the learning rates, as numbers; or raise ValueError."""
+    if factors is None:
+        return None
+    factors = np.asarray(factors, dtype=np.float64)
+    if factors.shape != (ipc,) or not (np.isfinite(factors) & (factors >= 0)).all():
+        raise ValueError(
+            f"learning_rate_factors must be ipc={ipc} non-negative numbers; "
+            f"got {factors.tolist()!r:.200}."
+        )
+    return factors
+
+
+def check_start(
+    start,
+    init,
+    data: Checked,
+    ipc: int,
+    learn_labels: bool,
+    parametrization: SampleParametrization,
+) -> DistilledDataset | None:
+    """Return the set whose samples come first, ``start`` or ``init``, or raise ValueError."""
+    name, most = "start", f"at most ipc={ipc}"
+    if isinstance(init, DistilledDataset):
+        if start is not None:
+            raise ValueError("start must not be given with an init that is a set as well.")
+        name, start, most = "init", init, f"ipc={ipc}"
+    if start is None:
+        return None
+    if not isinstance(start, DistilledDataset):
+        raise ValueError(f"start must be a DistilledDataset; got {type(start).__name__}.")
+    good = start.ipc == ipc if name == "init" else start.ipc <= ipc
+    if not good or start.recipe.layout != data.layout:
+        raise ValueError(
+            f"{name} must hold {most} samples per class of shape {data.layout.user_shape}; "
+            f"got ipc={start.ipc} of shape {start.recipe.layout.user_shape}."
+        )
+    if not np.array_equal(start.classes, data.classes):
+        raise ValueError(f"{name} must hold the classes of y; its own differ.")
+    if start.y.ndim == 2 and not learn_labels:
+        raise ValueError(
+            f"{name} must hold hard labels unless learn_labels=True; its own are soft. "
+            "with_hard_labels() of a distilled set makes them."
+        )
+    parametrization.check(init, start)
+    return start
