@@ -1,1 +1,1 @@
-"""Samples on their way in: checked, laid out for networks, standardised."""
+"""Samples on their way in: checked, laid out for networks, standardized."""

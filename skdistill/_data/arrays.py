@@ -1,4 +1,4 @@
-"""What callers give, as NumPy's arrays. Imports neither torch nor scikit-learn."""
+"""Callers' data as NumPy arrays. Imports neither torch nor scikit-learn."""
 
 import sys
 
@@ -11,9 +11,9 @@ LARGEST = 1e38
 def as_array(X):
     """Return a torch tensor as an array on the CPU, and anything else as it is.
 
-    A data set or loader of torch's, or a data set of Hugging Face's, is a TypeError.
+    A torch dataset or data loader, or a Hugging Face dataset, raises a TypeError.
     """
-    # Whoever has one has imported torch.
+    # Whoever passes a torch dataset has imported torch.
     data = sys.modules.get("torch.utils.data")
     is_torchs = data is not None and isinstance(X, data.Dataset | data.DataLoader)
     is_hugging_faces = type(X).__module__.startswith("datasets.") and hasattr(X, "with_format")
@@ -26,5 +26,5 @@ def as_array(X):
     if not hasattr(X, "detach"):
         return X
     X = X.detach().cpu()
-    # NumPy has no such numbers.
+    # NumPy has no bfloat16.
     return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()

@@ -10,7 +10,7 @@ __all__ = ["check_class_weight", "class_weights", "weigh_samples"]
 
 
 def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) -> None:
-    """Raise a ValueError for a mapping that names no class, or a weight that is none."""
+    """Raise a ValueError if a mapping names an unknown class or holds an invalid weight."""
     if not isinstance(class_weight, Mapping):
         return
     labels = classes.tolist()
@@ -34,7 +34,7 @@ def class_weights(
     y: np.ndarray,
     sample_weight: np.ndarray | None,
 ) -> np.ndarray | None:
-    """Return the weight of each class; None where all are alike.
+    """Return the weight of each class; None if all are the same.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def class_weights(
     if class_weight is None:
         return None
     if isinstance(class_weight, Mapping):
-        # By equality, as dictionaries go: scikit-learn looks for int("1") where "1" is a class.
+        # Found by equality: scikit-learn would look for int("1") where "1" is a class.
         return np.array([float(class_weight.get(label, 1)) for label in classes.tolist()])
     indices = np.arange(len(classes))
     return compute_class_weight(class_weight, classes=indices, y=y, sample_weight=sample_weight)

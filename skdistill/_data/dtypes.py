@@ -1,6 +1,6 @@
-"""How the dtype of a table's column is written down, so that JSON can say it.
+"""How the dtype of a table's column is written as JSON.
 
-It is pandas' name of numbers or booleans ("int64", "Int64", "bool"), ``{"categories": [...],
+It is pandas' name for numbers or booleans ("int64", "Int64", "bool"), ``{"categories": [...],
 "ordered": bool}``, or None for anything else.
 """
 
@@ -13,7 +13,7 @@ NUMERIC = re.compile(r"(u?int|UInt|Int)(8|16|32|64)|(float|Float)(16|32|64)|bool
 
 
 def is_plain_dtype(value) -> bool:
-    """Whether a value, which may come from a file, is a dtype written down."""
+    """Return whether a value, which may come from a file, is a dtype in this form."""
     if isinstance(value, dict):
         categories = value.get("categories")
         return (
@@ -27,5 +27,5 @@ def is_plain_dtype(value) -> bool:
 
 
 def is_plain_category(value) -> bool:
-    """Whether JSON can say a category."""
+    """Return whether JSON can hold a category."""
     return type(value) in (str, bool, int) or (type(value) is float and isfinite(value))

@@ -1,6 +1,6 @@
 """Data frames of pandas, polars and others: what may come in, and samples in the same form.
 
-narwhals speaks to all of them; scikit-learn needs it as well.
+narwhals handles all of them; scikit-learn requires it, too.
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ __all__ = [
     "refuse_unencoded",
 ]
 
-# A message names this many columns.
+# A message names at most this many columns.
 _N_NAMED = 8
 _TIMES = "dates or times"
-_OF_TIMES = "Make numbers of times: a year, an hour, the days since the first one."
+_OF_TIMES = "Turn times into numbers: a year, an hour, the days since the first one."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Origin:
     Parameters
     ----------
     library : str or None
-        The library whose data frame X was; None if it was none.
+        The library whose data frame X was; None if X was no data frame.
     columns : pandas.Index or list of str or None
-        The frame's.
+        The columns of the frame.
     dtypes : tuple or None
         See `dtypes_of`.
     target_name : str or None
@@ -48,12 +48,12 @@ class Origin:
 
     @classmethod
     def of(cls, X, y=None) -> "Origin":
-        """Return what tells of X and y, of any kinds."""
+        """Return the origin of X and y, which may be of any kind."""
         library = columns = None
         if nw.dependencies.is_into_dataframe(X):
             frame = nw.from_native(X, eager_only=True)
             library = frame.implementation.value
-            # Those of pandas may have several levels, or be no strings.
+            # Columns of pandas may have several levels, or be other things than strings.
             columns = X.columns if library == "pandas" else frame.columns
         return cls(library, columns, dtypes_of(X), _target_name(y))
 
@@ -91,9 +91,9 @@ def like_series(y: np.ndarray, original):
 
 
 def dtypes_of(X) -> tuple | None:
-    """Return the dtype of each column of a table, written as `_dtypes` says.
+    """Return the dtype of each column of a table, in the form of ``dtypes.py``.
 
-    None instead of the tuple is no table, or one of plain floats.
+    None instead of the tuple means no table, or a table of plain floats.
     """
     if nw.dependencies.is_into_dataframe(X):
         return tuple(map(_plain_dtype, nw.from_native(X, eager_only=True).iter_columns()))
@@ -120,7 +120,7 @@ def _plain_dtype(series: nw.Series) -> str | dict | None:
 
 
 def is_polars_categorical(y) -> bool:
-    """Whether labels are a Series of the one kind of categories that no column has for itself."""
+    """Return whether labels are a polars Categorical, whose categories all columns share."""
     return (
         nw.dependencies.is_polars_series(y)
         and nw.from_native(y, series_only=True).dtype == nw.Categorical
@@ -180,7 +180,7 @@ def refuse_unencoded(X) -> None:
 
 
 def _stranger(series: nw.Series) -> str | None:
-    """Return what a column holds in the place of numbers; None if it holds numbers."""
+    """Return what a column holds instead of numbers; None if it holds numbers."""
     dtype = series.dtype
     if dtype.is_numeric() or dtype == nw.Boolean:
         return None
@@ -190,12 +190,12 @@ def _stranger(series: nw.Series) -> str | None:
         return _TIMES
     if dtype in (nw.String, nw.Binary):
         return "text"
-    # Python's objects may be numbers, and so may what narwhals does not know (sparse columns).
+    # Python objects may be numbers, and so may columns that narwhals does not know (sparse ones).
     return None if all(map(_is_number, series.to_list())) else "objects"
 
 
 def _is_number(value) -> bool:
-    # Missing ones are told of by scikit-learn. pandas.NA is of the class NAType.
+    # scikit-learn reports missing values. pandas.NA is of the class NAType.
     if value is None or type(value).__name__ == "NAType":
         return True
     return hasattr(value, "__float__") and not isinstance(value, str | bytes)

@@ -13,7 +13,7 @@ def plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind not in "OT":
         raise ValueError(
             f"{name} must hold strings, numbers or booleans to be saved; got {labels.dtype}. "
-            "y.astype(str) makes strings of most."
+            "y.astype(str) turns most labels into strings."
         )
     items = labels.tolist()
     strangers = [item for item in items if not isinstance(item, str)]

@@ -8,11 +8,11 @@ from math import prod
 
 import numpy as np
 
-# What files and pickles call the fields of `Layout` that had other names when they were first made.
+# Fields of `Layout` have been renamed; files and pickles keep the first names.
 _NAMES_IN_FILES = {"user_shape": "outer", "network_shape": "inner"}
 _FIELDS = {in_files: name for name, in_files in _NAMES_IN_FILES.items()}
 
-# The numbers of channels that an image array may have without being told: grey, RGB, RGBA.
+# The numbers of channels that are recognized in an image array: gray, RGB, RGBA.
 _USUAL_CHANNELS = (1, 3, 4)
 
 
@@ -44,7 +44,7 @@ class Layout:
 
     @classmethod
     def from_plain(cls, plain: dict) -> "Layout":
-        """Return the layout of which `to_plain` said this; its values are yet to be checked."""
+        """Return the layout from the output of `to_plain`; its values are not checked yet."""
         return cls(**{_FIELDS.get(name, name): value for name, value in plain.items()})
 
     @property
@@ -53,7 +53,7 @@ class Layout:
         return len(self.network_shape) == 3
 
     def smaller(self, factor: int) -> "Layout":
-        """Return the layout of images with so many times fewer rows and columns."""
+        """Return the layout of images with ``factor`` times fewer rows and columns."""
         if factor == 1:
             return self
         channels, height, width = self.network_shape
@@ -67,7 +67,7 @@ class Layout:
         return Layout(user_shape, network_shape, self.channels_last)
 
     def factor_of(self, n_values: int) -> int:
-        """Return which of the `smaller` layouts has so many values, or raise a ValueError."""
+        """Return the factor of the `smaller` layout with this many values, or raise ValueError."""
         sides = self.network_shape[1:] if self.is_image else ()
         for factor in range(1, min(sides, default=1) + 1):
             fits = all(side % factor == 0 for side in sides)
@@ -90,7 +90,7 @@ class Layout:
         return X.reshape(len(X), *self.user_shape)
 
     def spread(self, values) -> np.ndarray:
-        """Return one value a channel or feature as a sample, in the caller's layout."""
+        """Return one value per channel or feature as a sample, in the caller's layout."""
         column = np.asarray(values).reshape(-1, *[1] * (len(self.network_shape) - 1))
         return self.to_caller(np.broadcast_to(column, (1, *self.network_shape)))[0]
 
@@ -99,7 +99,7 @@ class Layout:
         if X.shape[1:] == self.user_shape:
             return
         if len(self.user_shape) == 1 and X.ndim == 2:
-            # scikit-learn's own words, which its users and its checks know.
+            # scikit-learn's own wording, which its users and its checks know.
             raise ValueError(
                 f"{name} has {X.shape[1]} features, but the distilled data set is expecting "
                 f"{self.user_shape[0]} features as input."

@@ -1,4 +1,4 @@
-"""Samples and labels as networks see them: standardised arrays, class indices. Needs no torch."""
+"""Samples and labels as networks see them: standardized arrays, class indices. Needs no torch."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,25 +19,26 @@ __all__ = [
     "warn_of_other_units",
 ]
 
-# So many values are turned into doubles at a time.
+# Values that are converted to double precision at a time.
 _BLOCK = 2**20
-# The training data's values, standardised, have a mean square of 1. Test data whose values are this
+# The training data's values, standardized, have a mean square of 1. Test data whose values are this
 # far from 0 on average, or vary this little, is not of the same kind: pixels from 0 to 255 are
 # hundreds where images were whitened, and pixels from 0 to 1 hardly vary where they were bytes.
 _FAR, _NARROW = 5.0, 0.05
-# So few samples may be odd, or all alike, with good reason; so many are looked at.
+# Fewer samples than the first number may be unusual with good reason; at most the second number are
+# looked at.
 _FEW, _MANY = 10, 256
 
-# Binary digits that a dtype must hold of a feature's standard deviation.
+# Binary digits of a feature's standard deviation that a dtype must hold.
 _SPARE = 3
-# Smaller ones would be 0 in single precision.
+# Smaller deviations would be 0 in single precision.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def standardize(
     X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
 ) -> np.ndarray:
-    """Return samples of the caller's layout, standardised, in the networks'.
+    """Return samples of the caller's layout, standardized, in the networks'.
 
     The difference and the quotient are computed in double precision and rounded once, so that a
     large mean costs no digits.
@@ -47,7 +48,7 @@ def standardize(
     X : ndarray of numbers, of shape (n, ...)
     layout : Layout
     mean, scale : sequence of float
-        One value a channel or feature.
+        One value per channel or feature.
 
     Returns
     -------
@@ -62,14 +63,14 @@ def standardize(
     samples = layout.to_engine(X)
     out = np.empty(samples.shape, np.float32)
     rows = max(1, _BLOCK // prod(layout.network_shape))
-    # Too large a value becomes infinite, and is found.
+    # A value that is too large becomes infinite, and is found below.
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(samples), rows):
             block = slice(first, first + rows)
             out[block] = _in_double(samples[block], mean, scale)
             if not np.isfinite(out[block]).all():
                 raise ValueError(
-                    "X must hold finite numbers that networks can compute with, standardised in "
+                    "X must hold finite numbers that networks can compute with, standardized in "
                     "single precision; it holds NaN, infinity or values of too large a size."
                 )
     return out
@@ -81,16 +82,16 @@ def warn_of_other_units(
     """Warn if samples cannot be in the training data's units; parameters as in `standardize`."""
     if len(X) < _FEW:
         return
-    # Every so many samples one, so that sorted labels do not matter.
+    # Evenly spaced samples, so that sorted labels do not matter.
     part = _in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
     size, spread = float(np.abs(part).mean()), float(part.std())
     if size <= _FAR and spread >= _NARROW:
         return
     warn(
-        "X does not seem to be in the units of the training data: standardised, its values have a "
-        f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. Give "
-        "X what the training data was given before it was distilled (the same fitted whitening, "
-        "the same range of pixels), and nothing else.",
+        "X does not seem to be in the units of the training data: standardized, its values have a "
+        f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. "
+        "Treat X as the training data was treated before it was distilled (the same fitted "
+        "whitening, the same range of pixels), and in no other way.",
         UserWarning,
     )
 
@@ -102,9 +103,9 @@ def warn_of_lost_digits(
     scale: Sequence[float],
     feature_names: Sequence[str] | None = None,
 ) -> None:
-    """Warn, by name, of channels or features whose differences samples of a dtype hardly hold."""
+    """Warn, by name, of channels or features whose differences a dtype can hardly hold."""
     mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
-    # Whole numbers are exact, but what they are subtracted in is double precision.
+    # Whole numbers are exact, but they are subtracted in double precision.
     digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
     least = 2.0 ** (_SPARE - digits)
     lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY))
@@ -143,7 +144,7 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
             )
     X = np.asarray(as_array(X))
     if X.dtype == object:
-        # A data frame of several kinds of numbers.
+        # A data frame with several kinds of numbers.
         try:
             X = X.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -157,7 +158,7 @@ def class_indices(y, classes: np.ndarray) -> np.ndarray:
     """Return the position in ``classes`` of each label, or raise a ValueError."""
     labels = np.asarray(as_array(y))
     if labels.ndim != 1:
-        raise ValueError(f"y must hold one label a sample; got an array of shape {labels.shape}.")
+        raise ValueError(f"y must hold one label per sample; got an array of shape {labels.shape}.")
     index = find_classes(labels, classes)
     if (index < 0).any():
         raise ValueError(
@@ -168,14 +169,14 @@ def class_indices(y, classes: np.ndarray) -> np.ndarray:
 
 
 def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the position in ``classes`` of each label, -1 where it is none of them."""
-    # Python's equality: 1 is 1.0, but no "1", which NumPy would find in an array of strings.
+    """Return the position in ``classes`` of each label, -1 for labels that are not among them."""
+    # Python's equality: 1 equals 1.0 but not "1", which NumPy would find in an array of strings.
     positions = {label: i for i, label in enumerate(classes.tolist())}
     return np.array([positions.get(label, -1) for label in labels.tolist()], np.int64)
 
 
 def unknown_labels(labels: np.ndarray, index: np.ndarray) -> str:
-    """Return the names of the labels that `find_classes` did not find, the first five of them."""
+    """Return the first five labels that `find_classes` did not find, as text."""
     unknown = list(dict.fromkeys(labels[index < 0].tolist()))
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     return f"{', '.join(map(repr, unknown[:5]))}{more}"

@@ -1,13 +1,13 @@
-"""What pickles and checkpoints of older versions lack: parameters that there were not yet.
+"""Values of parameters that pickles and checkpoints of older versions do not have yet.
 
-A new parameter's default means "as before". So it is the value that an older file lacks.
+The default of a new parameter means "as before", so it is the value for an older file.
 """
 
 from inspect import Parameter, signature
 
 __all__ = ["RENAMED_PARAMETERS", "OlderPicklesMixin", "parameter_defaults"]
 
-# Parameters that had another name in an older version, by the class.
+# Parameters that had another name in an older version, by class.
 RENAMED_PARAMETERS = {"skdistill.HardnessSampler": {"favour": "favor", "begin": "start_step"}}
 
 
@@ -18,7 +18,7 @@ def parameter_defaults(kind: type) -> dict:
 
 
 class OlderPicklesMixin:
-    """An estimator whose older pickles load with defaults for parameters that came later."""
+    """An estimator whose older pickles load with defaults for later parameters."""
 
     def __setstate__(self, state: dict) -> None:
         names = RENAMED_PARAMETERS.get(f"skdistill.{type(self).__name__}", {})

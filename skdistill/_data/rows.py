@@ -1,4 +1,4 @@
-"""Some rows of an array, without a copy: what is memory-mapped may be larger than the memory."""
+"""Some rows of an array, without a copy: a memory-mapped array may exceed the memory."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ __all__ = ["Rows", "take", "whole_and_rows"]
 
 
 class Rows:
-    """The rows ``X[rows]``, of which only those that are asked for are copied.
+    """The rows ``X[rows]``; only those that are requested are copied.
 
     Parameters
     ----------
@@ -22,27 +22,27 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array that they would be."""
+        """Shape of ``X[rows]``."""
         return (len(self.rows), *self.X.shape[1:])
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the values."""
+        """Dtype of the values."""
         return self.X.dtype
 
     def __getitem__(self, index) -> np.ndarray:
         return self.X[self.rows[index]]
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """Return a copy of them all."""
+        """Return a copy of all rows."""
         return np.asarray(self[:], dtype=dtype)
 
 
 def take(X: np.ndarray | Rows, rows: np.ndarray) -> Rows:
-    """Return rows of an array, or of rows of one."""
+    """Return rows of an array, or of `Rows`."""
     return Rows(*((X, rows) if isinstance(X, np.ndarray) else (X.X, X.rows[rows])))
 
 
 def whole_and_rows(X: np.ndarray | Rows) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the array, and which of its rows are meant; None is all."""
+    """Return the array, and which of its rows are meant; None means all."""
     return (X, None) if isinstance(X, np.ndarray) else (X.X, X.rows)

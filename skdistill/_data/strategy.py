@@ -9,7 +9,7 @@ __all__ = ["Strategy"]
 
 
 class Strategy(OlderPicklesMixin, BaseEstimator):
-    """Base class of what a user chooses by an object.
+    """Base class of the objects by which a user chooses a strategy.
 
     It is an estimator, so that a grid reaches its parameters (``schedule__patience``).
     """

@@ -21,11 +21,11 @@ from .network_input import warn_of_lost_digits
 from .rows import Rows, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
 
-# About so many values are read at a time.
+# About this many values are read at a time.
 _BLOCK = 2**22
-# Of a mean: a standard deviation that is worth a closer look, and one that is rounding.
+# Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
-# A smaller one would be 0 in single precision.
+# A smaller deviation would be 0 in single precision.
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -39,16 +39,16 @@ class TrainingData:
     layout : Layout
     classes : ndarray of shape (n_classes,)
     dtype : numpy.dtype
-        Of the synthetic samples.
+        Dtype of the synthetic samples.
     mean, scale : ndarray
-        One value a channel or feature.
+        One value per channel or feature.
     varies : ndarray of bool
-        Whether a channel or feature does. If not, there is nothing to learn: synthetic samples have
-        its mean.
+        Whether a channel or feature varies. If not, there is nothing to learn: it has its mean in
+        synthetic samples.
     standardizer : Standardizer
     real : RealData
     provenance : dict
-        Fingerprint, shape and dtype of the samples as they came (JSON-safe).
+        Fingerprint, shape and dtype of the samples as the user passed them (JSON-safe).
     """
 
     device: torch.device
@@ -66,7 +66,7 @@ class TrainingData:
     def auto_rate(self) -> float:
         """The outer learning rate that "auto" stands for, for samples of norm 1."""
         # A value is then about n ** -0.5, and a step of Adam moves it by about the learning rate:
-        # this is a quarter of its size (Appendix C.1 on scale and rate).
+        # this is a quarter of its size ([Feng23, C.1] on scale and rate).
         return 0.25 / sqrt(prod(self.layout.network_shape))
 
     @property
@@ -79,15 +79,15 @@ class TrainingData:
 
     @property
     def units(self) -> torch.Tensor:
-        """Return the raw units of a standardised one; 0 for what does not vary."""
+        """Return the raw units in a standardized unit; 0 for a constant channel or feature."""
         scale = self.standardizer.scale
         return scale if self.mask is None else scale * self.mask
 
     def to_raw(self, X: torch.Tensor) -> np.ndarray:
-        """Return standardised samples as arrays of the user's units, layout and dtype."""
+        """Return standardized samples as arrays of the user's units, layout and dtype."""
         wide = self.dtype == np.float64
         raw = self.standardizer.inverse(X, torch.float64 if wide else torch.float32)
-        # What never varies is exactly as it was, without a rounding.
+        # Constant channels or features come back exactly, without rounding.
         for i in np.flatnonzero(~self.varies):
             raw[:, i] = self.mean[i]
         return self.to_caller(raw)
@@ -110,8 +110,8 @@ class Checked(NamedTuple):
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:
     """Return samples, class indices, weights, classes and layout, or raise a ValueError.
 
-    Samples of weight 0 are left out, so that they cannot be what a run starts from, either: samples
-    are an array, or `Rows` of one.
+    Samples of weight 0 are left out, so a run cannot start from them, either. The samples that are
+    returned are an array, or `Rows` of one.
     Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
     """
     X, y = as_array(X), as_array(y)
@@ -121,7 +121,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
-    # Frames of numbers that NumPy does not have, such as decimals, become arrays of objects.
+    # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects.
     X = X.astype(np.float64) if X.dtype == object else X
     check_magnitude(X)
     check_classification_targets(y)
@@ -136,7 +136,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     classes, y = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
-    # Before the run, not after it.
+    # Labels that cannot be saved are refused now, not after the run.
     plain_labels(classes, "y")
     if ipc * len(classes) > len(X):
         raise ValueError(
@@ -157,7 +157,7 @@ def _refuse_sparse(X) -> None:
 
 
 def _refuse_ragged(X) -> None:
-    """Raise a ValueError that says so if samples differ in shape (NumPy's names no culprit)."""
+    """Raise a clear ValueError if samples differ in shape (NumPy's names no culprit)."""
     if isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object):
         shapes = {np.shape(x) for x in X} if _shapes_known(X) else None
         if shapes is None or len(shapes) > 1:
@@ -177,7 +177,7 @@ def _shapes_known(X) -> bool:
 def _refuse_empty_categories(y) -> None:
     """Raise a ValueError if a categorical ``y`` declares a class that has no samples."""
     categories = getattr(getattr(y, "dtype", None), "categories", None)
-    # A Categorical of polars declares none: all of them share their categories.
+    # A polars Categorical declares no classes: all columns share their categories.
     if categories is None or is_polars_categorical(y):
         return
     missing = [c for c in categories if not (y == c).any()]
@@ -189,7 +189,7 @@ def _refuse_empty_categories(y) -> None:
 
 
 class _Hasher(NumpyHasher):
-    """joblib's hash, with which `Rows` have that of the array that they stand for."""
+    """joblib's hash; `Rows` get the hash of the array that they stand for."""
 
     def save(self, obj):
         """Add an object to the hash."""
@@ -208,7 +208,7 @@ def _blocks(X: np.ndarray | Rows) -> list[slice]:
 
 
 def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
-    """Return what tells a training set from others: a hash of it, its shape and its dtype.
+    """Return what identifies a training set: a hash of it, its shape and its dtype.
 
     The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
     anyone who has the data can compute it again.
@@ -245,14 +245,14 @@ def training_data(
         np.where(deviation == 0, 1.0, deviation),
         feature_names,
     )
-    # Dividing by what rounding leaves of a constant feature's deviation would make noise.
+    # The deviation of a constant feature is mere rounding; dividing by it would make noise.
     scale = np.where(varies, deviation, 1.0)
     standardizer = Standardizer(mean, scale, layout.network_shape, device, torch.float32)
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
     whole, rows = whole_and_rows(X)
     samples = as_tensor(layout.to_engine(whole))
     real = RealData(samples, as_tensor(y), standardizer, device, weight, rows)
-    # What single precision does not hold comes back in double precision.
+    # Values that single precision does not hold come back in double precision.
     dtype = np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
     return TrainingData(
         device, layout, classes, dtype, mean, scale, varies, standardizer, real, provenance
@@ -264,7 +264,7 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel or feature.
 
-    A constant one has its value for a mean, bit for bit, and a deviation of 0.
+    If it is constant, the mean is its value, bit for bit, and the deviation is 0.
     """
     axes, sides = (0, *range(2, 1 + len(layout.network_shape))), layout.network_shape[1:]
     weight = np.ones(len(X)) if weight is None else weight
@@ -283,8 +283,8 @@ def _moments(
     mean, deviation = mean_and_deviation(lambda x: x)
     few = np.flatnonzero(deviation <= _SMALL * np.abs(mean))
     if len(few):
-        # Rounding may be all that is left of these. Counted from their first values, large numbers
-        # are as exact as small ones, and what is constant is 0.
+        # These deviations may be mere rounding. Relative to their first values, large numbers are
+        # as exact as small ones, and constant ones are 0.
         first = layout.to_engine(X[:1])[0][few].reshape(len(few), -1)[:, 0].astype(np.float64)
         origin = first.reshape(-1, *[1] * len(sides))
         shift, deviation[few] = mean_and_deviation(lambda x: x[:, few] - origin)

@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Interval(_Interval):
-    """Numbers between two others, among which True and False are not, as Python would have it.
+    """Numbers between two bounds; unlike in Python, True and False are not numbers.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class Interval(_Interval):
     left, right : number or None
         The bounds; None: no bound.
     closed : {"left", "right", "both", "neither"}
-        Which of them are numbers that may be.
+        Which of the bounds are allowed values.
     """
 
     def is_satisfied_by(self, val):
-        """Return whether a value is such a number."""
+        """Return whether a value is a number in the interval."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
@@ -66,9 +66,9 @@ def check_image_shape(image_shape) -> tuple[int, int, int] | None:
 
 @contextmanager
 def keeping_features(estimator):
-    """Leave what an estimator knows of the features as it was if a fit fails before it began.
+    """Restore what an estimator knows about the features if a fit fails before it began.
 
-    A fitted one would else have the features of other data than its samples.
+    Otherwise a fitted estimator would have the features of other data than its samples.
     """
     names = ("n_features_in_", "feature_names_in_")
     before = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
@@ -87,6 +87,6 @@ def check_magnitude(X: np.ndarray) -> None:
     """Raise a ValueError if samples hold values beyond what networks compute with."""
     if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > LARGEST:
         raise ValueError(
-            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, for networks compute in "
+            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, because networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."
         )

@@ -5,12 +5,13 @@ import warnings
 
 __all__ = ["warn"]
 
-# What stands between the user's call of `fit` and a run: this package and scikit-learn's wrappers.
+# Packages whose frames lie between the user's call of `fit` and a run: this package and
+# scikit-learn's wrappers.
 _INSIDE = ("skdistill", "sklearn", "contextlib")
 
 
 def warn(text: str, category: type[Warning]) -> None:
-    """Warn of something in the user's call of this package."""
+    """Warn at the line where the user called this package."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back

@@ -33,7 +33,7 @@ def learn(
 
 @own_settings()
 def whiten(X, mean, values, vectors, batch_size: int, device: torch.device, out) -> None:
-    """Centre samples, by themselves if ``mean`` is None, and whiten them into ``out``."""
+    """Center samples, each by its own mean if ``mean`` is None, and whiten them into ``out``."""
     mean = None if mean is None else torch.tensor(mean, device=device)
     matrices = factors(values, vectors, -0.5, len(X), device)
     for rows, x in batches(X, batch_size, device):
@@ -42,7 +42,7 @@ def whiten(X, mean, values, vectors, batch_size: int, device: torch.device, out)
 
 @own_settings()
 def unwhiten(X, values, vectors, batch_size: int, device: torch.device, out) -> None:
-    """Take the whitening of samples back, into ``out``; they stay centred."""
+    """Undo the whitening of samples, into ``out``; they stay centered."""
     matrices = factors(values, vectors, 0.5, len(X), device)
     for rows, x in batches(X, batch_size, device):
         out[rows] = torch.linalg.multi_dot([x, *matrices]).cpu().numpy()
@@ -54,7 +54,7 @@ def factors(
     """Return matrices whose product is the covariance to this power."""
     U = torch.tensor(vectors, device=device)
     scaled = U * torch.tensor(values, device=device) ** power
-    # The product of the two takes n_features ** 3: it pays off for many samples only.
+    # Their product takes n_features ** 3 operations: it pays off only for many samples.
     if n_samples < len(values):
         return scaled, U.T
     return (scaled @ U.T,)
@@ -70,15 +70,15 @@ def batches(X: np.ndarray, batch_size: int, device: torch.device) -> Iterator[tu
 
 def means_and_norms(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of every sample and the norm of what is left; both are columns."""
-    # Counted from its first value, a constant sample has exactly its mean, and a norm of exactly 0;
-    # else rounding would leave a tiny norm, and what is divided by it would look like an image.
+    # Relative to its first value, a constant sample has exactly its mean, and a norm of exactly 0.
+    # Otherwise rounding would leave a tiny norm, and dividing by it would make an image of noise.
     first = x[:, :1]
     means = first + (x - first).mean(dim=1, keepdim=True)
     return means, torch.linalg.vector_norm(x - means, dim=1, keepdim=True)
 
 
 def centered(x: Tensor, mean: Tensor | None) -> Tensor:
-    """Subtract the features' means; if they are None, standardise every sample by itself."""
+    """Subtract the features' means; if they are None, standardize every sample by itself."""
     if mean is not None:
         return x - mean
     means, norms = means_and_norms(x)
@@ -96,14 +96,14 @@ def sample_averages(X, batch_size: int, device: torch.device) -> tuple[float, fl
 
 
 def feature_means(X, batch_size: int, device: torch.device) -> Tensor:
-    # Counted from the first sample, the mean of a constant feature is exact, as above.
+    # Relative to the first sample, the mean of a constant feature is exact, as above.
     (_, first), *_ = batches(X[:1], 1, device)
     total = sum((x - first).sum(dim=0) for _, x in batches(X, batch_size, device))
     return first[0] + total / len(X)
 
 
 def covariance(X, mean: Tensor | None, batch_size: int, device: torch.device) -> Tensor:
-    """Return the second moments of the centred samples."""
+    """Return the second moments of the centered samples."""
     n_features = prod(X.shape[1:])
     total = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
     for _, x in batches(X, batch_size, device):
@@ -113,7 +113,7 @@ def covariance(X, mean: Tensor | None, batch_size: int, device: torch.device) ->
 
 
 def regularized_eigh(covariance: Tensor, regularization: float) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues, regularised, and eigenvectors, or raise ValueError if it is singular."""
+    """Return eigenvalues, regularized, and eigenvectors, or raise ValueError if it is singular."""
     values, vectors = torch.linalg.eigh(covariance)
     n_features, largest = len(values), values[-1].item()
     if largest <= 0.0:
@@ -127,6 +127,6 @@ def regularized_eigh(covariance: Tensor, regularization: float) -> tuple[Tensor,
         rank = int((values > noise).sum())
         raise ValueError(
             f"regularization={regularization} must be larger: the covariance of X has rank {rank} "
-            f"for {n_features} features, so it is singular without. The paper takes 0.1."
+            f"for {n_features} features, so it is singular. [Feng23] takes 0.1."
         )
     return regularized, vectors

@@ -1,5 +1,5 @@
 """The torch engine: exact truncated meta-gradients and the loop around them.
 
-Nothing in this package knows scikit-learn or the user's arrays; ``skdistill.base`` calls it with
-tensors and plain settings.
+Nothing in this package knows scikit-learn or the user's arrays: it is called with tensors and plain
+settings.
 """

@@ -1,4 +1,4 @@
-"""Real and synthetic samples on the device, standardised."""
+"""Real and synthetic samples on the device, standardized."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,29 +7,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Every value of these is one of single precision. Those of others may have to be centred in double
-# precision, and come to a device in single precision alone, which all devices have.
+# Single precision holds every value of these dtypes. Values of other dtypes may have to be centered
+# in double precision; they come to a device in single precision, which all devices have.
 _EXACT = {
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.float32,
 }  # fmt: skip
-# Beyond so many standard deviations a mean is subtracted in double precision: single precision
+# A mean of more standard deviations than this is subtracted in double precision: single precision
 # would round what is left of a value by more than 2**-16 of a deviation.
 _FAR = 2.0**8
-# Values that are centred, or copied to a device, at a time.
+# Values that are centered, or copied to a device, at a time.
 _BLOCK = 2**22
 
 
 class Standardizer:
-    """Shift and scale a channel (images) or a feature (tables), on the way in and out.
+    """Shift and scale each channel (images) or feature (tables), on the way in and out.
 
-    Means that are large beside the scale are subtracted in double precision, and what is left is
-    rounded: an identification number or a time stamp keeps its differences. Double precision is
-    used on the CPU alone, as not all devices have it.
+    Means that are large compared with the scale are subtracted in double precision before rounding:
+    identification numbers and time stamps keep their differences. Double precision is used only on
+    the CPU, because not all devices have it.
 
     Parameters
     ----------
     mean, scale : sequence of float
-        One value a channel or feature.
+        One value per channel or feature.
     sample_shape : tuple of int
         ``(features,)`` or ``(channels, height, width)``.
     """
@@ -53,41 +53,41 @@ class Standardizer:
         return self._scale
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return raw samples, of any dtype and device, standardised."""
+        """Return raw samples, of any dtype and device, standardized."""
         if X.dtype not in _EXACT:
             return self.finish(self.narrow(X))
         X = X.to(device=self._mean.device, dtype=self._mean.dtype)
         return (X - self._mean) / self._scale
 
     def narrow(self, X: Tensor) -> Tensor:
-        """Return raw samples of a dtype that single precision does not hold, in it: `finish` them.
+        """Return raw samples of a wide dtype in single precision; `finish` standardizes them.
 
-        They lack what large means are.
+        Large means are already subtracted.
         """
         if self._offset is not None:
             X = X.to(self._offset) - self._offset
         return X.to(self._mean.dtype)
 
     def finish(self, X: Tensor) -> Tensor:
-        """Return samples that `narrow` returned, on any device, standardised."""
+        """Return samples that `narrow` returned, on any device, standardized."""
         return (X.to(self._mean.device) - self._rest) / self._scale
 
     def inverse(self, X: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return standardised samples in raw units, of this dtype, on the CPU."""
+        """Return standardized samples in raw units, of this dtype, on the CPU."""
         if self._offset is None or dtype != self._offset.dtype:
             return (X * self._scale + self._mean).to("cpu").to(dtype)
         return (X * self._scale + self._rest).to("cpu").to(dtype) + self._offset
 
 
 class RealData:
-    """Raw samples with class indices, of which batches are standardised when they are needed.
+    """Raw samples with class indices; batches are standardized when they are needed.
 
     Parameters
     ----------
     X : Tensor of shape (n, *sample_shape)
         Raw samples of any dtype, on the CPU. There they stay as they are: ``uint8`` takes a quarter
-        of ``float32``, and a memory-mapped array is not read before it is needed. On other devices
-        what is wider than ``float32`` is kept as ``float32``, less large means.
+        of ``float32``, and a memory-mapped array is not read before it is needed. On other devices,
+        wider dtypes are kept as ``float32``, minus large means.
     y : Tensor of shape (n_rows,)
         Class indices.
     standardizer : Standardizer
@@ -96,8 +96,8 @@ class RealData:
     weight : Tensor of shape (n_rows,) or None, default=None
         Weights of the samples; None weighs all the same.
     rows : ndarray of shape (n_rows,) or None, default=None
-        Which of ``X`` are the samples; None is all. On the CPU the others are not touched, and on
-        other devices they are not there.
+        The rows of ``X`` that are the samples; None means all. On the CPU the other rows are not
+        touched; to other devices they are not copied.
     """
 
     def __init__(
@@ -129,11 +129,11 @@ class RealData:
 
     @property
     def n_bytes(self) -> int:
-        """What the samples take of the device's memory."""
+        """The memory of the device that the samples take."""
         return self._X[:1].nbytes * len(self)
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
-        """Return the standardised samples, class indices and, if there are any, weights."""
+        """Return the standardized samples, class indices and, if there are any, weights."""
         index = torch.from_numpy(rows).to(self._device)
         X = self._X[index if self._rows is None else torch.from_numpy(self._rows[rows])]
         X = self._standardizer.finish(X) if self._is_narrow else self._standardizer.forward(X)
@@ -144,9 +144,9 @@ class RealData:
 def _copied(
     X: Tensor, rows: np.ndarray | None, standardizer: Standardizer | None, device: torch.device
 ) -> Tensor:
-    """Return rows of ``X`` on the device, narrow by the standardizer, without a copy on the CPU."""
+    """Return rows of ``X`` on the device, narrowed, without a copy of them all on the CPU."""
     n = len(X) if rows is None else len(rows)
-    # The axes in the order that they have in memory, as batches of X itself would have them.
+    # The axes keep their order in memory, as in batches of X itself.
     order = [0, *sorted(range(1, X.ndim), key=lambda axis: -X.stride(axis))]
     dtype = X.dtype if standardizer is None else standardizer.narrow(X[:0]).dtype
     out = torch.empty_permuted((n, *X.shape[1:]), order, dtype=dtype, device=device)

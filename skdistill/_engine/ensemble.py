@@ -33,10 +33,10 @@ _logger = logging.getLogger(__name__)
 
 # A CPU's cores share the work of one network badly if its batch's activations take less than this.
 _SMALL_BYTES_CPU = 8 * 2**20
-# What a stack's activations and states may take on a GPU. More would fit, but there a single
+# Bytes that a stack's activations and states may take on a GPU. More would fit, but there a single
 # network already keeps the device busy.
 _STACK_BYTES_GPU = 2**30
-# Of Adam's step: a state before and after, the gradient, and the new state's parts.
+# Values per parameter in a step of Adam: the state before and after, gradient, parts of the state.
 _PARAMETERS_IN_A_STEP = 10
 
 
@@ -65,8 +65,8 @@ def choose_plan(
 ) -> Plan:
     """Return how to train this many networks on batches of this size.
 
-    It depends on counts alone, not on a clock. On a CPU it may depend on the number of networks
-    only in what leaves each network's bits alone.
+    It depends only on counts, not on a clock. On a CPU, the number of networks may change it only
+    in ways that do not change any network's bits.
     """
     activations = batch_size * learner.activation_bytes(sample_shape)
     if learner.device.type == "cpu":
@@ -84,7 +84,7 @@ def choose_plan(
 
 @dataclass(frozen=True)
 class Member:
-    """What one network, or a stack of them, has for itself.
+    """The tensors that belong to one network, or to one stack of networks.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ class SharedTraining:
     counts : tuple of int
         Ascending step counts; a network is trained for the last of them.
     visit : callable
-        Called with the learner and a network's parameters at each of the counts. What it returns
-        is all that is kept. It may run in a thread.
+        Called with the learner and a network's parameters at each of the counts. Only what it
+        returns is kept. It may run in a thread.
     augment : callable or None, default=None
         As in `Steps`, for members that have draws.
     """
@@ -159,7 +159,7 @@ class StackedSteps(Steps):
         """Return the states after step ``t`` (counted from 1)."""
         theta = state[0].detach().requires_grad_()
         with torch.enable_grad():
-            # No network's loss depends on another's parameters: the gradient of the sum has all.
+            # No network's loss depends on another's parameters: the gradient of the sum holds all.
             loss = self._loss(theta, X, y).sum()
         (grad,) = torch.autograd.grad(loss, theta)
         return self.optimizer.step(state, grad, *self.optimizer.scalars(t))
@@ -169,7 +169,7 @@ class StackedSteps(Steps):
         n_networks = draws.shape[1]
         if not self._own_batches:
             X = X.expand(n_networks, *X.shape)
-        # An augmentation mixes no samples, so that those of all networks are one batch to it.
+        # An augmentation mixes no samples, so it can take those of all networks as one batch.
         flat = super().augmented(X.flatten(0, 1), draws.flatten(1))
         return flat.unflatten(0, (n_networks, -1))
 
@@ -183,14 +183,14 @@ def train(
     ----------
     shared : SharedTraining
     members : iterable of Member
-        Taken from, in the calling thread, when there is room for them.
+        Consumed in the calling thread, when there is room for another one.
     plan : Plan
 
     Yields
     ------
     k, j : int
-        The network, and the place in the shared counts of the steps that it has been trained for;
-        in this order.
+        The network, and the position in the shared counts of the number of steps that it has been
+        trained for; sorted by ``k``, then ``j``.
     seen
         What ``shared.visit`` returned.
     """
@@ -236,7 +236,8 @@ def _in_threads(
 ) -> Iterator[list]:
     """Yield, for each network, what is seen at the counts; several are trained at once."""
     try:
-        # A call of a network with other parameters swaps them in its module: to each its own.
+        # Calling a network with other parameters swaps them in its module: each thread needs its
+        # own.
         learners = [_twin(shared.learner) for _ in range(n_workers)]
     except Exception as error:
         _logger.debug("one network after the other: %s", error)
@@ -260,7 +261,8 @@ def _in_threads(
     try:
         for member in members:
             pending.append(pool.submit(work, member))
-            # One more than are at work, so that none waits for whoever takes the results.
+            # One network more than threads, so that no thread waits for the consumer of the
+            # results.
             if len(pending) > n_workers:
                 yield pending.popleft().result()
         while pending:
@@ -297,7 +299,8 @@ def _in_stacks(shared: SharedTraining, members: Iterator[Member], size: int) -> 
             try:
                 seen = _train_stack(shared, group)
             except Exception as error:
-                # What vmap cannot take, or memory hold. An error of the network's own comes again.
+                # vmap cannot take it, or memory cannot hold it. The network's own errors will come
+                # again.
                 _logger.debug("one network after the other: %s", error)
                 stackable = False
         yield from seen or (_train_one(shared, shared.learner, member) for member in group)
@@ -310,7 +313,7 @@ def _train_stack(shared: SharedTraining, group: list[Member]) -> list[list]:
     own_batches = stack.batches is not None
     steps = StackedSteps(shared.learner, shared.optimizer, own_batches, shared.augment)
     with warnings.catch_warnings():
-        # vmap loops over what it has no rule for, and says so: that is no faster.
+        # vmap loops over operations that it has no rule for, and warns: that is not faster.
         warnings.filterwarnings("error", message="There is a performance drop")
         for thetas in _trained(steps, shared, stack):
             # One by one: a test set's chunks keep a device busy without a stack.

@@ -1,4 +1,4 @@
-"""Several processes that do one run together: who they are, and what they tell each other.
+"""Several processes that do one run together: which they are, and how they communicate.
 
 Under ``torchrun`` every process computes the meta-gradient of its own networks on its own real
 batches, over one window, and moves its own copy of the samples down the mean. The copies stay the
@@ -25,14 +25,14 @@ from .methods.base import Gradient, Method, Problem, State, Synthetic
 from .observation import Observation
 from .outer_optimizers import Clip, OuterOptimizer
 
-# How long to wait for the others: longer than the first step takes that compiles, and shorter than
+# How long to wait for the others: longer than the first step with its compilation, and shorter than
 # anybody wants to pay for processes that hang.
 _TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run; by default this one alone, which has nobody to talk to.
+    """The processes of a run; by default only this one.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Group:
         return answer["value"]
 
     def broadcast(self, array: np.ndarray) -> np.ndarray:
-        """Return the first process's array; those of the others say of what shape and dtype."""
+        """Return the first process's array; the others pass one of the same shape and dtype."""
         if self.size == 1:
             return array
         tensor = torch.from_numpy(array.copy())
@@ -102,7 +102,7 @@ class Group:
 
     @contextmanager
     def _together(self):
-        """Say what it means if the others do not answer."""
+        """Raise a clear error if the others do not answer."""
         try:
             yield
         except RuntimeError as error:
@@ -118,7 +118,7 @@ def join_group() -> Group:
 
     Whoever wants another backend or timeout calls ``torch.distributed.init_process_group`` before.
     """
-    # Work that is spread otherwise, over threads or workers, is not done in step with other ranks.
+    # Work in threads or workers is not done in step with other ranks.
     apart = (
         threading.current_thread() is not threading.main_thread()
         or multiprocessing.current_process().name != "MainProcess"
@@ -128,7 +128,7 @@ def join_group() -> Group:
     if not dist.is_initialized():
         if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
             return Group()
-        # With it NCCL raises an error after the timeout; without, it ends the process at once.
+        # With it NCCL raises an error after the timeout; without it, it ends the process at once.
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_TIMEOUT)
@@ -150,17 +150,17 @@ class Averaged(Method):
 
     @property
     def optimizer(self) -> OuterOptimizer:
-        """The method's."""
+        """The optimizer of the method."""
         return self.method.optimizer
 
     @property
     def clip(self) -> Clip | None:
-        """The method's."""
+        """How the method clips gradients."""
         return self.method.clip
 
     @property
     def project_labels(self):
-        """The method's."""
+        """How the method keeps learned labels valid."""
         return self.method.project_labels
 
     def init(self, problem: Problem) -> State:
@@ -168,7 +168,7 @@ class Averaged(Method):
         return self.method.init(problem)
 
     def observe(self, seen: Observation, state: State) -> State:
-        """Return the state after an outer step, of which all processes have seen the mean."""
+        """Return the state after an outer step; all processes see the same mean."""
         return self.method.observe(seen, state)
 
     def gradient(
@@ -176,8 +176,8 @@ class Averaged(Method):
     ) -> tuple[Gradient, State]:
         """Return the mean loss of outer step ``step``, its gradients, and what to record."""
         local, state = self.method.gradient(problem, synthetic, state, step)
-        # Pixels, bases and labels are the same in all processes, and what is pulled back to them is
-        # linear in these gradients: their mean gives the mean for each of what is learned.
+        # Pixels, bases and labels are the same in all processes, and their gradients are linear in
+        # these: the mean of these gives the mean gradient of every learned tensor.
         parts = {"X": local.X, "y": local.y, **{f"extra.{k}": v for k, v in local.extra.items()}}
         parts = {name: part for name, part in parts.items() if part is not None}
         loss, *means = self.group.mean([local.loss.to(local.X), *parts.values()])

@@ -10,16 +10,16 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from .settings import float32_by_default, on_the_cpu
 
-# torch's layers initialise themselves from the global generator; this lock keeps two threads of
+# torch's layers initialize themselves from the global generator; this lock keeps two threads of
 # this package from borrowing it at once.
 GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call ``factory`` with torch's global CPU generator at ``seed``, and put that back.
+    """Call ``factory`` with torch's global CPU generator seeded, and restore the generator.
 
-    The network is built on the CPU, from which its numbers come, and in single precision, for which
-    the generator gives other numbers than for double.
+    The network is built on the CPU, where its random numbers come from, and in single precision,
+    because the generator gives other numbers for double precision.
     """
     with GLOBAL_GENERATOR, on_the_cpu(), float32_by_default():
         state = torch.get_rng_state()
@@ -34,8 +34,8 @@ def _check_is_pure(module: nn.Module) -> None:
     """Refuse modules whose output depends on more than the parameters and the batch."""
     if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
         raise ValueError(
-            "architecture must give its layers their sizes; the network built has lazy ones, which "
-            "know them after a first batch only."
+            "architecture must give its layers their sizes; the network built has lazy layers, "
+            "which know their sizes only after a first batch."
         )
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("architecture must have trainable parameters; the network built has none.")
@@ -43,20 +43,20 @@ def _check_is_pure(module: nn.Module) -> None:
         if isinstance(child, _DropoutNd) and child.p > 0:
             raise ValueError(
                 f"architecture must have no dropout; layer {name!r} ({child}) is one, and would be "
-                "switched off without a word: a step and its derivative must see one and the same "
-                "network. Leave it out, or build it with p=0."
+                "silently switched off: a step and its derivative must see the same network. "
+                "Leave it out, or build it with p=0."
             )
         if getattr(child, "track_running_stats", False):
             raise ValueError(
                 f"architecture must not keep running statistics; layer {name!r} "
-                f"({type(child).__name__}) does, and they are no differentiable function of the "
+                f"({type(child).__name__}) does, and they are not a differentiable function of the "
                 "synthetic samples. Build it with track_running_stats=False, or use instance or "
-                "group normalisation as the paper does."
+                "group normalization as [Feng23] does."
             )
 
 
 def _stored(parameter: Tensor) -> Tensor:
-    """Return a parameter as the flat vector keeps it: of a convolution, with the channels last.
+    """Return a parameter as the flat vector keeps it: a convolution's kernels channels last.
 
     A convolution takes its memory format from its weights, and channels last is about 1.7 times as
     fast (oneDNN on a CPU, and tensor cores); kept so, it costs no conversion.
@@ -65,7 +65,7 @@ def _stored(parameter: Tensor) -> Tensor:
 
 
 def _loaded(part: Tensor, shape: torch.Size) -> Tensor:
-    """Return a view of a piece of the flat vector, in the shape that a network has for it."""
+    """Return a view of a piece of the flat vector, in the shape of the parameter."""
     if len(shape) != 4:
         return part.view(shape)
     n, channels, height, width = shape
@@ -78,11 +78,11 @@ class Learner:
     Parameters
     ----------
     factory : callable
-        Builds a freshly initialised network on the CPU. The network runs in evaluation mode.
+        Builds a freshly initialized network on the CPU. The network runs in evaluation mode.
     device, dtype
         Where and in which precision the parameters live.
     autocast : torch.dtype or None, default=None
-        The precision of convolutions and matrix products, if it is another: `torch.autocast`
+        The precision of convolutions and matrix products, if it differs: `torch.autocast`
         decides what is safe in it.
     """
 
@@ -136,7 +136,7 @@ class Learner:
         return self.criterion(self.logits(theta, X), y, reduction=reduction)
 
     def couples_samples(self, sample_shape: tuple[int, ...]) -> bool:
-        """Return whether a sample's scores depend on its batch, as with batch normalisation."""
+        """Return whether a sample's scores depend on its batch, as with batch normalization."""
         generator = torch.Generator().manual_seed(0)
         X = torch.randn(4, *sample_shape, generator=generator, dtype=torch.float32)
         X = X.to(device=self.device, dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""What an outer step takes of the memory, counted before it is run."""
+"""The memory that an outer step takes, counted before it runs."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from .steps import n_chunks
 # Measured with ConvNets on 28 to 64 pixels, 10 to 40 samples: an adjoint's peak is 1.8 to 2.0 times
 # the outputs of the layers, a gradient's 0.85 to 0.92 times.
 _ADJOINT, _GRADIENT = 2.0, 0.92
-# States beside those that are kept: one before the window, its sensitivity, and a step's own.
+# States besides those that are kept: one before the window, its sensitivity, a step's own.
 _OTHER_STATES = 6
 
 
@@ -19,7 +19,7 @@ class PeakMemory:
     Parameters
     ----------
     states : int
-        The window's states: parameters and the optimiser's moments, times `window`.
+        The window's states: parameters and the optimizer's moments, times `window`.
     activations : int
         The layers' outputs for the synthetic samples, in the adjoint of a step.
     real : int
@@ -50,13 +50,13 @@ def unrolled_peak(
     chunk: int | None,
     data_bytes: int,
 ) -> PeakMemory:
-    """Return the peak of an outer step of `UnrolledObjective`.
+    """Return the peak of an outer step of `Unrolled`.
 
     Parameters
     ----------
     learner : Learner
     n_slots : int
-        Tensors in a state of the inner optimiser.
+        Tensors in a state of the inner optimizer.
     sample_shape : tuple of int
     n_synthetic, n_real : int
         Samples of an inner step, and of the real batch.
@@ -64,7 +64,7 @@ def unrolled_peak(
     synthetic_chunk, chunk : int or None
         Most synthetic and real samples that go through the network at once.
     data_bytes : int
-        What the training set takes.
+        Bytes of the training set.
     """
     state = n_slots * learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
@@ -84,17 +84,17 @@ def matching_peak(
     chunk: int | None,
     data_bytes: int,
 ) -> PeakMemory:
-    """Return the peak of an outer step of `MatchingObjective`; parameters as in `unrolled_peak`."""
+    """Return the peak of a step of `DistributionMatching`; parameters as in `unrolled_peak`."""
     sample = learner.activation_bytes(sample_shape)
     return PeakMemory(
         states=learner.n_parameters * learner.dtype.itemsize,
         activations=int(_GRADIENT * _most(n_synthetic, chunk) * sample),
-        # Without gradients, a layer's output goes when the next but one is there.
+        # Without gradients, a layer's output is freed once the next layer but one is computed.
         real=int(_GRADIENT * _most(n_real, chunk) * sample),
         data=data_bytes,
     )
 
 
 def _most(n: int, chunk: int | None) -> int:
-    """Return the samples of the largest chunk."""
+    """Return the number of samples in the largest chunk."""
     return -(-n // n_chunks(n, chunk))

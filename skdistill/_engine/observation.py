@@ -10,11 +10,11 @@ class Observation:
     Parameters
     ----------
     loss : float
-        The method's.
+        The loss of the method.
     grad_norm : float, default=0.0
-        Of the whole gradient, before clipping.
+        Norm of the whole gradient, before clipping.
     accuracy : float or None, default=None
-        On held-out data, if the samples were validated after this step.
+        Accuracy on held-out data, if the samples were validated after this step.
     """
 
     loss: float

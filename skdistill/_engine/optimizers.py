@@ -1,13 +1,13 @@
-"""Inner optimisers as pure steps, each with its exact vector-Jacobian product.
+"""Inner optimizers as pure steps, each with its exact vector-Jacobian product.
 
 A state is one tensor of shape ``(n_slots, *theta.shape)``: row 0 holds the parameters, the other
-rows the optimiser's own moments. One tensor a step is what makes a window cheap to keep. The outer
+rows the optimizer's own moments. One tensor per step makes a window cheap to keep. The outer
 loop moves the synthetic samples with the same steps.
 
 For a step ``state' = step(state, g)`` with ``g`` the gradient of the inner loss at ``state[0]``,
-``adjoint`` takes both states and the sensitivity of the outer loss to ``state'``, and returns those
-to ``g`` and to ``state`` (without the path through ``g``, which needs the network: see
-``steps.py``).
+``adjoint`` takes both states and the sensitivity of the outer loss to ``state'``, and returns the
+sensitivities to ``g`` and to ``state`` (without the path through ``g``, which needs the network:
+see ``steps.py``).
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from torch import Tensor
 
 
 class InnerOptimizer(Protocol):
-    """What the unrolling asks of an optimiser.
+    """What the unrolling needs from an optimizer.
 
-    What depends on the number of the step is computed apart, by `scalars`, in double precision:
-    handed in as tensors, these numbers let one compiled graph serve all steps.
+    Numbers that depend on the step are computed separately, by `scalars`, in double precision.
+    Passed as tensors, they let one compiled graph serve all steps.
     """
 
     n_slots: int
@@ -112,8 +112,8 @@ class Adam:
 
     def adjoint(self, state: Tensor, new: Tensor, bar: Tensor, correction1, correction2):
         _, m, v = new
-        # The gradient (with the decay) that made m of state's moment: it need not be kept, and the
-        # network need not be asked for it again.
+        # The gradient (with the decay) that turned the old moment into m: it need be neither kept
+        # nor computed again.
         grad = torch.lerp(state[1], m, 1 / (1 - self.beta1))
         theta_bar, m_bar, v_bar = bar
         root = (v / correction2).sqrt_()

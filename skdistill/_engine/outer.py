@@ -22,10 +22,10 @@ class OuterState:
     Parameters
     ----------
     slots : dict of str to Tensor
-        What is learned, by name, each with the moments of the outer optimizer: the values are in
-        row 0.
+        The learned tensors, by name, each with the moments of the outer optimizer: the values are
+        in row 0.
     method : dict
-        What the method remembers.
+        The state of the method.
     step : int
         Outer steps done.
     n_updates : int
@@ -50,7 +50,7 @@ class OuterState:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """What is learned, by name."""
+        """The learned tensors, by name."""
         return {name: slots[0] for name, slots in self.slots.items()}
 
 
@@ -66,7 +66,7 @@ class Record:
     detail: Mapping[str, float]
 
     def row(self) -> dict:
-        """Return it flat, with None for what is not finite: JSON has no NaN."""
+        """Return a flat mapping, with None for values that are not finite: JSON has no NaN."""
         row = {**vars(self), **self.detail}
         del row["detail"]
         return {name: value if isfinite(value) else None for name, value in row.items()}
@@ -98,9 +98,9 @@ def update(
     ----------
     method, problem, state, parametrization
     learning_rates : mapping
-        By tensor; one may be a tensor that broadcasts over it: a rate per sample, say.
+        By tensor. A rate may be a tensor that broadcasts: one rate per sample, for example.
     least : mapping or None, default=None
-        What the values of further learned tensors are kept at or above, by name.
+        Lower bounds of further learned tensors, by name.
     """
     began = perf_counter()
     tensors = state.tensors
@@ -144,7 +144,7 @@ def update(
 def observed(
     method: Method, state: OuterState, record: Record, accuracy: float | None
 ) -> OuterState:
-    """Return a state after the method has seen what an outer step came to."""
+    """Return the state after the method has observed the result of an outer step."""
     if record.skipped:
         return state
     seen = Observation(record.loss, record.grad_norm, accuracy)

@@ -11,7 +11,7 @@ from .optimizers import SGD, Adam
 
 
 class OuterOptimizer(Protocol):
-    """A pure step of what is learned; its state is one tensor, with the parameters in row 0."""
+    """A pure step of a learned tensor; its state is one tensor, with the values in row 0."""
 
     def init(self, tensor: Tensor) -> Tensor:
         """Return the state before the first step."""
@@ -19,7 +19,7 @@ class OuterOptimizer(Protocol):
     def step(self, slots: Tensor, grad: Tensor, learning_rate: float | Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1).
 
-        The learning rate may be a tensor that broadcasts over the parameters: one per sample, say.
+        The learning rate may be a tensor that broadcasts: one rate per sample, for example.
         """
 
 
@@ -92,7 +92,7 @@ class MovingAverageClip:
 
 @dataclass(frozen=True)
 class NormClip:
-    """Clip at a norm that is given.
+    """Clip at a given norm.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """What the outer loop learns, by name, and the synthetic samples and labels made of it.
 
-The outer loop moves named tensors and knows no more of them; a method knows samples, labels and
-further tensors of its own. What lies between is here: pure functions from tensors to samples, and
-the way back for sensitivities.
+The outer loop moves named tensors and knows nothing else about them; a method knows samples, labels
+and further tensors of its own. In between are the pure functions here, from tensors to samples, and
+back for sensitivities.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from .methods.base import Gradient, Synthetic
 
 # The name of learned labels among the tensors.
 LABELS = "y"
-# What the names of a method's further tensors begin with.
+# The prefix of the names of a method's further tensors.
 EXTRA = "extra."
 
 
@@ -42,14 +42,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Combinations:
-    """Samples that are linear combinations of learned bases (section 4.2).
+    """Samples that are linear combinations of learned bases [Feng23, 4.2].
 
     Parameters
     ----------
     basis, coefficients : str
         Names of the tensors, of shapes ``(n_basis, *sample_shape)`` and ``(n, n_basis)``.
     shift : Tensor or None, default=None
-        What is added to every sample, and not learned.
+        Added to every sample; not learned.
     size : (int, int) or None, default=None
         Height and width that smaller bases are enlarged to, bilinearly; None keeps them.
     """
@@ -75,11 +75,11 @@ class Parametrization:
     Parameters
     ----------
     parts : tuple of Part
-        What makes the samples, in their order.
+        The parts that make the samples, in order.
     y : Tensor of shape (n,)
         Class indices; not used if there are learned labels among the tensors.
     mask : Tensor or None, default=None
-        What samples are multiplied by: 0 where they are not to be learned. None is 1 everywhere.
+        The samples are multiplied by it: 0 where nothing is to be learned. None means 1 everywhere.
     """
 
     parts: tuple[Part, ...]
@@ -97,7 +97,7 @@ class Parametrization:
         return tensors.get(LABELS, self.y)
 
     def synthetic(self, tensors: Mapping[str, Tensor]) -> Synthetic:
-        """Return what a method sees of the tensors."""
+        """Return the synthetic set that a method sees."""
         extra = {k.removeprefix(EXTRA): v for k, v in tensors.items() if k.startswith(EXTRA)}
         return Synthetic(self.samples(tensors), self.labels(tensors), extra)
 
@@ -122,7 +122,7 @@ def xavier_size(n_rows: int, n_columns: int) -> float:
 
 
 def xavier_uniform(n_rows: int, n_columns: int, generator: torch.Generator) -> Tensor:
-    """Return a matrix as Deng and Russakovsky (2022) start bases and coefficients, on the CPU."""
+    """Return a matrix as Deng and Russakovsky (2022) initialize bases, on the CPU."""
     bound = sqrt(3) * xavier_size(n_rows, n_columns)
     uniform = torch.rand(n_rows, n_columns, generator=generator, dtype=torch.float64)
     return bound * (2 * uniform - 1)

@@ -36,13 +36,13 @@ def loss_of(name: str) -> Loss:
 class Scheduled:
     """An optimizer whose learning rate follows a schedule.
 
-    Its steps are linear in the learning rate, so a step of another rate is a part of one.
+    Its steps are linear in the learning rate, so a step at another rate is a fraction of one.
 
     Parameters
     ----------
     optimizer : InnerOptimizer
     factor : callable
-        Maps a step (counted from 1) to what multiplies the learning rate.
+        Maps a step (counted from 1) to the factor of the learning rate.
     """
 
     optimizer: InnerOptimizer
@@ -50,7 +50,7 @@ class Scheduled:
 
     @property
     def n_slots(self) -> int:
-        """The optimizer's."""
+        """Slots in a state of the optimizer."""
         return self.optimizer.n_slots
 
     def init(self, theta: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Scheduled:
 
 
 def protocol_optimizer(protocol: TrainingProtocol, n_steps: int) -> InnerOptimizer:
-    """Return what trains a network for so many steps."""
+    """Return the optimizer that trains a network for so many steps."""
     rate, decay = protocol.learning_rate, protocol.weight_decay
     if protocol.optimizer == "adam":
         optimizer = Adam(lr=rate, weight_decay=decay)
@@ -79,7 +79,7 @@ def protocol_optimizer(protocol: TrainingProtocol, n_steps: int) -> InnerOptimiz
         return optimizer
     factors = {
         "cosine": lambda t: (1 + cos(pi * (t - 1) / n_steps)) / 2,
-        # A tenth from the middle on, as in DC and DSA.
+        # From the middle on a tenth of the rate, as in DC and DSA.
         "step": lambda t: 1.0 if t <= n_steps // 2 else 0.1,
     }
     return Scheduled(optimizer, factors[protocol.schedule])

@@ -12,8 +12,8 @@ _WARM_UP = 3
 class Recorded:
     """A function's kernels for tensors of fixed shapes, in a CUDA graph.
 
-    A step of a small network is hundreds of kernels of a few microseconds each: to launch them one
-    by one takes longer than to run them.
+    A step of a small network is hundreds of kernels of a few microseconds each: launching them one
+    by one takes longer than running them.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Layers written so that a compiled second derivative is fast.
 
-torch's own layers are written for a first derivative. Of the second, it computes some convolutions
-with kernels as large as the image, and dozens of operations for a normalisation. While a step is
-traced for compilation, the mode here puts functions in their place whose backward passes are
+torch's own layers are written for a first derivative. Their second derivative takes some
+convolutions with kernels as large as the image, and dozens of operations for a normalization. While
+a step is traced for compilation, the mode here replaces them by functions whose backward passes are
 themselves in closed form. They compute the same numbers, up to rounding.
 """
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-# A convolution of so few values for each output (3 x 3 pixels of three channels are 27) is bound by
+# A convolution with so few values per output (3 x 3 pixels of three channels are 27) is bound by
 # memory: as a matrix product it takes a quarter of the time on a CPU, and its gradients less.
 _FEW_INPUTS = 32
 
 
 class Rewrites(TorchFunctionMode):
-    """Replaces convolutions and instance normalisations called within it."""
+    """Replaces convolutions and instance normalizations called within it."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -34,7 +34,7 @@ class Rewrites(TorchFunctionMode):
 
 
 def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """Return the convolution rewritten, or None if this one had better be left alone."""
+    """Return the convolution rewritten, or None if it should be left alone."""
     if input.ndim != 4 or isinstance(padding, str) or groups != 1:
         return None
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
@@ -46,7 +46,7 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
 
 
 def _group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
-    """Return an instance normalisation rewritten; None for groups of several channels."""
+    """Return an instance normalization rewritten; None for groups of several channels."""
     if input.ndim != 4 or num_groups != input.shape[1] or weight is None or bias is None:
         return None
     return _InstanceNorm.apply(input, weight.view(1, -1, 1, 1), bias.view(1, -1, 1, 1), eps)
@@ -84,7 +84,7 @@ def _as_product(X: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         dim=-1,
     )
     out = patches.view(-1, patches.shape[-1]) @ weight.reshape(n_out, -1).t()
-    # The channels are last in memory, as the other convolutions want them.
+    # The channels are last in memory, as the other convolutions need them.
     return out.view(n, H, W, n_out).movedim(-1, 1)
 
 
@@ -132,7 +132,7 @@ def _convolution(X, weight, options):
     return torch.ops.aten.convolution(X, weight, None, *options, False, (0, 0), 1)
 
 
-# Apart, so that the tracing can leave out the one that nobody uses.
+# Separate, so that tracing can leave out the one that is not used.
 def _X_grad(grad, X, weight, options):
     return torch.ops.aten.convolution_backward(
         grad, X, weight, None, *options, False, (0, 0), 1, (True, False, False)
@@ -150,7 +150,7 @@ def _mean(X: Tensor) -> Tensor:
 
 
 class _InstanceNorm(Function):
-    """Instance normalisation; scale and shift have shape ``(1, channels, 1, 1)``."""
+    """Instance normalization; scale and shift have shape ``(1, channels, 1, 1)``."""
 
     @staticmethod
     def forward(ctx, X, scale, shift, eps):
@@ -166,11 +166,11 @@ class _InstanceNorm(Function):
 
 
 class _InstanceNormBackward(Function):
-    """The gradients of an instance normalisation.
+    """The gradients of an instance normalization.
 
-    With h the normalised input, r the factor, w the scale and means over the pixels of a channel:
+    With h the normalized input, r the factor, w the scale and means over the pixels of a channel:
     ``X_grad = w r (g - mean(g) - h mean(g h))``. That is self-adjoint in g, and depends on X
-    through h and r, of which ``dh = r (dX - mean(dX) - h mean(h dX))`` and
+    through h and r, with ``dh = r (dX - mean(dX) - h mean(h dX))`` and
     ``dr = -r^2 mean(h dX)``, exactly so with eps as well.
     """
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassRows:
-    """Which rows of a synthetic set belong to which class: a prefix holds as many of each.
+    """Which rows of a synthetic set belong to which class: prefixes hold equally many of each.
 
     Parameters
     ----------
@@ -32,5 +32,5 @@ class ClassRows:
         return X.unflatten(0, (self.ipc, self.n_classes))
 
     def spread(self, per_rank: np.ndarray) -> np.ndarray:
-        """Return for each row what is given for the first sample of a class, the second..."""
+        """Return for each row the value given for its position within its class."""
         return np.repeat(per_rank, self.n_classes)

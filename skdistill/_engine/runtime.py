@@ -6,7 +6,7 @@ import torch
 
 from .learner import Learner
 
-# What the activations of one chunk of a batch may take. On a CPU a chunk should stay near the
+# Bytes that the activations of one chunk of a batch may take. On a CPU a chunk should stay near the
 # cache, and not be so small that threads idle; on a GPU it only has to fit.
 _CHUNK_BYTES = {"cpu": 48 * 2**20}
 _CHUNK_BYTES_GPU = 4 * 2**30
@@ -22,7 +22,8 @@ def resolve_device(device) -> torch.device:
     if device == "auto":
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        # Under torchrun every process of a machine has a GPU of its own; there may be one in sight.
+        # Under torchrun every process of a machine has a GPU of its own; perhaps only one is
+        # visible.
         local = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
         return torch.device("cuda", local % torch.cuda.device_count())
     try:
@@ -47,9 +48,9 @@ def chunk_size(learner: Learner, sample_shape: tuple[int, ...], synthetic: bool 
 def pays_to_compile(
     learner: Learner, sample_shape: tuple[int, ...], batch_size: int, n_steps: float
 ) -> bool:
-    """Return whether so many inner steps on so many samples earn their compilation back.
+    """Return whether so many inner steps on so many samples repay their compilation.
 
-    It depends on counts alone, not on a clock, so that a run decides the same way each time. The
+    It depends only on counts, not on a clock, so that a run decides the same way each time. The
     cost of a step is a fit to two cores: 2.5 ms, and 1.9 ms for each MiB of activations.
     """
     if learner.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Torch's global settings: what a caller has chosen for other work is no part of a result."""
+"""Torch's global settings: a caller's choices for other work must not change a result."""
 
 from contextlib import ExitStack, contextmanager
 
@@ -7,14 +7,14 @@ import torch
 
 @contextmanager
 def own_settings():
-    """Compute as ever, whatever the caller has told torch to do in general.
+    """Compute with settings of our own, whatever the caller has set in torch.
 
     Gradients are on, inference mode and automatic casts are off, and tensors are made on the CPU
-    unless they are told another device. All of these belong to a thread: no other one notices. The
-    default dtype belongs to the process and is left alone: our own draws name theirs, and
-    `float32_by_default` pins it for the moment in which a network is built.
+    unless another device is named. These settings belong to a thread, so other threads are not
+    affected. The default dtype belongs to the process and is left alone: our own draws name theirs,
+    and `float32_by_default` pins it while a network is built.
 
-    It serves as a decorator, too: of every function through which a caller comes to our tensors.
+    It is also a decorator, for every function through which a caller reaches our tensors.
     """
     with ExitStack() as settings:
         # This turns gradients on as well.
@@ -29,9 +29,9 @@ def own_settings():
 
 @contextmanager
 def on_the_cpu():
-    """Make tensors on the CPU unless they are told another device, in this thread."""
+    """Make tensors on the CPU unless another device is named, in this thread."""
     with ExitStack() as settings:
-        # Only if need be: the setting costs a little with every call of torch's.
+        # Only if needed: the setting slows every call of torch a little.
         if torch.empty(0).device.type != "cpu":
             settings.enter_context(torch.device("cpu"))
         yield
@@ -39,9 +39,9 @@ def on_the_cpu():
 
 @contextmanager
 def float32_by_default():
-    """Make tensors in single precision unless they are told another, in the whole process.
+    """Make tensors in single precision unless another is named, in the whole process.
 
-    Whoever uses it holds a lock, or two threads would restore each other's setting.
+    Callers must hold a lock; otherwise two threads would restore each other's setting.
     """
     before = torch.get_default_dtype()
     if before == torch.float32:

@@ -1,15 +1,15 @@
 """One inner step and its adjoint: plainly, or traced once and compiled.
 
 All are pure functions of tensors, so that one graph, compiled for the shapes of a run, serves all
-its steps. The traced graph holds the gradients themselves as operations: what the compiler sees
-needs no autograd any more.
+its steps. The traced graph holds the gradients themselves as operations: the compiler needs no
+autograd.
 
-A batch may be taken in chunks, for the loss is a mean over samples: a chunk's activations stay near
-the cache, and memory holds those of one.
+A batch may be taken in chunks, because the loss is a mean over samples: a chunk's activations stay
+near the cache, and memory holds only those of one chunk.
 
-Augmentation comes before a step: the step sees the augmented batch, and its adjoint's sensitivity
-to that is pulled back through the augmentation, replayed with the same numbers. So a step is the
-same with and without it, and of the augmentation nobody needs a second derivative.
+Augmentation comes before a step: the step sees the augmented batch, and the sensitivity to
+that batch is pulled back through the augmentation, replayed with the same numbers. So a step is the
+same with and without augmentation, whose second derivative is never needed.
 """
 
 import logging
@@ -26,14 +26,15 @@ from .rewrites import Rewrites
 
 _logger = logging.getLogger(__name__)
 
-# Steps for which the optimiser's numbers are tabulated at first.
+# Steps for which the optimizer's numbers are tabulated at first.
 _TABLE = 256
 
 
 def n_chunks(n: int, most: int | None) -> int:
     """Return into how many chunks to divide ``n`` samples, of at most ``most`` (None: of all).
 
-    Up to twice as many as needed if that makes them equal, for one compiled graph then serves all.
+    Up to twice as many as needed if that makes them equal, because one compiled graph then serves
+    all.
     """
     if most is None or n <= most:
         return 1
@@ -42,7 +43,7 @@ def n_chunks(n: int, most: int | None) -> int:
 
 
 class Steps:
-    """The inner step of a network family under an optimiser, and its adjoint, run eagerly.
+    """The inner step of a network family under an optimizer, and its adjoint, run eagerly.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class Steps:
         Most synthetic samples that go through the network at once; None for all.
     augment : callable or None, default=None
         Maps samples and the numbers drawn for them, ``(n_numbers, n)``, to augmented samples: a
-        pure function, differentiable in the samples, that mixes none. None if there is none.
+        pure function, differentiable in the samples, that does not mix them. None augments nothing.
     """
 
     def __init__(
@@ -169,15 +170,15 @@ class Steps:
 class CompiledSteps(Steps):
     """Like `Steps`, but each function is traced and compiled for the shapes that it meets first.
 
-    Two sets of shapes for each: a step's and the real batch's, say. Others, a smaller last chunk
-    for one, and whatever cannot be compiled are run eagerly.
+    Each function has at most two sets of shapes, such as a step's and the real batch's. Other
+    shapes, such as a smaller last chunk, and whatever cannot be compiled run eagerly.
 
     Parameters
     ----------
     *args, **kwargs
         As for `Steps`.
     report : callable or None, default=None
-        Told, once, why something could not be compiled.
+        Called once, with the reason, if something could not be compiled.
     """
 
     _MAX_SHAPES = 2
@@ -189,8 +190,8 @@ class CompiledSteps(Steps):
         self._table: Tensor | tuple = ()
 
     def _scalars(self, state: Tensor, t: int) -> tuple[Tensor, ...]:
-        # Tensors, so that one graph serves all steps; and all at once, for to bring a number to a
-        # GPU waits for it.
+        # Tensors, so that one graph serves all steps; and all at once, because bringing a number to
+        # a GPU waits for the GPU.
         if t > len(self._table):
             steps = range(1, 2 * max(t, _TABLE) + 1)
             self._table = state.new_tensor([self.optimizer.scalars(i) for i in steps])
@@ -213,7 +214,7 @@ class CompiledSteps(Steps):
         try:
             graph = _compiled(function, tensors)
         except Exception as error:
-            # Compiling is an offer: a machine without a C++ compiler, say, still gets the result.
+            # Compilation is optional: a machine without a C++ compiler still gets the result.
             _logger.debug("running eagerly: %s", error)
             if self._report is not None:
                 report, self._report = self._report, None

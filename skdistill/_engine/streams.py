@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-# The numbers of the purposes that there were when they had numbers. They are part of what makes a
-# run repeatable, so that no other purpose may get them; new ones are hashed.
+# The first purposes have numbers. Repeating a run depends on them, so no other purpose may get
+# them; the names of newer purposes are hashed.
 _NUMBERS = {
     "synthetic": 0,
     "window": 1,
@@ -32,7 +32,7 @@ _NUMBERS = {
 
 
 def purpose_number(name: str) -> int:
-    """Return the integer that stands for a purpose: the same everywhere, and no other's."""
+    """Return the integer that stands for a purpose: the same everywhere, and unique."""
     if name in _NUMBERS:
         return _NUMBERS[name]
     # 64 bits, the highest of them set: never a small number.
@@ -48,7 +48,7 @@ class Streams:
     ----------
     seed : int
     rank, n_ranks : int
-        Which of how many processes of a run draws from them.
+        This process, and the number of processes of the run.
     """
 
     seed: int
@@ -58,7 +58,7 @@ class Streams:
     def draw_index(self, step: int) -> int:
         """Return a step number that is unique to this process.
 
-        What is to differ between processes is drawn by it, and what they share by the step.
+        Draws that must differ between processes use it; draws that they share use the step.
         """
         return step * self.n_ranks + self.rank
 

@@ -2,13 +2,13 @@
 
 With inner steps ``s_{i+1} = step(s_i, g_i)``, ``g_i`` the gradient of the inner loss on the
 synthetic batch, and the outer loss ``L(theta_N)`` on real data, the truncated meta-gradient
-(equation 4 of the paper; 2 and 3 are the cases ``start = 0`` and ``N = T``) is the derivative of
-``L`` with respect to the synthetic batch through the last ``window`` steps, all earlier ones held
-constant.
+(equation 4 of [Feng23]; equations 2 and 3 are the cases ``start = 0`` and ``N = T``) is the
+derivative of ``L`` with respect to the synthetic batch through the last ``window`` steps, all
+earlier ones held constant.
 
 Ordinary autograd keeps the graph of every step in the window. Here only the states are kept, one
-``(n_slots, n_parameters)`` tensor a step. On the way back each step's graph is built anew, used
-and dropped: the optimiser's part of the adjoint is in closed form, the network's part is one
+``(n_slots, n_parameters)`` tensor per step. On the way back each step's graph is built anew, used
+and dropped: the optimizer's part of the adjoint is in closed form, the network's part is one
 Hessian-vector product, so that memory grows by the states alone.
 """
 
@@ -28,7 +28,7 @@ class InnerLoop:
     Parameters
     ----------
     steps : Steps
-        The networks, their optimiser and how a step is computed.
+        The networks, their optimizer and how a step is computed.
     X, y : Tensor
         The synthetic samples and their class indices ``(n,)`` or soft labels ``(n, n_classes)``.
     batches : Tensor of shape (n_steps, batch_size) or None
@@ -75,7 +75,7 @@ class MetaGradient:
 
 
 def run(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
-    """Return the state after ``n_steps`` steps, of which the first is number ``first``."""
+    """Return the state after ``n_steps`` steps, starting with step number ``first``."""
     for i in range(first, first + n_steps):
         state = loop.steps.forward(state, *loop.batch(i), i + 1)
     return state

@@ -107,7 +107,7 @@ def test_labels_become_positions_of_classes(classes, y, expected):
         (["a", "e", "z", "e"], r"among the classes \['a', 'bc', 'd'\]; got 'e', 'z'\."),
         ([1], r"got 1\."),
         (list("efghijk"), r"got 'e', 'f', 'g', 'h', 'i' and 2 more\."),
-        (np.eye(3), r"one label a sample; got an array of shape \(3, 3\)"),
+        (np.eye(3), r"one label per sample; got an array of shape \(3, 3\)"),
     ],
 )
 def test_labels_that_are_no_classes_are_named(y, message):

@@ -1,1 +1,1 @@
-"""The methods: what the outer loop moves synthetic samples down. One file each."""
+"""The methods: the losses and gradients that the outer loop follows. One file each."""

@@ -22,7 +22,7 @@ from ..outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimize
 from ..rows import ClassRows
 from ..streams import Streams
 
-# Nested dictionaries of what JSON can say, and of tensors.
+# Nested dictionaries of JSON values and tensors.
 State = dict[str, Any]
 
 
@@ -47,7 +47,7 @@ class Problem:
     rows : ClassRows
         The synthetic samples' classes, and their order.
     shape : tuple of int
-        Of a sample: ``(features,)`` or ``(channels, height, width)``.
+        Shape of a sample: ``(features,)`` or ``(channels, height, width)``.
     device : torch.device
     rngs : Streams
         The run's randomness.
@@ -56,7 +56,7 @@ class Problem:
     augmentation : Augmentation or None, default=None
     chunk : int or None, default=None
         Most samples that go through a network at once without gradients of their own; None for all,
-        as a network needs that couples the samples of a batch.
+        which networks that couple the samples of a batch need.
     prepared : object, default=None
         What the method's `prepare` returned.
     class_weight : Tensor of shape (n_classes,) or None, default=None
@@ -83,7 +83,7 @@ class Synthetic:
     Parameters
     ----------
     X : Tensor of shape (n, ...)
-        Standardised samples, the first of every class, then the second, and so on.
+        Standardized samples, the first of every class, then the second, and so on.
     y : Tensor of shape (n,) or (n, n_classes)
         Class indices, or soft labels if they are learned.
     extra : mapping of str to Tensor, default={}
@@ -102,7 +102,7 @@ class Synthetic:
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """What an outer step has come to.
+    """The result of an outer step.
 
     Parameters
     ----------
@@ -111,11 +111,11 @@ class Gradient:
     X : Tensor
         The derivative of the loss with respect to the samples.
     y : Tensor or None, default=None
-        That with respect to the labels; None if they are not learned.
+        The derivative with respect to the labels; None if they are not learned.
     extra : mapping of str to Tensor, default={}
-        That with respect to the method's further tensors.
+        The derivatives with respect to the method's further tensors.
     record : mapping of str to float, default={}
-        What goes into ``history_`` beside loss and norm.
+        Further values for ``history_``, beside loss and norm.
     """
 
     loss: Tensor
@@ -132,10 +132,10 @@ class Extra:
     Parameters
     ----------
     value : Tensor
-        What it is in the beginning.
+        Its initial value.
     learning_rate : float
     least : float or None, default=None
-        What its values are kept at or above.
+        Lower bound of its values.
     """
 
     value: Tensor
@@ -144,7 +144,7 @@ class Extra:
 
 
 class NonNegative:
-    """Labels are probabilities, but for their sum [Feng23, C.1]."""
+    """Labels are non-negative, and need not sum to one [Feng23, C.1]."""
 
     def __call__(self, y: Tensor) -> Tensor:
         """Return labels at or above 0."""
@@ -160,12 +160,12 @@ class Free:
 
 
 class Method:
-    """What the outer loop moves a synthetic set down. A method implements `gradient`.
+    """The loss and gradient that the outer loop follows. A method implements `gradient`.
 
     Attributes
     ----------
     project_labels : callable
-        What becomes of learned labels after a step.
+        Makes learned labels valid after a step.
     optimizer : OuterOptimizer
         What moves the samples, labels and further tensors.
     clip : Clip or None
@@ -177,15 +177,15 @@ class Method:
     clip: Clip | None = MovingAverageClip()
 
     def prepare(self, problem: Problem) -> object:
-        """Do what comes before a run, however long; the result is `Problem.prepared`.
+        """Prepare a run, however long that takes; the result is `Problem.prepared`.
 
-        It is called in every process that begins or resumes a run, so what is costly is kept in a
+        It is called in every process that begins or resumes a run, so costly results belong in a
         cache of the method's own.
         """
         return None
 
     def extra(self, problem: Problem) -> dict[str, Extra]:
-        """Return further tensors to learn, by name, as they are in the beginning."""
+        """Return further tensors to learn, by name, with their initial values."""
         return {}
 
     def init(self, problem: Problem) -> State:
@@ -197,7 +197,7 @@ class Method:
     ) -> tuple[Gradient, State]:
         """Return the loss of outer step ``step`` with its derivatives, and the next state.
 
-        If they are not finite the step is skipped, but for the state.
+        If these are not finite the step is skipped, but the next state is kept.
         """
         raise NotImplementedError
 
@@ -206,9 +206,9 @@ class Method:
         return state
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
-        """Raise an error of any kind unless a run can go on from a state that a file held."""
+        """Raise any error if a run cannot continue from a state that was read from a file."""
         self.observe(Observation(1.0, 1.0), state)
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
-        """Return what an outer step takes of the memory."""
+        """Return the memory that an outer step takes."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from .base import Augmentation, Gradient, Method, Problem, State, Synthetic
 
 
 class Embedding:
-    """What a network gives to its last linear layer: a pure function of parameters and samples.
+    """The input of a network's last linear layer: a pure function of parameters and samples.
 
     The last layer is the one that is called last, wherever the network keeps it.
 
@@ -66,7 +66,7 @@ def _last_linear_layer(learner: Learner, sample_shape: tuple[int, ...]) -> nn.Li
     if layer is None or layer.out_features != n_classes or n != len(X):
         raise ValueError(
             f"architecture must build a network that ends in a linear layer (torch.nn.Linear) with "
-            f"{n_classes} outputs, for its input is what is matched; "
+            f"{n_classes} outputs, because its input is what is matched; "
             f"the last linear layer of the one built is {layer}."
         )
     return layer
@@ -74,12 +74,12 @@ def _last_linear_layer(learner: Learner, sample_shape: tuple[int, ...]) -> nn.Li
 
 @dataclass(frozen=True, eq=False)
 class DistributionMatching(Method):
-    """Equation 4 of [Zhao23]: what the outer loop moves the samples down.
+    """Equation 4 of [Zhao23]: the distance of class means, and its gradient.
 
     Parameters
     ----------
     embed : Embedding
-        Of the networks, of which each outer step draws a fresh one.
+        The embedding by networks; each outer step draws a fresh one.
     real_rows : sequence of ndarray
         The rows of each class in the training set.
     batch_size : int
@@ -103,7 +103,7 @@ class DistributionMatching(Method):
         return self._distance(problem, theta, synthetic.X, real, draws), state
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
-        """Return what an outer step takes of the memory."""
+        """Return the memory that an outer step takes."""
         n_real = sum(min(len(rows), self.batch_size) for rows in self.real_rows)
         # Whole classes make a chunk of the synthetic samples.
         chunk = None if problem.chunk is None else max(problem.rows.ipc, problem.chunk)
@@ -119,8 +119,9 @@ class DistributionMatching(Method):
     def _draws(self, problem: Problem, index: int) -> Tensor | None:
         """Draw the numbers of each class's augmentation, ``(n_numbers, n_classes)``.
 
-        Siamese: a class's samples, real and synthetic, all get the same. Class by class, because
-        what an augmentation draws for a batch as a whole is to differ between classes.
+        Siamese: all samples of a class, real and synthetic, get the same numbers. They are drawn
+        class by class, because numbers that an augmentation draws once per batch must differ
+        between classes.
         """
         if problem.augmentation is None:
             return None
@@ -184,14 +185,14 @@ class DistributionMatching(Method):
         """Return the distance and its gradients where a sample counts by its labels in each class.
 
         A class's mean is over all samples, each with its label as its weight, so that labels that
-        are one-hot make the distance that hard labels make. Samples then hang together.
+        are one-hot make the distance that hard labels make. The samples then depend on each other.
         """
         X, y = (tensor.detach().requires_grad_() for tensor in (synthetic.X, synthetic.y))
         with torch.enable_grad():
             classes = problem.rows.labels(X.device)
             samples = _augmented(problem.augmentation, X, classes, draws)
             embedded = self.embed(theta, samples)
-            # A class may lose all its labels, and then has no mean: 0, with finite slopes.
+            # A class may lose all its labels and then has no mean: take 0, with finite slopes.
             total = y.sum(dim=0).clamp(min=torch.finfo(y.dtype).eps)
             gaps = ((y.T @ embedded) / total[:, None] - real) ** 2
             loss = _summed(gaps, problem.class_weight, slice(None))
@@ -212,5 +213,5 @@ def _summed(gaps: Tensor, class_weight: Tensor | None, classes) -> Tensor:
 
 
 def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return ``n`` of these rows at random, or all if they are no more."""
+    """Return ``n`` of these rows at random, or all if there are not more."""
     return rows if len(rows) <= n else rng.choice(rows, n, replace=False)

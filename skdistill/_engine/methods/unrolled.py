@@ -49,13 +49,13 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Unrolled(Method):
-    """Lines 3 to 11 of Algorithm 1: what the outer loop moves the samples down.
+    """Lines 3 to 11 of [Feng23, Algorithm 1]: the loss on real data and its meta-gradient.
 
     Parameters
     ----------
     steps : Steps
-        What trains the networks of the inner loop, of which each outer step draws a fresh one, and
-        how a step is computed.
+        The inner step of the networks, and how it is computed; each outer step draws a fresh
+        network.
     sampler : Sampler
     schedule : Schedule
     window, unroll : int
@@ -94,7 +94,7 @@ class Unrolled(Method):
         state = {**state, "sampler": self.sampler.prepare(X, y, step, state["sampler"])}
         rng = rngs.numpy("window", step)
         start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
-        # The window alone is shared by the processes of a run.
+        # Only the window is shared by the processes of a run.
         index = rngs.draw_index(step)
         batches = self._inner_batches(problem, index, start + window)
         theta = self.steps.learner.init(rngs.integer("network", index))
@@ -108,9 +108,9 @@ class Unrolled(Method):
         return Gradient(meta.loss, meta.X, meta.y, record=record), state
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
-        """Raise an error of any kind unless a run can go on from a state that a file held."""
+        """Raise any error if a run cannot continue from a state that was read from a file."""
         super().check_state(problem, state, step)
-        # What is drawn is thrown away: the numbers of a step depend on nothing before it.
+        # The draw is thrown away: the numbers of a step do not depend on earlier ones.
         rng = np.random.default_rng(0)
         start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
         whole = isinstance(start, Integral) and isinstance(window, Integral)
@@ -121,7 +121,7 @@ class Unrolled(Method):
         self.sampler.batch(step, state["sampler"])
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
-        """Return what an outer step takes of the memory."""
+        """Return the memory that an outer step takes."""
         ipc = problem.rows.ipc
         per_class = min(ipc, self.inner_batch_size or ipc)
         return unrolled_peak(
@@ -154,7 +154,7 @@ class Unrolled(Method):
         if problem.augmentation is None:
             return None
         generator = problem.rngs.torch("inner_augmentation", index)
-        # Step by step: what an augmentation draws for a batch as a whole differs between steps.
+        # Step by step, because numbers that are drawn once per batch must differ between steps.
         draws = [problem.augmentation.draw(generator, n, problem.shape) for _ in range(n_steps)]
         return self._to_engine(torch.stack(draws))
 
@@ -162,17 +162,17 @@ class Unrolled(Method):
         return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
 
     def _inner_batches(self, problem: Problem, index: int, n_steps: int) -> Tensor | None:
-        """Draw the rows of each inner step; None is all.
+        """Draw the rows of each inner step; None means all.
 
-        Every step has ``inner_batch_size`` samples of each of ``classes_per_step`` classes: steps
-        of one size, for which one compiled step serves.
+        Every step has ``inner_batch_size`` samples of each of ``classes_per_step`` classes: all
+        steps have one size, so one compiled step serves them.
         """
         ipc, n_classes = problem.rows.ipc, problem.rows.n_classes
         n_drawn = self._classes_in_a_step(problem)
         per_class = min(ipc, self.inner_batch_size or ipc)
         if per_class == ipc and n_drawn == n_classes:
             return None
-        # A stream for each: to draw classes as well does not change which samples a class gives.
+        # Separate streams: drawing classes does not change which samples a class gives.
         samples = _subsets(problem.rngs.torch("inner_batch", index), (n_steps, n_classes, ipc))
         classes = _subsets(problem.rngs.torch("inner_classes", index), (n_steps, n_classes))
         classes = classes[:, :n_drawn].sort(dim=1).values[..., None]
