@@ -1,6 +1,6 @@
-"""Where modules stood in 0.1.0: pickles name them, and so may code of that time.
+"""The names of modules in 0.1.0, which pickles use, and perhaps code of that time.
 
-An import of an old name gives the module that is there now.
+An import of an old name gives the module that replaces it.
 """
 
 import sys
@@ -45,25 +45,25 @@ class _OldNames(MetaPathFinder, Loader):
     """Finds modules by their old names."""
 
     def find_spec(self, name, path=None, target=None):
-        """Return how to import an old name; None leaves it to others."""
+        """Return how to import an old name; None for all other names."""
         package, _, rest = name.partition(".")
         if package != "skdistill" or rest not in _NEW_NAMES:
             return None
         return ModuleSpec(name, self, origin=_NEW_NAMES[rest])
 
     def create_module(self, spec):
-        """Return the module that is there now."""
+        """Return the module that replaces the old one."""
         module = import_module(f"skdistill.{spec.origin}")
         # The import system writes the old one into it.
         self._own = module.__spec__
         return module
 
     def exec_module(self, module):
-        """Leave the module as it is: it has been executed."""
+        """Leave the module as it is: it has already been executed."""
         module.__spec__ = self._own
 
 
 def install() -> None:
-    """Let old names be imported, after all that can be found otherwise."""
+    """Let old names be imported if nothing else can find them."""
     if not any(isinstance(finder, _OldNames) for finder in sys.meta_path):
         sys.meta_path.append(_OldNames())

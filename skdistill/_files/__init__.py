@@ -1,1 +1,1 @@
-"""What is read from files and written to them. No torch in this room."""
+"""Reading and writing files. This package does not import torch."""

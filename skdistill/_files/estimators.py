@@ -30,7 +30,7 @@ _HOMES = {
 }
 # Arrays of a transformer are named by this and a number.
 PREFIX = "preprocessing."
-# Parameters that belong to a machine: how many processes a file starts is not the file's to say.
+# Parameters that belong to a machine: a file must not decide how many processes are started.
 _OF_A_MACHINE = ("n_jobs", "memory")
 # Types that a transformer may have for its ``dtype``.
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, object)} | {
@@ -50,7 +50,7 @@ def to_plain(transformer) -> tuple[object, dict[str, np.ndarray]]:
     Raises
     ------
     ValueError
-        If it, or anything that it holds, has no such form.
+        If the transformer, or anything that it holds, has no such form.
     """
     arrays: dict[str, np.ndarray] = {}
     return _encode(transformer, arrays), arrays
@@ -62,11 +62,11 @@ def from_plain(description, arrays: Mapping[str, np.ndarray]):
     Raises
     ------
     ValueError
-        If the description is none of `to_plain`'s.
+        If the description does not come from `to_plain`.
     """
     if not (isinstance(description, dict) and "estimator" in description):
         raise ValueError(f"preprocessing must describe a transformer; got {description!r:.100}.")
-    # Each array is referred to once: else a short description could ask for any number of copies.
+    # Each array is referred to once, or a short description could ask for any number of copies.
     return _decode(description, dict(arrays))
 
 
@@ -101,12 +101,12 @@ def _encode(value, arrays: dict[str, np.ndarray]):
 
 
 def _state(transformer) -> dict:
-    """Return a listed transformer's state without what only this machine or a function knows."""
+    """Return a listed transformer's state without functions and what only this machine knows."""
     state = dict(transformer.__getstate__())
     state |= {name: None for name in _OF_A_MACHINE if name in state}
     if not _is_free_of_functions(state):
         raise _cannot_be_saved(f"{type(transformer).__name__} with a function")
-    if "_columns" in state:  # of a fitted ColumnTransformer: what its functions have chosen
+    if "_columns" in state:  # what the functions of a fitted ColumnTransformer have chosen
         state["_columns"] = list(map(_plain_columns, state["_columns"]))
         state["transformers"] = [
             (name, inner, columns)
@@ -127,7 +127,7 @@ def _plain_columns(columns):
 
 
 def _is_free_of_functions(state: dict) -> bool:
-    """Whether a FunctionTransformer is the one that lets samples through (others have no func)."""
+    """Return whether a FunctionTransformer just passes samples on (others have no func)."""
     return state.get("func") is None and state.get("inverse_func") is None
 
 
@@ -142,10 +142,10 @@ def _cannot_be_saved(got: str) -> ValueError:
 def _encode_array(array: np.ndarray, arrays: dict[str, np.ndarray]) -> dict:
     form = "array"
     if array.dtype == object:
-        # scikit-learn keeps names of features so, and categories.
+        # scikit-learn keeps names of features and categories in this way.
         items = array.ravel().tolist()
         strings = np.array(items, np.str_) if all(isinstance(v, str) for v in items) else None
-        # NumPy takes null characters off the end of a string.
+        # NumPy strips null characters from the end of a string.
         if strings is None or strings.tolist() != items:
             return _encode_objects(array)
         array, form = strings.reshape(array.shape), "strings"
@@ -196,7 +196,7 @@ def _decode(plain, arrays: dict[str, np.ndarray]):
             if _is_free_of_functions(state):
                 kind = _class(name)
                 transformer = kind.__new__(kind)
-                # scikit-learn's own, which warns if another version wrote it.
+                # scikit-learn's own check warns if another version wrote it.
                 transformer.__setstate__(state)
                 return transformer
     raise ValueError(f"preprocessing cannot be restored from {plain!r:.100}.")

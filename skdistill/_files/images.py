@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 _TABLE = "labels.csv"
-# Devices on Windows, whatever follows a dot: no folder can have such a name.
+# Names of devices on Windows, whatever their suffix: no folder can have such a name.
 _DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -20,16 +20,16 @@ def to_pixels(X: np.ndarray, value_range: tuple[float, float] | None) -> np.ndar
     ----------
     X : ndarray of shape (n, C, H, W)
     value_range : (low, high) or None
-        Values that become 0 and 255; what lies beyond is clipped. None is the range of ``X``.
+        Values that become 0 and 255; values beyond them are clipped. None takes the range of ``X``.
 
     Raises
     ------
     ValueError
-        If a PNG has no such channels, or the values or their range are not finite or not a range.
+        If PNG does not have that many channels, or values or range are invalid.
     """
     if X.shape[1] not in (1, 3, 4):
         raise ValueError(
-            f"Images must have 1 (grey), 3 (RGB) or 4 (RGBA) channels; got {X.shape[1]}."
+            f"Images must have 1 (gray), 3 (RGB) or 4 (RGBA) channels; got {X.shape[1]}."
         )
     if not np.isfinite(X).all():
         raise ValueError("X must be finite to be exported; it holds NaN or infinity.")
@@ -51,10 +51,10 @@ def to_pixels(X: np.ndarray, value_range: tuple[float, float] | None) -> np.ndar
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise ValueError if a class's name does not do as a folder's."""
+    """Raise ValueError if the name of a class cannot be that of a folder."""
     for name in names:
         # On Windows a colon names a drive, and a name of dots or spaces is shortened to nothing.
-        # What begins with a dot is hidden, and `load_image_folder` passes it over.
+        # Names that begin with a dot are hidden, and `load_image_folder` skips them.
         unsafe = not name.strip() or name[0] == "." or set(name) & set("/\\:\0")
         if unsafe or name == _TABLE or name.split(".")[0].strip().lower() in _DEVICES:
             raise ValueError(
@@ -84,7 +84,7 @@ def write(
     header, labels : sequences
         Columns of the table beside ``file``, and its n rows.
     overwrite : bool
-        Whether an export that is there may be replaced.
+        Whether an earlier export may be replaced.
     """
     try:
         from PIL import Image
@@ -92,11 +92,11 @@ def write(
         raise ImportError("export_images needs Pillow: pip install pillow.") from error
 
     _make_room(folder, overwrite)
-    # A folder that is there by now is one whose name differs in case only, where that is the same.
+    # If the folder exists by now, its name differs only in case, on a system that ignores case.
     for name in sorted(set(names)):
         (folder / name).mkdir(parents=True)
     seen = Counter()
-    # ASCII would do for numbers, but class names are anything.
+    # ASCII would be enough for numbers, but class names may be anything.
     with open(folder / _TABLE, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", *header])
@@ -108,12 +108,12 @@ def write(
 
 
 def _as_text(value):
-    """Return a table's value so that spreadsheets take it for what it is."""
+    """Return a value of the table so that spreadsheets read it as plain text or a number."""
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 
 def _is_formula(text: str) -> bool:
-    """Whether spreadsheets may compute a text, or run a program that it names."""
+    """Return whether spreadsheets may compute a text, or run a program that it names."""
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
         return False
     try:
@@ -124,7 +124,7 @@ def _is_formula(text: str) -> bool:
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:
-    """Remove an earlier export if that is allowed, and nothing that is not one."""
+    """Remove an earlier export if that is allowed, and nothing else."""
     entries = list(folder.iterdir()) if folder.exists() else []
     if not entries:
         return

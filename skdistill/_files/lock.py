@@ -1,4 +1,4 @@
-"""The right to write a file: one run at a time has it, whatever process or machine it is in."""
+"""The right to write a file: only one run has it at a time, over all processes and machines."""
 
 import errno
 import json
@@ -11,15 +11,15 @@ from filelock import FileLock, Timeout
 
 __all__ = ["InUseError", "NoLocksError", "WriteLock"]
 
-# What a file system says that has no locks: some of those over a network.
+# Errors of file systems without locks, such as some network file systems.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
-# For the moment in which another process may have the lock that is about to give it back.
+# To wait while another process that is about to release the lock still has it.
 _PATIENCE = 0.3
 
 
 class InUseError(Exception):
-    """Somebody else has the right; says who, for an error's text."""
+    """Somebody else has the right; the text says who."""
 
 
 class NoLocksError(Exception):
@@ -29,20 +29,21 @@ class NoLocksError(Exception):
 class WriteLock:
     """The right to write a file.
 
-    It is a lock of the operating system's, which ends with the process that has it, even if that is
-    killed. It is on a hidden file beside the one to be written, in which the holder says who it is,
-    and which is removed at the end; one that a killed process left stands in nobody's way.
+    It is a lock of the operating system, which ends with the process that has it, even if that is
+    killed. It is on a hidden file beside the one to be written. The holder writes its identity into
+    the hidden file and removes it at the end; a hidden file that a killed process left blocks
+    nobody.
 
     Parameters
     ----------
     path : Path
-        What is to be written.
+        The file that is to be written.
     """
 
     def __init__(self, path: Path):
         self.path = path.with_name(f".{path.name}.skdistill-lock")
-        # On a file system without locks this is to say so, and not to have a file stand for one,
-        # which a killed process would leave for ever.
+        # On a file system without locks this must raise an error, and not use a file in place of a
+        # lock, which a killed process would leave for ever.
         self._lock = FileLock(
             self.path,
             timeout=_PATIENCE,
@@ -52,7 +53,7 @@ class WriteLock:
         )
 
     def acquire(self) -> None:
-        """Take the right.
+        """Acquire the right.
 
         Raises
         ------
@@ -61,7 +62,7 @@ class WriteLock:
         NoLocksError
             If the file system has no locks.
         OSError
-            If nothing can be written there.
+            If the lock's file cannot be written.
         """
         try:
             self._lock.acquire()
@@ -73,12 +74,12 @@ class WriteLock:
             raise
 
     def release(self) -> None:
-        """Give the right back, if it was taken."""
+        """Release the right, if it was acquired."""
         if not self._lock.is_locked:
             return
         try:
-            # While it is held: who has opened the file before sees that it is gone, and makes
-            # another. Windows lets nobody remove a file that is open.
+            # Removed while it is held: whoever has opened the file before sees that it is gone, and
+            # makes another. Windows does not allow an open file to be removed.
             with suppress(OSError):
                 self.path.unlink()
         finally:
@@ -86,7 +87,7 @@ class WriteLock:
 
 
 def _sign(descriptor: int) -> None:
-    """Write into a lock's file who holds it."""
+    """Write the identity of the holder into a lock's file."""
     os.ftruncate(descriptor, 0)
     holder = {"process": os.getpid(), "host": socket.gethostname()}
     os.write(descriptor, json.dumps(holder).encode())
@@ -99,7 +100,8 @@ def _holder(path: Path) -> str:
             holder = json.loads(file.read(1000))
         process, host = int(holder["process"]), str(holder["host"])
     except (OSError, ValueError, TypeError, KeyError):
-        return "another process"  # which is about to say so, or whose file cannot be read
+        # It has not written its identity yet, or its file cannot be read.
+        return "another process"
     if (process, host) == (os.getpid(), socket.gethostname()):
         return "another fit of this process"
     return f"process {process} on {host}"

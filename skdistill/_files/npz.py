@@ -1,7 +1,7 @@
 """Named arrays and JSON-safe metadata in one ``.npz`` file without pickles.
 
 Files may come from anywhere, so reading one runs no code, takes no more memory than a few times the
-file's size, and checks the checksum of all that it returns.
+file's size, and checks the checksums of everything that it returns.
 """
 
 import errno
@@ -29,33 +29,33 @@ def write(
     arrays: Mapping[str, np.ndarray],
     meta: Mapping,
 ) -> None:
-    """Write a file that is whole or not there: under another name, to the disk, then renamed.
+    """Write a file completely or not at all: under another name, to the disk, then renamed.
 
     Parameters
     ----------
     path : path
-        Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed.
+        Used as it is: no suffix is added. ``~`` is expanded, and a link is followed.
     kind, version : str, int
-        What the file holds and in which version of its layout; `read` asks for them.
+        What the file holds, and the version of its layout; `read` checks them.
     arrays : mapping of str to ndarray
-        None of them of objects.
+        Arrays of objects are not allowed.
     meta : mapping
-        What JSON can say.
+        Values that JSON can hold.
 
     Raises
     ------
     ValueError
-        If JSON cannot say ``meta``.
+        If JSON cannot hold ``meta``.
     OSError
-        If the file cannot be written. What was there before is then still there.
+        If the file cannot be written. The previous file is then still there.
     """
     try:
         text = json.dumps({**meta, "format": kind, "version": version}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe and provenance must be JSON-safe: {error}.") from error
     path = place_of(path)
-    # In the same folder, for renaming is atomic only within a file system. Not by tempfile, whose
-    # files nobody but their owner may read.
+    # In the same folder, because renaming is atomic only within a file system. Not by tempfile,
+    # because only the owner may read its files.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with open(partial, "xb") as file:
@@ -67,14 +67,14 @@ def write(
     except OSError as error:
         if error.errno is None:
             raise
-        # Of the file that was asked for, not of the partial one.
+        # Name the file that was asked for, not the partial one.
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def place_of(path: str | os.PathLike) -> Path:
-    """Return where a file is to be written: with ``~`` expanded, and what links lead to.
+    """Return where a file is to be written, with ``~`` expanded and links followed.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def place_of(path: str | os.PathLike) -> Path:
     try:
         place = path.resolve()
     except RuntimeError:
-        place = path  # in a circle, which newer Pythons do not raise an error about
+        place = path  # a circle of links, for which newer versions of Python raise no error
     if place.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
     folder = place.parent
@@ -106,16 +106,16 @@ def read(
     ----------
     file : file object
     kind, version : str, int
-        What the file must hold, as `write` was told.
+        What the file must hold, as passed to `write`.
     names : sequence of str
         Arrays that must be there.
     prefix : str or tuple of str
-        What the names of further arrays start with, of which there may be any number.
+        Prefix of the names of further arrays; there may be any number of these.
 
     Raises
     ------
     Exception
-        Of many kinds: zipfile and NumPy are not particular about what they raise over garbage.
+        Of many kinds: zipfile and NumPy raise all sorts of errors for garbage.
     """
     _check_start(file.read(4))
     size = os.fstat(file.fileno()).st_size
@@ -134,7 +134,7 @@ def read(
             )
         stems = {member.removesuffix(".npy") for member in archive.namelist()}
         names = [*names, *sorted(stem for stem in stems if stem.startswith(prefix))]
-        # Members may claim the same bytes of the file, each of them all: together they may not.
+        # Each member may claim all bytes of the file, but not all members together.
         if sum(archive.getinfo(f"{name}.npy").file_size for name in names) > size:
             raise ValueError(f"its arrays must fit into the file's {size} bytes together.")
         return {name: _member(archive, name, size) for name in names}, meta
@@ -154,10 +154,10 @@ def _check_start(start: bytes) -> None:
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
     """Return one array of an archive in a file of ``size`` bytes."""
     info = archive.getinfo(f"{name}.npy")
-    # What is stored as it is cannot be larger than the file, whatever its entry says.
+    # A member that is stored uncompressed cannot be larger than the file.
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
         raise ValueError(f"{name} must be stored uncompressed, within the file's {size} bytes.")
-    # All of it, for only the last byte brings the checksum.
+    # Read all of it, because the checksum is only checked at the last byte.
     content = archive.read(info)
     stream = BytesIO(content)
     if npy.read_magic(stream) != (1, 0):
@@ -177,7 +177,7 @@ def _member(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
 
 
 def _parse(array: np.ndarray) -> dict:
-    """Return the metadata; JSON has no NaN, though Python's parser would take one."""
+    """Return the metadata; JSON has no NaN, but Python's parser would accept it."""
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"{_META} must be bytes; got {array.dtype} of shape {array.shape}.")
     meta = json.loads(array.tobytes(), parse_constant=_refuse_constant)

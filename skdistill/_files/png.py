@@ -1,11 +1,11 @@
-"""Pixels as a PNG file in memory, where neither Pillow nor matplotlib needs to be there."""
+"""Pixels as a PNG file in memory, without Pillow or matplotlib."""
 
 import struct
 import zlib
 
 import numpy as np
 
-# PNG's kinds of pixels, by number of channels: grey, RGB, RGBA.
+# PNG's kinds of pixels, by number of channels: gray, RGB, RGBA.
 _KINDS = {1: 0, 3: 2, 4: 6}
 
 
@@ -14,7 +14,7 @@ def encode(pixels: np.ndarray) -> bytes:
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, channels = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, _KINDS[channels], 0, 0, 0)
-    # Before each line stands its filter: 0, none.
+    # Each line starts with its filter: 0 means no filter.
     lines = np.insert(pixels.reshape(height, -1), 0, 0, axis=1)
     data = zlib.compress(lines.tobytes(), 9)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))

@@ -1,8 +1,8 @@
-"""One run: its outer loop, its state, its checkpoint, and what is told of it."""
+"""One run: its outer loop, its state, its checkpoint, and its reports."""
 
 
 def __getattr__(name: str):
-    # Pickles of 0.1.0 have them here, where they stood.
+    # Pickles of 0.1.0 look for them here, where they were.
     if name in ("Best", "Point", "Run"):
         from . import state
 

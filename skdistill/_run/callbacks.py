@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, told of the outer steps of a run."""
+"""Calls scikit-learn's callbacks in the outer steps of a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ __all__ = ["OuterCallbacks", "shown_to_monitors"]
 
 
 class OuterCallbacks:
-    """Tells an estimator's callbacks of a run, in the first of its processes.
+    """Calls an estimator's callbacks during a run, in the first of its processes.
 
     Parameters
     ----------
@@ -25,34 +25,34 @@ class OuterCallbacks:
     def __init__(self, estimator, offer: dict, group: Group):
         self._estimator, self._group = estimator, group
         self._offer = {"estimator": estimator, **offer}
-        # scikit-learn keeps the context of every task: none for steps that nobody looks at.
+        # scikit-learn keeps the context of every task, so steps without callbacks get none.
         self._are_there = bool(getattr(estimator, "_skl_callbacks", None))
         if self._are_there:
-            # They are promised arrays; samples that are rows of one are copied for them alone.
+            # Callbacks are promised arrays; only for them, samples that are `Rows` are copied.
             self._offer["X"] = np.asarray(self._offer["X"])
         self._fit = None
 
     def fit_begins(self, n_steps: int) -> None:
-        """Tell of the beginning of a run of so many outer steps."""
+        """Report the beginning of a run of so many outer steps."""
         if self._group.rank == 0:
             self._fit = self._estimator._init_callback_context(max_subtasks=n_steps)
             self._fit.call_on_fit_task_begin(**self._offer)
 
     def step_begins(self) -> None:
-        """Tell of the beginning of an outer step."""
+        """Report the beginning of an outer step."""
         if self._are_there and self._fit is not None:
             self._step = self._fit.subcontext(task_name="outer step")
             self._step.call_on_fit_task_begin(**self._offer)
 
     def step_ends(self) -> bool:
-        """Tell of the end of an outer step; return whether a callback wants it to be the last."""
+        """Report the end of an outer step; return whether a callback wants it to be the last."""
         if not self._are_there:
             return False
         stop = self._fit is not None and self._step.call_on_fit_task_end(**self._offer)
         return self._group.any(stop)
 
     def fit_ends(self) -> None:
-        """Tell of the end of the run."""
+        """Report the end of the run."""
         if self._fit is not None:
             self._fit.call_on_fit_task_end(**self._offer)
 

@@ -1,6 +1,6 @@
-"""Whether a run that comes from a file is one that can go on.
+"""Checks whether a run that comes from a file can continue.
 
-What a checksum cannot tell: a file may be whole and hold anything.
+A checksum cannot tell: a file may be whole and hold anything.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from .state import Run
 
 __all__ = ["check_state", "check_tensors", "check_values"]
 
-# What the history of any run holds.
+# Values that the history of any run holds.
 _HISTORY = {"loss", "grad_norm", "clip_level", "skipped", "seconds"}
 
 
 def check_values(run: Run) -> None:
-    """Raise ValueError unless a run's numbers are what the numbers of a run can be."""
+    """Raise ValueError unless a run's numbers are possible."""
     state, best = run.state, run.best
     _require(_is_count(run.seed, 2**32 - 1), "seed", "an integer from 0 to 2**32 - 1", run.seed)
     _require(_is_count(state.step), "step", "a non-negative integer", state.step)
@@ -64,14 +64,14 @@ def _check_history(run: Run) -> None:
 
 
 def check_tensors(run: Run, fresh: OuterState) -> None:
-    """Raise ValueError unless a run at rest learns what a fresh one would learn.
+    """Raise ValueError unless the tensors of a run at rest match those of a fresh one.
 
     Parameters
     ----------
     run : Run
     fresh : OuterState
-        Where a run of the same parameters and data begins; of its tensors the names, shapes and
-        dtypes count.
+        The first state of a run of the same parameters and data; only the names, shapes and dtypes
+        of its tensors count.
     """
     expected = {name: slots.cpu().numpy() for name, slots in fresh.slots.items()}
     _check_arrays("tensors", run.state.slots, expected)
@@ -99,7 +99,7 @@ def _check_arrays(
 def check_state(state: dict, fresh: dict) -> None:
     """Raise ValueError unless a method's state has the form of a fresh one.
 
-    What is in it, schedules and samplers may add to.
+    Schedules and samplers may add to its contents.
     """
     _require(state.keys() == fresh.keys(), "state", f"one with {[*fresh]}", [*state])
     for name, part in fresh.items():

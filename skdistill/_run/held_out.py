@@ -24,8 +24,7 @@ from ..evaluation._networks import (
 
 __all__ = ["HeldOut", "hold_out"]
 
-# Networks that validate samples. They are the same ones each time, so that samples are compared on
-# equal terms.
+# Networks that validate samples. They are the same each time, so that the comparison is fair.
 _N_NETWORKS = 3
 
 
@@ -57,9 +56,9 @@ class HeldOut:
         architecture,
         augmentation,
     ) -> HeldOut:
-        """Return held-out samples with their class indices, beside the data of the run."""
+        """Return held-out samples with their class indices, and the data of the run."""
         layout = real.layout
-        # Not the learner of the run, whose precision may be another.
+        # Not the learner of the run, whose precision may differ.
         learner = make_learner(
             architecture, layout.network_shape, len(real.classes), real.device, check=False
         )
@@ -73,7 +72,7 @@ class HeldOut:
         return cls(family, held, TrainingProtocol(int(steps)), seed)
 
     def accuracy(self, X: Tensor, y: Tensor) -> float:
-        """Return the mean accuracy of networks trained on samples as networks see them."""
+        """Return the mean accuracy of networks trained on standardized samples."""
         training = TrainingSamples(X, y, self.protocol, self.seed)
         counts = [self.protocol.steps]
         curve, n_diverged = accuracy_curve(self.family, training, _N_NETWORKS, counts, self.real)
@@ -82,9 +81,10 @@ class HeldOut:
 
 
 def hold_out(fraction: float | None, X, y, weight, seed: int):
-    """Return training data and, unless ``fraction`` is None, a stratified part of it held out.
+    """Return training data and, unless ``fraction`` is None, a stratified held-out part of it.
 
-    Both are rows of ``X``, which is not copied. The part is samples and their class indices.
+    Both are rows of ``X``, which is not copied. The held-out part is samples and their class
+    indices.
     """
     if fraction is None:
         return X, y, weight, None

@@ -1,4 +1,4 @@
-"""What makes a run this one and no other, in words that a file can hold and an error can show."""
+"""What identifies a run, in words that a file can hold and an error can show."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -61,9 +61,9 @@ def identify(
 
 
 def describe_value(value):
-    """Return what tells a parameter's value from others, as JSON can say it.
+    """Return what identifies the value of a parameter, in a form that JSON can hold.
 
-    Functions are told apart by their names, objects with parameters by those, others by a hash.
+    Functions are identified by their names, objects with parameters by those, others by a hash.
     """
     if value is None or isinstance(value, str | bool):
         return value
@@ -84,24 +84,24 @@ def describe_value(value):
     if hasattr(value, "get_params"):
         return {kind: describe_value(value.get_params(deep=False))}
     if isinstance(value, DistilledDataset):
-        # Not its provenance, in which seconds and paths differ between equal sets.
+        # Without its provenance, whose seconds and paths differ between equal sets.
         return {kind: joblib.hash((value.X, value.y, value.bases))}
     try:
         return {kind: joblib.hash(value)}
     except Exception:
-        # What cannot be pickled raises anything.
+        # Values that cannot be pickled may raise any error.
         return kind
 
 
 def _placeless(name: str) -> str:
-    """Return the name of a class of this package without its place, which may change."""
+    """Return the name of a class of this package without its module, which may change."""
     return re.sub(r"^skdistill\.(?:\w+\.)*([A-Z]\w*)$", r"skdistill.\1", name)
 
 
 def describe_defaults(value) -> dict[str, dict]:
-    """Return the defaults of all that has parameters in a value, by its kind and their names.
+    """Return the defaults of all objects with parameters in a value, by class and parameter.
 
-    Values are nested in parameters, lists and tuples.
+    Objects may be nested in parameters, lists and tuples.
     """
     if isinstance(value, list | tuple):
         parts, found = value, {}
@@ -116,14 +116,14 @@ def describe_defaults(value) -> dict[str, dict]:
 
 
 def complete(described, defaults: Mapping[str, Mapping]):
-    """Return what an older version described, with the parameters that came later.
+    """Return the description by an older version, completed by later parameters.
 
     Parameters
     ----------
     described : JSON-safe value
-        Of `describe_value`.
+        The output of `describe_value`.
     defaults : mapping of str to mapping
-        Of `describe_defaults`.
+        The output of `describe_defaults`.
     """
     if isinstance(described, str):
         return _placeless(described)

@@ -50,7 +50,7 @@ def first_run(
 
 
 def _initial_samples(init, X, y, synthetic: SyntheticSet, rngs: Streams) -> torch.Tensor:
-    """Return the standardised samples that a run starts from."""
+    """Return the standardized samples that a run starts from."""
     real, start, rows = synthetic.data, synthetic.start, synthetic.rows
     layout = real.layout
     n_fresh = rows.ipc - (0 if start is None else start.ipc)

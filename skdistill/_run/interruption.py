@@ -1,4 +1,4 @@
-"""Being asked to end, other than by Ctrl-C."""
+"""Requests to end that do not come by Ctrl-C."""
 
 import signal
 import threading
@@ -11,9 +11,9 @@ __all__ = ["sigterm_interrupts"]
 def sigterm_interrupts():
     """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, where it would end the process at once.
 
-    Only in the main thread, for others cannot have handlers; and only in place of the default: a
-    program that handles or ignores SIGTERM has its reasons. A second SIGTERM is ignored, so that
-    there is time for what the first one set off.
+    Only in the main thread, because others cannot have handlers; and only in place of the default
+    handler: a program that handles or ignores SIGTERM has its reasons. A second SIGTERM is ignored,
+    so that there is time to finish what the first one started.
     """
     if (
         threading.current_thread() is not threading.main_thread()

@@ -29,14 +29,14 @@ class OuterLoop:
     method : Method
     problem : Problem
     parametrization : Parametrization
-        Samples and labels as a function of what is learned.
+        Samples and labels as a function of the learned tensors.
     rates : mapping of str to float or Tensor
         The learning rate of each tensor.
     least : mapping of str to float
-        What the method's further tensors are kept at or above, by name.
+        Lower bounds of the method's further tensors, by name.
     max_iter : int
     held_out : HeldOut or None
-        What the samples are validated on; None validates nothing.
+        The data on which the samples are validated; None validates nothing.
     validation_interval : int
         Outer steps between two validations.
     n_iter_no_change : int or None
@@ -68,7 +68,7 @@ def distil(
     watch.begin(run)
     callbacks.fit_begins(n_steps)
     if resumed_from_file:
-        # A run that had given up when it was saved does so again.
+        # A run that had stopped after failures when it was saved stops again.
         watch.give_up_after_many_failures(run)
     for _ in range(n_steps):
         if has_stagnated(run, loop.n_iter_no_change):
@@ -91,7 +91,7 @@ def distil(
 def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, dict]:
     """Every `validation_interval` steps, validate the samples in a run's next state.
 
-    Returns the best ones so far, and what the history is to tell of it.
+    Returns the best samples so far, and the values for the history.
     """
     if loop.held_out is None:
         return run.best, {}
@@ -107,7 +107,7 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
 
 
 def has_stagnated(run: Run, n_iter_no_change: int | None) -> bool:
-    """Return whether a run has had so many outer steps since the best of them."""
+    """Return whether the best of a run's outer steps is ``n_iter_no_change`` steps ago."""
     return (
         n_iter_no_change is not None
         and run.best is not None

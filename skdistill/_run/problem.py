@@ -45,7 +45,7 @@ def pose(
     device = resolve_device(parameters["device"])
     real = training_data(*data, device, provenance, feature_names)
     shape, chunk = data.layout.network_shape, None
-    # What depends on its whole batch, as batch normalisation does, cannot be taken in chunks.
+    # What depends on its whole batch, as batch normalization does, cannot be taken in chunks.
     if learner is not None and not learner.couples_samples(shape):
         chunk = chunk_size(learner, shape)
     problem = Problem(

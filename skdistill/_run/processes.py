@@ -14,7 +14,7 @@ __all__ = ["begin_together"]
 def begin_together(
     group: Group, identity: dict, begin: Callable[[], tuple[int, dict, Run | None]]
 ) -> tuple[int, dict, Run | None]:
-    """Return what the first process goes on with: seed, open values, and a run if there is one.
+    """Return what the first process starts from: seed, open values, and a run if there is one.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def begin_together(
     identity : dict
         What must be the same in all processes.
     begin : callable
-        Returns the seed, the values of parameters that were left open (JSON can say them), and the
-        run at rest or None; called in the first process alone.
+        Returns the seed, the values of parameters that were left open (JSON-safe), and the run at
+        rest or None; called only in the first process.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a run has come to: a distilled data set with its provenance."""
+"""The result of a run: a distilled data set with its provenance."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def to_dataset(
     method : str
         The distiller's class.
     parameters : mapping
-        Its parameters, with numbers in the place of "auto".
+        Its parameters, with numbers instead of "auto".
     origin : Origin
         What the training data was before it became arrays.
     feature_names : sequence of str or None
@@ -53,7 +53,7 @@ def to_dataset(
         "parameters": {
             name: _json_safe(value)
             for name, value in parameters.items()
-            # A path on this machine tells others nothing.
+            # A path on this machine means nothing to others.
             if not name.startswith("checkpoint")
         },
         "seed": run.seed,

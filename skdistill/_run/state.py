@@ -1,4 +1,4 @@
-"""A run of a distiller: as far as it has come, and what is needed to go on with it.
+"""A run of a distiller: its state, and all that is needed to continue it.
 
 Randomness is a function of the run's seed and the number of the outer step (`_engine.streams`), and
 so are the batches (`sampling`): no state of a generator or a sampler is part of it.
@@ -30,14 +30,14 @@ class Best:
 
 @dataclass(frozen=True)
 class RunState(OuterState):
-    """All that a run has come to after an outer step, but for its history.
+    """The state of a run after an outer step, without its history.
 
     Parameters
     ----------
     best : Best or None
         The best iterate on held-out data, if any was validated.
     seconds : float
-        What the run has taken so far, without pauses.
+        The time that the run has taken so far, without pauses.
     """
 
     best: Best | None = None
@@ -58,9 +58,9 @@ class Run:
     ----------
     seed : int
     state : RunState
-        Where it is. A new one takes the place of the old in a single assignment.
+        The current state. A new one replaces the old one in a single assignment.
     raw_history : dict of str to list
-        Values of each outer step. Those beyond the state's step belong to one that was not
+        Values of each outer step. Values beyond the state's step belong to a step that was not
         finished.
     """
 
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the run has taken so far, without pauses."""
+        """The time that the run has taken so far, without pauses."""
         return self.state.seconds
 
     @property
@@ -95,13 +95,13 @@ class Run:
 
     @property
     def last(self) -> dict:
-        """The history's values of the last outer step."""
+        """The values of the last outer step in the history."""
         return {name: values[self.step - 1] for name, values in self.raw_history.items()}
 
     def advance(self, state: RunState, row: dict) -> None:
-        """Add an outer step: all of it or, if this is interrupted, nothing.
+        """Add an outer step: all of it or, in case of an interruption, nothing.
 
-        A value that the steps before did not have, or that this one lacks, is None there.
+        Where earlier steps did not have a value, or this one lacks it, the value is None.
         """
         for name in (*self.raw_history, *(name for name in row if name not in self.raw_history)):
             column = self.raw_history.setdefault(name, [None] * self.step)
@@ -110,19 +110,19 @@ class Run:
         self.state = state
 
     def to_cpu_arrays(self) -> "Run":
-        """Return a copy without tensors, which knows no device and goes into a pickle or a file."""
+        """Return a copy without tensors and without a device, for a pickle or a file."""
         state = _convert(vars(self.state), torch.Tensor, lambda tensor: tensor.cpu().numpy())
         return Run(self.seed, RunState(**state), self.history)
 
     def to_device(self, device: torch.device) -> "Run":
-        """Return a copy of a run at rest that can go on, on this device."""
+        """Return a copy of a run at rest that can continue, on this device."""
         state = _convert(
             vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
         )
         return Run(self.seed, RunState(**state), self.history)
 
     def to_plain(self) -> tuple[dict[str, np.ndarray], dict]:
-        """Return arrays by names and JSON-safe values that say all of a run at rest."""
+        """Return arrays by names and JSON-safe values that together hold a run at rest."""
         state = {_NAMES_IN_FILES.get(k, k): v for k, v in vars(self.state).items()}
         del state["best"], state["seconds"]
         plain = {
@@ -153,7 +153,7 @@ def _convert(value, kind: type, convert):
 
 
 def _set_apart(value, name: str, arrays: dict[str, np.ndarray]):
-    """Return a value with the names of its arrays in their place; the arrays go to ``arrays``."""
+    """Return a value with its arrays replaced by their names; the arrays go to ``arrays``."""
     if isinstance(value, dict):
         return {key: _set_apart(part, f"{name}.{key}", arrays) for key, part in value.items()}
     if isinstance(value, np.ndarray):

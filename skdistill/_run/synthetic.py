@@ -1,4 +1,4 @@
-"""The synthetic set of a run: how it begins, at which rates it is learned, what comes of it."""
+"""The synthetic set of a run: its first values, its learning rates, its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class SyntheticSet:
     Parameters
     ----------
     strategy : SampleParametrization
-        What samples are made of.
+        How samples are made.
     label_lr_scale : float or None
-        What multiplies the learning rate of the labels; None if they are not learned.
+        Factor of the learning rate of the labels; None if they are not learned.
     learning_rate : float or "auto"
     data : TrainingData
     rows : ClassRows
@@ -36,8 +36,8 @@ class SyntheticSet:
     start : DistilledDataset or None
         The set whose samples come first.
     factors : ndarray of shape (ipc,) or None
-        What multiplies the learning rates of the first sample of every class, of the second, and so
-        on; None if they are all 1.
+        Factors of the learning rates of the first sample of every class, of the second, and so on;
+        None if all are 1.
     extra : mapping of str to Extra
         The method's further tensors, by name.
     """
@@ -58,7 +58,7 @@ class SyntheticSet:
 
     @cached_property
     def parametrization(self) -> Parametrization:
-        """Samples and labels as a function of what is learned."""
+        """Samples and labels as a function of the learned tensors."""
         y = self.rows.labels(self.data.device)
         parts = self.strategy.parts(self.data, self.start, self._n_fresh)
         return Parametrization(parts, y, self.data.mask)
@@ -66,7 +66,7 @@ class SyntheticSet:
     def first_tensors(
         self, make_samples: Callable[[], Tensor], generator: torch.Generator, dtype: torch.dtype
     ) -> dict[str, Tensor]:
-        """Return the tensors of a new run; ``make_samples`` returns standardised samples."""
+        """Return the tensors of a new run; ``make_samples`` returns standardized samples."""
         tensors = self.strategy.first_tensors(
             make_samples, self.data, self.start, self._n_fresh, generator
         )
@@ -79,7 +79,7 @@ class SyntheticSet:
         }
 
     def _first_labels(self) -> Tensor:
-        """Return the labels that a run starts with: those of ``start``, then one-hot ones."""
+        """Return the labels that a run starts with: those of ``start``, then one-hot labels."""
         one_hot = torch.eye(self.rows.n_classes).repeat(self.rows.ipc, 1)
         if self.start is not None and self.start.y.ndim == 2:
             one_hot[: len(self.start)] = as_tensor(self.start.y)
@@ -128,7 +128,7 @@ class SyntheticSet:
         X = data.to_raw(self.parametrization.samples(tensors))
         factors = self._factors
         if start is not None:
-            # Rounding on the way in and out would move what was not to move.
+            # Rounding on the way in and out would move samples that must not move.
             kept = np.flatnonzero(self.rows.spread(factors[: start.ipc] == 0))
             X[kept] = start.X[kept]
         if LABELS in tensors:

@@ -1,4 +1,4 @@
-"""What is said of a run while it goes on: how far it is, and what goes wrong."""
+"""Reports on a run in progress: how far it is, and what goes wrong."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,15 +18,15 @@ from .state import Run
 
 __all__ = ["Watch", "explaining_out_of_memory", "ways_out"]
 
-# Skipped outer steps in a row after which a run gives up.
+# Skipped outer steps in a row after which a run stops with an error.
 _MAX_FAILURES = 10
-# Outer steps after which it is said how long a run will be, and the seconds that are long.
+# Outer steps after which a long run is reported, and the seconds from which a run is long.
 _STEPS_TO_FORECAST, _LONG = 5, 600.0
-# Outer steps that are looked at together: a loss of one step is of one network and one batch, and
-# a meta-gradient's norm is now and then ten times the usual.
+# Outer steps that are judged together: the loss of a step is that of one network and one batch, and
+# the norm of a meta-gradient is ten times the usual now and then.
 _BLOCK = 25
-# Healthy runs on digits, wine, iris and breast cancer have medians of the norm that fall, and rise
-# by at most 1.6 over their lowest.
+# In healthy runs on digits, wine, iris and breast cancer the medians of the norm fall; they rise to
+# at most 1.6 times their lowest.
 _EXPLODES = 10.0
 # Blocks in which the loss must have fallen, and by how many standard errors of the difference.
 _PATIENCE, _ERRORS = 4, 2.0
@@ -45,9 +45,9 @@ class Watch:
     advice : str
         What to change if a run does not go well.
     speaks : bool
-        Whether anything is said; errors are raised in any case. One of several processes speaks.
+        Whether to report; errors are raised in any case. Only one of several processes reports.
     expects_progress : bool
-        Whether the loss is to fall: not if the run starts from samples that were distilled before.
+        Whether the loss should fall: not if the run starts from samples that were distilled before.
     ways_out : str
         What to do about a run that takes long.
     """
@@ -63,12 +63,12 @@ class Watch:
     _seconds: list[float] = field(default_factory=list)
 
     def begin(self, run: Run) -> None:
-        """Say that a run is taken up."""
+        """Report that a run is resumed."""
         if self.speaks and self.verbose and run.step:
             print(f"[{self.name}] goes on from outer step {run.step}")
 
     def step(self, run: Run, record: Record) -> None:
-        """Report the last outer step; warn about a skipped one, and give up after many."""
+        """Report the last outer step; warn about a skipped one, and raise an error after many."""
         every = max(1, self.max_iter // 10) if self.verbose == 1 else 1
         if self.speaks and self.verbose and (run.step % every == 0 or run.step == self.max_iter):
             print(
@@ -91,7 +91,7 @@ class Watch:
             self._look_ahead(run)
 
     def _look_ahead(self, run: Run) -> None:
-        """Say how long the run will be, if that is long."""
+        """Warn of how long the run will take, if that is long."""
         # The first step may have compiled.
         per_step = fmean(self._seconds[1:])
         left = self.max_iter - run.step
@@ -103,7 +103,7 @@ class Watch:
             )
 
     def _look_back(self, run: Run) -> None:
-        """Warn if the norms explode, or if the loss has not fallen; each at one block's end."""
+        """Warn if the norms explode, or if the loss has not fallen; at the end of a block."""
         norms = [median(block) for block in _blocks(run, "grad_norm")]
         if _has_exploded(norms) and not _has_exploded(norms[:-1]):
             warn(
@@ -131,9 +131,9 @@ class Watch:
 
 
 def _blocks(run: Run, name: str) -> list[list[float]]:
-    """Return a column of the history in blocks, without what was not finite.
+    """Return a column of the history in blocks, without values that were not finite.
 
-    A block of which little is left does not count; after such a block there is nothing new to say.
+    A block of which little is left does not count; nothing new is reported after such a block.
     """
     column = run.raw_history[name][: run.step]
     blocks = [column[i : i + _BLOCK] for i in range(0, run.step, _BLOCK)]

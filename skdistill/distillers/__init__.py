@@ -1,7 +1,7 @@
-"""The distillers, one file for each method, and what it takes to write another.
+"""The distillers, one file per method, and the tools to write another one.
 
 A method of your own derives from `Method`, and a distiller from `BaseDistiller`; its parameters are
-fields that `param` declares. :doc:`/howto/extend` has a whole one.
+fields that `param` declares. :doc:`/howto/extend` shows a whole one.
 """
 
 from .._data.validation import Interval, StrOptions

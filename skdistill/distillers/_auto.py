@@ -6,14 +6,14 @@ __all__ = ["AUTO", "resolve_inner_loop"]
 
 AUTO = "auto"
 
-# Window, unroll and learning rate of the inner Adam for images whose longer side is at most so
-# many pixels, and for all larger ones. Tables go with the smallest: there the settings are alike.
-# examples/reproduce/windows.py measured them at equal time on 8, 16, 28 and 32 pixels, through the
-# usual networks: a high rate helps on 8 pixels, is two points behind on 16, and does harm from 28
-# on.
+# Window, unroll and learning rate of the inner Adam for images whose longer side is at most this
+# many pixels, and for all larger ones. Tables take the smallest size: for them the settings are
+# alike. examples/reproduce/windows.py measured them at equal time on 8, 16, 28 and 32 pixels,
+# through the usual networks: a high rate helps on 8 pixels, is two points behind on 16, and does
+# harm from 28 on.
 _INNER_LOOPS = {8: (20, 30, 0.003), 32: (15, 45, 0.001)}
-# Beyond this many steps a network is trained far enough with the paper's rate (section 4), and a
-# larger one makes the long products of equation 4 explode.
+# Beyond this many steps the rate of [Feng23, 4] trains a network far enough, and a larger rate
+# makes the long products of its equation 4 explode.
 _LONG_UNROLL, _PAPER_LR = 100, 0.001
 # The rate with which BPTT (Deng and Russakovsky, 2022) trains its networks by SGD with momentum.
 _SGD_LR = 0.01
@@ -22,7 +22,7 @@ _SGD_LR = 0.01
 def resolve_inner_loop(
     sample_shape: tuple[int, ...], window, unroll, inner_lr, optimizer: str, uses_window: bool
 ) -> dict:
-    """Return `window`, `unroll` and `inner_lr` as numbers; those that are given stay as they are.
+    """Return `window`, `unroll` and `inner_lr` as numbers; given numbers stay as they are.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def resolve_inner_loop(
     window, unroll, inner_lr : number or "auto"
     optimizer : {"adam", "sgd"}
     uses_window : bool
-        Whether the schedule asks for a window; if not, the window is all of the unrolling.
+        Whether the schedule uses a window; if not, the window is the whole unrolling.
     """
     side = max(sample_shape[1:], default=1)
     size = next((size for size in _INNER_LOOPS if side <= size), max(_INNER_LOOPS))
@@ -43,7 +43,7 @@ def resolve_inner_loop(
     if not uses_window:
         window = unroll
     elif window == AUTO:
-        # A third of a long unrolling, as the paper has it (Appendix C.2).
+        # A third of a long unrolling, as in [Feng23, C.2].
         window = min(unroll, max(usual_window, unroll // 3))
     if inner_lr == AUTO:
         if optimizer == "sgd":

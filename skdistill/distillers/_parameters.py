@@ -10,9 +10,9 @@ A class lists its parameters as fields, and says ``{parameters}`` in its docstri
             doc="By how much.",
         )
 
-From these come its ``__init__`` (keyword-only, but for a field with ``kw_only=False``), the
-constraints that scikit-learn checks, and the text of its docstring. A subclass has all of its
-parent's parameters, and declares those that it adds or that have another default or text.
+Its ``__init__`` (keyword-only, except for a field with ``kw_only=False``), the constraints that
+scikit-learn checks, and the text of its docstring are made from these. A subclass has all of its
+parent's parameters, and declares those that it adds or gives another default or text.
 """
 
 import json
@@ -42,11 +42,11 @@ def param(
     ----------
     default : object
     constraints : sequence
-        What it may be, as scikit-learn's ``_parameter_constraints`` say it.
+        The allowed values, in the form of scikit-learn's ``_parameter_constraints``.
     kind : str
-        The same in words, as numpydoc has it: ``float or "auto"``.
+        The same in words, in numpydoc's form: ``float or "auto"``.
     doc : str
-        What it is, in full sentences.
+        What the parameter means, in full sentences.
     may_change : bool, default=False
         Whether a run may be resumed with another value, because its samples do not depend on it.
     kw_only : bool, default=True
@@ -78,12 +78,12 @@ class Parameters:
             before = cls.__doc__.partition(_PLACE)[0].rpartition("\n")[2]
             entries = "\n".join(map(_entry, fields(cls)))
             cls.__doc__ = cls.__doc__.replace(before + _PLACE, indent(entries, before))
-        # After __init__ is there, from which scikit-learn reads what it needs.
+        # Only now, because scikit-learn reads the signature of __init__.
         super().__init_subclass__(**kwargs)
 
 
 def may_change(estimator) -> set[str]:
-    """Return the names of the parameters that a resumed run may have otherwise."""
+    """Return the names of the parameters that may differ when a run is resumed."""
     return {f.name for f in fields(estimator) if f.metadata["may_change"]}
 
 

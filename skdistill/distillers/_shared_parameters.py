@@ -18,7 +18,7 @@ __all__ = ["SharedParameters"]
 
 
 class SharedParameters(Parameters):
-    """Parameters of every distiller: what `BaseDistiller` reads, a subclass cannot lack."""
+    """Parameters of every distiller: `BaseDistiller` reads them, so no subclass can lack them."""
 
     ipc: int = param(
         default=1,
@@ -38,68 +38,70 @@ class SharedParameters(Parameters):
         default=256,
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
-        doc="Real samples in each outer step; at most all there are.",
+        doc="Real samples in each outer step; at most all of the training set.",
     )
     class_weight: Any = param(
         default=None,
         constraints=[dict, StrOptions({"balanced"}), None],
         kind='dict, "balanced" or None',
         doc="""Weights of the classes, which multiply the ``sample_weight`` of `fit`, as in
-        scikit-learn: ``{label: weight}``, where a class that is not named has 1; "balanced" lets
-        each class count alike, however many samples it has. With None each counts by its samples,
-        and the synthetic ones, though as many of each class, teach the networks the classes'
-        frequencies in `y`.""",
+        scikit-learn: ``{label: weight}``, where a class that is not named has 1; "balanced" gives
+        every class the same total weight, however many samples it has. With None a class counts in
+        proportion to its samples: the synthetic samples, although equally many of each class, teach
+        networks the frequencies of the classes in `y`.""",
     )
     learning_rate: float | str = param(
         default="auto",
         constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         kind='float or "auto"',
-        doc="""Of the outer optimizer. "auto" is a quarter of the size of the initial values,
-        ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.
-        [Feng23, C.1]: 0.001 for 3 x 32 x 32 pixels, a quarter of "auto", for many more steps.""",
+        doc="""Learning rate of the outer optimizer. "auto" is a quarter of the size of the initial
+        values, ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28
+        x 28. [Feng23, C.1]: 0.001 for 3 x 32 x 32 pixels, a quarter of "auto", for many more
+        steps.""",
     )
     init: Any = param(
         default="gaussian",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
-        doc="""What the samples start from: Gaussian noise of norm 1 [Feng23, C.1], which found
-        random and real starts comparable; random real samples; the centroids of k-means in every
-        class; or a set that was distilled before.""",
+        doc="""The start of the samples: Gaussian noise of norm 1 [Feng23, C.1], which found random
+        and real starts comparable; random real samples; the centroids of k-means in every class; or
+        a set that was distilled before.""",
     )
     parametrization: Any = param(
         default="pixels",
         constraints=[StrOptions({"pixels"}), SampleParametrization],
         kind='{"pixels"}, Pixels or LinearBasis',
-        doc="""What is learned: the values of the samples, or bases that the samples are linear
-        combinations of [Feng23, section 4.2]. See `skdistill.parametrization`.""",
+        doc="""What is learned: the values of the samples, or bases whose linear combinations are
+        the samples [Feng23, section 4.2]. See `skdistill.parametrization`.""",
     )
     learn_labels: bool = param(
         default=False,
         constraints=["boolean"],
         kind="bool",
-        doc="""Whether labels are learned with the samples: one-hot to begin with, kept non-negative
-        and not normalised [Feng23, C.1]. `transform` then returns a row of soft labels per sample.
-        [Feng23]: for 50 images per class of CIFAR-10, and for all sets of more classes.""",
+        doc="""Whether labels are learned with the samples: they start one-hot, are kept
+        non-negative and are not normalized [Feng23, C.1]. `transform` then returns a row of soft
+        labels per sample. [Feng23] learns labels for 50 images per class of CIFAR-10, and for all
+        data with more classes.""",
     )
     label_lr_scale: float = param(
         default=0.3,
         constraints=[Interval(Real, 0, None, closed="neither")],
         kind="float",
-        doc="""What multiplies `learning_rate` for the labels. Only used with `learn_labels`.
-        [Feng23] does not give it; its code has 1 for a learning rate of 0.001, which for
-        3 x 32 x 32 pixels is a quarter of "auto".""",
+        doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Feng23]
+        does not give it; its code has 1 for a learning rate of 0.001, which for 3 x 32 x 32 pixels
+        is a quarter of "auto".""",
     )
     augmentation: Any = param(
         default=None,
         constraints=[StrOptions(set(AUGMENTATIONS)), Augmentation, None],
         kind='{"dsa", "flip_rotate"}, Augmentation or None',
         doc="""Differentiable augmentation of images. `score` and `evaluate` augment the synthetic
-        samples in the same way while networks are trained on them, and nothing in the test.
-        "flip_rotate": mirrored left to right or not, and turned by up to 15 degrees; "dsa": one of
+        samples in the same way while networks are trained on them, and augment nothing in the test.
+        "flip_rotate" mirrors left to right or not, and turns by up to 15 degrees; "dsa" is one of
         color, cutout, flip, rotation, crop and scale for a batch; or an object from
-        `skdistill.augmentation` with parameters of its own. The default is None because it depends
-        on the data which change leaves a sample in its class: a mirrored digit is none, and a table
-        has no sides.""",
+        `skdistill.augmentation` with parameters of its own. The default is None because which
+        changes leave a sample in its class depends on the data: a mirrored digit is no longer a
+        digit, and a table has no sides.""",
     )
     architecture: Any = param(
         default="auto",
@@ -113,10 +115,10 @@ class SharedParameters(Parameters):
         default=None,
         constraints=[StrOptions({"auto", *ARCHITECTURES}), callable, None],
         kind="like `architecture`, or None",
-        doc="""The networks to distil through, if they are to be others than `architecture`, which
-        `score` and `evaluate` train, and validation during a run as well. Narrow ones,
+        doc="""The networks to distill through, if they are to differ from `architecture`, the
+        networks that `score`, `evaluate` and validation during a run train. Narrow ones,
         ``functools.partial(skdistill.networks.ConvNet, width=32)``, allow more outer steps in the
-        same time. None: the same.""",
+        same time. None takes `architecture`.""",
     )
     image_shape: Any = param(
         default=None,
@@ -136,8 +138,8 @@ class SharedParameters(Parameters):
         default=300,
         constraints=[Interval(Integral, 1, MAX_STEPS, closed="both")],
         kind="int",
-        doc="""Steps of Adam, learning rate 0.001, that train each of them (the rate is that of
-        [Feng23, C.1], which does not give the steps).""",
+        doc="""Steps of Adam, learning rate 0.001, that train each of these networks (the rate is
+        that of [Feng23, C.1], which does not give the steps).""",
     )
     validation_fraction: float | None = param(
         default=None,
@@ -145,7 +147,7 @@ class SharedParameters(Parameters):
         kind="float or None",
         doc="""Fraction of the training data to hold out. If given, the samples of every
         `validation_interval`-th outer step are evaluated on it (three networks, the same ones each
-        time), and the best are the result. None: the last are.""",
+        time), and the best are the result. With None the last samples are the result.""",
     )
     validation_interval: int = param(
         default=25,
@@ -164,8 +166,8 @@ class SharedParameters(Parameters):
         default=False,
         constraints=["boolean"],
         kind="bool",
-        doc="""Whether `fit` continues the last one: with a larger `max_iter`, which counts from the
-        start, the result is the same, bit for bit on the CPU, as if it had not been
+        doc="""Whether `fit` continues the last `fit`: with a larger `max_iter`, which counts from
+        the start, the result is the same, bit for bit on the CPU, as if it had not been
         interrupted.""",
         may_change=True,
     )
@@ -173,14 +175,14 @@ class SharedParameters(Parameters):
         default=None,
         constraints=[str, os.PathLike, None],
         kind="path or None",
-        doc="""File in which the run is kept while it goes on, and after: all that is needed to go
-        on exactly. If it is there, `fit` goes on from it, in another process as well, and the
-        result is the same, bit for bit on the CPU, as if nothing had happened; at once if the run
-        was at its end. Parameters and data must be those of the run: others are refused, but for
-        `max_iter`, which may be larger, and those that the samples do not depend on (`device`,
-        `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The file before the last
-        one is kept as ``<checkpoint>.previous``, and used, with a warning, if the last is damaged.
-        None writes nothing.""",
+        doc="""File in which the run is kept, during the run and after it, with all that is needed
+        to continue it exactly. If the file exists, `fit` continues from it, also in another
+        process, and the result is the same, bit for bit on the CPU, as if nothing had happened; a
+        finished run is returned at once. Parameters and data must be those of the run: others are
+        refused, except `max_iter`, which may be larger, and parameters that the samples do not
+        depend on (`device`, `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The
+        previous file is kept as ``<checkpoint>.previous``, and is used, with a warning, if the last
+        one is damaged. None writes nothing.""",
         may_change=True,
     )
     checkpoint_every: float = param(
@@ -188,8 +190,8 @@ class SharedParameters(Parameters):
         constraints=[Interval(Real, 0, None, closed="neither")],
         kind="int or float",
         doc="""Outer steps (an int) or seconds (a float) between two writings of `checkpoint`. It is
-        written at the end as well, however `fit` ends: by an error, Ctrl-C, or SIGTERM, which in
-        the main thread raises KeyboardInterrupt while a run with a checkpoint goes on.""",
+        written at the end as well, however `fit` ends: by an error, by Ctrl-C, or by SIGTERM, which
+        raises KeyboardInterrupt in the main thread during a run with a checkpoint.""",
         may_change=True,
     )
     random_state: Any = param(
@@ -211,7 +213,7 @@ class SharedParameters(Parameters):
         default=0,
         constraints=["verbose"],
         kind="int",
-        doc="""1 prints about ten lines per run, 2 a line per outer step. For a progress bar, call
+        doc="""1 prints about ten lines per run, 2 one line per outer step. For a progress bar, call
         ``set_callbacks(sklearn.callback.ProgressBar())``.""",
         may_change=True,
     )

@@ -26,7 +26,7 @@ from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["BoostedDistiller"]
 
-# The file in a folder of checkpoints that holds what all blocks have in common.
+# The file in a folder of checkpoints that holds what all blocks share.
 _COMMON, _FORMAT, _VERSION = "boosted.npz", "skdistill.BoostedRun", 1
 
 
@@ -37,40 +37,40 @@ class BoostedDistiller(
     BaseEstimator,
     auto_wrap_output_keys=None,
 ):
-    """Distil block by block, so that the first k samples per class are good for every budget k.
+    """Distill block by block, so that the first k samples per class are good for every budget k.
 
     The samples of a jointly distilled set depend on each other: a random part of it is worse than a
-    set distilled at that size, often worse than real samples (section 5.1 of the paper). Boost-DD
-    (Algorithm 2) distils a block, adds a fresh one, and distils again while the earlier samples are
-    held back. One file then serves all budgets.
+    set distilled at that size, often worse than real samples (section 5.1 of [Feng23]_). Boost-DD
+    (its Algorithm 2) distills a block, adds a fresh one, and distills again while the earlier
+    samples move slowly or not at all. One file then serves all budgets.
 
     Parameters
     ----------
     ipc : int, default=10
         Samples per class in all.
     block_size : int, default=5
-        Samples per class in a block (the paper's choice, section 5.2). If `ipc` is no multiple of
-        it, the last block is smaller; if `ipc` is less, there is one block, of `ipc` samples.
+        Samples per class in a block; 5 as in [Feng23, 5.2]. If `ipc` is not a multiple of it, the
+        last block is smaller; if `ipc` is smaller, there is a single block of `ipc` samples.
     beta : float, default=0.0
-        What multiplies the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting:
-        earlier samples stay bit for bit. The paper's weak boosting has 0.1: they adapt a little,
-        and a prefix is no longer exactly what it was.
+        Factor of the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting: earlier
+        samples stay the same bit for bit. Weak boosting is 0.1 in [Feng23]: they adapt a little,
+        and so prefixes change.
     distiller : estimator or None, default=None
-        Distils a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It is
-        cloned, its `ipc` is replaced, and its `max_iter` is that of each block. Its parameters are
-        this one's, ``distiller__window`` and so on, in a search as well, but only if it is given:
-        as in scikit-learn's meta-estimators None has none, so pass ``RaTBPTTDistiller()``.
+        Distills a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It is
+        cloned, its `ipc` is replaced, and its `max_iter` is that of each block. A search reaches
+        its parameters as ``distiller__window`` and so on, but only if it is given: as in
+        scikit-learn's meta-estimators, None has no parameters, so pass ``RaTBPTTDistiller()``.
     warm_start : bool, default=False
-        Whether `fit` adds blocks to those that are there, up to a larger `ipc`. It goes on where an
-        interrupted `fit` was, too: with the block that was not finished.
+        Whether `fit` adds blocks to those of an earlier `fit`, up to a larger `ipc`. It also
+        continues an interrupted `fit`, with the block that was not finished.
     checkpoint : path or None, default=None
-        Folder, made if it is not there, in which every block has a checkpoint, as often as the
-        distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, in
-        another process as well, takes finished blocks from there and goes on in the one that was
-        interrupted; so does one with a larger `ipc`. Other parameters or data are refused, as
-        `RaTBPTTDistiller` does. None writes nothing.
+        Folder, made if it does not exist, in which every block has a checkpoint, as often as the
+        distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, or
+        with a larger `ipc`, also in another process, takes finished blocks from there and continues
+        the block that was interrupted. Other parameters or data are refused, as by
+        `RaTBPTTDistiller`. None writes nothing.
     random_state : int, RandomState instance or None, default=None
-        Seeds the blocks, each differently. None is fresh entropy, unless the distiller has a
+        Seeds the blocks, each differently. None takes fresh entropy, unless the distiller has a
         `random_state`.
 
     Attributes
@@ -78,7 +78,7 @@ class BoostedDistiller(
     distilled_ : DistilledDataset
         The samples of all blocks, in their order.
     budgets_ : list of int
-        Samples per class after each block: what `transform` takes for ``ipc``.
+        Samples per class after each block: the values of ``ipc`` that `transform` takes.
     distiller_ : estimator
         The distiller of the last block, fitted.
     classes_ : ndarray of shape (n_classes,)
@@ -94,7 +94,12 @@ class BoostedDistiller(
 
     See Also
     --------
-    RaTBPTTDistiller : Distils all samples together.
+    RaTBPTTDistiller : Distills all samples together.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -141,9 +146,9 @@ class BoostedDistiller(
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
-    # As in `BaseDistiller`, y has a default for the sake of the error alone.
+    # As in `BaseDistiller`, y has a default only for the sake of the error.
     def fit(self, X, y=None, *, sample_weight=None):
-        """Distil a training set block by block.
+        """Distill a training set block by block.
 
         Parameters
         ----------
@@ -152,8 +157,8 @@ class BoostedDistiller(
         y : array-like of shape (n,)
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the real samples, as the distiller takes them; classes are weighed by its
-            `class_weight`. It takes part in metadata routing.
+            Weights of the real samples, as the distiller takes them; its `class_weight` weighs the
+            classes. It takes part in metadata routing.
 
         Returns
         -------
@@ -176,9 +181,9 @@ class BoostedDistiller(
                 "distilled; warm_start=True adds to it."
             )
         self._check_checkpoints()
-        # What would stop the last block is to stop the first.
+        # An error that would stop the last block must stop the first.
         self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)
-        # One of several processes looks into the folder, or makes it.
+        # Only one of several processes looks into the folder, or makes it.
         seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
         if not earlier:
             for name in [name for name in vars(self) if name.endswith("_")]:
@@ -213,12 +218,12 @@ class BoostedDistiller(
         """Raise ValueError unless every block can have a checkpoint, if there is to be one."""
         if getattr(self.distiller, "checkpoint", None) is not None:
             raise ValueError(
-                "distiller's checkpoint must be None, for every block needs a file of its own; "
+                "distiller's checkpoint must be None, because every block needs a file of its own; "
                 "pass a folder as BoostedDistiller's checkpoint."
             )
 
     def _take_seed(self, seed: int | None) -> int:
-        """Return what the blocks' seeds are made of: as it is given, saved or drawn."""
+        """Return the seed from which the blocks' seeds are made: given, saved or drawn."""
         state = self.random_state
         if state is None:
             state = getattr(self.distiller, "random_state", None)
@@ -226,7 +231,8 @@ class BoostedDistiller(
         seed = draw_seed(state) if seed is None else seed
         if self.checkpoint is None:
             return seed
-        # The seeds of the blocks depend on their number as well, and beta comes in with the second.
+        # The seeds of the blocks depend on their number as well, and beta matters from the second
+        # on.
         here = {"seed": seed, "block_size": int(self.block_size), "beta": float(self.beta)}
         folder = self._folder()
         saved = _common_to_all(folder, here)
@@ -255,7 +261,7 @@ class BoostedDistiller(
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
         seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
         if self.checkpoint is not None:
-            # By its budget, so that a larger ipc finds the blocks before.
+            # Named by its budget, so that a larger ipc finds the earlier blocks.
             distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
         return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
 
@@ -289,7 +295,7 @@ class BoostedDistiller(
         return self.distilled_
 
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
-        """Say what distilling all blocks will take, from a few outer steps of the first and last.
+        """Estimate what distilling all blocks will take, from a few steps of the first and last.
 
         Parameters
         ----------
@@ -301,8 +307,8 @@ class BoostedDistiller(
         Returns
         -------
         Forecast
-            Of all blocks together: their outer steps, the mean of the first and the last block's
-            seconds per step (they grow evenly with the samples), and the memory of the last.
+            For all blocks together: their outer steps, the mean of the first and the last block's
+            seconds per step (they grow evenly with the samples), and the memory of the last block.
 
         Raises
         ------
@@ -339,7 +345,7 @@ class BoostedDistiller(
         X : array-like or None, default=None
             Checked if given, but not used.
         ipc : int or None, default=None
-            Samples per class, one of ``budgets_``; None is all.
+            Samples per class, one of ``budgets_``; None returns all.
 
         Returns
         -------
@@ -398,7 +404,7 @@ class BoostedDistiller(
 
 
 def _common_to_all(folder: Path, here: dict) -> dict:
-    """Return what all blocks in a folder have in common: ``here`` if there is nothing yet."""
+    """Return what all blocks in a folder share: ``here`` if there is nothing yet."""
     saved = _read_common(folder)
     if saved is not None:
         return saved
@@ -407,7 +413,7 @@ def _common_to_all(folder: Path, here: dict) -> dict:
         if not folder.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {str(folder.parent)!r}; make it first")
         folder.mkdir(exist_ok=True)
-        # Of two that begin in it at once, the second is to find what the first has written.
+        # If two fits begin in it at once, the second must find what the first has written.
         with suppress(NoLocksError):
             lock.acquire()
         saved = _read_common(folder)
@@ -427,7 +433,7 @@ def _common_to_all(folder: Path, here: dict) -> dict:
 
 
 def _read_common(folder: Path) -> dict | None:
-    """Return what all blocks in a folder have in common; None if there is nothing yet."""
+    """Return what all blocks in a folder share; None if there is nothing yet."""
     try:
         with open(folder / _COMMON, "rb") as file:
             meta = _npz.read(file, _FORMAT, _VERSION, (), "blocks.")[1]

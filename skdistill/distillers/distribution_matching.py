@@ -1,4 +1,4 @@
-"""Distribution matching: synthetic samples whose mean embedding is that of the real ones."""
+"""Distribution matching: synthetic samples whose mean embedding equals that of the real ones."""
 
 from numbers import Integral
 from typing import Any
@@ -17,16 +17,17 @@ __all__ = ["DistributionMatchingDistiller"]
 
 
 class DistributionMatchingDistiller(BaseDistiller):
-    """Distil a data set by matching distributions in the eyes of random networks (DM).
+    """Distill a data set by matching distributions as random networks see them (DM).
 
     Learns ``ipc`` synthetic samples per class whose mean embedding is that of the class's real
-    samples. Every outer step draws a freshly initialised network, embeds real and synthetic samples
-    with all of it but the last linear layer, and moves the synthetic ones down the squared distance
-    of the class means, summed over classes (Algorithm 1 of [Zhao23]_).
+    samples. Every outer step draws a freshly initialized network, embeds real and synthetic samples
+    with all of its layers except the last linear one, and moves the synthetic samples down the
+    squared distance of the class means, summed over classes (Algorithm 1 of [Zhao23]_).
 
     No network is trained, so a step costs one pass over the real batch, whatever `ipc` is, and
-    memory hardly grows with it: the method for many samples per class. For few, `RaTBPTTDistiller`
-    makes better ones: one sample can match the mean of its class, and nothing else.
+    memory hardly grows with it: this is a method for many samples per class. If there are few,
+    `RaTBPTTDistiller` makes better ones, because a single sample can only match the mean of its
+    class.
 
     Parameters
     ----------
@@ -51,25 +52,25 @@ class DistributionMatchingDistiller(BaseDistiller):
 
     See Also
     --------
-    RaTBPTTDistiller : Learns what trains a network well, not what looks alike to one.
-    BoostedDistiller : Distils block by block around either, so that every prefix is a good set.
+    RaTBPTTDistiller : Learns samples that train a network well.
+    BoostedDistiller : Runs either block by block, so that every prefix is a good set.
 
     Notes
     -----
-    Samples are standardised inside (per channel or feature) and come back in the units of `X`.
-    ``fit(X, y, sample_weight=...)`` weighs the samples in the real means; classes count alike
-    however many samples they have, unless ``class_weight`` weighs their terms of the sum.
+    Samples are standardized internally (per channel or feature) and come back in the units of `X`.
+    ``fit(X, y, sample_weight=...)`` weighs the samples in the real means. All classes count the
+    same, however many samples they have, unless ``class_weight`` weighs their terms of the sum.
 
-    The outer optimizer is this package's Adam with clipped gradients. [Zhao23] has SGD with
-    learning rate 1 and momentum 0.5; rates of SGD say nothing about Adam's. Measured on digits, a
-    third and an eighth of "auto" do less well after 200 steps.
+    The outer optimizer is this package's Adam with clipped gradients. [Zhao23] uses SGD with
+    learning rate 1 and momentum 0.5, but rates of SGD say nothing about Adam's. Measured on digits,
+    a third and an eighth of "auto" do less well after 200 steps.
 
     Augmentation is "siamese": the same for all samples of a class in a step, real and synthetic,
-    drawn anew for each class and step. [Zhao23]: DSA's, "dsa". Learned labels are not in [Zhao23]:
-    a sample then counts in the mean of every class by its label there. The network must end in a
-    linear layer, whose input is what is matched.
+    drawn anew for each class and step. [Zhao23] uses that of DSA, "dsa". Learned labels are not in
+    [Zhao23]: with them a sample counts in the mean of every class with the weight of its label for
+    that class. The network must end in a linear layer; the input of that layer is matched.
 
-    A network that couples the samples of a batch, as batch normalisation does, embeds the real
+    A network that couples the samples of a batch, as batch normalization does, embeds the real
     batch of all classes together, and the synthetic samples together.
 
     References
@@ -93,24 +94,23 @@ class DistributionMatchingDistiller(BaseDistiller):
         default=256,
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
-        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all. The
-        default is that of [Zhao23].""",
+        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
+        them. The default is that of [Zhao23].""",
     )
     class_weight: Any = param(
         default=None,
         constraints=[dict, StrOptions({"balanced"}), None],
         kind='dict, "balanced" or None',
-        doc="""What multiplies each class's term of the sum that is minimised: ``{label: weight}``,
-        where a class that is not named has 1. None and "balanced" are the same here: classes count
-        alike, however many samples they have.""",
+        doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
+        a class that is not named has 1. None and "balanced" are the same here: all classes count
+        the same, however many samples they have.""",
     )
     init: Any = param(
         default="real",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
-        doc="""What the samples start from: Gaussian noise of norm 1, random real samples
-        ([Zhao23]'s), the centroids of k-means in every class, or a set that was distilled
-        before.""",
+        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
+        [Zhao23]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
 
     _hints = MATCHING

@@ -26,15 +26,15 @@ __all__ = ["RaTBPTTDistiller"]
 
 
 class RaTBPTTDistiller(BaseDistiller):
-    """Distil a data set by random truncated backpropagation through time (RaT-BPTT).
+    """Distill a data set by random truncated backpropagation through time (RaT-BPTT).
 
     Learns ``ipc`` synthetic samples per class such that a network trained on them for up to
     `unroll` steps does well on the real data. Every outer step trains a fresh network,
     differentiates a randomly placed window of its training exactly, and moves the samples down that
     meta-gradient (Algorithm 1 of [Feng23]_).
 
-    The defaults are made for a laptop and small images: minutes without a GPU. For the paper's
-    results use its values, given with each parameter, on a GPU.
+    The defaults are made for a laptop and small images: minutes without a GPU. For the results of
+    [Feng23] use its values, which are given with each parameter, on a GPU.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class RaTBPTTDistiller(BaseDistiller):
     n_iter_ : int
         Outer steps done.
     window_, unroll_ : int
-        What `window` and `unroll` stood for.
+        The values of `window` and `unroll` that were used.
     inner_lr_ : float
-        What `inner_lr` stood for.
+        The value of `inner_lr` that was used.
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     device_ : str
@@ -64,12 +64,12 @@ class RaTBPTTDistiller(BaseDistiller):
 
     See Also
     --------
-    BoostedDistiller : Distils block by block, so that every prefix is a good set.
+    BoostedDistiller : Distills block by block, so that every prefix is a good set.
     DistributionMatchingDistiller : Matches distributions; faster, for many samples per class.
 
     Notes
     -----
-    Samples are standardised inside (per channel or feature), start as Gaussian noise of norm 1
+    Samples are standardized internally (per channel or feature), start as Gaussian noise of norm 1
     [Feng23, C.1] and come back in the units of `X`. Meta-gradients are clipped at twice their
     norm's moving average [Feng23, C.1]; one that is not finite is skipped and counted.
 
@@ -96,26 +96,27 @@ class RaTBPTTDistiller(BaseDistiller):
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
         doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables and
-        images of up to 8 pixels a side, 15 for larger ones; or a third of an `unroll` that is
-        longer than three times that, or all of one that is shorter. Which values suit which size
-        was measured at equal time, some minutes (``examples/reproduce/windows.py``); for runs of an
-        hour on 28 pixels and more, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or 100.""",
+        images of up to 8 pixels per side, 15 for larger ones; or, if `unroll` is given, a third of
+        an `unroll` of more than three times that, and all of a shorter one. Which values suit which
+        size was measured at equal time, in some minutes (``examples/reproduce/windows.py``); for
+        runs of an hour on 28 pixels and more, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or
+        100.""",
     )
     unroll: int | str = param(
         default=AUTO,
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
         doc="""Inner steps that a network is trained for at most, T. "auto" is 30 for tables and
-        images of up to 8 pixels a side, 45 for larger ones, and more in proportion to a longer
+        images of up to 8 pixels per side, 45 for larger ones, and more in proportion to a longer
         `window`. [Feng23, C.2]: 200, 250 or 300; about three times the window.""",
     )
     sampler: Any = param(
         default="uniform",
         constraints=[StrOptions({"uniform"}), HardnessSampler],
         kind='{"uniform"} or HardnessSampler',
-        doc="""Which real samples make a batch: every one once an epoch, in a random order, or by
-        how hard they are for networks trained on the current synthetic samples [Feng23, D.2]; see
-        `skdistill.hardness.HardnessSampler`.""",
+        doc="""Which real samples make a batch: every sample once per epoch, in a random order, or
+        samples chosen by how hard they are for networks trained on the current synthetic ones
+        [Feng23, D.2]; see `skdistill.hardness.HardnessSampler`.""",
     )
     inner_batch_size: int | None = param(
         default=None,
@@ -128,22 +129,22 @@ class RaTBPTTDistiller(BaseDistiller):
         constraints=[Interval(Integral, 1, None, closed="left"), None],
         kind="int or None",
         doc="""Classes whose synthetic samples take part in each inner step, drawn anew for every
-        step; None uses all. At most all there are. It makes the steps of sets of many classes
-        small; the real batch stays over all classes. [Feng23] does not give it; its code has 50 of
-        the 200 classes of Tiny-ImageNet.""",
+        step; None uses all. At most the number of classes. It keeps steps small if there are many
+        classes; the real batch is drawn from all classes in any case. [Feng23] does not give it;
+        its code has 50 of the 200 classes of Tiny-ImageNet.""",
     )
     inner_optimizer: str = param(
         default="adam",
         constraints=[StrOptions({"adam", "sgd"})],
         kind='{"adam", "sgd"}',
-        doc="What trains the networks. [Feng23, section 4]: Adam.",
+        doc="Optimizer of the networks. [Feng23, section 4]: Adam.",
     )
     inner_lr: float | str = param(
         default=AUTO,
         constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({AUTO})],
         kind='float or "auto"',
         doc="""Learning rate of the inner optimizer. "auto" is, for Adam, 0.003 for tables and
-        images of up to 8 pixels a side, measured together with the window, and 0.001 for larger
+        images of up to 8 pixels per side, measured together with the window, and 0.001 for larger
         ones or if `unroll` is more than 100 ([Feng23, section 4]); for SGD 0.01, as in BPTT by Deng
         and Russakovsky (2022).""",
     )
@@ -175,9 +176,9 @@ class RaTBPTTDistiller(BaseDistiller):
         constraints=["boolean", StrOptions({"auto"})],
         kind='bool or "auto"',
         doc="""Whether to compile the inner steps and their adjoints with ``torch.compile``: about
-        twice as fast on a CPU, after half a minute to a minute of compilation; what cannot be
-        compiled runs as it is, with a warning unless "auto" chose to compile. The results differ in
-        the last bits. "auto" compiles on a CPU if the number and size of the steps make the run
+        twice as fast on a CPU, after half a minute to a minute of compilation. Steps that cannot be
+        compiled run uncompiled, with a warning unless "auto" chose to compile. The results differ
+        in the last bits. "auto" compiles on a CPU if the number and size of the steps make the run
         some minutes long.""",
         may_change=True,
     )
@@ -185,10 +186,10 @@ class RaTBPTTDistiller(BaseDistiller):
         default="auto",
         constraints=[StrOptions({"auto", "float32", "bfloat16"})],
         kind='{"auto", "float32", "bfloat16"}',
-        doc="""Of convolutions and matrix products in the runs; all else, and the evaluation, is in
-        single precision. "bfloat16" is for GPUs whose convolutions are faster in it. On digits
-        (``examples/benchmarks/bench_precision.py``) its meta-gradient is 14 to 19% away from the
-        exact one, single precision's at most 5%. "auto" is therefore "float32".""",
+        doc="""Precision of convolutions and matrix products in the runs; all else, and the
+        evaluation, is in single precision. "bfloat16" is for GPUs whose convolutions are faster in
+        it. On digits (``examples/benchmarks/bench_precision.py``) its meta-gradient is 14 to 19%
+        away from the exact one, single precision's at most 5%. "auto" is therefore "float32".""",
     )
 
     _advice = (
@@ -236,7 +237,7 @@ class RaTBPTTDistiller(BaseDistiller):
         chunk = chunk_size(learner, problem.shape, synthetic=True)
         make_steps = Steps
         if self._compiles(problem):
-            # "auto" has promised nothing; of several processes one speaks.
+            # "auto" has promised nothing; only one of several processes warns.
             speaks = self.compile != "auto" and problem.rngs.rank == 0
             make_steps = partial(CompiledSteps, report=_warn_of_eager_steps if speaks else None)
         return Unrolled(

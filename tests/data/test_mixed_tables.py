@@ -107,7 +107,7 @@ UNENCODED = {
     "text in objects": (pd.DataFrame({"c": pd.Series(TEXT, dtype=object)}), "'c' .text."),
     "digits as text": (pd.DataFrame({"c": ["1", "2"] * 3}), "'c' .text."),
     "text and numbers": (pd.DataFrame({"c": pd.Series([1, "x"] * 3, dtype=object)}), "objects"),
-    "dates": (pd.DataFrame({**NUMBERS, "c": pd.to_datetime(DAYS)}), "'c' .dates or times.. Make"),
+    "dates": (pd.DataFrame({**NUMBERS, "c": pd.to_datetime(DAYS)}), "'c' .dates or times.. Turn"),
     "periods": (pd.DataFrame({"c": pd.period_range("2020", periods=6)}), "'c' .objects."),
     "durations": (pd.DataFrame({"c": pd.to_timedelta(range(6), unit="D")}), "'c' .dates or times"),
     "polars Categorical": (pl.DataFrame({"c": pl.Series(TEXT, dtype=pl.Categorical)}), "categori"),
@@ -115,7 +115,7 @@ UNENCODED = {
     "polars String": (pl.DataFrame({**NUMBERS, "c": TEXT}), "'c' .text."),
     "polars Date": (pl.DataFrame({**NUMBERS, "c": DAYS}), "'c' .dates or times."),
     "polars List": (pl.DataFrame({"c": [[1], [2]] * 3}), "'c' .objects."),
-    "array of dates": (np.array(DAYS, "M8[D]").reshape(-1, 1), r"array of datetime64\[D\]. Make"),
+    "array of dates": (np.array(DAYS, "M8[D]").reshape(-1, 1), r"array of datetime64\[D\]. Turn"),
 }  # fmt: skip
 
 

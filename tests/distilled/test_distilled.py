@@ -684,7 +684,7 @@ def test_what_cannot_be_exported(tmp_path, data, arguments, message):
 def test_channels_that_no_png_has(tmp_path):
     data = make("rgb", X=np.zeros((6, 2, 4, 2)))
     data = replace(data, recipe=replace(data.recipe, layout=Layout((2, 4, 2), (2, 4, 2))))
-    with pytest.raises(ValueError, match=r"1 \(grey\), 3 \(RGB\) or 4 \(RGBA\) channels; got 2"):
+    with pytest.raises(ValueError, match=r"1 \(gray\), 3 \(RGB\) or 4 \(RGBA\) channels; got 2"):
         data.export_images(tmp_path)
 
 
