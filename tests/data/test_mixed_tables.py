@@ -506,7 +506,7 @@ def test_the_gallerys_way_from_file_to_file(monkeypatch, capsys):
     assert list(rows) == list(names["table"])
     assert (rows.drop(columns="ash").dtypes == names["table"].drop(columns="ash").dtypes).all()
     assert set(rows["hue"]) <= {"brick", "ruby", "purple"}
-    assert rows["colour"].nunique() > 1
+    assert rows["color"].nunique() > 1
     assert "k-means centroids" in capsys.readouterr().out
 
 
