@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from tools import OuterStep
 
 from skdistill._engine.learner import Learner
 from skdistill.networks import MLP, ConvNet
@@ -40,6 +41,13 @@ def images():
     y = np.arange(40) % 2
     X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
     return X, y
+
+
+@pytest.fixture
+def outer_step():
+    """Return `tools.OuterStep`, which is undone when the test ends."""
+    yield OuterStep
+    OuterStep.undo()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from torch import nn
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
-from skdistill._engine import outer
 from skdistill.monitoring import TensorBoard
 
 
@@ -94,13 +93,8 @@ def test_distillers_inside_others_are_watched(table, tmp_path, writers):
     assert not any(writer.is_open for writer in writers)
 
 
-def test_files_are_closed_after_an_interruption(table, tmp_path, writers, monkeypatch):
-    def update(method, problem, state, *args):
-        if state.step == 2:
-            raise KeyboardInterrupt
-        return outer.update(method, problem, state, *args)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+def test_files_are_closed_after_an_interruption(table, tmp_path, writers, outer_step):
+    outer_step(at=3, do=KeyboardInterrupt)
     distiller = quick().set_callbacks(TensorBoard(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         distiller.fit(*table)

@@ -12,9 +12,8 @@ from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.methods.base import Method, Problem
 from skdistill._engine.rows import ClassRows
 from skdistill._engine.streams import Streams
+from skdistill._run import loop
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
-
-STEP = "skdistill._run.loop.update"
 
 
 def real_data(X, y, weight=None):
@@ -31,32 +30,68 @@ def a_problem(X, y, ipc, learner=None, weight=None, rngs=Streams(0), **options):
     return Problem(real_data(X, y, weight), rows, shape, device, rngs, learner, **options)
 
 
-class Spoiled(Method):
-    """A method whose gradients are not finite in some steps."""
+class Scaled(Method):
+    """A method whose gradients of the samples are multiplied by a function of the steps done."""
 
-    def __init__(self, method, is_bad):
-        self._method, self._is_bad = method, is_bad
+    def __init__(self, method, factor):
+        self._method, self._factor = method, factor
 
     def __getattribute__(self, name):
-        if name in ("_method", "_is_bad", "gradient"):
+        if name in ("_method", "_factor", "gradient"):
             return object.__getattribute__(self, name)
         return getattr(self._method, name)
 
     def gradient(self, problem, synthetic, state, step):
         gradient, state = self._method.gradient(problem, synthetic, state, step)
-        factor = float("nan") if self._is_bad(step) else 1.0
-        return replace(gradient, X=gradient.X * factor), state
+        return replace(gradient, X=gradient.X * self._factor(step)), state
 
 
-def spoil(monkeypatch, is_bad):
-    """Make the gradients of the outer steps for which ``is_bad`` holds not finite."""
-    original = outer.update
-    monkeypatch.setattr(STEP, lambda method, *rest: original(Spoiled(method, is_bad), *rest))
+class OuterStep:
+    """Something that happens in outer steps, until it is undone or another takes its place.
 
+    `do` is called with the state of the run before the step, or is the error to raise. It happens
+    in each step, or in one: with `at`, counted from 1 in its run; with `total`, counted from 1 over
+    all runs. `begun` holds the number in its run of each outer step that was begun. With `factor`,
+    a function of the number of steps done, the gradients of the samples are multiplied.
 
-def refuse_work(monkeypatch):
-    """Make the first outer step a failure of the test."""
-    monkeypatch.setattr(STEP, lambda *args: pytest.fail("work was begun"))
+    Tests have it as the fixture `outer_step`. As a context manager, it ends with its block.
+    """
+
+    def __init__(self, do=None, *, at=None, total=None, factor=None):
+        self.begun = []
+        self._do, self._at, self._total, self._factor = do, at, total, factor
+        loop.update = self._update
+
+    def _update(self, method, problem, state, *rest):
+        self.begun.append(state.step + 1)
+        if self._at in (None, self.begun[-1]) and self._total in (None, len(self.begun)):
+            if isinstance(self._do, BaseException | type):
+                raise self._do
+            if self._do is not None:
+                self._do(state)
+        if self._factor is not None:
+            method = Scaled(method, self._factor)
+        return outer.update(method, problem, state, *rest)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.undo()
+
+    @classmethod
+    def refuse(cls):
+        """Make every outer step a failure of the test."""
+        return cls(lambda state: pytest.fail("work was begun"))
+
+    @classmethod
+    def spoil(cls, is_bad):
+        """Make the gradients not finite if `is_bad` holds for the number of steps done."""
+        return cls(factor=lambda step: float("nan") if is_bad(step) else 1.0)
+
+    @staticmethod
+    def undo():
+        loop.update = outer.update
 
 
 LAYOUTS = {

@@ -15,11 +15,10 @@ from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from tools import a_problem, spoil
+from tools import a_problem
 from torch import nn
 
 from skdistill import RaTBPTTDistiller
-from skdistill._engine import outer
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceError, DivergenceWarning
 from skdistill.networks import network_factory
@@ -473,8 +472,8 @@ BAD = {
 
 
 @pytest.mark.parametrize(("parameters", "X", "y", "message"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_before_any_work(monkeypatch, parameters, X, y, message):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work was started"))
+def test_bad_input_is_refused_before_any_work(outer_step, parameters, X, y, message):
+    outer_step.refuse()
     distiller = quick(**parameters)
     with pytest.raises((ValueError, TypeError), match=message):
         distiller.fit(X, y)
@@ -510,8 +509,8 @@ def test_test_data_of_another_shape(table):
 # --- divergence and interruption --------------------------------------------------------------
 
 
-def test_a_bad_meta_gradient_is_skipped_counted_and_warned_of(monkeypatch):
-    spoil(monkeypatch, lambda step: step == 1)
+def test_a_bad_meta_gradient_is_skipped_counted_and_warned_of(outer_step):
+    outer_step.spoil(lambda step: step == 1)
     with pytest.warns(DivergenceWarning, match="outer step 2 was not finite; the step was skipped"):
         distiller = quick().fit(IMAGES, LABELS)
     assert distiller.history_["skipped"] == [False, True, False]
@@ -520,9 +519,9 @@ def test_a_bad_meta_gradient_is_skipped_counted_and_warned_of(monkeypatch):
     assert np.isfinite(distiller.transform()[0]).all()
 
 
-def test_lasting_divergence_raises_with_advice_and_keeps_what_was_good(monkeypatch):
+def test_lasting_divergence_raises_with_advice_and_keeps_what_was_good(outer_step):
     good = quick(max_iter=2).fit(IMAGES, LABELS).transform()[0]
-    spoil(monkeypatch, lambda step: step >= 2)
+    outer_step.spoil(lambda step: step >= 2)
     distiller = quick(max_iter=100)
     with (
         pytest.warns(DivergenceWarning),
@@ -532,27 +531,20 @@ def test_lasting_divergence_raises_with_advice_and_keeps_what_was_good(monkeypat
     np.testing.assert_array_equal(distiller.transform()[0], good)
 
 
-def test_ctrl_c_keeps_what_was_done(monkeypatch):
-    original = outer.update
-
-    def interrupted(method, problem, state, *rest):
-        if state.step == 2:
-            raise KeyboardInterrupt
-        return original(method, problem, state, *rest)
-
-    monkeypatch.setattr("skdistill._run.loop.update", interrupted)
+def test_ctrl_c_keeps_what_was_done(outer_step):
+    outer_step(at=3, do=KeyboardInterrupt)
     distiller = quick()
     with pytest.raises(KeyboardInterrupt):
         distiller.fit(IMAGES, LABELS)
     assert distiller.n_iter_ == 2
     expected = quick(max_iter=2)
-    monkeypatch.undo()
+    outer_step.undo()
     np.testing.assert_array_equal(
         distiller.transform()[0], expected.fit(IMAGES, LABELS).transform()[0]
     )
 
 
-def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(table, monkeypatch):
+def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(table, outer_step):
     X, y = table
     frame = pd.DataFrame(X, columns=list("abcd"))
     distiller = quick().fit(frame, y)
@@ -560,7 +552,7 @@ def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(table, monkeypat
     with pytest.raises(ValueError, match="at least 2 classes"):
         distiller.fit(X[:, :2], np.zeros(len(X)))
     assert distiller.score(frame, y) == score
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: 1 / 0)
+    outer_step(do=ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         distiller.fit(frame.set_axis(list("wxyz"), axis=1), y)
     assert distiller.score(frame, y) == score
@@ -569,11 +561,8 @@ def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(table, monkeypat
     assert distiller.feature_names_in_.tolist() == list("abcd")
 
 
-def test_an_error_in_the_first_step_leaves_nothing_fitted(monkeypatch):
-    def broken(*args):
-        raise MemoryError
-
-    monkeypatch.setattr("skdistill._run.loop.update", broken)
+def test_an_error_in_the_first_step_leaves_nothing_fitted(outer_step):
+    outer_step(at=1, do=MemoryError)
     distiller = quick()
     with pytest.raises(MemoryError):
         distiller.fit(IMAGES, LABELS)

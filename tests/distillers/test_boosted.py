@@ -12,7 +12,6 @@ from sklearn.preprocessing import StandardScaler
 
 import skdistill.distillers.boosted
 from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
-from skdistill._engine import outer
 from skdistill._files import npz as _npz
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
@@ -192,16 +191,8 @@ def test_warm_start_adds_blocks(images):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError])
-def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, monkeypatch, error):
-    calls, update = [], outer.update
-
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 5:  # in the second block
-            raise error
-        return update(*args)
-
-    monkeypatch.setattr("skdistill._run.loop.update", interrupted)
+def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, outer_step, error):
+    outer_step(total=5, do=error)  # in the second block
     distiller = boosted(warm_start=True)
     with pytest.raises(error):
         distiller.fit(*images)
@@ -212,9 +203,9 @@ def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, monkeypatch, er
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
 
 
-def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, monkeypatch):
+def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, outer_step):
     distiller = boosted().fit(*images)
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: 1 / 0)
+    outer_step(do=ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         distiller.fit(*images)
     assert not hasattr(distiller, "distilled_")
@@ -261,8 +252,8 @@ def test_pipelines_frames_and_callbacks(capsys):
         ({"ipc": 1000}, "ipc=1000 must be at most"),
     ],
 )
-def test_bad_parameters(images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_bad_parameters(images, outer_step, parameters, message):
+    outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         boosted(**parameters).fit(*images)
 
@@ -281,20 +272,6 @@ def test_unknown_metadata(images):
 # --- checkpoints ------------------------------------------------------------------------------
 
 
-def interrupt(monkeypatch, at):
-    """Raise KeyboardInterrupt in an outer step, counted from 1 over all blocks; count the steps."""
-    steps = []
-
-    def update(*args):
-        steps.append(1)
-        if len(steps) == at:
-            raise KeyboardInterrupt
-        return outer.update(*args)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
-    return steps
-
-
 def checkpointed(folder, ipc=3, every=1, **parameters):
     return boosted(
         ipc,
@@ -306,16 +283,15 @@ def checkpointed(folder, ipc=3, every=1, **parameters):
 
 @pytest.mark.parametrize("random_state", [0, None])
 def test_another_process_goes_on_in_the_block_that_was_interrupted(
-    images, tmp_path, monkeypatch, random_state
+    images, tmp_path, monkeypatch, outer_step, random_state
 ):
     parameters = {"beta": 0.1, "random_state": random_state}
-    with monkeypatch.context() as patch:
-        interrupt(patch, at=6)  # in the second block, of three steps
-        first = checkpointed(tmp_path / "run", **parameters)
-        with pytest.raises(KeyboardInterrupt):
-            first.fit(*images)
+    first = checkpointed(tmp_path / "run", **parameters)
+    # In the second block, of three steps.
+    with outer_step(total=6, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        first.fit(*images)
     assert first.budgets_ == [1]
-    done = interrupt(monkeypatch, at=None)
+    done = outer_step().begun
     second = checkpointed(tmp_path / "run", **parameters).fit(*images)
     assert len(done) == 4
     monkeypatch.setattr("skdistill.distillers.boosted.draw_seed", lambda state: first._seed)
@@ -333,12 +309,12 @@ def test_another_process_goes_on_in_the_block_that_was_interrupted(
     assert more.budgets_ == [1, 2, 3, 4]
 
 
-def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, monkeypatch):
+def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, outer_step):
     checkpointed(tmp_path, ipc=3, block_size=2).fit(*images)
-    done = interrupt(monkeypatch, at=None)
+    done = outer_step().begun
     more = checkpointed(tmp_path, ipc=4, block_size=2).fit(*images)
     assert len(done) == 3
-    monkeypatch.undo()
+    outer_step.undo()
     whole = boosted(ipc=4, block_size=2).fit(*images)
     np.testing.assert_array_equal(more.transform()[0], whole.transform()[0])
 
@@ -355,9 +331,9 @@ def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, mon
         ),
     ],
 )
-def test_blocks_of_another_run_are_refused(images, tmp_path, monkeypatch, change, message):
+def test_blocks_of_another_run_are_refused(images, tmp_path, outer_step, change, message):
     checkpointed(tmp_path).fit(*images)
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+    outer_step.refuse()
     distiller = checkpointed(tmp_path).set_params(**change)
     with pytest.raises(ValueError, match=message):
         distiller.fit(*images)
@@ -365,8 +341,8 @@ def test_blocks_of_another_run_are_refused(images, tmp_path, monkeypatch, change
         checkpointed(tmp_path).fit(images[0] + 1, images[1])
 
 
-def test_bad_checkpoints(images, tmp_path, monkeypatch):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_bad_checkpoints(images, tmp_path, outer_step):
+    outer_step.refuse()
     (tmp_path / "file").touch()
 
     def refused(message, error=ValueError, **parameters):
@@ -430,10 +406,10 @@ def test_a_forged_folder_is_refused(images, tmp_path, common):
         checkpointed(tmp_path, random_state=None).fit(*images)
 
 
-def test_warm_start_writes_checkpoints_too(images, tmp_path, monkeypatch):
+def test_warm_start_writes_checkpoints_too(images, tmp_path, outer_step):
     growing = checkpointed(tmp_path, ipc=1, warm_start=True).fit(*images)
     growing.set_params(ipc=2).fit(*images)
-    done = interrupt(monkeypatch, at=None)
+    done = outer_step().begun
     again = checkpointed(tmp_path, ipc=2).fit(*images)
     assert done == []
     np.testing.assert_array_equal(again.transform()[0], growing.transform()[0])

@@ -300,8 +300,8 @@ def gated(shape, n_classes):
 @pytest.mark.parametrize(
     ("architecture", "found"), [(convolutional, "is None"), (gated, r"is Linear\(in_features=36")]
 )
-def test_a_network_must_end_in_a_linear_layer(images, monkeypatch, architecture, found):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_a_network_must_end_in_a_linear_layer(images, outer_step, architecture, found):
+    outer_step.refuse()
     with pytest.raises(ValueError, match=r"ends in a linear layer .* with 2 outputs.*" + found):
         quick(architecture=architecture).fit(*images)
 
@@ -429,8 +429,8 @@ def test_a_held_back_sample_still_counts(images):
         ({"n_iter_no_change": 3}, "must come with a validation_fraction"),
     ],
 )
-def test_bad_parameters(images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_bad_parameters(images, outer_step, parameters, message):
+    outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images)
 

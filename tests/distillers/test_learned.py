@@ -18,7 +18,6 @@ from skdistill import (
     DistributionMatchingDistiller,
     RaTBPTTDistiller,
 )
-from skdistill._engine import outer
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import InvalidFileError
 from skdistill.parametrization import LinearBasis, Pixels
@@ -267,7 +266,7 @@ def test_a_file_whose_bases_do_not_fit_is_refused(images, tmp_path):
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
 @pytest.mark.parametrize("learned", ["labels", "basis", "basis and labels"])
-def test_going_on_gives_the_same_bits(images, tmp_path, monkeypatch, learned, how):
+def test_going_on_gives_the_same_bits(images, tmp_path, outer_step, learned, how):
     make = partial(quick, ipc=2, **LEARNED[learned])
     whole = make().fit(*images)
     if how == "warm start":
@@ -276,18 +275,9 @@ def test_going_on_gives_the_same_bits(images, tmp_path, monkeypatch, learned, ho
         make(checkpoint=tmp_path / "run", max_iter=2).fit(*images)
         parts = make(checkpoint=tmp_path / "run")
     else:
-        update = outer.update
-
-        def interrupted(method, problem, state, *rest):
-            if state.step == 2:
-                raise KeyboardInterrupt
-            return update(method, problem, state, *rest)
-
         parts = make(checkpoint=tmp_path / "run")
-        monkeypatch.setattr("skdistill._run.loop.update", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with outer_step(at=3, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
             clone(parts).fit(*images)
-        monkeypatch.undo()
     parts.fit(*images)
     for a, b in zip(parts.transform(), whole.transform()):
         np.testing.assert_array_equal(a, b)
@@ -416,8 +406,8 @@ def test_a_set_to_start_from_brings_its_labels_and_bases(images):
         ),
     ],
 )
-def test_bad_parameters(make, images, monkeypatch, parameters, message):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_bad_parameters(make, images, outer_step, parameters, message):
+    outer_step.refuse()
     for distiller in (make(), BoostedDistiller(2, block_size=1, distiller=make())):
         prefix = "distiller__" if isinstance(distiller, BoostedDistiller) else ""
         distiller.set_params(**{prefix + name: value for name, value in parameters.items()})

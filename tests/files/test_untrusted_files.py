@@ -263,15 +263,15 @@ class BegunError(Exception):
     pass
 
 
-def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, monkeypatch):
-    def begin(method, problem, state, *rest):
+def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, outer_step):
+    def begin(state):
         # What a step would have done to a run of which it is not told.
         assert np.isfinite(state.slots["X"].numpy()).all()
         raise BegunError
 
     path = tmp_path / "file.npz"
     fit(path)
-    monkeypatch.setattr("skdistill._run.loop.update", begin)
+    outer_step(do=begin)
     with np.load(path) as archive:
         arrays = dict(archive)
     meta = json.loads(arrays.pop("meta").tobytes())

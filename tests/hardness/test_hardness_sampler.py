@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tools import spoil
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.methods.unrolled import Unrolled
@@ -119,8 +118,8 @@ def test_going_on_between_two_scores_gives_the_same_bits(images, tmp_path, how):
     assert uniform.history_["loss"][0] != whole.history_["loss"][0]
 
 
-def test_scores_outlive_a_skipped_step(images, monkeypatch, rows):
-    spoil(monkeypatch, lambda step: step == 0)
+def test_scores_outlive_a_skipped_step(images, monkeypatch, outer_step, rows):
+    outer_step.spoil(lambda step: step == 0)
     script_scores(monkeypatch, np.where(np.arange(40) < 20, 1, 2))
     sampler = ONCE_AN_EPOCH(threshold=1e-9, n_networks=2, favor="medium")
     with pytest.warns(UserWarning, match="step was skipped"):
@@ -143,7 +142,7 @@ def test_with_other_strategies_and_in_blocks(images, parameters):
         ("hardness", "'sampler' parameter of RaTBPTTDistiller .* Got 'hardness'"),
     ],
 )
-def test_bad_samplers(images, monkeypatch, sampler, message):
-    monkeypatch.setattr("skdistill._run.loop.update", lambda *args: pytest.fail("work began"))
+def test_bad_samplers(images, outer_step, sampler, message):
+    outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(sampler=sampler).fit(*images)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tools import refuse_work, spoil
 from torch import nn
 
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
@@ -103,17 +102,6 @@ def bits(distiller):
 def saved_step(path):
     with open(path, "rb") as file:
         return _npz.read(file, "skdistill.Run", 1, (), "run.")[1]["run"]["state"]["step"]
-
-
-def interrupt(monkeypatch, at, error=KeyboardInterrupt):
-    """Raise an error in an outer step, counted from 1."""
-
-    def update(method, problem, state, *rest):
-        if state.step + 1 == at:
-            raise error
-        return outer.update(method, problem, state, *rest)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
 
 
 # --- the same bits ----------------------------------------------------------------------------
@@ -242,13 +230,13 @@ def test_writing_may_be_interrupted_at_any_line(table, path, monkeypatch):
 
 
 @pytest.mark.parametrize("parameters", [{}, VALIDATED], ids=["plain", "validated"])
-def test_ctrl_c_writes_and_sets_what_there_is(table, path, monkeypatch, parameters):
+def test_ctrl_c_writes_and_sets_what_there_is(table, path, outer_step, parameters):
     whole = quick(max_iter=6, **parameters).fit(*table)
     distiller = quick(path, max_iter=6, **parameters)
-    interrupt(monkeypatch, at=4)
+    outer_step(at=4, do=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt, match=r"kept up to outer step 3 in checkpoint=.*run.npz"):
         distiller.fit(*table)
-    monkeypatch.undo()
+    outer_step.undo()
     assert (distiller.n_iter_, saved_step(path)) == (3, 3)
     expected = quick(max_iter=3, **parameters)
     if not parameters:
@@ -258,16 +246,16 @@ def test_ctrl_c_writes_and_sets_what_there_is(table, path, monkeypatch, paramete
     assert bits(quick(path, max_iter=6, **parameters).fit(*table)) == bits(whole)
 
 
-def test_every_distiller_has_checkpoints(table, path, monkeypatch):
+def test_every_distiller_has_checkpoints(table, path, outer_step):
     parameters = {"max_iter": 4, "batch_size": 8, "architecture": tiny, "random_state": 0}
 
     def make(checkpoint=None):
         return DistributionMatchingDistiller(**parameters, checkpoint=checkpoint)
 
-    interrupt(monkeypatch, at=3)
+    outer_step(at=3, do=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt, match="kept up to outer step 2"):
         make(path).fit(*table)
-    monkeypatch.undo()
+    outer_step.undo()
     assert bits(make(path).fit(*table)) == bits(make().fit(*table))
     with pytest.raises(ValueError, match=r"the distiller must be .*DistributionM.*; got .*RaTBPTT"):
         quick(path).fit(*table)
@@ -312,15 +300,14 @@ def test_every_so_many_steps_and_at_the_end(table, path, saves):
     assert sorted(path.parent.iterdir()) == [path, previous_of(path)]
 
 
-def test_every_so_many_seconds(table, path, saves, monkeypatch):
+def test_every_so_many_seconds(table, path, saves, monkeypatch, outer_step):
     clock = [0.0]
     monkeypatch.setattr("skdistill._run.checkpoint.perf_counter", lambda: clock[0])
 
-    def update(*args):
+    def work(state):
         clock[0] += 10.0
-        return outer.update(*args)
 
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    outer_step(do=work)
     quick(path, checkpoint_every=25.0, max_iter=7).fit(*table)
     assert saves == [3, 6, 7]
 
@@ -335,15 +322,10 @@ def test_without_a_checkpoint_nothing_is_written(table, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_relative_path_stays_where_it_was(table, tmp_path, monkeypatch):
+def test_a_relative_path_stays_where_it_was(table, tmp_path, monkeypatch, outer_step):
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
-
-    def update(*args):
-        os.chdir(tmp_path / "other")
-        return outer.update(*args)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    outer_step(do=lambda state: os.chdir(tmp_path / "other"))
     quick("run.npz", checkpoint_every=1).fit(*table)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "run.npz", "run.npz.previous"]
 
@@ -357,11 +339,10 @@ def test_a_published_set_does_not_tell_the_path(table, path):
 # --- runs at their end ------------------------------------------------------------------------
 
 
-def test_a_complete_run_returns_at_once_and_goes_on_with_more_steps(table, path, monkeypatch):
+def test_a_complete_run_returns_at_once_and_goes_on_with_more_steps(table, path, outer_step):
     first = quick(path, **VALIDATED).fit(*table)
     before = os.stat(path)
-    with monkeypatch.context() as patch:
-        refuse_work(patch)
+    with outer_step.refuse():
         again = quick(path, **VALIDATED).fit(*table)
     assert bits(again) == bits(first)
     assert again.history_["seconds"] == first.history_["seconds"]
@@ -370,26 +351,26 @@ def test_a_complete_run_returns_at_once_and_goes_on_with_more_steps(table, path,
     assert bits(more) == bits(quick(max_iter=8, **VALIDATED).fit(*table))
 
 
-def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch):
+def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch, outer_step):
     parameters = {**VALIDATED, "n_iter_no_change": 3, "max_iter": 20}
     accuracies = iter([0.9, 0.5, 0.5])
     with monkeypatch.context() as patch:
         patch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(accuracies))
         first = quick(path, **parameters).fit(*table)
     assert first.n_iter_ == 5
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     assert bits(quick(path, **parameters).fit(*table)) == bits(first)
 
 
 @pytest.mark.filterwarnings("ignore::skdistill.exceptions.DivergenceWarning")
-def test_a_run_that_has_diverged_says_so_again(table, path, monkeypatch):
+def test_a_run_that_has_diverged_says_so_again(table, path, outer_step):
     steps = []
 
     def is_bad(step):
         steps.append(step)
         return step >= 2
 
-    spoil(monkeypatch, is_bad)
+    outer_step.spoil(is_bad)
     for _ in range(2):
         distiller = quick(path, max_iter=50)
         with pytest.raises(DivergenceError, match="up to outer step 12"):
@@ -455,13 +436,13 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize(("parameters", "data", "message"), DIFFERENT.values(), ids=DIFFERENT)
-def test_another_run_is_refused(table, path, monkeypatch, parameters, data, message):
+def test_another_run_is_refused(table, path, outer_step, parameters, data, message):
     X, y = table
     fitted = quick(path).fit(X, y)
     before = path.read_bytes()
     others = {"X": X + np.eye(*X.shape), "y": 1 - y, "start": fitted.distilled_}
     data = {"X": X, "y": y, **{name: others.get(name, value) for name, value in data.items()}}
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(ValueError, match=f"(?s){message}"):
         quick(path, **parameters).fit(**data)
     assert path.read_bytes() == before
@@ -511,22 +492,16 @@ def test_what_may_be_otherwise(table, path, change, capsys):
     assert ("goes on from outer step 3" in capsys.readouterr().out) == ("verbose" in change)
 
 
-def test_warm_start_takes_the_run_that_is_further_on(table, path, monkeypatch):
+def test_warm_start_takes_the_run_that_is_further_on(table, path, outer_step):
     whole = quick(max_iter=6).fit(*table)
     ahead = quick(path, max_iter=3, warm_start=True).fit(*table)
     quick(path, max_iter=5).fit(*table)
-    done = []
-
-    def update(method, problem, state, *rest):
-        done.append(state.step)
-        return outer.update(method, problem, state, *rest)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    begun = outer_step().begun
     assert bits(ahead.set_params(max_iter=6).fit(*table)) == bits(whole)
-    assert done == [5]
+    assert begun == [6]
     ahead.set_params(max_iter=8, checkpoint=None).fit(*table)
     ahead.set_params(max_iter=9, checkpoint=path).fit(*table)
-    assert done == [5, 6, 7, 8]
+    assert begun == [6, 7, 8, 9]
     assert saved_step(path) == 9
 
 
@@ -582,18 +557,18 @@ def test_a_long_value_is_shown_where_it_differs(table, path):
 # --- damage -----------------------------------------------------------------------------------
 
 
-def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, monkeypatch):
+def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, outer_step):
     quick(path, checkpoint_every=1).fit(*table)
     path.write_bytes(path.read_bytes()[:-100])
     good = previous_of(path).read_bytes()
-    interrupt(monkeypatch, at=5)
+    outer_step(at=5, do=KeyboardInterrupt)
     message = r"run.npz cannot be loaded: .* goes on from .*run.npz.previous, outer step 3"
     with pytest.warns(CheckpointWarning, match=message), pytest.raises(KeyboardInterrupt):
         quick(path, checkpoint_every=1, max_iter=6).fit(*table)
     # The good file before the damaged one was not thrown away for it.
     assert previous_of(path).read_bytes() == good
     assert saved_step(path) == 4
-    monkeypatch.undo()
+    outer_step.undo()
     quick(path, checkpoint_every=10, max_iter=6).fit(*table)
     assert (saved_step(path), saved_step(previous_of(path))) == (6, 4)
 
@@ -608,7 +583,7 @@ def test_a_run_that_goes_on_from_the_file_before_ends_with_the_same_bits(table, 
 
 
 @pytest.mark.parametrize("with_previous", [True, False])
-def test_nothing_is_begun_anew_over_damaged_files(table, path, monkeypatch, with_previous):
+def test_nothing_is_begun_anew_over_damaged_files(table, path, outer_step, with_previous):
     quick(path, checkpoint_every=1).fit(*table)
     path.write_bytes(b"PK\x03\x04 and nothing else")
     if with_previous:
@@ -617,7 +592,7 @@ def test_nothing_is_begun_anew_over_damaged_files(table, path, monkeypatch, with
     else:
         previous_of(path).unlink()
         message = "run.npz cannot be loaded: .* There is no .*previous to go on from. Remove them"
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(InvalidFileError, match=message):
         quick(path).fit(*table)
     assert path.read_bytes() == b"PK\x03\x04 and nothing else"
@@ -726,11 +701,11 @@ FORGED = {
 
 
 @pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED)
-def test_forged_runs_are_refused_before_any_work(table, path, monkeypatch, change, message):
+def test_forged_runs_are_refused_before_any_work(table, path, outer_step, change, message):
     parameters = {"sampler": HardnessSampler(n_networks=2, steps=1, start_step=1)}
     quick(path, **parameters).fit(*table)
     forge(path, change)
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(
         InvalidFileError, match=f"run.npz'? (cannot be loaded|holds no run).*{message}"
     ):
@@ -745,10 +720,10 @@ def test_forged_runs_are_refused_before_any_work(table, path, monkeypatch, chang
         ("run.best.tensors.y", lambda a: a.astype(float), "best tensor y must be float32"),
     ],
 )
-def test_forged_best_samples_are_refused(table, path, monkeypatch, name, convert, message):
+def test_forged_best_samples_are_refused(table, path, outer_step, name, convert, message):
     quick(path, learn_labels=True, **VALIDATED).fit(*table)
     forge(path, array(convert, name))
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(InvalidFileError, match=message):
         quick(path, learn_labels=True, **VALIDATED).fit(*table)
 
@@ -765,14 +740,14 @@ def test_a_forged_best_step_is_refused(table, path, best):
     ("window", "message"),
     [("x", "window must be 'x'; got"), (-1, "'window' parameter"), (50, "window=50 must be at")],
 )
-def test_a_forged_window_is_refused(table, path, monkeypatch, window, message):
+def test_a_forged_window_is_refused(table, path, outer_step, window, message):
     # That "auto" stood for: a run that is taken up keeps its own.
     quick(path, window="auto").fit(*table)
     with open(path, "rb") as file:
         arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
     meta["identity"]["window"] = window
     _npz.write(path, "skdistill.Run", 1, arrays, meta)
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(path, window="auto", max_iter=6).fit(*table)
 
@@ -809,10 +784,10 @@ def test_warm_start_may_go_on_with_another_schedule(table):
         ("folder", "it is a folder"),
     ],
 )
-def test_where_nothing_can_be_written(table, tmp_path, monkeypatch, name, message):
+def test_where_nothing_can_be_written(table, tmp_path, outer_step, name, message):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(
         ValueError, match=f"{name}' must be a file that can be written: .*{message}"
     ):
@@ -836,24 +811,19 @@ def full_disk(*args):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch):
+def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch, outer_step):
     monkeypatch.setattr(os, "fsync", full_disk)
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     with pytest.raises(ValueError, match=r"must be a file that can be written: .*No space left"):
         quick(path).fit(*table)
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch):
-    def update(method, problem, state, *rest):
-        if state.step == 2:
-            monkeypatch.setattr(os, "fsync", full_disk)
-        return outer.update(method, problem, state, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("skdistill._run.loop.update", update)
-        with pytest.warns(CheckpointWarning, match="could not be written: .*No space left") as seen:
-            distiller = quick(path, checkpoint_every=1).fit(*table)
+def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch, outer_step):
+    outer_step(at=3, do=lambda state: monkeypatch.setattr(os, "fsync", full_disk))
+    with pytest.warns(CheckpointWarning, match="could not be written: .*No space left") as seen:
+        distiller = quick(path, checkpoint_every=1).fit(*table)
+    outer_step.undo()
     monkeypatch.undo()
     # One text for all of them, so that Python's default filter shows it once.
     texts = [str(w.message) for w in seen if w.category is CheckpointWarning]
@@ -865,10 +835,10 @@ def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch):
     assert bits(quick(path).fit(*table)) == bits(distiller)
 
 
-def test_an_error_does_not_say_that_more_is_kept_than_is(table, path, monkeypatch):
+def test_an_error_does_not_say_that_more_is_kept_than_is(table, path, monkeypatch, outer_step):
     quick(path, max_iter=2).fit(*table)
     monkeypatch.setattr(Checkpoint, "_write", full_disk)
-    interrupt(monkeypatch, at=4)
+    outer_step(at=4, do=KeyboardInterrupt)
     with (
         pytest.warns(CheckpointWarning),
         pytest.raises(KeyboardInterrupt, match="kept up to outer step 2"),
@@ -924,16 +894,14 @@ def test_disks_without_hard_links(table, path, monkeypatch):
     assert (saved_step(path), saved_step(previous_of(path))) == (4, 3)
 
 
-def test_two_runs_do_not_write_over_each_other(table, path, no_locks, monkeypatch):
+def test_two_runs_do_not_write_over_each_other(table, path, no_locks, outer_step):
     other = quick(path, max_iter=2, random_state=1)
 
-    def update(method, problem, state, *rest):
-        if state.step == 3 and not hasattr(other, "distilled_"):
-            path.unlink()
-            other.fit(*table)
-        return outer.update(method, problem, state, *rest)
+    def run_the_other(state):
+        path.unlink()
+        other.fit(*table)
 
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    outer_step(at=4, do=run_the_other)
     with (
         pytest.warns(CheckpointWarning, match="is on a file system without locks"),
         pytest.warns(CheckpointWarning, match="written: another run has written to it since"),
@@ -944,13 +912,8 @@ def test_two_runs_do_not_write_over_each_other(table, path, no_locks, monkeypatc
     assert bits(quick(path, random_state=1, max_iter=2).fit(*table)) == bits(other)
 
 
-def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, monkeypatch):
-    def update(method, problem, state, *rest):
-        if state.step == 2:
-            path.unlink()
-        return outer.update(method, problem, state, *rest)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, outer_step):
+    outer_step(at=3, do=lambda state: path.unlink())
     quick(path, checkpoint_every=1).fit(*table)
     assert saved_step(path) == 4
 
@@ -993,11 +956,11 @@ def test_a_complete_run_is_taken_up_where_nothing_can_be_written(table, path, ma
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_where_nothing_can_be_written_no_work_is_begun(
-    table, path, make_read_only, monkeypatch, number
+    table, path, make_read_only, outer_step, number
 ):
     quick(path).fit(*table)
     make_read_only(path.parent, number)
-    refuse_work(monkeypatch)
+    outer_step.refuse()
     message = f"run.npz' must be a file that can be written: {os.strerror(number)}.$"
     for distiller in (quick(path, max_iter=5), quick(path.with_name("other-run.npz"))):
         with pytest.raises(ValueError, match=message):
@@ -1022,24 +985,23 @@ def lock_file(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_what_another_process_writes_is_refused_until_it_is_killed(table, path, monkeypatch):
+def test_what_another_process_writes_is_refused_until_it_is_killed(table, path, outer_step):
     begun, say = os.pipe()
     pid = os.fork()
     if pid == 0:
 
-        def hang(*args):
+        def hang(state):
             os.write(say, b"x")
             signal.pause()
 
         try:
-            loop.update = hang
+            outer_step(do=hang)
             quick(path).fit(*table)
         finally:
             os._exit(1)
     try:
         os.read(begun, 1)
-        with monkeypatch.context() as patch:
-            refuse_work(patch)
+        with outer_step.refuse():
             host = re.escape(socket.gethostname())
             with pytest.raises(
                 ValueError,
@@ -1055,29 +1017,26 @@ def test_what_another_process_writes_is_refused_until_it_is_killed(table, path, 
 
 
 @pytest.mark.parametrize("in_thread", [True, False])
-def test_what_another_fit_of_this_process_writes_is_refused(table, path, monkeypatch, in_thread):
-    begun, errors = [], []
+def test_what_another_fit_of_this_process_writes_is_refused(table, path, outer_step, in_thread):
+    errors = []
 
     def fit_as_well():
-        begun.append(1)
         try:
             quick(path).fit(*table)
         except ValueError as error:
             errors.append(str(error))
 
-    def update(method, problem, state, *rest):
-        if state.step == 1 and not begun:
-            # In other places there is room.
-            assert quick(path.with_name("other.npz"), max_iter=1).fit(*table).n_iter_ == 1
-            if in_thread:
-                thread = threading.Thread(target=fit_as_well)
-                thread.start()
-                thread.join()
-            else:
-                fit_as_well()
-        return outer.update(method, problem, state, *rest)
+    def meanwhile(state):
+        # In other places there is room.
+        assert quick(path.with_name("other.npz"), max_iter=1).fit(*table).n_iter_ == 1
+        if in_thread:
+            thread = threading.Thread(target=fit_as_well)
+            thread.start()
+            thread.join()
+        else:
+            fit_as_well()
 
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    outer_step(at=2, do=meanwhile)
     assert quick(path, checkpoint_every=1).fit(*table).n_iter_ == 4
     assert len(errors) == 1
     assert "run.npz' is in use by another fit of this process" in errors[0]
@@ -1125,15 +1084,9 @@ def allocate(*args):
 
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError, allocate])
-def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, monkeypatch, error):
-    def update(method, problem, state, *rest):
-        if state.step == 2:
-            raise error() if error is not allocate else allocate()
-        return outer.update(method, problem, state, *rest)
-
+def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, outer_step, error):
     kinds = (MemoryError, RuntimeError)
-    with monkeypatch.context() as patch:
-        patch.setattr("skdistill._run.loop.update", update)
+    with outer_step(at=3, do=error):
         distiller = quick(path)
         with pytest.raises(
             kinds, match=r"(?s)step 3 ran out of memory: .*lower \w+.* first.*MiB.*step 2 "
@@ -1143,8 +1096,8 @@ def test_out_of_memory_says_what_to_lower_and_loses_nothing(table, path, monkeyp
     assert bits(quick(path).fit(*table)) == bits(quick().fit(*table))
 
 
-def test_other_errors_have_nothing_to_do_with_memory(table, path, monkeypatch):
-    interrupt(monkeypatch, at=1, error=RuntimeError("something else"))
+def test_other_errors_have_nothing_to_do_with_memory(table, path, outer_step):
+    outer_step(at=1, do=RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else") as raised:
         quick(path).fit(*table)
     assert not hasattr(raised.value, "__notes__")
@@ -1154,21 +1107,15 @@ def test_other_errors_have_nothing_to_do_with_memory(table, path, monkeypatch):
 # --- SIGTERM ----------------------------------------------------------------------------------
 
 
-def terminate(monkeypatch, n=1):
-    """Send SIGTERM to this process in the third outer step."""
-
-    def update(method, problem, state, *rest):
-        if state.step == 2:
-            # Or else the tests would end here.
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-            os.kill(os.getpid(), signal.SIGTERM)
-        return outer.update(method, problem, state, *rest)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+def terminate(state):
+    """Send SIGTERM to this process."""
+    # Or else the tests would end here.
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sigterm_is_like_ctrl_c(table, path, monkeypatch):
-    terminate(monkeypatch)
+def test_sigterm_is_like_ctrl_c(table, path, outer_step):
+    outer_step(at=3, do=terminate)
     distiller = quick(path)
     with pytest.raises(KeyboardInterrupt, match=r"(?s)SIGTERM.*kept up to outer step 2"):
         distiller.fit(*table)
@@ -1177,8 +1124,8 @@ def test_sigterm_is_like_ctrl_c(table, path, monkeypatch):
     assert saved_step(path) == 2
 
 
-def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch):
-    terminate(monkeypatch)
+def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch, outer_step):
+    outer_step(at=3, do=terminate)
     write = Checkpoint._write
 
     def terminated(self, run):
@@ -1193,24 +1140,19 @@ def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch):
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *args: None], ids=["ignored", "own"])
-def test_a_programs_own_handler_of_sigterm_is_left_alone(table, path, handler, monkeypatch):
+def test_a_programs_own_handler_of_sigterm_is_left_alone(table, path, handler, outer_step):
     before = signal.signal(signal.SIGTERM, handler)
     try:
-        terminate(monkeypatch)
+        outer_step(at=3, do=terminate)
         assert quick(path).fit(*table).n_iter_ == 4
         assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table, path, monkeypatch):
+def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table, path, outer_step):
     handlers = []
-
-    def update(*args):
-        handlers.append(signal.getsignal(signal.SIGTERM))
-        return outer.update(*args)
-
-    monkeypatch.setattr("skdistill._run.loop.update", update)
+    outer_step(do=lambda state: handlers.append(signal.getsignal(signal.SIGTERM)))
     quick().fit(*table)
     thread = threading.Thread(target=quick(path).fit, args=table)
     thread.start()

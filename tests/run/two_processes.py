@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from tools import a_problem
+from tools import OuterStep, a_problem
 from torch import nn
 
 from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
@@ -31,7 +32,6 @@ from skdistill._engine.optimizers import Adam
 from skdistill._engine.parametrization import LABELS, Combinations, Parametrization, Rows
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
-from skdistill._run import loop
 from skdistill.augmentation import check_augmentation
 from skdistill.evaluation import evaluate
 from skdistill.hardness import HardnessSampler
@@ -269,27 +269,21 @@ def first_refuses(group, folder):
     quick(folder / "missing" / "run.npz").fit(*table())
 
 
-def in_step(n, action):
-    """Do something in the n-th outer step of the second process."""
-
-    def update(method, problem, state, *args):
-        if state.step + 1 == n and method.group.rank == 1:
-            action()
-        return outer.update(method, problem, state, *args)
-
-    loop.update = update
+def in_third_step(group, action):
+    """Do something in the third outer step of the second process."""
+    return OuterStep(at=3, do=lambda state: action()) if group.rank == 1 else nullcontext()
 
 
 def lost(group, folder):
     """Lose the second process in the third step."""
-    in_step(3, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    quick(folder / "lost.npz").fit(*table())
+    with in_third_step(group, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        quick(folder / "lost.npz").fit(*table())
 
 
 def hangs(group, folder):
     """Have the second process hang in the third step."""
-    in_step(3, lambda: time.sleep(60))
-    quick(folder / "hangs.npz").fit(*table())
+    with in_third_step(group, lambda: time.sleep(60)):
+        quick(folder / "hangs.npz").fit(*table())
 
 
 def not_a_number(group, folder):

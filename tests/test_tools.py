@@ -1,0 +1,38 @@
+"""The tests' own tools: what would make other tests pass for nothing if it did nothing."""
+
+import numpy as np
+import pytest
+
+from skdistill import RaTBPTTDistiller
+
+
+def fit(data, **parameters):
+    parameters = {"max_iter": 3, "window": 1, "unroll": 2, "random_state": 0} | parameters
+    return RaTBPTTDistiller(**parameters).fit(*data)
+
+
+def test_work_that_is_begun_is_noticed(images, outer_step):
+    outer_step.refuse()
+    with pytest.raises(pytest.fail.Exception, match="work was begun"):
+        fit(images)
+
+
+def test_outer_steps_are_counted_from_1(images, outer_step):
+    steps = outer_step(KeyboardInterrupt, at=2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(images)
+    assert steps.begun == [1, 2]
+    steps = outer_step(KeyboardInterrupt, total=5)
+    fit(images)
+    with pytest.raises(KeyboardInterrupt):
+        fit(images)
+    assert steps.begun == [1, 2, 3, 1, 2]
+
+
+def test_what_was_done_to_outer_steps_is_undone(images, outer_step):
+    whole = fit(images)
+    with outer_step(factor=lambda step: -1.0):
+        other = fit(images)
+    again = fit(images)
+    assert np.abs(other.transform()[0] - whole.transform()[0]).max() > 0
+    np.testing.assert_array_equal(again.transform()[0], whole.transform()[0])
