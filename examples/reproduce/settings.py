@@ -28,6 +28,8 @@ from skdistill.networks import ConvNet
 
 # Parameters that a setting has unless it gives others.
 COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
+# What the label of a setting leaves out.
+UNSAID = {"compile": True}
 
 
 def one_run(setting: dict, seed: int, args, arrays) -> dict:
@@ -41,9 +43,8 @@ def one_run(setting: dict, seed: int, args, arrays) -> dict:
         ipc=args.ipc,
         image_shape=(1, 8, 8) if args.dataset == "digits" else None,
         max_iter=10**6,
-        compile=True,
         random_state=seed,
-        **parameters,
+        **UNSAID | parameters,
     )
     distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
     result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
