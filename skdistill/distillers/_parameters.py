@@ -17,7 +17,8 @@ parent's parameters, and declares those that it adds or gives another default or
 
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from inspect import get_annotations
 from textwrap import fill, indent
 from typing import Any, dataclass_transform
 
@@ -71,7 +72,17 @@ class Parameters:
                 f"{cls.__name__} must declare its parameters as fields (name: type = param(...)), "
                 "from which its __init__ is made; it has an __init__ of its own."
             )
+        inherited = {f.name for b in cls.__mro__[1:] if is_dataclass(b) for f in fields(b)}
+        # Without its type it is no field, and the parent's default would hold.
+        untyped = inherited & (vars(cls).keys() - get_annotations(cls).keys())
         dataclass(eq=False, repr=False)(cls)
+        declared = {f.name for f in fields(cls) if "constraints" in f.metadata}
+        wrong = untyped | (inherited | {f.name for f in fields(cls)}) - declared
+        if wrong:
+            raise TypeError(
+                f"{cls.__name__} must declare its parameters as fields (name: type = param(...)); "
+                f"{', '.join(sorted(wrong))} is declared in another way."
+            )
         cls._parameter_constraints = {f.name: f.metadata["constraints"] for f in fields(cls)}
         if cls.__doc__ and _PLACE in cls.__doc__:
             # Python 3.13 takes the indentation out of docstrings, earlier versions leave it.

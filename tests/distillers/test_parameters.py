@@ -1,0 +1,124 @@
+"""A distiller that lacks what its base reads cannot be written."""
+
+import ast
+import inspect
+from dataclasses import fields
+from numbers import Integral
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from skdistill.distillers import BaseDistiller, Gradient, Interval, Method, base, param
+from skdistill.distillers._shared_parameters import SharedParameters
+
+X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+Y = np.repeat([0, 1], 6)
+
+
+class Shrinking(Method):
+    """Pulls samples to 0, until a step fails."""
+
+    def __init__(self, error=None, at=0):
+        self.error, self.at = error, at
+
+    def gradient(self, problem, synthetic, state, step):
+        if self.error is not None and step == self.at:
+            raise self.error
+        return Gradient(synthetic.X.square().sum(), 2 * synthetic.X), state
+
+
+class Shrink(BaseDistiller):
+    """No more than must be: a method."""
+
+    method = Shrinking()
+
+    def _make_method(self, problem):
+        return self.method
+
+
+SMALL = {"max_iter": 3, "n_networks": 1, "eval_steps": 2, "random_state": 0}
+
+
+def test_the_shortest_distiller_has_all_that_the_base_reads():
+    names = {f.name for f in fields(Shrink)}
+    assert names == {f.name for f in fields(SharedParameters)}
+    read = {
+        node.attr
+        for node in ast.walk(ast.parse(inspect.getsource(base)))
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "self"
+    }
+    assert len(read & names) > 10
+    assert {name for name in read if not hasattr(Shrink(), name)} <= {
+        *("_run", "classes_", "device_", "n_features_in_", "n_iter_", "history_", "extra_"),
+        *("distilled_", "_origin"),
+    }
+    fitted = Shrink(**SMALL).fit(X, Y)
+    assert fitted.n_iter_ == 3
+    assert 0 <= fitted.score(X, Y) <= 1
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyboardInterrupt])
+def test_the_error_of_a_step_is_the_one_that_is_seen(kind):
+    error = kind("first")
+    distiller = Shrink(**SMALL)
+    distiller.method = Shrinking(error, at=2)
+    with pytest.raises(kind) as caught:
+        distiller.fit(X, Y)
+    assert caught.value is error
+    assert distiller.n_iter_ == 2
+    assert distiller.transform()[0].shape == (2, 3)
+
+
+def init_of_its_own():
+    class Bad(Shrink):
+        def __init__(self, ipc=1):
+            self.ipc = ipc
+
+
+def hidden_from_the_signature():
+    class Bad(Shrink):
+        augmentation: ClassVar[str]
+
+
+def without_its_type():
+    class Bad(Shrink):
+        augmentation = None
+
+
+def without_param():
+    class Bad(Shrink):
+        augmentation: str = "dsa"
+
+
+def a_new_one_without_param():
+    class Bad(Shrink):
+        decay: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (init_of_its_own, "__init__"),
+        (hidden_from_the_signature, "augmentation"),
+        (without_its_type, "augmentation"),
+        (without_param, "augmentation"),
+        (a_new_one_without_param, "decay"),
+    ],
+)
+def test_a_distiller_whose_parameters_would_not_hold_cannot_be_written(write, name):
+    with pytest.raises(TypeError, match=f"Bad must declare its parameters as fields .*{name}"):
+        write()
+
+
+def test_a_parameter_may_be_declared_again_with_another_default():
+    class Other(Shrink):
+        ipc: int = param(
+            default=2,
+            constraints=[Interval(Integral, 1, None, closed="left")],
+            kind="int",
+            doc="More.",
+            kw_only=False,
+        )
+
+    assert (Shrink().ipc, Other().ipc, Other(3).ipc) == (1, 2, 3)
