@@ -7,12 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._engine.runtime import resolve_device
+from .._engine import runtime
 from .._engine.settings import own_settings
 
 __all__ = ["learn", "resolve_device", "unwhiten", "whiten"]
 
 _EPS = np.finfo(np.float64).eps
+
+
+def resolve_device(device) -> torch.device:
+    """Return the device that a parameter stands for, or raise a ValueError; see the engine's."""
+    resolved = runtime.resolve_device(device)
+    try:
+        torch.zeros(1, dtype=torch.float64, device=resolved)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"device must compute in double precision, which whitening needs; got {device!r}, "
+            "which does not. Use device='cpu' for the whitening; what comes after it may be "
+            "computed elsewhere."
+        ) from error
+    return resolved
 
 
 @own_settings()

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .transfer import to_device
+
 # Single precision holds every value of these dtypes. Values of other dtypes may have to be centered
 # in double precision; they come to a device in single precision, which all devices have.
 _EXACT = {
@@ -134,7 +136,7 @@ class RealData:
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Return the standardized samples, class indices and, if there are any, weights."""
-        index = torch.from_numpy(rows).to(self._device)
+        index = to_device(torch.from_numpy(rows), self._device)
         X = self._X[index if self._rows is None else torch.from_numpy(self._rows[rows])]
         X = self._standardizer.finish(X) if self._is_narrow else self._standardizer.forward(X)
         batch = X, self._y[index]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from .settings import float32_by_default, on_the_cpu
+from .transfer import to_device
 
 # torch's layers initialize themselves from the global generator; this lock keeps two threads of
 # this package from borrowing it at once.
@@ -115,7 +116,7 @@ class Learner:
     def flat(self, module: nn.Module) -> Tensor:
         """Return the parameters of a network of this family as one vector."""
         flat = torch.cat([_stored(p.detach()).reshape(-1) for p in module.parameters()])
-        return flat.to(device=self.device, dtype=self.dtype)
+        return to_device(flat, self.device, self.dtype)
 
     def logits(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)`` of the network with parameters ``theta``."""

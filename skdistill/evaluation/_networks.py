@@ -18,6 +18,7 @@ from .._engine.learner import Learner
 from .._engine.protocols import loss_of, protocol_optimizer
 from .._engine.runtime import chunk_size, resolve_device
 from .._engine.streams import Streams
+from .._engine.transfer import to_device
 from ..augmentation import Augmentation, check_augmentation
 from ..distilled._dataset import DistilledDataset, TrainingProtocol
 from ..exceptions import DivergenceWarning
@@ -208,11 +209,13 @@ def train_networks(
         rngs = Streams(training.seed)
         theta = learner.init(rngs.integer("evaluation_network", k))
         batches = _mini_batches(len(X), protocol.batch_size, n_steps, rngs, k)
+        # All at once: a step that had to fetch its own would wait for the device each time.
+        batches = None if batches is None else to_device(batches, X.device)
         if augmentation is None:
             return Member(theta, batches)
         generator = rngs.torch("evaluation_augmentation", k)
         draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
-        return Member(theta, batches, torch.stack(draws).to(device=X.device, dtype=X.dtype))
+        return Member(theta, batches, to_device(torch.stack(draws), X.device, X.dtype))
 
     shared = SharedTraining(
         learner,

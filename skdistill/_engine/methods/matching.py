@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..learner import Learner
 from ..memory import PeakMemory, matching_peak
 from ..steps import n_chunks
+from ..transfer import to_device
 from .base import Augmentation, Gradient, Method, Problem, State, Synthetic
 
 
@@ -128,7 +129,7 @@ class DistributionMatching(Method):
         generator = problem.rngs.torch("real_augmentation", index)
         draws = [problem.augmentation.draw(generator, 1, problem.shape) for _ in self.real_rows]
         learner = self.embed.learner
-        return torch.cat(draws, dim=1).to(device=learner.device, dtype=learner.dtype)
+        return to_device(torch.cat(draws, dim=1), learner.device, learner.dtype)
 
     @torch.no_grad()
     def _real_means(
@@ -162,7 +163,7 @@ class DistributionMatching(Method):
         most = None if problem.chunk is None else max(1, problem.chunk // len(X))
         total, grad = X.new_zeros(()), torch.empty_like(X)
         for classes in np.array_split(np.arange(n_classes), n_chunks(n_classes, most)):
-            y = torch.from_numpy(classes).to(X.device)
+            y = torch.arange(int(classes[0]), int(classes[-1]) + 1, device=X.device)
             part = X[:, y].detach().requires_grad_()
             with torch.enable_grad():
                 samples = _augmented(

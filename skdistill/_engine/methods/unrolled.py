@@ -15,6 +15,7 @@ from ..data import RealData
 from ..memory import PeakMemory, unrolled_peak
 from ..observation import Observation
 from ..steps import Steps, n_chunks
+from ..transfer import to_device
 from ..unroll import InnerLoop, meta_gradient
 from .base import Gradient, Method, Problem, State, Synthetic
 
@@ -159,7 +160,7 @@ class Unrolled(Method):
         return self._to_engine(torch.stack(draws))
 
     def _to_engine(self, draws: Tensor) -> Tensor:
-        return draws.to(device=self.steps.learner.device, dtype=self.steps.learner.dtype)
+        return to_device(draws, self.steps.learner.device, self.steps.learner.dtype)
 
     def _inner_batches(self, problem: Problem, index: int, n_steps: int) -> Tensor | None:
         """Draw the rows of each inner step; None means all.
@@ -177,7 +178,8 @@ class Unrolled(Method):
         classes = _subsets(problem.rngs.torch("inner_classes", index), (n_steps, n_classes))
         classes = classes[:, :n_drawn].sort(dim=1).values[..., None]
         samples = samples[..., :per_class].take_along_dim(classes, dim=1)
-        return (samples * n_classes + classes).flatten(1).to(self.steps.learner.device)
+        rows = (samples * n_classes + classes).flatten(1)
+        return to_device(rows, self.steps.learner.device)
 
 
 def _subsets(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
