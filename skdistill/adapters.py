@@ -38,13 +38,13 @@ __all__ = ["DistillationSampler", "DistilledClassifier"]
 
 
 def _classifier_has(method: str, networks_have: bool):
-    """Return a check for `available_if`: whether what predicts has this method."""
+    """Return a check for `available_if`: whether the predictor has this method."""
 
     def check(self):
         classifier = getattr(self, "classifier_", self.classifier)
         if classifier is None:
             return networks_have
-        # The classifier's own AttributeError says more than one of ours could.
+        # The classifier's own AttributeError says more than ours could.
         getattr(classifier, method)
         return True
 
@@ -52,15 +52,15 @@ def _classifier_has(method: str, networks_have: bool):
 
 
 class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Distil the training set, then train a classifier on the few samples that come out.
+    """Distill the training set, then train a classifier on the few synthetic samples.
 
     Parameters
     ----------
     distiller : estimator or None, default=None
-        What distils; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
+        Distills the training set; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
     classifier : estimator or None, default=None
-        What is trained on the synthetic samples; cloned before it is fitted. It gets images
-        flattened, and learned soft labels as the label of the largest probability. None trains the
+        Trained on the synthetic samples; cloned before it is fitted. It gets flattened images and,
+        instead of learned soft labels, the label of the largest probability. None trains the
         distiller's own networks by its recipe, `n_networks` of them for `eval_steps` steps, and
         averages their probabilities.
 
@@ -81,12 +81,12 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     See Also
     --------
-    DistillationSampler : The same first half as a step of imbalanced-learn's pipelines.
+    DistillationSampler : Only distills, as a step of imbalanced-learn's pipelines.
 
     Notes
     -----
-    Samples reach a classifier in the units of `X`. A classifier that needs them scaled is best
-    given as ``make_pipeline(StandardScaler(), classifier)``; networks standardise by themselves.
+    Samples reach a classifier in the units of `X`. If a classifier needs scaled samples, pass
+    ``make_pipeline(StandardScaler(), classifier)``; networks standardize by themselves.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     3
     """
 
-    # It is the distiller that asks for weights; see `get_metadata_routing`.
+    # The distiller requests the weights; see `get_metadata_routing`.
     __metadata_request__fit = {"sample_weight": UNUSED}
 
     def __init__(self, distiller=None, classifier=None):
@@ -111,7 +111,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.classifier = classifier
 
     def fit(self, X, y, *, sample_weight=None):
-        """Distil a training set and train on the synthetic samples.
+        """Distill a training set and train on the synthetic samples.
 
         Parameters
         ----------
@@ -120,8 +120,8 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n,)
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the real samples, for the distiller's `fit`; what predicts learns from the
-            synthetic samples alone. With metadata routing the distiller is to ask for it, as
+            Weights of the real samples, for the distiller's `fit`; the predictor learns only from
+            the synthetic samples. With metadata routing the distiller must request them, as
             ``RaTBPTTDistiller().set_fit_request(sample_weight=True)`` does.
 
         Returns
@@ -148,7 +148,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             X_syn = _flat(distilled.X.copy())
             classifier = clone(self.classifier).fit(X_syn, distilled.hard_labels())
-        # All together, so that a classifier that fails leaves an earlier fit as it was.
+        # Set all of them together: if the classifier fails, an earlier fit stays as it was.
         _note_features(self, X, distiller)
         self.distiller_, self.ensemble_, self.classifier_ = distiller, ensemble, classifier
         self.classes_ = (distiller if classifier is None else classifier).classes_
@@ -165,8 +165,8 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n,)
-            Of a sample of which no network has finite scores, the first class, which says nothing:
-            `predict_proba` has NaN for it.
+            For a sample for which no network has finite scores it is the first class, which says
+            nothing: `predict_proba` has NaN for it.
 
         Warns
         -----
@@ -193,7 +193,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         float
-            Between 0 and 1. A sample of which no network has finite scores counts as an error.
+            Between 0 and 1. A sample for which no network has finite scores counts as an error.
 
         Warns
         -----
@@ -221,9 +221,9 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n, n_classes)
-            With a column for each of `classes_`. Those of networks are the mean of each network's
-            softmax, in float32, over the networks whose scores of a sample are finite; NaN if none
-            are.
+            One column for each of `classes_`. The probabilities of networks are the mean of their
+            softmax, in float32, over the networks whose scores for a sample are finite; NaN if
+            there are none.
 
         Warns
         -----
@@ -279,7 +279,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return probabilities
 
     def get_metadata_routing(self):
-        """Return scikit-learn's router: weights in `fit` are the distiller's."""
+        """Return scikit-learn's router: weights in `fit` go to the distiller."""
         return _router(self).add_self_request(self)
 
     def __sklearn_tags__(self):
@@ -292,19 +292,20 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     """Replace the training set by a distilled one in imbalanced-learn's pipelines.
 
-    imbalanced-learn's `Pipeline` calls `fit_resample` when it is fitted and passes the samples by
-    when it predicts, so that later steps learn from the synthetic samples and predict real ones.
-    imbalanced-learn itself is not needed to import or use this class.
+    imbalanced-learn's `Pipeline` calls `fit_resample` when it is fitted and skips this step when it
+    predicts, so later steps learn from synthetic samples and predict real ones. imbalanced-learn
+    itself is not needed to import or use this class.
 
     Parameters
     ----------
     distiller : estimator or None, default=None
-        What distils; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
+        Distills the training set; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
     class_weight : "balanced", dict or None, default="balanced"
-        Weights of the classes in what the distiller minimises: ``{label: weight}``, where a class
-        that is not named has 1, multiplied into ``sample_weight``. "balanced" weighs each class the
-        same; with None the synthetic samples, though as many of each class, teach the networks the
-        classes' frequencies in ``y``. Not used if the distiller has a `class_weight` of its own.
+        Weights of the classes in the loss that the distiller minimizes: ``{label: weight}``, where
+        a class that is not named has 1. They multiply ``sample_weight``. "balanced" gives every
+        class the same total weight. With None the synthetic samples, although equally many of each
+        class, teach networks the frequencies of the classes in ``y``. Not used if the distiller has
+        a `class_weight` of its own.
 
     Attributes
     ----------
@@ -332,7 +333,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
 
-    # It is the distiller that asks for weights; see `get_metadata_routing`.
+    # The distiller requests the weights; see `get_metadata_routing`.
     __metadata_request__fit = {"sample_weight": UNUSED}
 
     def __init__(self, distiller=None, class_weight="balanced"):
@@ -340,7 +341,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         self.class_weight = class_weight
 
     def fit(self, X, y, *, sample_weight=None):
-        """Distil a training set.
+        """Distill a training set.
 
         Parameters
         ----------
@@ -350,7 +351,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the real samples, for the distiller's `fit`. With metadata routing the
-            distiller is to ask for it, as `DistilledClassifier` says.
+            distiller must request them, as in `DistilledClassifier`.
 
         Returns
         -------
@@ -374,7 +375,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         """Return the samples' weights, multiplied by those of their classes."""
         if self.class_weight is None or getattr(self.distiller, "class_weight", None) is not None:
             return weight
-        # Checked here, because labels that cannot be are refused with less of a reason below.
+        # Checked here, because the errors below give less of a reason for impossible labels.
         y = column_or_1d(y, warn=True, dtype=None)
         check_classification_targets(y)
         if weight is not None:
@@ -389,7 +390,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
         return weight
 
     def fit_resample(self, X, y, *, sample_weight=None):
-        """Distil a training set and return the synthetic samples in its place.
+        """Distill a training set and return the synthetic samples in its place.
 
         Parameters
         ----------
@@ -399,8 +400,8 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the real samples, for the distiller's `fit`. With metadata routing the
-            distiller is to ask for it, as `DistilledClassifier` says; without, imbalanced-learn's
-            pipelines pass no weights to a sampler.
+            distiller must request them, as in `DistilledClassifier`; without routing,
+            imbalanced-learn's pipelines pass no weights to a sampler.
 
         Returns
         -------
@@ -408,15 +409,15 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
             Synthetic samples in the units, shape and layout of ``X``; a DataFrame of the same
             library with the same columns if ``X`` is one.
         y_syn : ndarray or Series of shape (n_classes * ipc,)
-            Their labels; of learned soft labels that of the largest probability. A Series of the
-            same library, name and dtype if ``y`` is one.
+            Their labels; for learned soft labels the label of the largest probability. A Series of
+            the same library, name and dtype if ``y`` is one.
         """
         distilled = self.fit(X, y, sample_weight=sample_weight).distiller_.distilled_
         X_syn = Origin.of(X).frame(distilled.X.copy())
         return X_syn, like_series(distilled.hard_labels(), y)
 
     def get_metadata_routing(self):
-        """Return scikit-learn's router: weights are the distiller's."""
+        """Return scikit-learn's router: weights go to the distiller."""
         return _router(self)
 
     def __sklearn_tags__(self):
@@ -428,7 +429,7 @@ class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
 
 
 def _distiller(owner: BaseEstimator) -> BaseEstimator:
-    """Return the owner's distiller; the default one asks for weights."""
+    """Return the owner's distiller; the default one requests weights."""
     if owner.distiller is None:
         distiller = RaTBPTTDistiller()
         return distiller.set_fit_request(sample_weight=True) if _routing_enabled() else distiller
@@ -445,16 +446,16 @@ def _routing_enabled() -> bool:
 
 
 def _router(owner: BaseEstimator) -> MetadataRouter:
-    """Return what leads the owner's metadata to its distiller's `fit`."""
+    """Return the router of the owner's metadata to its distiller's `fit`."""
     to_fit = MethodMapping().add(caller="fit", callee="fit")
-    # A method that scikit-learn knows of when imbalanced-learn has told it.
+    # scikit-learn knows this method only if imbalanced-learn has registered it.
     with suppress(ValueError):
         to_fit.add(caller="fit_resample", callee="fit")
     return MetadataRouter(owner=owner).add(distiller=_distiller(owner), method_mapping=to_fit)
 
 
 def _routed(owner: BaseEstimator, sample_weight):
-    """Return what of the weights is for the owner's distiller."""
+    """Return the weights that are routed to the owner's distiller."""
     if sample_weight is None or not _routing_enabled():
         return sample_weight
     routed = process_routing(owner, "fit", sample_weight=sample_weight)
@@ -482,7 +483,7 @@ def _fit_distiller(owner: BaseEstimator, X, y, sample_weight):
 
 
 def _note_features(owner: BaseEstimator, X, distiller: BaseEstimator) -> None:
-    """Give the owner what its distiller saw of the features, and no names of an earlier fit."""
+    """Copy what the distiller knows about the features, and drop names of an earlier fit."""
     validate_data(owner, X, skip_check_array=True)
     owner.n_features_in_ = distiller.n_features_in_
 
@@ -496,12 +497,12 @@ def _flat(X: np.ndarray) -> np.ndarray:
 
 
 def _networks(distiller: BaseEstimator) -> NetworkFamily:
-    """Return a fitted distiller's networks, on the device that its parameter means here and now."""
+    """Return a fitted distiller's networks, on the device that its parameter means here."""
     distilled = distiller.distilled_
     source = getattr(distiller, "_evaluates_like", lambda: distiller)()
     architecture = distilled.recipe.architecture
     if architecture is None:
-        # A callable, which a recipe cannot hold but the fitted distiller does.
+        # A callable: the recipe cannot hold it, but the fitted distiller does.
         architecture = getattr(source, "architecture", None)
     augmentation = getattr(source, "augmentation", "recipe")
     device = getattr(source, "device", "auto")
@@ -523,17 +524,17 @@ def _ensemble_probabilities(
 ) -> tuple[np.ndarray, int]:
     """Return the mean over the networks of their classes' probabilities ``(n, n_classes)``.
 
-    A network does not take part for a sample of which its scores are not finite, and how many there
-    are that have such samples is returned as well.
+    A network is left out for samples for which its scores are not finite. The number of networks
+    with such samples is returned as well.
     """
-    unlabelled = family.data(X, np.full(len(X), -1))
+    unlabeled = family.data(X, np.full(len(X), -1))
     total, n_finite, diverged = 0, 0, []
     for theta in as_tensor(parameters).to(family.learner.device):
-        chunks = logits_in_chunks(family, theta, unlabelled)
+        chunks = logits_in_chunks(family, theta, unlabeled)
         probabilities = torch.cat([logits.softmax(dim=1) for logits, _ in chunks])
         finite = probabilities.isfinite().all(dim=1, keepdim=True)
         total = total + probabilities.where(finite, 0)
         n_finite = n_finite + finite.to(total)
         diverged.append(~finite.all())
-    # 0 / 0, which is NaN, where no network knows.
+    # 0 / 0, which is NaN, where no network has finite scores.
     return (total / n_finite).cpu().numpy(), int(torch.stack(diverged).sum())

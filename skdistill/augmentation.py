@@ -1,16 +1,16 @@
-"""Differentiable augmentation: flip, rotate, crop, scale, recolour and cut out images.
+"""Differentiable augmentation: flip, rotate, crop, scale, recolor and cut out images.
 
 The strategies are those of DSA (Zhao and Bilen, "Dataset Condensation with Differentiable Siamese
-Augmentation", 2021), two of which the paper applies (flip and rotation, section 4).
+Augmentation", 2021). [Feng23, section 4] applies two of them, flip and rotation.
 
 A strategy has two halves. `Augmentation.draw` makes all random numbers of a batch, before the
-step that uses them; `Augmentation.apply` is a pure function of the images and these numbers,
-differentiable in the images, that takes the same way through the code whatever the numbers are. So
+step that uses them. `Augmentation.apply` is a pure function of the images and these numbers. It is
+differentiable in the images, and takes the same path through the code whatever the numbers are. So
 a step's adjoint replays the augmentation that the step had, and one traced and compiled graph
 serves all steps.
 
-Images are standardised: 0 is the mean colour of the training set, so that is what comes in from
-outside the image and what fills a hole. No strategy mixes samples: each has numbers of its own.
+Images are standardized: 0 is the mean color of the training set, so 0 comes in from outside the
+image and fills a hole. No strategy mixes samples: each sample has numbers of its own.
 """
 
 from collections import Counter
@@ -43,7 +43,7 @@ __all__ = [
 class Augmentation(Strategy):
     """Base class of the augmentations.
 
-    A subclass says how many numbers it needs for a sample (`n_parameters`), which of them leave
+    A subclass defines how many numbers it needs per sample (`n_parameters`), which numbers leave
     the sample as it is (`_identity`), how they are drawn (`_draw`), and what they do (`_apply`).
 
     Examples
@@ -80,7 +80,7 @@ class Augmentation(Strategy):
         Raises
         ------
         ValueError
-            If the samples are no images.
+            If the samples are not images.
         """
         _check_shape(shape)
         return self._draw(generator, n, shape)
@@ -88,7 +88,7 @@ class Augmentation(Strategy):
     def identity(self, n: int, shape: tuple[int, ...]) -> Tensor:
         """Return the numbers ``(n_parameters, n)`` with which `apply` changes nothing.
 
-        Resampled values may differ in the last bits. Parameters are those of `draw`.
+        Resampled values may differ in the last bits. The parameters are those of `draw`.
         """
         _check_shape(shape)
         return torch.tensor(self._identity(shape), dtype=torch.float32)[:, None].repeat(1, n)
@@ -96,13 +96,13 @@ class Augmentation(Strategy):
     def apply(self, X: Tensor, parameters: Tensor) -> Tensor:
         """Augment a batch: a pure function, differentiable in ``X``.
 
-        Flips, rotations, crops and scalings that follow each other are one resampling (bilinear),
-        not one each: that blurs less, and what one moves out of the image another can move back.
+        Consecutive flips, rotations, crops and scalings are done in a single resampling (bilinear):
+        that blurs less, and one of them can move back what another moved out of the image.
 
         Parameters
         ----------
         X : Tensor of shape (n, channels, height, width)
-            Standardised images.
+            Standardized images.
         parameters : Tensor of shape (n_parameters, n)
             What `draw` returned. Put it on the device of ``X`` beforehand to save the transfer.
         """
@@ -127,8 +127,8 @@ class Augmentation(Strategy):
 class _Geometric(Augmentation):
     """An augmentation that moves pixels.
 
-    Its ``_matrix`` maps a place in the result to the place in the image whose colour it gets, as
-    affine 3 x 3 matrices ``(n, 3, 3)`` of ``(x, y, 1)``, in pixels from the image's centre, x to
+    Its ``_matrix`` maps a place in the result to the place in the image whose color it gets, as
+    affine 3 x 3 matrices ``(n, 3, 3)`` of ``(x, y, 1)``, in pixels from the image's center, x to
     the right and y down.
     """
 
@@ -167,13 +167,13 @@ class Flip(_Geometric):
 
 
 class Rotation(_Geometric):
-    """Turn an image about its centre.
+    """Rotate an image about its center.
 
     Parameters
     ----------
     degrees : float, default=15.0
-        The angle is uniform in ``[-degrees, degrees]``; a positive one turns anticlockwise. The
-        default is that of DSA and of the paper's code.
+        The angle is uniform in ``[-degrees, degrees]``; a positive one rotates counterclockwise.
+        The default is that of DSA and of the code of [Feng23].
 
     Examples
     --------
@@ -204,7 +204,7 @@ class Rotation(_Geometric):
 
 
 class Crop(_Geometric):
-    """Pad an image with the mean colour and cut out its size elsewhere: move it by whole pixels.
+    """Shift an image by whole pixels, and fill the gap with the mean color.
 
     Parameters
     ----------
@@ -239,13 +239,13 @@ class Crop(_Geometric):
 
 
 class Scale(_Geometric):
-    """Shrink or enlarge an image about its centre, its width and height independently.
+    """Shrink or enlarge an image about its center, its width and height independently.
 
     Parameters
     ----------
     ratio : float, default=1.2
-        At least 1. What is seen is uniform in ``[1 / ratio, ratio]`` times the image's width, and
-        independently height: above 1 the image shrinks, and the mean colour surrounds it (DSA).
+        At least 1. The visible width is uniform in ``[1 / ratio, ratio]`` times the image's width,
+        and independently the height: above 1 the image shrinks, surrounded by the mean color (DSA).
 
     Examples
     --------
@@ -280,10 +280,10 @@ class Color(Augmentation):
     ----------
     brightness : float or None, default=1.0
         A number uniform in ``[-brightness / 2, brightness / 2]`` is added to all values. Images are
-        standardised: 1 is a standard deviation.
+        standardized: 1 is a standard deviation.
     saturation : float or None, default=2.0
         The distance of a pixel's channels from their mean is multiplied by a factor uniform in
-        ``[0, saturation]``. With one channel that changes nothing.
+        ``[0, saturation]``. With one channel this changes nothing.
     contrast : float or None, default=0.5
         The distance of all values from the image's mean is multiplied by a factor uniform in
         ``[contrast, contrast + 1]``.
@@ -326,20 +326,20 @@ class Color(Augmentation):
 
     def _apply(self, X, brightness, saturation, contrast):
         X = X + brightness
-        grey = X.mean(dim=1, keepdim=True)
-        X = (X - grey) * saturation + grey
+        gray = X.mean(dim=1, keepdim=True)
+        X = (X - gray) * saturation + gray
         mean = X.mean(dim=(1, 2, 3), keepdim=True)
         return (X - mean) * contrast + mean
 
 
 class Cutout(Augmentation):
-    """Fill a square with the mean colour.
+    """Fill a square with the mean color.
 
     Parameters
     ----------
     ratio : float, default=0.5
-        Its side as a fraction of the image's. Its centre is uniform over the image, so that a part
-        of it may lie outside.
+        The side of the square as a fraction of the image's side. Its center is uniform over the
+        image, so a part of it may lie outside.
 
     Examples
     --------
@@ -367,7 +367,7 @@ class Cutout(Augmentation):
         firsts = []
         for side in shape[1:]:
             size = _round_half_up(self.ratio * side)
-            # The centre of a square of even size lies between pixels: there is one place more.
+            # The center of a square of even size lies between pixels: there is one place more.
             last = side - size % 2 - size // 2
             firsts.append(_integers(generator, n, -(size // 2), last))
         return torch.cat(firsts)
@@ -387,8 +387,8 @@ class Compose(Augmentation):
     Parameters
     ----------
     steps : list of Augmentation
-        Parameters of a step are reached through the name of its class, with a number where there
-        are several: ``set_params(rotation__degrees=30)``, ``crop_2__padding=0.25``.
+        Parameters of a step have its class as a prefix, with a number if there are several steps of
+        a class: ``set_params(rotation__degrees=30)``, ``crop_2__padding=0.25``.
 
     Examples
     --------
@@ -412,7 +412,7 @@ class Compose(Augmentation):
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that are drawn for a sample."""
+        """Number of random numbers per sample."""
         return sum(step.n_parameters for step in self.steps)
 
     def get_params(self, deep=True):
@@ -465,13 +465,13 @@ class Compose(Augmentation):
 class OneOf(Compose):
     """Apply one of several augmentations: one for the whole batch, drawn uniformly, as in DSA.
 
-    Those that were not chosen get the numbers that change nothing. What is applied is therefore
-    always the whole chain, whichever is chosen.
+    The whole chain is always applied, but those that were not chosen get the numbers that change
+    nothing.
 
     Parameters
     ----------
     steps : list of Augmentation
-        The choices. Their parameters are reached as those of `Compose` are.
+        The choices. Their parameters are reached as in `Compose`.
 
     Examples
     --------
@@ -489,7 +489,7 @@ class OneOf(Compose):
         return torch.cat(parts)
 
 
-# Geometric steps stand together, so that they are one resampling; DSA applies only one of them.
+# Geometric steps are consecutive, so that they are one resampling; DSA applies only one of them.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "dsa": OneOf([Color(), Cutout(), Flip(), Rotation(), Crop(), Scale()]),
     "flip_rotate": Compose([Flip(), Rotation()]),
@@ -502,14 +502,15 @@ def check_augmentation(augmentation, shape: tuple[int, ...] | None = None) -> Au
     Parameters
     ----------
     augmentation : str, Augmentation or None
-        None is no augmentation. "flip_rotate": flips and turns by up to 15 degrees (section 4).
-        It applies both; the official code of the paper applies one of the two, chosen for each
-        batch, which is ``OneOf([Flip(), Rotation()])``. "dsa": one of colour, cutout, flip,
-        rotation, crop and scale with DSA's settings. A flip changes what a digit or a letter is:
-        for those use DSA's others, ``OneOf([Color(), Cutout(), Rotation(), Crop(), Scale()])``.
+        None means no augmentation. "flip_rotate" flips and rotates by up to 15 degrees (section 4
+        of [Feng23]_). It applies both; the official code of [Feng23] applies one of the two, chosen
+        for each batch, which is ``OneOf([Flip(), Rotation()])``. "dsa" is one of color, cutout,
+        flip, rotation, crop and scale with DSA's settings. A flip turns a digit or a letter into
+        something else: for those use the others of DSA, ``OneOf([Color(), Cutout(), Rotation(),
+        Crop(), Scale()])``.
     shape : tuple of int or None, default=None
-        Shape of a sample, which must be an image's, ``(channels, height, width)``. None does not
-        check it.
+        Shape of a sample, which must be that of an image, ``(channels, height, width)``. None skips
+        this check.
 
     Returns
     -------
@@ -518,8 +519,13 @@ def check_augmentation(augmentation, shape: tuple[int, ...] | None = None) -> Au
     Raises
     ------
     ValueError
-        If it is none of these, if a parameter of it is out of range, or if the samples are no
+        If it is none of these, if one of its parameters is out of range, or if the samples are not
         images.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
     """
     if augmentation is None:
         return None
@@ -572,15 +578,15 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _resample(X: Tensor, matrix: Tensor) -> Tensor:
-    """Return images whose pixels have the colours at the places that ``matrix`` maps them to."""
+    """Return images whose pixels have the colors at the places that ``matrix`` maps them to."""
     height, width = X.shape[2:]
-    # Places in pixels, and not in halves of a side as F.affine_grid has them: those would shear an
-    # image that is not square when it turns.
+    # Places are in pixels, not in halves of a side as in F.affine_grid, which would shear an image
+    # that is not square when it rotates.
     x = torch.arange(width, dtype=X.dtype, device=X.device) - (width - 1) / 2
     y = torch.arange(height, dtype=X.dtype, device=X.device)[:, None] - (height - 1) / 2
     m = matrix[..., None, None]
     from_x = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]
     from_y = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
     grid = torch.stack((from_x * (2 / width), from_y * (2 / height)), dim=-1)
-    # An adjoint needs one derivative of this only: the inner gradient is one in the parameters.
+    # An adjoint needs only one derivative of this: the inner gradient is one in the parameters.
     return F.grid_sample(X, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

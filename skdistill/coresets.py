@@ -1,8 +1,8 @@
-"""Real samples that stand for the whole set: the baselines that a distilled set must beat.
+"""Real samples that represent the whole set: the baselines that a distilled set must beat.
 
-Distances are what they choose by, so it matters what a feature is measured in. Networks see
-standardised samples; ``scale``, the features' standard deviations, has these functions choose among
-the same ones. `skdistill.evaluation.compare` and ``init="kmeans"`` do.
+They choose by distances, so the units of the features matter. Networks see standardized samples.
+With ``scale``, the standard deviations of the features, these functions choose among standardized
+samples, too; `skdistill.evaluation.compare` and ``init="kmeans"`` do so.
 """
 
 from math import prod
@@ -30,7 +30,7 @@ def _interleave(per_class: list[np.ndarray]) -> np.ndarray:
 
 
 def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return what divides each value of a sample; None if it changes no order of distances."""
+    """Return the divisors of a sample's values; None if they change no order of distances."""
     if scale is None:
         return None
     scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), sample_shape).ravel()
@@ -40,15 +40,15 @@ def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
             f"scale must be positive; got {scale[bad][0]} for feature {np.flatnonzero(bad)[0]}. "
             "StandardScaler().fit(X).scale_ has 1 for features that do not vary."
         )
-    # Not even a rounding then: one channel gives what it gives without a scale.
+    # This avoids even a rounding: one channel gives the same as without a scale.
     return scale if (scale != scale[0]).any() else None
 
 
 def _members(X, rows: np.ndarray, scale: np.ndarray | None, origin: np.ndarray | None):
-    """Return samples flat, in double precision; with a scale, from an origin in its units."""
+    """Return samples flat, in double precision; with a scale, in its units from an origin."""
     members = X[rows].reshape(len(rows), -1).astype(np.float64, copy=False)
     if scale is not None:
-        # What is constant is exactly 0 then, however large.
+        # Constant values are then exactly 0, however large they are.
         members -= origin
         members /= scale
     return members
@@ -69,9 +69,10 @@ def random_samples(X, y, classes, ipc, rng, scale=None):
         Samples per class.
     rng : numpy.random.Generator
     scale : array-like that broadcasts to a sample, or None, default=None
-        What values are divided by before distances are taken: the features' standard deviations, as
-        ``StandardScaler().fit(X).scale_`` has them, if they have different units. None takes
-        distances in the units of ``X``. Not used for random samples, which need no distance.
+        Values are divided by it before distances are computed: the standard deviations of the
+        features, as in ``StandardScaler().fit(X).scale_``, if these have different units. None
+        computes distances in the units of ``X``. Not used for random samples, which need no
+        distances.
 
     Returns
     -------
@@ -103,7 +104,7 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
 
     Parameters, result and error are those of `random_samples`. With ``ipc=1`` these are the class
-    means. Of a class of more than 2**25 values, random samples of so many are clustered: a class
+    means. If a class has more than 2**25 values, a random part of that size is clustered: a class
     need not fit into memory.
 
     Examples
@@ -120,7 +121,7 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     most = max(ipc, _MOST // max(1, prod(X.shape[1:])))
     centroids = []
     for rows in _rows_by_class(y, classes, ipc):
-        # Our own copy may be changed while it is clustered.
+        # Our own copy may be changed during clustering.
         kmeans = KMeans(ipc, n_init=1, random_state=int(rng.integers(2**31)), copy_x=False)
         if len(rows) > most:
             rows = np.sort(rng.choice(rows, most, replace=False))
@@ -153,7 +154,7 @@ def herding(X, y, classes, ipc, rng, scale=None):
     chosen = []
     for rows in _rows_by_class(y, classes, ipc):
         origin = X[rows[:1]].reshape(-1).astype(np.float64)
-        # A class need not fit into memory: it is read again for every sample that is chosen.
+        # A class need not fit into memory: it is read again for every chosen sample.
         blocks = [rows[first : first + size] for first in range(0, len(rows), size)]
         mean = sum(_members(X, b, scale, origin).sum(axis=0) for b in blocks) / len(rows)
         total, picks = np.zeros_like(mean), []

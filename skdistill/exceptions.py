@@ -15,10 +15,10 @@ class CheckpointWarning(UserWarning):
 
 
 class DivergenceWarning(UserWarning):
-    """What should be finite was not, or grew without end.
+    """Values that should be finite were not, or grew without end.
 
-    A meta-gradient, whose outer step was skipped, or the scores of networks trained on a set, which
-    count as errors.
+    These are a meta-gradient, whose outer step was skipped, or the scores of networks trained on a
+    set, which count as errors.
     """
 
 
@@ -43,5 +43,5 @@ class LongRunWarning(UserWarning):
 class LostProcessError(RuntimeError):
     """Another process of a run on several has ended, failed or hangs.
 
-    The fitted attributes and, in the first process, the checkpoint hold the run as it was before.
+    The fitted attributes and, in the first process, the checkpoint hold the run before that.
     """

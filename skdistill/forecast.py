@@ -14,14 +14,14 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Hints:
-    """Which of a distiller's parameters the parts of its memory and its time grow with.
+    """The parameters of a distiller with which its memory and its time grow.
 
     Parameters
     ----------
     states, activations, real : str
         As in `PeakMemory`.
     time : tuple of str
-        What to lower for less time; the first helps most.
+        Parameters to lower for less time; the first helps most.
     """
 
     states: str
@@ -46,13 +46,13 @@ MATCHING = Hints(
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take, from a few of its outer steps; prints as a few lines.
+    """Time and memory of a run, estimated from a few of its outer steps; prints as a few lines.
 
     Parameters
     ----------
     seconds_per_step : float
-        Mean over the measured outer steps. The length of the unrolled training is drawn for each,
-        so a few steps give it within about a tenth.
+        Mean over the measured outer steps. The length of the unrolled training is random, so a few
+        steps give the mean within about a tenth.
     n_steps : int
         Outer steps of the run.
     memory : PeakMemory
@@ -60,7 +60,7 @@ class Forecast:
     compiled : bool
         Whether the steps were compiled; half a minute to a minute of compilation is not counted.
     device : str
-        Where it was measured.
+        Where the time was measured.
     hints : Hints, default=UNROLLED
         Which parameters memory and time grow with.
     """
@@ -79,12 +79,12 @@ class Forecast:
 
     @property
     def peak_bytes(self) -> int:
-        """Bytes at the peak, beside what torch and Python take."""
+        """Bytes at the peak, in addition to those of torch and Python."""
         return self.memory.total
 
     @property
     def advice(self) -> str:
-        """What to lower if the memory or the time is too short."""
+        """Parameters to lower if there is too little memory or time."""
         return advice(self.memory, self.hints)
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ def forecast(
 
 
 def advice(memory: PeakMemory, hints: Hints) -> str:
-    """Return which parameter takes most of the memory, and what lowers the time."""
+    """Return which parameter to lower for less memory, and which for less time."""
     parts = {
         hints.states: memory.states,
         hints.activations: memory.activations,

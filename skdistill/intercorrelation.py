@@ -1,4 +1,4 @@
-"""How much the samples of a distilled set depend on each other (section 5, figures 7 and 9)."""
+"""How much the samples of a distilled set depend on each other ([Feng23, section 5])."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +16,20 @@ __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
 @dataclass(frozen=True, eq=False)
 class SubsampleCurve:
-    """Test accuracy by samples per class: random subsets of a set, beside other sets of their size.
+    """Test accuracy by samples per class: random subsets of a set, and other sets of their size.
 
     Prints as a table. `skdistill.inspection.BudgetCurveDisplay` draws it.
 
     Parameters
     ----------
     ipc : int
-        Samples per class of the set that the subsets are of.
+        Samples per class of the set from which the subsets are drawn.
     sizes : ndarray of shape (n_sizes,)
         Samples per class of the subsets, ascending.
     subsets : ndarray of shape (n_sizes, n_draws, n_networks_a_draw)
         Accuracy of each network on each random subset.
     real : ndarray of shape (n_sizes, n_draws, n_networks_a_draw) or None, default=None
-        The same of random real samples; None if there were none.
+        The same for random real samples; None if there were none.
     direct : ndarray of shape (n_sizes, n_networks) or None, default=None
         Accuracy of each network on the set that was distilled at that size; NaN where there is no
         such set, None if there is none at all.
@@ -88,10 +88,10 @@ def subsample_curve(
 ) -> SubsampleCurve:
     """Evaluate random subsets of a distilled set, for several sizes.
 
-    Where samples were distilled jointly, a random part of them is far worse than a set distilled at
-    that size, and for small parts worse than random real samples (figure 7 of the paper); how much
-    worse says how much the samples depend on each other. All networks are trained by the recipe of
-    `distilled`.
+    If samples were distilled jointly, a random part of them is far worse than a set distilled at
+    that size, and a small part is worse than random real samples (figure 7 of [Feng23]_). The
+    difference tells how much the samples depend on each other. All networks are trained by the
+    recipe of `distilled`.
 
     Parameters
     ----------
@@ -103,14 +103,14 @@ def subsample_curve(
         itself all draws are the whole set.
     n_draws : int, default=5
         Random subsets of each size, and random draws of real samples. They share the networks: each
-        is evaluated by ``ceil(n_networks / n_draws)``. Samples are drawn per class. The
-        draws at one size do not depend on the other sizes.
+        draw is evaluated by ``ceil(n_networks / n_draws)`` of them. Samples are drawn per class.
+        The draws at one size do not depend on the other sizes.
     n_networks : int or None, default=None
         Networks for each size and kind of samples; None takes the recipe's.
     real : (X_train, y_train) or None, default=None
-        Real samples, of which random ones are evaluated beside the subsets.
+        Real samples; random ones of them are evaluated as well.
     sets : mapping of int to DistilledDataset or None, default=None
-        By samples per class: sets that were distilled at that size.
+        Sets that were distilled at these sizes, by samples per class.
     architecture : str, callable or None, default=None
         As in `skdistill.evaluation.evaluate`.
     random_state : int, RandomState instance or None, default=None
@@ -127,6 +127,11 @@ def subsample_curve(
     ValueError
         If a size is more than there are samples of a class, if `sets` do not fit `sizes` and
         `distilled`, or if the data does not fit the distilled set.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -149,7 +154,7 @@ def subsample_curve(
     sets = _check_sets({} if sets is None else sets, distilled, sizes)
     real = None if real is None else _check_real(real, distilled, sizes[-1])
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)
-    # Taken once through the preprocessing, not once for every set; `sets` have their own.
+    # Preprocessed once, not once for every set; `sets` have their own preprocessing.
     ready = check_test_data(distilled, X, y)
     bare = replace(distilled, bases=())
 
@@ -159,7 +164,7 @@ def subsample_curve(
         ).accuracies
 
     def over_draws(choose):
-        """Return the accuracies of what is chosen at each size and draw."""
+        """Return the accuracies of the samples that are chosen at each size and draw."""
         n = -(-n_networks // n_draws)
         values = np.empty((len(sizes), n_draws, n))
         for i, size in enumerate(sizes.tolist()):
@@ -205,11 +210,11 @@ def compare_blocks(
     architecture=None,
     device="auto",
 ) -> Comparison:
-    """Evaluate the consecutive blocks of a set one by one (figure 9b of the paper).
+    """Evaluate the consecutive blocks of a set one by one.
 
-    The blocks of a boosted set are good sets of their own, if less so than the first, which shows
-    how much the later ones depend on it; those of a jointly distilled set are no better than random
-    subsets.
+    The later blocks of a boosted set are good sets, but worse than the first one, which shows how
+    much they depend on it. The blocks of a jointly distilled set are no better than random subsets
+    (figure 9b of [Feng23]_).
 
     Parameters
     ----------
@@ -217,8 +222,8 @@ def compare_blocks(
     X, y : array-like
         Test samples in the layout of the training data, and their labels.
     block_size : int
-        Samples per class in a block. If ``distilled.ipc`` is no multiple of it, the last block is
-        smaller.
+        Samples per class in a block. If ``distilled.ipc`` is not a multiple of it, the last block
+        is smaller.
     n_networks, architecture, device
         As in `skdistill.evaluation.evaluate`.
 
@@ -231,6 +236,11 @@ def compare_blocks(
     ------
     ValueError
         If `block_size` is not between 1 and ``distilled.ipc``, or the data does not fit the set.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -267,7 +277,7 @@ def compare_blocks(
 
 def _subset_rows(distilled: DistilledDataset, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return the rows of ``size`` random samples of every class, in the order of sets."""
-    # A sample's class is its place, row k * n_classes + c, for its labels may be soft.
+    # A sample's class comes from its row, k * n_classes + c, because its labels may be soft.
     places = np.tile(np.arange(len(distilled.classes)), distilled.ipc)
     rows, _ = coresets.random_samples(
         np.arange(len(places)), places, np.arange(len(distilled.classes)), size, rng
@@ -310,7 +320,7 @@ def _check_sets(
                 f"sets[{size}] must keep its preprocessing if distilled does, and only then: the "
                 "test samples would be in the units of one of them alone."
             )
-        # Only what belongs to the data that it was distilled from stays its own.
+        # Each keeps only what belongs to the data that it was distilled from.
         recipe = replace(distilled.recipe, mean=other.recipe.mean, scale=other.recipe.scale)
         ready[int(size)] = replace(other, recipe=recipe)
     return ready

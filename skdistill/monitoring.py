@@ -11,8 +11,9 @@ class TensorBoard:
 
     Each run has a folder of its own, with a scalar for each value of ``history_``: loss, norm of
     the meta-gradient, level at which it is clipped, window position, seconds, and so on. A run that
-    goes on from a checkpoint goes on in TensorBoard. Set on a meta-estimator (`BoostedDistiller`, a
-    grid search that supports callbacks), it watches all distillers inside, each in its own folder.
+    resumes from a checkpoint continues its curves in TensorBoard. Set on a meta-estimator
+    (`BoostedDistiller`, a grid search that supports callbacks), it watches all distillers inside,
+    each in its own folder.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class TensorBoard:
     >>> distiller = RaTBPTTDistiller().set_callbacks(TensorBoard("runs"))
     """
 
-    # Of scikit-learn's protocol: distillers at any depth inside others are watched.
+    # In scikit-learn's protocol: distillers at any depth inside others are watched.
     max_propagation_depth = None
 
     def __init__(self, log_dir: str | os.PathLike = "runs"):
@@ -40,7 +41,7 @@ class TensorBoard:
         self._writers = {}
 
     def __getstate__(self) -> dict:
-        # Open files stay in their process: another one opens its own.
+        # Open files belong to their process: another process opens its own.
         return {"log_dir": self.log_dir, "_writers": {}}
 
     def setup(self, estimator, context):
@@ -56,7 +57,7 @@ class TensorBoard:
             return
         run = getattr(estimator, "_current_run", None)
         if run is None:
-            # Somebody else's outer step.
+            # An outer step of another estimator.
             return
         writer = self._writer(context.parent)
         for name, value in run.last.items():
@@ -69,7 +70,7 @@ class TensorBoard:
             self._close(fit)
 
     def _writer(self, fit):
-        """Return what writes the run of this task."""
+        """Return the writer for the run of this task."""
         if fit not in self._writers:
             try:
                 from torch.utils.tensorboard import SummaryWriter

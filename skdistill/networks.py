@@ -1,8 +1,8 @@
 """The networks that are trained on distilled data.
 
-A network here is a pure function of its parameters and the batch: none keeps running statistics,
-none has dropout. All but the multilayer perceptron normalise each channel of each sample by itself
-(instance normalisation, Appendix C.1) unless they are told otherwise.
+A network here is a pure function of its parameters and the batch: no network keeps running
+statistics or has dropout. All except the multilayer perceptron normalize each channel of each
+sample by itself (instance normalization, [Feng23, C.1]) by default.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ __all__ = [
     "resolve_architecture",
 ]
 
-# For a block's channels, height and width. Groups of one channel are instance normalisation.
+# Given a block's channels, height and width. Groups of one channel are instance normalization.
 _NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "instance": lambda width, h, w: _instance_norm(width),
     "batch": lambda width, h, w: nn.BatchNorm2d(width, track_running_stats=False),
@@ -35,7 +35,7 @@ _NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "group": lambda width, h, w: nn.GroupNorm(4, width),
     "none": lambda width, h, w: nn.Identity(),
 }
-# These subtract a mean for each channel, and with it a bias of the convolution before them. Such a
+# These subtract a mean per channel, and with it any bias of the convolution before them. Such a
 # bias would only drift: its gradient is rounding noise, which Adam scales up.
 _SUBTRACT_BIAS = {"instance", "batch"}
 _POOLINGS: dict[str, Callable[[], nn.Module]] = {
@@ -52,12 +52,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class ConvNet(nn.Sequential):
-    """The field's ConvNet: blocks of convolution, normalisation, activation and pooling.
+    """The field's ConvNet: blocks of convolution, normalization, activation and pooling.
 
-    Each block is a 3x3 convolution, normalisation with learned scale and shift, an activation and
-    2x2 pooling; a linear layer follows. The options are those of Zhao, Mopuri and Bilen ("Dataset
-    Condensation with Gradient Matching", 2021), the defaults those of the paper. Convolutions have
-    no bias where the normalisation would subtract it again ("instance" and "batch").
+    Each block is a 3x3 convolution, normalization with learned scale and shift, an activation and
+    2x2 pooling; a linear layer follows. The options are those of [Zhao21]_, the defaults those of
+    [Feng23]_. Convolutions have no bias where the normalization would subtract it again ("instance"
+    and "batch").
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class ConvNet(nn.Sequential):
     n_classes : int
         Number of outputs.
     width : int or None, default=None
-        Channels of each block. None: 128, as in the paper (section 4), and 64 for sides below 28.
+        Channels of each block. None: 128, as in [Feng23, section 4], and 64 for sides below 28.
     depth : int or None, default=None
-        Number of blocks. None: 3 for sides from 28 and 4 from 64, as in the paper (section 4) and
+        Number of blocks. None: 3 for sides from 28 and 4 from 64, as in [Feng23, section 4], and
         one more for every further doubling; 2 from 8 and 1 from 4.
     norm : {"instance", "batch", "layer", "group", "none"}, default="instance"
-        "instance" is the paper's (Appendix C.1). "group" has four groups, so that `width` must be
-        divisible by 4. "batch" has a catch: see Notes.
+        "instance" as in [Feng23, C.1]. "group" has four groups, so `width` must be divisible by 4.
+        "batch" has a catch: see Notes.
     pooling : {"avg", "max", "none"}, default="avg"
     activation : {"relu", "leaky_relu", "sigmoid", "swish"}, default="relu"
 
@@ -84,17 +84,25 @@ class ConvNet(nn.Sequential):
 
     Notes
     -----
-    Batch normalisation keeps no running statistics here: they would be no differentiable function
-    of the synthetic samples. It takes the mean and variance of whatever batch it sees, in the
-    inner loop, in the outer loss and in an evaluation. The scores of a sample therefore depend on
-    its company: a large batch may be taken in chunks, whose size depends on the device, each with
-    statistics of its own; and a test sample is scored by the test samples that come with it.
+    Batch normalization keeps no running statistics here: they would not be a differentiable
+    function of the synthetic samples. It takes the mean and variance of whatever batch it sees, in
+    the inner loop, in the outer loss and in an evaluation. The scores of a sample therefore depend
+    on the other samples of its batch: a large batch may be taken in chunks, whose size depends on
+    the device, each with statistics of its own; and the score of a test sample depends on other
+    test samples.
 
     The options are reached through a callable as `architecture`. To be pickled, for parallel work
-    or ``joblib.dump``, it must be a function of a module or a `functools.partial`, no lambda::
+    or ``joblib.dump``, it must be a function of a module or a `functools.partial`, not a lambda::
 
         RaTBPTTDistiller(architecture=partial(ConvNet, norm="batch", pooling="max"))
         RaTBPTTDistiller(architecture=lambda shape, k: ConvNet(shape, k, norm="batch"))
+
+    References
+    ----------
+    .. [Zhao21] B. Zhao, K. R. Mopuri and H. Bilen, "Dataset Condensation with Gradient Matching",
+       ICLR 2021.
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -130,7 +138,7 @@ class ConvNet(nn.Sequential):
         if side < shrink**depth:
             raise ValueError(
                 f"A ConvNet with depth={depth} needs images of at least {shrink**depth} "
-                f"pixels a side; got {sides[0]} x {sides[1]}. "
+                f"pixels per side; got {sides[0]} x {sides[1]}. "
                 "Use architecture='mlp' or a callable of your own."
             )
         blocks = []
@@ -153,19 +161,19 @@ def _check_option(name: str, value, options: dict) -> None:
 
 
 def _usual_width(side: int) -> int:
-    """Return the channels of a block for images of this many pixels a side."""
+    """Return the channels of a block for images of this many pixels per side."""
     return 128 if side >= 28 else 64
 
 
 def _usual_depth(side: int) -> int:
-    """Return the number of blocks for images of this many pixels a side."""
+    """Return the number of blocks for images of this many pixels per side."""
     if side >= 28:
         return 3 + max(0, (side // 32).bit_length() - 1)
     return 2 if side >= 8 else 1
 
 
 class MLP(nn.Sequential):
-    """A multilayer perceptron for tables: linear layers, layer normalisation and ReLU.
+    """A multilayer perceptron for tables: linear layers, layer normalization and ReLU.
 
     Parameters
     ----------
@@ -199,9 +207,14 @@ class MLP(nn.Sequential):
 
 
 def convnet_x4(input_shape, n_classes) -> ConvNet:
-    """Return a `ConvNet` of 4 times its usual width, for transfer to wider networks (section 4).
+    """Return a `ConvNet` of 4 times its usual width, for transfer to wider networks.
 
-    Parameters are the first two of `ConvNet`.
+    As in section 4 of [Feng23]_. The parameters are the first two of `ConvNet`.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -215,9 +228,14 @@ def convnet_x4(input_shape, n_classes) -> ConvNet:
 
 
 def convnet_x8(input_shape, n_classes) -> ConvNet:
-    """Return a `ConvNet` of 8 times its usual width, for transfer to wider networks (section 4).
+    """Return a `ConvNet` of 8 times its usual width, for transfer to wider networks.
 
-    Parameters are the first two of `ConvNet`.
+    As in section 4 of [Feng23]_. The parameters are the first two of `ConvNet`.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -231,16 +249,16 @@ def convnet_x8(input_shape, n_classes) -> ConvNet:
 
 
 def resnet18(input_shape, n_classes) -> nn.Module:
-    """Return a ResNet-18 with instance normalisation for small images (Appendix C.3).
+    """Return a ResNet-18 with instance normalization for small images.
 
-    It is torchvision's with the usual stem for CIFAR: a 3x3 convolution of stride 1 without
-    pooling. 11.2 million parameters.
+    [Feng23]_ transfers to one in Appendix C.3. It is torchvision's with the usual stem for CIFAR: a
+    3x3 convolution of stride 1 without pooling. 11.2 million parameters.
 
     Parameters
     ----------
     input_shape : tuple of int
         ``(channels, height, width)``; both sides at least 9. The last stage sees an eighth of
-        them, and a single pixel has no variance to normalise by.
+        them, and a single pixel has no variance to normalize by.
     n_classes : int
         Number of outputs.
 
@@ -248,6 +266,11 @@ def resnet18(input_shape, n_classes) -> nn.Module:
     ------
     ValueError
         If the images are too small.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -258,7 +281,7 @@ def resnet18(input_shape, n_classes) -> nn.Module:
     torch.Size([2, 10])
     """
     _check_sides("resnet18", input_shape, 9)
-    # torchvision takes a second or two to import, and most runs do without it.
+    # torchvision takes a second or two to import, and most runs do not need it.
     from torchvision.models.resnet import BasicBlock, ResNet
 
     network = ResNet(BasicBlock, [2, 2, 2, 2], n_classes, norm_layer=_instance_norm)
@@ -269,26 +292,25 @@ def resnet18(input_shape, n_classes) -> nn.Module:
 
 
 class VGG11(nn.Sequential):
-    """VGG-11 with instance normalisation for small images.
+    """VGG-11 with instance normalization for small images.
 
-    The eight convolutions of VGG-11 with five 2x2 max poolings, an average over what is left of the
+    The eight convolutions of VGG-11 with five 2x2 max poolings, an average over the rest of the
     image, and one linear layer, as is usual for CIFAR: torchvision's class has 120 million
     parameters in two more linear layers with dropout. 9.2 million parameters.
 
     Parameters
     ----------
     input_shape : tuple of int
-        ``(channels, height, width)``; both sides at least 16. Those below 32 are padded to 32 with
-        0, the mean colour: the last convolutions see a sixteenth, and a single pixel has no
-        variance to normalise by.
+        ``(channels, height, width)``; both sides at least 16. Sides below 32 are padded to 32 with
+        0, the mean color: the last convolutions see a sixteenth, and a single pixel has no variance
+        to normalize by.
     n_classes : int
         Number of outputs.
 
     Raises
     ------
     ValueError
-        If the images are too small: of those below 16 pixels more than three quarters would be
-        padding.
+        If the images are too small: below 16 pixels, more than three quarters would be padding.
 
     Examples
     --------
@@ -316,18 +338,18 @@ class VGG11(nn.Sequential):
 
 
 class AlexNet(nn.Sequential):
-    """AlexNet with instance normalisation for small images.
+    """AlexNet with instance normalization for small images.
 
     The field's version for 32 x 32 pixels (Zhao, Mopuri and Bilen 2021): five convolutions of 128,
-    192, 256, 192 and 192 channels, stride 1, three 2x2 max poolings and one linear layer. Ours
-    normalises, which theirs does not, and averages over what is left of the image, to serve all
+    192, 256, 192 and 192 channels, stride 1, three 2x2 max poolings and one linear layer. Unlike
+    theirs, ours normalizes, and averages over the rest of the image, so that it works for all
     sizes. torchvision's is made for 224 x 224 pixels and fails for 32 x 32. 1.8 million parameters.
 
     Parameters
     ----------
     input_shape : tuple of int
         ``(channels, height, width)``; both sides at least 8. The last convolutions see a quarter of
-        them, and a single pixel has no variance to normalise by.
+        them, and a single pixel has no variance to normalize by.
     n_classes : int
         Number of outputs.
 
@@ -365,7 +387,7 @@ def _instance_norm(channels: int) -> nn.GroupNorm:
 
 
 def _convolution(channels: int, width: int, kernel_size: int) -> list[nn.Module]:
-    """Return a convolution that keeps the image's size, instance normalisation and ReLU."""
+    """Return a convolution that keeps the image's size, instance normalization and ReLU."""
     return [
         nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=False),
         _instance_norm(width),
@@ -381,7 +403,7 @@ def _check_sides(name: str, input_shape: tuple[int, ...], least: int) -> None:
     _, height, width = input_shape
     if min(height, width) < least:
         raise ValueError(
-            f"architecture={name!r} needs images of at least {least} pixels a side; got "
+            f"architecture={name!r} needs images of at least {least} pixels per side; got "
             f"{height} x {width}. Use architecture='convnet' or a callable of your own."
         )
 
@@ -407,7 +429,7 @@ def resolve_architecture(architecture, input_shape: tuple[int, ...]):
 def network_factory(
     architecture, input_shape: tuple[int, ...], n_classes: int, parameter: str = "architecture"
 ) -> Callable[[], nn.Module]:
-    """Return a callable without arguments that builds a freshly initialised network.
+    """Return a callable without arguments that builds a freshly initialized network.
 
     Parameters
     ----------
@@ -423,7 +445,7 @@ def network_factory(
     Raises
     ------
     ValueError
-        If the architecture is unknown, none that can be called, or not for samples of this shape.
+        If the architecture is unknown, cannot be called, or is not for samples of this shape.
     """
     check_architecture(architecture, parameter)
     architecture = resolve_architecture(architecture, input_shape)
@@ -457,7 +479,7 @@ def check_architecture(architecture, name: str = "architecture") -> None:
     try:
         parameters = signature(architecture)
     except (TypeError, ValueError):
-        return  # one that has none to look at
+        return  # a callable without a signature
     try:
         parameters.bind((1, 1, 1), 1)
     except TypeError as error:
@@ -473,7 +495,7 @@ def describe_architecture(architecture) -> str:
 
 
 def _build(architecture: Callable, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Call a callable of the user's, and say what is wrong with it if it builds no network."""
+    """Call a user's callable, and raise a clear error if it builds no network."""
     must = "architecture must be a callable (input_shape, n_classes) -> torch.nn.Module"
     name = f"{describe_architecture(architecture)}({input_shape}, {n_classes})"
     try:

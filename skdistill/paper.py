@@ -1,4 +1,4 @@
-"""The parameters of the paper's runs, by data set and samples per class."""
+"""The parameters of the runs in [Feng23], by data set and samples per class."""
 
 __all__ = ["paper_settings"]
 
@@ -9,7 +9,7 @@ _COLUMNS = {
     "cub200": (1, 10),
     "tinyimagenet": (1, 10),
 }
-# Window and unroll (Appendix C.2).
+# Window and unroll [Feng23, C.2].
 _WINDOWS = {
     ("cifar10", 1): (60, 200),
     ("cifar10", 10): (80, 250),
@@ -17,12 +17,11 @@ _WINDOWS = {
     ("cub200", 10): (60, 200),
 }
 _OTHER_WINDOWS = (100, 300)
-# Real samples in an outer step (Appendix C.1).
+# Real samples in an outer step [Feng23, C.1].
 _BATCHES = {"cifar10": 5000, "cifar100": 5000, "cub200": 3000, "tinyimagenet": 1000}
 # Synthetic samples per class, and classes, in an inner step. Algorithm 1 takes mini-batches and
-# does not say how large they are: these are 50 to 200 samples, as in the commands that the paper's
-# code gives for three of the columns (ten samples per class of CIFAR-10, CIFAR-100 and
-# Tiny-ImageNet).
+# does not say how large they are: these are 50 to 200 samples, as in the commands that its code
+# gives for three of the columns (ten samples per class of CIFAR-10, CIFAR-100 and Tiny-ImageNet).
 _MINI_BATCHES = {
     ("cifar10", 50): (10, None),
     ("cifar100", 10): (1, None),
@@ -34,7 +33,9 @@ _MINI_BATCHES = {
 
 
 def paper_settings(dataset: str, ipc: int) -> dict:
-    """Return the parameters with which the paper distilled a benchmark of its Table 1.
+    """Return the parameters with which the paper distills a benchmark of its Table 1.
+
+    The paper is [Feng23]_. Sections, appendices and tables below are the paper's.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     Returns
     -------
     parameters : dict
-        Parameters of `RaTBPTTDistiller`, by name. It is the caller's own: change what you like.
+        Parameters of `RaTBPTTDistiller`, by name. It is a new dictionary: change what you like.
 
     Raises
     ------
@@ -65,27 +66,35 @@ def paper_settings(dataset: str, ipc: int) -> dict:
       and inside, no weight decay (section 4, Appendix C.1).
     - `schedule`: the random window of Algorithm 1.
     - `init`: Gaussian noise of norm 1 (Appendix C.1).
-    - `learn_labels`: for CIFAR-10 with 50 samples per class, and for all sets of more classes
+    - `learn_labels`: True for CIFAR-10 with 50 samples per class, and for all data with more
+      classes
       (Appendix C.1).
     - `augmentation`: flip and rotation (section 4, which says "on the target set"; the paper's code
       augments the synthetic samples as well, and so does `RaTBPTTDistiller`); `score` trains its
       networks on augmented samples, too (Appendix C.1).
-    - `architecture`: a ConvNet with instance normalisation, of three layers for 32 x 32 pixels and
-      of four for 64 x 64 (section 4, Appendix C.1), which "convnet" chooses by the samples' size.
+    - `architecture`: a ConvNet with instance normalization, of three layers for 32 x 32 pixels and
+      of four for 64 x 64 (section 4, Appendix C.1), which "convnet" chooses by the size of the
+      samples.
     - `n_networks`: ten in the evaluation (section 4).
 
     Where the paper is silent:
 
-    - `inner_batch_size`, `classes_per_step`: the commands published with the paper's code have one
-      sample per class for ten per class of CIFAR-100 and Tiny-ImageNet, of all and of 50 classes.
-      The other columns get as many samples a step or about so many, by our choice.
+    - `inner_batch_size`, `classes_per_step`: for ten samples per class of CIFAR-100 and
+      Tiny-ImageNet, the commands published with the paper's code take one sample per class in a
+      step, of all classes and of 50. By our choice, the other columns get about the same number of
+      samples per step.
     - `label_lr_scale`: 1, as in the paper's code.
     - `max_iter`: ours, 50,000. Section 4.3 and Appendix D.2 speak of windows that move after 2,000
       steps and of a change at step 25,000. Take what time allows.
     - `eval_steps`: ours, fixed before a test set is seen: 300 for one sample per class, else 1000.
 
-    ZCA whitening with a regularisation of 0.1 is part of the paper's setting for all data sets
-    (Appendix C.1) and no parameter of a distiller: put `ZCAWhitener` in front of it, as below.
+    ZCA whitening with a regularization of 0.1 is part of the paper's setting for all data sets
+    (Appendix C.1), but not a parameter of a distiller: put `ZCAWhitener` in front of it, as below.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -127,11 +136,11 @@ def _check(dataset, ipc) -> None:
     """Raise ValueError unless Table 1 has this column."""
     if not isinstance(dataset, str) or dataset not in _COLUMNS:
         raise ValueError(
-            f"dataset must be one of {', '.join(map(repr, _COLUMNS))}, those of the paper's "
-            f"Table 1; got {dataset!r}."
+            f"dataset must be one of {', '.join(map(repr, _COLUMNS))}, those of Table 1 of "
+            f"[Feng23]; got {dataset!r}."
         )
     if isinstance(ipc, bool) or ipc not in _COLUMNS[dataset]:
         columns = ", ".join(map(str, _COLUMNS[dataset]))
         raise ValueError(
-            f"ipc must be one of {columns} for {dataset!r}, as in the paper's Table 1; got {ipc!r}."
+            f"ipc must be one of {columns} for {dataset!r}, as in Table 1 of [Feng23]; got {ipc!r}."
         )

@@ -1,4 +1,4 @@
-"""What a distiller learns: the samples themselves, or bases that they are combinations of."""
+"""What a distiller learns: the samples themselves, or bases whose combinations they are."""
 
 from collections.abc import Mapping
 from math import prod
@@ -22,8 +22,8 @@ __all__ = ["LinearBasis", "Pixels", "SampleParametrization", "resolve_parametriz
 class SampleParametrization(Strategy):
     """Base class of the parametrizations.
 
-    A parametrization names tensors, says what they are in the beginning, at which rate they are
-    learned, and which part of the samples they make.
+    A parametrization defines named tensors, their initial values, their learning rates, and the
+    part of the samples that they make.
     """
 
     def check(self, init, start: DistilledDataset | None = None) -> None:
@@ -40,8 +40,7 @@ class SampleParametrization(Strategy):
         Parameters
         ----------
         make_samples : callable
-            Returns the standardised samples that the distiller's ``init`` stands for, those of
-            ``start`` first.
+            Returns the standardized samples of the distiller's ``init``, those of ``start`` first.
         data : TrainingData
         start : DistilledDataset or None
             The set whose samples come first.
@@ -52,7 +51,7 @@ class SampleParametrization(Strategy):
         raise NotImplementedError
 
     def parts(self, data: TrainingData, start, n_fresh: int) -> tuple[Part, ...]:
-        """Return what makes the samples of the tensors."""
+        """Return the functions that make samples of the tensors."""
         raise NotImplementedError
 
     def rates(self, rate, data: TrainingData, start, factors: np.ndarray) -> dict:
@@ -61,23 +60,23 @@ class SampleParametrization(Strategy):
         Parameters
         ----------
         rate : float or None
-            None: what `learning_rate` calls "auto".
+            None means ``learning_rate="auto"``.
         data, start
             As in `first_tensors`.
         factors : ndarray of shape (n,)
-            What multiplies the rate of each sample.
+            Factor of each sample's rate.
         """
         raise NotImplementedError
 
     def blocks(
         self, tensors: Mapping[str, Tensor], data: TrainingData, start, factors: np.ndarray
     ) -> tuple[BasisBlock, ...]:
-        """Return what a distilled set tells of the tensors: nothing, if they are its samples."""
+        """Return the bases that a distilled set keeps: none, if the tensors are its samples."""
         return ()
 
 
 class Pixels(SampleParametrization):
-    """Every value of every sample is learned: what "pixels" stands for.
+    """Every value of every sample is learned: the object behind "pixels".
 
     Examples
     --------
@@ -91,7 +90,7 @@ class Pixels(SampleParametrization):
         return {"X": make_samples()}
 
     def parts(self, data, start, n_fresh):
-        """Return the part that is all samples."""
+        """Return a single part, all samples."""
         return (Rows("X"),)
 
     def rates(self, rate, data, start, factors):
@@ -100,28 +99,34 @@ class Pixels(SampleParametrization):
 
 
 class LinearBasis(SampleParametrization):
-    """Samples are linear combinations of learned bases, which all classes share (section 4.2).
+    """Samples are linear combinations of learned bases, which all classes share.
 
-    Deng and Russakovsky, "Remember the Past: Distilling Datasets into Addressable Memories for
-    Neural Networks" (NeurIPS 2022): ``X = coefficients @ basis``. A basis takes the storage of a
-    sample, and each sample beyond takes `n_basis` coefficients alone, so that many samples per
-    class fit where few did. ``distilled_.storage`` says how much a set takes: in samples per class,
-    as ``ipc`` counts them. A basis of half the height and width takes a quarter: images are smooth,
-    and more bases of fewer pixels may say more than few large ones.
+    ``X = coefficients @ basis`` (section 4.2 of [Feng23]_, after [Deng22]_). A basis takes the
+    storage of a sample, but each further sample only that of `n_basis` coefficients, so that many
+    samples per class fit into the storage of a few. ``distilled_.storage`` tells how much a set
+    takes, in units of samples per class. A basis of half the height and width takes a quarter:
+    images are smooth, and many bases of few pixels may say more than few large ones.
 
-    Bases and coefficients start as theirs do, from Xavier's uniform distribution ("gaussian" for
-    ``init`` stands for that).
+    Bases and coefficients start from Xavier's uniform distribution, as in [Deng22]; ``init`` must
+    be "gaussian" for that.
 
     In `BoostedDistiller` every block has bases of its own.
 
     Parameters
     ----------
     n_basis : int
-        Bases, in each block. Theirs for CIFAR-10 at the storage of one image per class: 16, of half
-        the height and width.
+        Bases per block. [Deng22] has 16, of half the height and width, for CIFAR-10 at the storage
+        of one image per class.
     downsample : int, default=1
-        How many times lower and narrower bases are than the images; they are enlarged bilinearly.
-        Must divide height and width. Theirs for CIFAR-10: 2.
+        Factor by which bases are smaller than the images in height and width; they are enlarged
+        bilinearly. Must divide height and width. [Deng22] has 2 for CIFAR-10.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
+    .. [Deng22] Z. Deng and O. Russakovsky, "Remember the Past: Distilling Datasets into Addressable
+       Memories for Neural Networks", NeurIPS 2022.
 
     Examples
     --------
@@ -165,7 +170,7 @@ class LinearBasis(SampleParametrization):
             return
         if not layout.is_image:
             raise ValueError(
-                f"downsample={self.downsample} must be 1 for samples that are no images."
+                f"downsample={self.downsample} must be 1 for samples that are not images."
             )
         if any(side % self.downsample for side in layout.network_shape[1:]):
             raise ValueError(
@@ -207,7 +212,7 @@ class LinearBasis(SampleParametrization):
 
     def rates(self, rate, data, start, factors):
         """Return a rate for the bases of each block and one for each sample's coefficients."""
-        # Of each block: samples, bases, values of a basis.
+        # For each block: samples, bases, values of a basis.
         sizes = []
         for block in () if start is None else start.bases:
             sizes.append((*block.coefficients.shape, block.basis[0].size))
@@ -220,7 +225,7 @@ class LinearBasis(SampleParametrization):
             block_factors = factors[first : first + n]
             first += n
             shapes = {"basis": (n_basis, n_values), "coefficients": (n, n_basis)}
-            # A sample that is held back holds back the bases that it is made of.
+            # A sample that must move slowly slows the bases that it is made of.
             by_name = {"basis": block_factors.min(), "coefficients": block_factors}
             for name, factor in by_name.items():
                 # A quarter of their size, as for samples.
@@ -253,12 +258,12 @@ class LinearBasis(SampleParametrization):
 
 
 def _factor(block: BasisBlock, data: TrainingData) -> int:
-    """Return how many times lower and narrower a block's bases are than the samples."""
+    """Return by which factor a block's bases are smaller than the samples, per side."""
     return data.layout.factor_of(block.basis[0].size)
 
 
 def resolve_parametrization(parametrization) -> SampleParametrization:
-    """Return the object that ``parametrization`` stands for, its parameters checked."""
+    """Return the object that ``parametrization`` names, with its parameters checked."""
     resolved = Pixels() if isinstance(parametrization, str) else parametrization
     resolved.validate()
     return resolved

@@ -1,4 +1,4 @@
-"""ZCA whitening, the paper's preprocessing (Appendix C.1), with its way back."""
+"""ZCA whitening, the preprocessing of [Feng23, C.1], and its inverse."""
 
 from math import prod
 from numbers import Integral, Real
@@ -26,18 +26,17 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     regularization : float, default=0.1
         Share of the mean eigenvalue that is added to every eigenvalue. It keeps directions that
         the training set hardly has from being blown up, and `W` invertible if there are fewer
-        samples than features. The default is the paper's lambda, for all its data sets
-        (Appendix C.1).
+        samples than features. The default is the lambda of [Feng23, C.1], for all its data sets.
     per_sample : bool or "auto", default="auto"
-        What is done to the samples before the covariance is taken and `W` applied. True subtracts
+        How samples are treated before the covariance is computed and `W` applied. True subtracts
         from every sample its own mean over all features and divides it by its own Euclidean norm,
-        as the paper's code and its line of work (KIP, RFAD) do with images: brightness and
-        contrast go. The features of a table have no common unit, so a row's mean says nothing;
+        which removes brightness and contrast. The code of [Feng23]_, KIP and RFAD do so with
+        images. The features of a table have no common unit, so the mean of a row says nothing:
         False subtracts every feature's mean over the training set and does not rescale. "auto" is
-        True for images, that is for samples of more than one axis, and False for tables. For flat
-        images say True.
+        True for images, that is for samples with more than one axis, and False for tables. For flat
+        images pass True.
     batch_size : int, default=1024
-        Samples that are turned into floating-point numbers at a time. It changes time and memory,
+        Samples that are converted to floating-point numbers at a time. It changes time and memory,
         not the result.
     device : str, default="auto"
         Where to compute: "auto" is a CUDA GPU if there is one, else the CPU. All is computed in
@@ -46,17 +45,17 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     eigenvectors_ : ndarray of shape (n_features, n_features)
-        ``U``, an eigenvector a column.
+        ``U``, one eigenvector per column.
     eigenvalues_ : ndarray of shape (n_features,)
-        Of the covariance, with the regularisation added, ascending.
+        Eigenvalues of the covariance, with the regularization added, ascending.
     per_sample_ : bool
-        What `per_sample` came to.
+        The value of `per_sample` that was used.
     mean_ : ndarray of shape (n_features,) or float
-        What `inverse_transform` adds: the mean of every feature, or, with `per_sample_`, the
-        average of the samples' means, in X's units.
+        The value that `inverse_transform` adds: the mean of every feature, or, with `per_sample_`,
+        the average of the samples' means, in X's units.
     scale_ : float
-        What `inverse_transform` multiplies with: 1, or, with `per_sample_`, the average of the
-        samples' norms, in X's units.
+        The factor of `inverse_transform`: 1, or, with `per_sample_`, the average of the samples'
+        norms, in X's units.
     sample_shape_ : tuple of int
         Shape of a sample.
     n_features_in_ : int
@@ -66,25 +65,30 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Samples of any shape are flattened inside and come back in it, so the channels of an image are
-    whitened together, as in the paper's line of work, and it does not matter where they stand.
+    Samples of any shape are flattened internally and returned in that shape, so the channels of an
+    image are whitened together, wherever they are.
 
     The covariance is divided by the number of samples. With `per_sample_` it is that of the
-    standardised samples about zero, as in the paper's code: features keep the small means that
-    are left. It is then always singular, for no sample has a mean any more, and `regularization`
-    must be positive. KIP and RFAD standardise every channel first; the paper's code does not. KIP
-    and FRePo leave directions beyond the number of samples unscaled; here, as in the paper's code,
-    the regularisation alone limits them.
+    standardized samples about zero, as in the code of [Feng23]: features keep the small means that
+    are left. It is then always singular, because no sample has a mean any more, and
+    `regularization` must be positive. KIP and RFAD standardize every channel first; the code of
+    [Feng23] does not. KIP and FRePo leave directions beyond the number of samples unscaled; here,
+    as in the code of [Feng23], only the regularization limits them.
 
-    What is whitened can be taken back exactly without `per_sample_`. With it, a sample's own mean
-    and norm are gone (and synthetic samples never had any), so `inverse_transform` gives every
-    sample the average mean and norm of the training set.
+    Without `per_sample_`, `inverse_transform` is exact. With it, a sample's own mean and norm are
+    lost (and synthetic samples never had any), so `inverse_transform` gives every sample the
+    average mean and norm of the training set.
 
     `fit` reads `X` twice, `batch_size` samples at a time, and never copies it whole: bytes stay
     bytes, and a memory-mapped array may be larger than the memory. (scikit-learn's check for NaN
     reads floating-point numbers once more.) The covariance takes ``8 * n_features ** 2`` bytes.
-    `transform` returns an array in memory, of four bytes a value for images, or with ``mmap_path``
-    one in a file: ``whitener.fit(X).transform(X, mmap_path="white.npy")``.
+    `transform` returns an array in memory, of four bytes per value for images, or with
+    ``mmap_path`` an array in a file: ``whitener.fit(X).transform(X, mmap_path="white.npy")``.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -101,15 +105,15 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     True
     """
 
-    # Where to put samples is nothing to route through a pipeline.
+    # mmap_path is not metadata that a pipeline could route.
     __metadata_request__transform = {"mmap_path": UNUSED}
 
     _parameter_constraints: dict = {
         "regularization": [Interval(Real, 0, None, closed="left")],
         "per_sample": [StrOptions({"auto"}), "boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        # Checked by resolve_device: naming torch.device here would need torch, without which a
-        # distilled set must load that holds a whitener.
+        # Checked by resolve_device: naming torch.device here would need torch, but a distilled set
+        # that holds a whitener must load without torch.
         "device": "no_validation",
     }
 
@@ -137,7 +141,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is unfit, or if the regularised covariance is singular.
+            If a parameter or the data is unfit, or if the regularized covariance is singular.
         """
         # Imported when used: a distilled set that holds a whitener loads without torch.
         from ._data import whitening as _whitening
@@ -148,8 +152,8 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         per_sample = X.ndim > 2 if isinstance(self.per_sample, str) else bool(self.per_sample)
         if per_sample and prod(sample_shape) < 2:
             raise ValueError(
-                "per_sample=True needs samples of at least 2 features, for a sample of one is its "
-                "own mean; got n_features=1."
+                "per_sample=True needs samples of at least 2 features, because a sample of one is "
+                "its own mean; got n_features=1."
             )
         learned = _whitening.learn(X, per_sample, self.regularization, self.batch_size, device)
         self.mean_, self.scale_, self.eigenvalues_, self.eigenvectors_ = learned
@@ -167,14 +171,14 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Samples in the shape and units of the training samples.
         mmap_path : str, path-like or None, default=None
             If given, the whitened samples are written to this new ``.npy`` file and mapped from it,
-            read-only, so that they may be larger than the memory, as `X` may.
-            ``np.load(mmap_path, mmap_mode="r")`` maps them again.
+            read-only, so that they may be larger than the memory, like `X`. ``np.load(mmap_path,
+            mmap_mode="r")`` maps them again.
 
         Returns
         -------
         X_white : ndarray of shape (n, ...)
-            Whitened samples, without unit: float64 if `X` was, else float32. A constant sample
-            has no contrast to normalise, and becomes zero with `per_sample_`.
+            Whitened samples, without unit: float64 if `X` was, else float32. A constant sample has
+            no contrast to normalize; with `per_sample_` it becomes zero.
 
         Raises
         ------
@@ -190,7 +194,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         check_is_fitted(self)
         is_table = len(self.sample_shape_) == 1
-        # scikit-learn takes an image's second axis for its features: images are checked below.
+        # scikit-learn would count an image's second axis as its features: images are checked below.
         X = validate_data(
             self, as_array(X), reset=False, allow_nd=True, dtype="numeric", ensure_2d=is_table
         )
@@ -222,8 +226,8 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_original : ndarray of shape (n, ...)
-            float64 if `X` was, else float32. The samples that were whitened; with `per_sample_`
-            each of them shifted and scaled to the average mean and norm of the training samples.
+            float64 if `X` was, else float32. The samples before whitening; with `per_sample_` each
+            of them is shifted and scaled to the average mean and norm of the training samples.
         """
         from ._data import whitening as _whitening
 
@@ -250,7 +254,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if X.shape[1:] == self.sample_shape_:
             return
         if X.ndim == 2 and len(self.sample_shape_) == 1:
-            # scikit-learn's own words, which its users and its checks know.
+            # scikit-learn's own wording, which its users and its checks know.
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."

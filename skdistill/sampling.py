@@ -1,8 +1,9 @@
 """Which real samples make the batch of an outer step.
 
-What a sampler remembers during a run is a dictionary, its state, that the run carries: `init_state`
-makes it, `prepare` may renew it before an outer step, from the synthetic samples that the step
-starts from, and `batch` reads it. `skdistill.hardness.AdaptiveSampler` makes use of that.
+During a run a sampler remembers values in a dictionary, its state, which the run carries.
+`init_state` makes the state, `prepare` may change it before an outer step, given the synthetic
+samples from which the step starts, and `batch` reads it. `skdistill.hardness.AdaptiveSampler` uses
+it.
 """
 
 import numpy as np
@@ -11,17 +12,17 @@ __all__ = ["UniformSampler"]
 
 
 class UniformSampler:
-    """Every sample once an epoch, in a new random order: the ``d ~ D`` of Algorithm 1, line 4.
+    """Every sample once per epoch, in a new random order: the ``d ~ D`` of [Feng23, Algorithm 1].
 
-    A batch is a pure function of the step, so a run resumes with the batches it would have had.
-    An epoch that does not divide into whole batches leaves out a remainder, another one each time.
+    A batch is a pure function of the step, so a resumed run has the same batches. If an epoch does
+    not divide into whole batches, it leaves out a remainder, which differs each time.
 
     Parameters
     ----------
     n_samples : int
         Size of the training set.
     batch_size : int
-        Samples a batch; at most ``n_samples`` are used.
+        Samples per batch; at most ``n_samples`` are used.
     permutation : callable
         Maps an epoch's number to a ``numpy.random.Generator``.
     """

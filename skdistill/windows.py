@@ -1,10 +1,10 @@
-"""Where the truncated window sits: the schedules of figures 4 and 6 of the paper.
+"""Where the truncated window sits: the schedules of [Feng23, figures 4 and 6].
 
-A schedule answers one question at every outer step: train how many inner steps before the window
-(``start``), and how many in it (``window``)? All truncations of the paper are answers to it, so the
-engine has one code path. Schedules hold parameters only; what they remember during a run is a small
-dictionary, their state, that the run carries, so that one schedule object can serve many runs and a
-run can be resumed.
+A schedule answers one question at every outer step: how many inner steps come before the window
+(``start``), and how many are in it (``window``)? All truncations in [Feng23] are answers to it, so
+the engine has one code path. Schedules hold only parameters. During a run they remember values in a
+small dictionary, their state, which the run carries, so that one schedule object can serve many
+runs and a run can be resumed.
 """
 
 from numbers import Integral, Real
@@ -31,10 +31,10 @@ __all__ = [
 class WindowSchedule(Strategy):
     """Base class of the window schedules.
 
-    A subclass implements `draw`; one that reacts to what it sees also `init_state` and `observe`.
+    A subclass implements `draw`; if it reacts to results, also `init_state` and `observe`.
     """
 
-    # Whether `draw` looks at the distiller's `window`.
+    # Whether `draw` uses the distiller's `window`.
     uses_window = True
 
     def init_state(self, window: int, unroll: int) -> dict:
@@ -64,7 +64,8 @@ class WindowSchedule(Strategy):
         ----------
         seen : Observation
             ``loss`` on the real batch, ``grad_norm`` of the meta-gradient before clipping, and
-            ``accuracy`` on held-out data: None but after steps in which samples were validated.
+            ``accuracy`` on held-out data, which is None unless the samples were validated after
+            this step.
         window, unroll : int
             As in `draw`.
         state : dict
@@ -74,7 +75,14 @@ class WindowSchedule(Strategy):
 
 
 class UniformWindow(WindowSchedule):
-    """RaT-BPTT (Algorithm 1): the window ends at a step drawn uniformly from ``[window, unroll]``.
+    """RaT-BPTT: the window ends at a step drawn uniformly from ``[window, unroll]``.
+
+    This is Algorithm 1 of [Feng23]_.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -91,7 +99,14 @@ class UniformWindow(WindowSchedule):
 
 
 class FixedWindow(WindowSchedule):
-    """T-BPTT (equation 3): the window is always the last ``window`` of ``unroll`` steps.
+    """T-BPTT: the window is always the last ``window`` of ``unroll`` steps.
+
+    This is equation 3 of [Feng23]_.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -107,7 +122,14 @@ class FixedWindow(WindowSchedule):
 
 
 class FullWindow(WindowSchedule):
-    """BPTT (equation 2): differentiate through all ``unroll`` steps; ``window`` is not used.
+    """BPTT: differentiate through all ``unroll`` steps; ``window`` is not used.
+
+    This is equation 2 of [Feng23]_.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -125,7 +147,14 @@ class FullWindow(WindowSchedule):
 
 
 class RandomLengthWindow(WindowSchedule):
-    """R-BPTT (figure 4): train and differentiate a number of steps from ``[window, unroll]``.
+    """R-BPTT: train and differentiate a random number of steps from ``[window, unroll]``.
+
+    It is in figure 4 of [Feng23]_.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -142,16 +171,22 @@ class RandomLengthWindow(WindowSchedule):
 
 
 class EarlyWindow(WindowSchedule):
-    """A random window that favors the early phase of training (section 4.3).
+    """A random window that favors the early phase of training.
 
-    The paper reports that "sampling more on the initial phase" gains 0.4 points on CIFAR-10 and
-    does not say how it samples. Here the start is ``floor(u**bias * (unroll - window + 1))`` with
-    ``u`` uniform in [0, 1): `bias` = 1 is `UniformWindow`, and the larger, the earlier.
+    Section 4.3 of [Feng23]_ reports that "sampling more on the initial phase" gains 0.4 points on
+    CIFAR-10, but not how it samples. Here the start is ``floor(u**bias * (unroll - window + 1))``
+    with ``u`` uniform in [0, 1): `bias` = 1 is `UniformWindow`; the larger it is, the earlier the
+    windows are.
 
     Parameters
     ----------
     bias : float, default=2.0
         At least 1. With 2, half of the windows start in the first quarter of the possible range.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -174,23 +209,29 @@ class EarlyWindow(WindowSchedule):
 
 
 class MovingWindow(WindowSchedule):
-    """A window that moves by its own size whenever the loss stagnates (figure 6).
+    """A window that moves by its own size whenever the loss stagnates.
 
     A forward window starts at the first inner step and moves later; a backward one starts at the
-    last and moves earlier. (Section 4.3 names the two starting points the other way round, which
-    would leave no room to move.) At the end of its way the window stays.
+    last and moves earlier. (Section 4.3 of [Feng23]_, whose figure 6 it is, names the two starting
+    points the other way round, which would leave no room to move.) At the other end the window
+    stays.
 
     Parameters
     ----------
     direction : {"forward", "backward"}, default="forward"
         Which way the window moves.
     patience : int, default=2000
-        Outer steps without improvement after which the window moves (2,000 in the paper).
+        Outer steps without improvement after which the window moves; 2,000 as in [Feng23].
     tol : float, default=1e-3
         What counts as an improvement: the smoothed loss falls by this fraction of the best.
     smoothing : float, default=0.98
         Weight of the past in the exponential moving average of the loss. Each outer step uses
         another network and another real batch, so a single loss says little.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------

@@ -69,7 +69,7 @@ def test_auto(shape, kind):
 
 def test_too_small_images_name_the_way_out():
     with pytest.raises(
-        ValueError, match=r"at least 4 pixels a side; got 3 x 9.*architecture='mlp'"
+        ValueError, match=r"at least 4 pixels per side; got 3 x 9.*architecture='mlp'"
     ):
         ConvNet((1, 3, 9), 2, depth=2)
 
@@ -559,7 +559,7 @@ def test_smallest_images(name, least):
     X = draw(2, (1, least, least + 1), torch.float32)
     # A normalisation over one pixel would have forgotten the image.
     assert (network(X)[0] - network(X)[1]).abs().max() > 1e-3
-    message = f"architecture='{name}' needs images of at least {least} pixels a side; got 40 x "
+    message = f"architecture='{name}' needs images of at least {least} pixels per side; got 40 x "
     with pytest.raises(ValueError, match=message + str(least - 1)):
         network_factory(name, (1, 40, least - 1), 3)()
 
