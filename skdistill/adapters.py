@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 
 from ._data.class_weight import check_class_weight, class_weights
 from ._data.frames import Origin, like_series
+from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import InvalidParameterError, as_array, check_sample_weight
 from ._data.warn import warn
 from ._engine.data import as_tensor
@@ -51,7 +52,7 @@ def _classifier_has(method: str, networks_have: bool):
     return check
 
 
-class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
     """Distill the training set, then train a classifier on the few synthetic samples.
 
     Parameters
@@ -289,7 +290,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-class DistillationSampler(MetaEstimatorMixin, BaseEstimator):
+class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
     """Replace the training set by a distilled one in imbalanced-learn's pipelines.
 
     imbalanced-learn's `Pipeline` calls `fit_resample` when it is fitted and skips this step when it

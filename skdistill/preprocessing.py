@@ -8,12 +8,13 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import Interval, StrOptions, as_array, fit_context
 
 __all__ = ["ZCAWhitener"]
 
 
-class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, BaseEstimator):
     """Whiten samples, and keep them as close to the original ones as whitening allows (ZCA).
 
     Features are decorrelated and brought to one variance by the symmetric matrix

@@ -199,7 +199,10 @@ def _decode(plain, arrays: dict[str, np.ndarray]):
                 # scikit-learn's own check warns if another version wrote it.
                 transformer.__setstate__(state)
                 return transformer
-    raise ValueError(f"preprocessing cannot be restored from {plain!r:.100}.")
+    raise ValueError(
+        f"preprocessing cannot be restored from {plain!r:.100}. If a newer skdistill wrote it, "
+        "update skdistill."
+    )
 
 
 def _decode_scalar(plain):

@@ -22,6 +22,10 @@ from numpy.lib import format as npy
 _META = "meta"
 
 
+class NewerVersionError(ValueError):
+    """A file is whole, and of a version that a newer skdistill wrote."""
+
+
 def write(
     path: str | os.PathLike,
     kind: str,
@@ -114,6 +118,8 @@ def read(
 
     Raises
     ------
+    NewerVersionError
+        If a newer skdistill wrote it.
     Exception
         Of many kinds: zipfile and NumPy raise all sorts of errors for garbage.
     """
@@ -127,17 +133,23 @@ def read(
         meta = _parse(_member(archive, _META, size))
         if meta.get("format") != kind:
             raise ValueError(f"its format must be {kind!r}; got {meta.get('format')!r}.")
-        if meta.get("version") != version:
-            raise ValueError(
-                f"its format's version must be {version}, which this skdistill reads; "
-                f"got {meta.get('version')!r}."
-            )
+        _check_version(meta.get("version"), version)
         stems = {member.removesuffix(".npy") for member in archive.namelist()}
         names = [*names, *sorted(stem for stem in stems if stem.startswith(prefix))]
         # Each member may claim all bytes of the file, but not all members together.
         if sum(archive.getinfo(f"{name}.npy").file_size for name in names) > size:
             raise ValueError(f"its arrays must fit into the file's {size} bytes together.")
         return {name: _member(archive, name, size) for name in names}, meta
+
+
+def _check_version(there, version: int) -> None:
+    if type(there) is int and there > version:
+        raise NewerVersionError(
+            f"its format's version must be at most {version} here; got {there}, which a newer "
+            "skdistill wrote. Update skdistill to read it."
+        )
+    if type(there) is not int or there != version:
+        raise ValueError(f"its format's version must be {version}; got {there!r:.100}.")
 
 
 def _check_start(start: bytes) -> None:

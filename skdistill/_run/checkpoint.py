@@ -189,7 +189,7 @@ class Checkpoint:
         Raises
         ------
         InvalidFileError
-            If neither can be loaded.
+            If neither can be loaded, or if a newer version wrote the file.
         ValueError
             If it is another run.
         """
@@ -199,6 +199,9 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except InvalidFileError as error:
+            if isinstance(error.__cause__, _npz.NewerVersionError):
+                # It is no damage: going on from the file before would write over a longer run.
+                raise
             stamp, run = _stamp(self.path), self._load_previous(error)
         else:
             self._is_sound = True

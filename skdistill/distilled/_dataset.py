@@ -12,6 +12,7 @@ import numpy as np
 from .._data import network_input as _network_input
 from .._data.labels import plain_labels
 from .._data.layout import Layout
+from .._data.older_versions import stamped, unstamped
 from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
 from .._files import npz as _npz
@@ -480,7 +481,11 @@ class DistilledDataset:
     def __getstate__(self) -> dict:
         # Python's own kinds only: torch's version is a string of a class of torch's, and would make
         # a pickle that loads with torch alone.
-        return {**vars(self), "provenance": json.loads(json.dumps(dict(self.provenance)))}
+        plain = json.loads(json.dumps(dict(self.provenance)))
+        return stamped({**vars(self), "provenance": plain})
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(unstamped(state, type(self).__name__))
 
     def to_torch(self, standardize: bool = True) -> "TensorDataset":
         """Return the samples as networks see them, and their labels, as a data set of torch's.

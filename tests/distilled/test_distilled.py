@@ -328,7 +328,10 @@ def test_pickled_objects_are_refused_unopened(path, monkeypatch, name):
 
 
 ILL = {
-    "future version": (top(version=2), r"version must be 1, which .* got 2"),
+    "future version": (top(version=2), "version must be at most 1 here; got 2, which a newer"),
+    "no version": (top(version=None), "version must be 1; got None"),
+    "version a word": (top(version="2"), "version must be 1; got '2'"),
+    "version true": (top(version=True), "version must be 1; got True"),
     "other format": (top(format="skdistill.Run"), r"format must be 'skdistill.D.*got 'skdistill.R"),
     "no array": (drop("classes"), "it lacks classes.npy"),
     "no meta": (drop("meta"), "it lacks meta.npy"),

@@ -50,6 +50,7 @@ SHARED = {
 INNER = {"window": 2, "unroll": 4, "compile": False}
 SMALL_NET = partial(ConvNet, width=4, depth=1)
 NAMES = ["width", "height", "weight"]
+RANGE = (-4, 4)
 VALIDATED = {"validation_fraction": 0.25, "validation_interval": 2}
 
 # What each run is made of: its data and its distiller.
@@ -110,7 +111,19 @@ def environment():
         "scikit-learn": sklearn.__version__,
         "machine": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor(),
     }
+
+
+def processor():
+    """Return what tells this kind of processor from others that know the same instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in fields.items()}
+    return " ".join(fields.get(name, "") for name in ("vendor_id", "cpu family", "model"))
 
 
 def stop_after(n, fit, X, y):
@@ -170,6 +183,8 @@ def write_sets(folder, data, fitted):
         result = skdistill.evaluation.evaluate(distilled, X, y, architecture=given, device="cpu")
         accuracies[name] = [kind, result.accuracies.tolist()]
     (folder / "accuracies.json").write_text(json.dumps(accuracies, indent=1) + "\n")
+    images = sets["images"][1]
+    images.export_images(folder.with_name("exported"), value_range=RANGE)
     return sets
 
 
