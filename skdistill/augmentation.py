@@ -13,10 +13,14 @@ Images are standardized: 0 is the mean color of the training set, so 0 comes in 
 image and fills a hole. No strategy mixes samples: each sample has numbers of its own.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import groupby
 from numbers import Real
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +62,11 @@ class Augmentation(Strategy):
     """
 
     n_parameters: int
+    _identity: Callable[[tuple[int, ...]], list[float]]
+    _draw: Callable[[torch.Generator, int, tuple[int, ...]], Tensor]
+    # Of the images and of each number, for the whole batch; or of the numbers alone.
+    _apply: Callable[..., Tensor]
+    _matrix: Callable[..., Tensor]
 
     def draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         """Draw the random numbers for a batch.
@@ -119,7 +128,7 @@ class Augmentation(Strategy):
                     X = leaf._apply(X, *values[..., None, None, None])
         return X
 
-    def _leaves(self) -> list["Augmentation"]:
+    def _leaves(self) -> list[Augmentation]:
         """Return the elementary augmentations in the order of `apply`."""
         return [self]
 
@@ -150,19 +159,19 @@ class Flip(_Geometric):
     tensor([[3., 2., 1.]])
     """
 
-    _parameter_constraints: dict = {"p": [Interval(Real, 0, 1, closed="both")]}
+    _parameter_constraints: dict[str, Any] = {"p": [Interval(Real, 0, 1, closed="both")]}
     n_parameters = 1
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5):
         self.p = p
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [0.0]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         return (torch.rand(1, n, generator=generator, dtype=torch.float32) < self.p).float()
 
-    def _matrix(self, flipped):
+    def _matrix(self, flipped: Tensor) -> Tensor:
         return _matrices([[1 - 2 * flipped, 0, 0], [0, 1, 0]])
 
 
@@ -185,19 +194,19 @@ class Rotation(_Geometric):
             [1., 3.]])
     """
 
-    _parameter_constraints: dict = {"degrees": [Interval(Real, 0, 180, closed="both")]}
+    _parameter_constraints: dict[str, Any] = {"degrees": [Interval(Real, 0, 180, closed="both")]}
     n_parameters = 1
 
-    def __init__(self, degrees=15.0):
+    def __init__(self, degrees: float = 15.0):
         self.degrees = degrees
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [0.0]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         return _uniform(generator, n, -self.degrees, self.degrees)
 
-    def _matrix(self, degrees):
+    def _matrix(self, degrees: Tensor) -> Tensor:
         angle = torch.deg2rad(degrees)
         cos, sin = angle.cos(), angle.sin()
         return _matrices([[cos, -sin, 0], [sin, cos, 0]])
@@ -221,20 +230,20 @@ class Crop(_Geometric):
     tensor([[0., 1., 2.]])
     """
 
-    _parameter_constraints: dict = {"padding": [Interval(Real, 0, 1, closed="left")]}
+    _parameter_constraints: dict[str, Any] = {"padding": [Interval(Real, 0, 1, closed="left")]}
     n_parameters = 2
 
-    def __init__(self, padding=0.125):
+    def __init__(self, padding: float = 0.125):
         self.padding = padding
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [0.0, 0.0]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         most = (_round_half_up(self.padding * side) for side in (shape[2], shape[1]))
         return torch.cat([_integers(generator, n, -m, m) for m in most])
 
-    def _matrix(self, right, down):
+    def _matrix(self, right: Tensor, down: Tensor) -> Tensor:
         return _matrices([[1, 0, -right], [0, 1, -down]])
 
 
@@ -256,20 +265,20 @@ class Scale(_Geometric):
     tensor([[0.0000, 1.5000, 3.5000, 0.0000]])
     """
 
-    _parameter_constraints: dict = {"ratio": [Interval(Real, 1, None, closed="left")]}
+    _parameter_constraints: dict[str, Any] = {"ratio": [Interval(Real, 1, None, closed="left")]}
     n_parameters = 2
 
-    def __init__(self, ratio=1.2):
+    def __init__(self, ratio: float = 1.2):
         self.ratio = ratio
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [1.0, 1.0]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         axes = [_uniform(generator, n, 1 / self.ratio, self.ratio) for _ in range(2)]
         return torch.cat(axes)
 
-    def _matrix(self, width, height):
+    def _matrix(self, width: Tensor, height: Tensor) -> Tensor:
         return _matrices([[width, 0, 0], [0, height, 0]])
 
 
@@ -301,21 +310,26 @@ class Color(Augmentation):
     tensor([[2.7500, 3.2500, 3.7500, 4.2500]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         name: [Interval(Real, 0, None, closed="left"), None]
         for name in ("brightness", "saturation", "contrast")
     }
     n_parameters = 3
 
-    def __init__(self, brightness=1.0, saturation=2.0, contrast=0.5):
+    def __init__(
+        self,
+        brightness: float | None = 1.0,
+        saturation: float | None = 2.0,
+        contrast: float | None = 0.5,
+    ):
         self.brightness = brightness
         self.saturation = saturation
         self.contrast = contrast
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [0.0, 1.0, 1.0]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         b, s, c = self.brightness, self.saturation, self.contrast
         ranges = [
             (0, 0) if b is None else (-b / 2, b / 2),
@@ -324,7 +338,7 @@ class Color(Augmentation):
         ]
         return torch.cat([_uniform(generator, n, *limits) for limits in ranges])
 
-    def _apply(self, X, brightness, saturation, contrast):
+    def _apply(self, X: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
         X = X + brightness
         gray = X.mean(dim=1, keepdim=True)
         X = (X - gray) * saturation + gray
@@ -353,17 +367,17 @@ class Cutout(Augmentation):
             [1., 2., 3., 4.]])
     """
 
-    _parameter_constraints: dict = {"ratio": [Interval(Real, 0, 1, closed="both")]}
+    _parameter_constraints: dict[str, Any] = {"ratio": [Interval(Real, 0, 1, closed="both")]}
     n_parameters = 2
 
-    def __init__(self, ratio=0.5):
+    def __init__(self, ratio: float = 0.5):
         self.ratio = ratio
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         # The numbers are the first row and column of the square: these lie outside.
         return [float(side) for side in shape[1:]]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         firsts = []
         for side in shape[1:]:
             size = _round_half_up(self.ratio * side)
@@ -372,7 +386,7 @@ class Cutout(Augmentation):
             firsts.append(_integers(generator, n, -(size // 2), last))
         return torch.cat(firsts)
 
-    def _apply(self, X, row, column):
+    def _apply(self, X: Tensor, row: Tensor, column: Tensor) -> Tensor:
         inside = []
         for dim, first in ((2, row), (3, column)):
             side = X.shape[dim]
@@ -397,7 +411,7 @@ class Compose(Augmentation):
     Compose(steps=[Flip(), Rotation(degrees=30)])
     """
 
-    def __init__(self, steps):
+    def __init__(self, steps: Sequence[Augmentation]):
         self.steps = steps
 
     def validate(self) -> None:
@@ -411,11 +425,11 @@ class Compose(Augmentation):
             step.validate()
 
     @property
-    def n_parameters(self) -> int:
+    def n_parameters(self) -> int:  # type: ignore[override]
         """Number of random numbers per sample."""
         return sum(step.n_parameters for step in self.steps)
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters and, if ``deep``, those of the steps by their names."""
         params = super().get_params(deep=False)
         if deep:
@@ -424,7 +438,7 @@ class Compose(Augmentation):
                 params.update({f"{name}__{k}": v for k, v in step.get_params().items()})
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, steps by their names, or parameters of steps (``rotation__degrees``)."""
         if "steps" in params:
             self.steps = params.pop("steps")
@@ -452,13 +466,13 @@ class Compose(Augmentation):
             named[name if counts[name] == 1 else f"{name}_{counts[name]}"] = step
         return named
 
-    def _leaves(self):
+    def _leaves(self) -> list[Augmentation]:
         return [leaf for step in self.steps for leaf in step._leaves()]
 
-    def _identity(self, shape):
+    def _identity(self, shape: tuple[int, ...]) -> list[float]:
         return [value for step in self.steps for value in step._identity(shape)]
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         return torch.cat([step._draw(generator, n, shape) for step in self.steps])
 
 
@@ -481,10 +495,10 @@ class OneOf(Compose):
     Rotation(degrees=10)
     """
 
-    def _draw(self, generator, n, shape):
+    def _draw(self, generator: torch.Generator, n: int, shape: tuple[int, ...]) -> Tensor:
         sizes = [step.n_parameters for step in self.steps]
         parts = list(self.identity(n, shape).split(sizes))
-        chosen = torch.randint(len(self.steps), (), generator=generator).item()
+        chosen = int(torch.randint(len(self.steps), (), generator=generator))
         parts[chosen] = self.steps[chosen]._draw(generator, n, shape)
         return torch.cat(parts)
 
@@ -496,7 +510,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
-def check_augmentation(augmentation, shape: tuple[int, ...] | None = None) -> Augmentation | None:
+def check_augmentation(
+    augmentation: str | Augmentation | None, shape: tuple[int, ...] | None = None
+) -> Augmentation | None:
     """Return the augmentation that an alias names, or the (checked) object itself.
 
     Parameters
@@ -564,7 +580,7 @@ def _integers(generator: torch.Generator, n: int, low: int, high: int) -> Tensor
     return torch.randint(low, high + 1, (1, n), generator=generator).float()
 
 
-def _matrices(rows) -> Tensor:
+def _matrices(rows: Sequence[Sequence[Tensor | float]]) -> Tensor:
     """Return affine matrices ``(n, 3, 3)`` from two rows of tensors ``(n,)`` and numbers."""
     n = next(x for row in rows for x in row if isinstance(x, Tensor))
     entries = [x if isinstance(x, Tensor) else torch.full_like(n, x) for row in rows for x in row]

@@ -8,7 +8,10 @@ samples, too; `skdistill.evaluation.compare` and ``init="kmeans"`` do so.
 from math import prod
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
+
+from ._data.rows import Rows
 
 __all__ = ["herding", "kmeans_centroids", "random_samples"]
 
@@ -29,7 +32,7 @@ def _interleave(per_class: list[np.ndarray]) -> np.ndarray:
     return np.stack(per_class, axis=1).reshape(-1, *per_class[0].shape[1:])
 
 
-def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
+def _flat_scale(scale: ArrayLike | None, sample_shape: tuple[int, ...]) -> np.ndarray | None:
     """Return the divisors of a sample's values; None if they change no order of distances."""
     if scale is None:
         return None
@@ -44,7 +47,9 @@ def _flat_scale(scale, sample_shape: tuple[int, ...]) -> np.ndarray | None:
     return scale if (scale != scale[0]).any() else None
 
 
-def _members(X, rows: np.ndarray, scale: np.ndarray | None, origin: np.ndarray | None):
+def _members(
+    X: np.ndarray | Rows, rows: np.ndarray, scale: np.ndarray | None, origin: np.ndarray
+) -> np.ndarray:
     """Return samples flat, in double precision; with a scale, in its units from an origin."""
     members = X[rows].reshape(len(rows), -1).astype(np.float64, copy=False)
     if scale is not None:
@@ -54,7 +59,14 @@ def _members(X, rows: np.ndarray, scale: np.ndarray | None, origin: np.ndarray |
     return members
 
 
-def random_samples(X, y, classes, ipc, rng, scale=None):
+def random_samples(
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    classes: np.ndarray,
+    ipc: int,
+    rng: np.random.Generator,
+    scale: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ``ipc`` random real samples of every class, without replacement, and their labels.
 
     Parameters
@@ -100,7 +112,14 @@ def random_samples(X, y, classes, ipc, rng, scale=None):
     return X[chosen], y[chosen]
 
 
-def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
+def kmeans_centroids(
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    classes: np.ndarray,
+    ipc: int,
+    rng: np.random.Generator,
+    scale: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the centroids of k-means with ``ipc`` clusters in every class, and their labels.
 
     Parameters, result and error are those of `random_samples`. With ``ipc=1`` these are the class
@@ -133,7 +152,14 @@ def kmeans_centroids(X, y, classes, ipc, rng, scale=None):
     return _interleave(centroids), np.tile(classes, ipc)
 
 
-def herding(X, y, classes, ipc, rng, scale=None):
+def herding(
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    classes: np.ndarray,
+    ipc: int,
+    rng: np.random.Generator,
+    scale: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the real samples whose running mean follows the class mean (Welling 2009).
 
     Parameters, result and error are those of `random_samples`; ``rng`` is not used. Distances are
@@ -157,7 +183,7 @@ def herding(X, y, classes, ipc, rng, scale=None):
         # A class need not fit into memory: it is read again for every chosen sample.
         blocks = [rows[first : first + size] for first in range(0, len(rows), size)]
         mean = sum(_members(X, b, scale, origin).sum(axis=0) for b in blocks) / len(rows)
-        total, picks = np.zeros_like(mean), []
+        total, picks = np.zeros_like(mean), list[int]()
         for k in range(1, ipc + 1):
             distances = []
             for block in blocks:

@@ -130,7 +130,7 @@ def advice(memory: PeakMemory, hints: Hints) -> str:
         hints.real: memory.real,
         "the training set (uint8 takes a quarter of float32)": memory.data,
     }
-    largest = max(parts, key=parts.get)
+    largest = max(parts, key=lambda name: parts[name])
     shares = ", ".join(f"{name} {size / _MIB:.0f} MiB" for name, size in parts.items())
     return (
         f"To take less memory, lower {largest} first. In all: {shares}. "

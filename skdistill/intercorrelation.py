@@ -1,15 +1,18 @@
 """How much the samples of a distilled set depend on each other ([Feng23, section 5])."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
 from . import coresets
 from ._data.seeds import draw_seed
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset
 from .evaluation._protocol import Comparison, check_known_data, check_test_data, evaluate_checked
+from .networks import Architecture
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
@@ -74,17 +77,17 @@ class SubsampleCurve:
 
 def subsample_curve(
     distilled: DistilledDataset,
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     sizes: Sequence[int],
     n_draws: int = 5,
     n_networks: int | None = None,
-    real: tuple | None = None,
+    real: tuple[ArrayLike, ArrayLike] | None = None,
     sets: Mapping[int, DistilledDataset] | None = None,
-    architecture=None,
-    random_state=None,
-    device="auto",
+    architecture: str | Architecture | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    device: str | torch.device = "auto",
 ) -> SubsampleCurve:
     """Evaluate random subsets of a distilled set, for several sizes.
 
@@ -152,18 +155,20 @@ def subsample_curve(
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}.")
     sets = _check_sets({} if sets is None else sets, distilled, sizes)
-    real = None if real is None else _check_real(real, distilled, sizes[-1])
+    known = None if real is None else _check_real(real, distilled, sizes[-1])
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)
     # Preprocessed once, not once for every set; `sets` have their own preprocessing.
     ready = check_test_data(distilled, X, y)
     bare = replace(distilled, bases=())
 
-    def accuracies(data, test, n):
+    def accuracies(
+        data: DistilledDataset, test: tuple[np.ndarray, np.ndarray], n: int
+    ) -> np.ndarray:
         return evaluate_checked(
             data, *test, n_networks=n, architecture=architecture, device=device
         ).accuracies
 
-    def over_draws(choose):
+    def over_draws(choose: Callable[[int, int], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Return the accuracies of the samples that are chosen at each size and draw."""
         n = -(-n_networks // n_draws)
         values = np.empty((len(sizes), n_draws, n))
@@ -176,13 +181,14 @@ def subsample_curve(
                 values[i, draw] = accuracies(data, ready, n)
         return values
 
-    def subset(size, draw):
+    def subset(size: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
         rows = _subset_rows(bare, size, _generator(seed, "synthetic", size, draw))
         return bare.X[rows], bare.y[rows]
 
-    def real_samples(size, draw):
+    def real_samples(size: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
         rng = _generator(seed, "coreset", size, draw)
-        return coresets.random_samples(*real, bare.classes, size, rng)
+        assert known is not None  # who asks for them has given them
+        return coresets.random_samples(*known, bare.classes, size, rng)
 
     direct = None
     if sets:
@@ -195,20 +201,20 @@ def subsample_curve(
         ipc=distilled.ipc,
         sizes=sizes,
         subsets=over_draws(subset),
-        real=None if real is None else over_draws(real_samples),
+        real=None if known is None else over_draws(real_samples),
         direct=direct,
     )
 
 
 def compare_blocks(
     distilled: DistilledDataset,
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     block_size: int,
     n_networks: int | None = None,
-    architecture=None,
-    device="auto",
+    architecture: str | Architecture | None = None,
+    device: str | torch.device = "auto",
 ) -> Comparison:
     """Evaluate the consecutive blocks of a set one by one.
 
@@ -290,7 +296,7 @@ def _generator(seed: int, purpose: str, size: int, draw: int) -> np.random.Gener
     return Streams(Streams(seed).integer(purpose, size)).numpy(purpose, draw)
 
 
-def _check_sizes(sizes, ipc: int) -> np.ndarray:
+def _check_sizes(sizes: Sequence[int], ipc: int) -> np.ndarray:
     """Return the sizes ascending, each once, or raise a ValueError."""
     array = np.unique(np.atleast_1d(sizes))
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or array[0] < 1:
@@ -326,11 +332,14 @@ def _check_sets(
     return ready
 
 
-def _check_real(real, distilled: DistilledDataset, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _check_real(
+    real: tuple[ArrayLike, ArrayLike], distilled: DistilledDataset, most: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return real samples, ready for networks, and their labels, or raise a ValueError."""
     if not isinstance(real, tuple | list) or len(real) != 2:
         raise ValueError(f"real must be (X_train, y_train); got {type(real).__name__}.")
-    X, index = check_known_data(distilled, *real, name="real")
+    X_train, y_train = real
+    X, index = check_known_data(distilled, X_train, y_train, name="real")
     fewest = np.bincount(index, minlength=len(distilled.classes)).min()
     if fewest < most:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 __all__ = ["TensorBoard"]
 
@@ -36,21 +37,21 @@ class TensorBoard:
     # In scikit-learn's protocol: distillers at any depth inside others are watched.
     max_propagation_depth = None
 
-    def __init__(self, log_dir: str | os.PathLike = "runs"):
+    def __init__(self, log_dir: str | os.PathLike[str] = "runs"):
         self.log_dir = log_dir
-        self._writers = {}
+        self._writers: dict[Any, Any] = {}
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # Open files belong to their process: another process opens its own.
         return {"log_dir": self.log_dir, "_writers": {}}
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: Any, context: Any) -> None:
         """Do nothing: a run's files are opened in its first step."""
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
 
-    def on_fit_task_end(self, estimator, context):
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Write an outer step; close the files after the last."""
         if context.task_name != "outer step":
             self._close(context)
@@ -64,12 +65,12 @@ class TensorBoard:
             if value is not None:
                 writer.add_scalar(name, value, run.step)
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: Any, context: Any) -> None:
         """Close what an error or an interruption left open."""
         for fit in [fit for fit in self._writers if fit.root_uuid == context.root_uuid]:
             self._close(fit)
 
-    def _writer(self, fit):
+    def _writer(self, fit: Any) -> Any:
         """Return the writer for the run of this task."""
         if fit not in self._writers:
             try:
@@ -81,12 +82,12 @@ class TensorBoard:
             self._writers[fit] = SummaryWriter(os.fspath(Path(self.log_dir, *_folders(fit))))
         return self._writers[fit]
 
-    def _close(self, fit) -> None:
+    def _close(self, fit: Any) -> None:
         if fit in self._writers:
             self._writers.pop(fit).close()
 
 
-def _folders(fit) -> list[str]:
+def _folders(fit: Any) -> list[str]:
     """Return the folders of a run: its start time, its estimator, and the path of its parts."""
     path = [fit]
     while path[0].parent is not None:

@@ -5,10 +5,11 @@ statistics or has dropout. All except the multilayer perceptron normalize each c
 sample by itself (instance normalization, [Feng23, C.1]) by default.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from math import prod
+from typing import Literal
 
 from torch import nn
 
@@ -26,6 +27,9 @@ __all__ = [
     "resnet18",
     "resolve_architecture",
 ]
+
+# Builds a network: ``(input_shape, n_classes) -> torch.nn.Module``.
+Architecture = Callable[[tuple[int, ...], int], nn.Module]
 
 # Given a block's channels, height and width. Groups of one channel are instance normalization.
 _NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
@@ -114,14 +118,14 @@ class ConvNet(nn.Sequential):
 
     def __init__(
         self,
-        input_shape,
-        n_classes,
-        width=None,
-        depth=None,
+        input_shape: tuple[int, ...],
+        n_classes: int,
+        width: int | None = None,
+        depth: int | None = None,
         *,
-        norm="instance",
-        pooling="avg",
-        activation="relu",
+        norm: Literal["instance", "batch", "layer", "group", "none"] = "instance",
+        pooling: Literal["avg", "max", "none"] = "avg",
+        activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu",
     ):
         channels, *sides = input_shape
         side = min(sides)
@@ -155,7 +159,7 @@ class ConvNet(nn.Sequential):
         super().__init__(*blocks, nn.Flatten(), nn.Linear(width * prod(sides), n_classes))
 
 
-def _check_option(name: str, value, options: dict) -> None:
+def _check_option(name: str, value: str, options: Mapping[str, object]) -> None:
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; got {value!r}.")
 
@@ -195,7 +199,9 @@ class MLP(nn.Sequential):
     torch.Size([5, 2])
     """
 
-    def __init__(self, input_shape, n_classes, width=128, depth=2):
+    def __init__(
+        self, input_shape: tuple[int, ...], n_classes: int, width: int = 128, depth: int = 2
+    ):
         features = 1
         for n in input_shape:
             features *= n
@@ -206,7 +212,7 @@ class MLP(nn.Sequential):
         super().__init__(*layers, nn.Linear(features, n_classes))
 
 
-def convnet_x4(input_shape, n_classes) -> ConvNet:
+def convnet_x4(input_shape: tuple[int, ...], n_classes: int) -> ConvNet:
     """Return a `ConvNet` of 4 times its usual width, for transfer to wider networks.
 
     As in section 4 of [Feng23]_. The parameters are the first two of `ConvNet`.
@@ -227,7 +233,7 @@ def convnet_x4(input_shape, n_classes) -> ConvNet:
     return ConvNet(input_shape, n_classes, width=4 * _usual_width(min(input_shape[1:])))
 
 
-def convnet_x8(input_shape, n_classes) -> ConvNet:
+def convnet_x8(input_shape: tuple[int, ...], n_classes: int) -> ConvNet:
     """Return a `ConvNet` of 8 times its usual width, for transfer to wider networks.
 
     As in section 4 of [Feng23]_. The parameters are the first two of `ConvNet`.
@@ -248,7 +254,7 @@ def convnet_x8(input_shape, n_classes) -> ConvNet:
     return ConvNet(input_shape, n_classes, width=8 * _usual_width(min(input_shape[1:])))
 
 
-def resnet18(input_shape, n_classes) -> nn.Module:
+def resnet18(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Return a ResNet-18 with instance normalization for small images.
 
     [Feng23]_ transfers to one in Appendix C.3. It is torchvision's with the usual stem for CIFAR: a
@@ -321,7 +327,7 @@ class VGG11(nn.Sequential):
     torch.Size([2, 10])
     """
 
-    def __init__(self, input_shape, n_classes):
+    def __init__(self, input_shape: tuple[int, ...], n_classes: int):
         _check_sides("vgg11", input_shape, 16)
         channels, *sides = input_shape
         layers: list[nn.Module] = []
@@ -367,7 +373,7 @@ class AlexNet(nn.Sequential):
     torch.Size([2, 10])
     """
 
-    def __init__(self, input_shape, n_classes):
+    def __init__(self, input_shape: tuple[int, ...], n_classes: int):
         _check_sides("alexnet", input_shape, 8)
         super().__init__(
             *_convolution(input_shape[0], 128, kernel_size=5),
@@ -408,7 +414,7 @@ def _check_sides(name: str, input_shape: tuple[int, ...], least: int) -> None:
         )
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+ARCHITECTURES: dict[str, Architecture] = {
     "convnet": ConvNet,
     "convnet_x4": convnet_x4,
     "convnet_x8": convnet_x8,
@@ -419,7 +425,9 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def resolve_architecture(architecture, input_shape: tuple[int, ...]):
+def resolve_architecture(
+    architecture: str | Architecture, input_shape: tuple[int, ...]
+) -> str | Architecture:
     """Return "convnet" or "mlp" for "auto", and anything else as it is."""
     if architecture != "auto":
         return architecture
@@ -427,7 +435,10 @@ def resolve_architecture(architecture, input_shape: tuple[int, ...]):
 
 
 def network_factory(
-    architecture, input_shape: tuple[int, ...], n_classes: int, parameter: str = "architecture"
+    architecture: str | Architecture,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    parameter: str = "architecture",
 ) -> Callable[[], nn.Module]:
     """Return a callable without arguments that builds a freshly initialized network.
 
@@ -459,7 +470,7 @@ def network_factory(
     return partial(ARCHITECTURES[architecture], input_shape, n_classes)
 
 
-def check_architecture(architecture, name: str = "architecture") -> None:
+def check_architecture(architecture: object, name: str = "architecture") -> None:
     """Raise an error unless ``architecture`` names networks or can be called for one.
 
     ``name`` is that of the parameter that holds it.
@@ -489,12 +500,12 @@ def check_architecture(architecture, name: str = "architecture") -> None:
         ) from error
 
 
-def describe_architecture(architecture) -> str:
+def describe_architecture(architecture: object) -> str:
     """Return what to call an architecture in a message."""
     return getattr(architecture, "__qualname__", None) or repr(architecture)
 
 
-def _build(architecture: Callable, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+def _build(architecture: Architecture, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Call a user's callable, and raise a clear error if it builds no network."""
     must = "architecture must be a callable (input_shape, n_classes) -> torch.nn.Module"
     name = f"{describe_architecture(architecture)}({input_shape}, {n_classes})"

@@ -132,7 +132,7 @@ def paper_settings(dataset: str, ipc: int) -> dict:
     }
 
 
-def _check(dataset, ipc) -> None:
+def _check(dataset: object, ipc: object) -> None:
     """Raise ValueError unless Table 1 has this column."""
     if not isinstance(dataset, str) or dataset not in _COLUMNS:
         raise ValueError(

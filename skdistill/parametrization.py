@@ -1,8 +1,9 @@
 """What a distiller learns: the samples themselves, or bases whose combinations they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,15 +27,20 @@ class SampleParametrization(Strategy):
     part of the samples that they make.
     """
 
-    def check(self, init, start: DistilledDataset | None = None) -> None:
+    def check(self, init: object, start: DistilledDataset | None = None) -> None:
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
 
     def check_layout(self, layout: Layout) -> None:
         """Raise ValueError if it cannot make samples of this layout."""
 
     def first_tensors(
-        self, make_samples, data: TrainingData, start, n_fresh: int, generator
-    ) -> dict:
+        self,
+        make_samples: Callable[[], Tensor],
+        data: TrainingData,
+        start: DistilledDataset | None,
+        n_fresh: int,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
         """Return the tensors of a new run, on the CPU.
 
         Parameters
@@ -50,11 +56,19 @@ class SampleParametrization(Strategy):
         """
         raise NotImplementedError
 
-    def parts(self, data: TrainingData, start, n_fresh: int) -> tuple[Part, ...]:
+    def parts(
+        self, data: TrainingData, start: DistilledDataset | None, n_fresh: int
+    ) -> tuple[Part, ...]:
         """Return the functions that make samples of the tensors."""
         raise NotImplementedError
 
-    def rates(self, rate, data: TrainingData, start, factors: np.ndarray) -> dict:
+    def rates(
+        self,
+        rate: float | None,
+        data: TrainingData,
+        start: DistilledDataset | None,
+        factors: np.ndarray,
+    ) -> dict[str, float | np.ndarray]:
         """Return each tensor's learning rate: a number, or an array with one for each row.
 
         Parameters
@@ -69,7 +83,11 @@ class SampleParametrization(Strategy):
         raise NotImplementedError
 
     def blocks(
-        self, tensors: Mapping[str, Tensor], data: TrainingData, start, factors: np.ndarray
+        self,
+        tensors: Mapping[str, Tensor],
+        data: TrainingData,
+        start: DistilledDataset | None,
+        factors: np.ndarray,
     ) -> tuple[BasisBlock, ...]:
         """Return the bases that a distilled set keeps: none, if the tensors are its samples."""
         return ()
@@ -85,15 +103,30 @@ class Pixels(SampleParametrization):
     Pixels()
     """
 
-    def first_tensors(self, make_samples, data, start, n_fresh, generator):
+    def first_tensors(
+        self,
+        make_samples: Callable[[], Tensor],
+        data: TrainingData,
+        start: DistilledDataset | None,
+        n_fresh: int,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
         """Return the samples."""
         return {"X": make_samples()}
 
-    def parts(self, data, start, n_fresh):
+    def parts(
+        self, data: TrainingData, start: DistilledDataset | None, n_fresh: int
+    ) -> tuple[Part, ...]:
         """Return a single part, all samples."""
         return (Rows("X"),)
 
-    def rates(self, rate, data, start, factors):
+    def rates(
+        self,
+        rate: float | None,
+        data: TrainingData,
+        start: DistilledDataset | None,
+        factors: np.ndarray,
+    ) -> dict[str, float | np.ndarray]:
         """Return a rate for each sample."""
         return {"X": (data.auto_rate if rate is None else rate) * factors}
 
@@ -142,16 +175,16 @@ class LinearBasis(SampleParametrization):
     DistilledDataset(ipc=9, storage=0.963, n_classes=10, X=float64(90, 64), y=int64(90,))
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "n_basis": [Interval(Integral, 1, None, closed="left")],
         "downsample": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, n_basis, downsample=1):
+    def __init__(self, n_basis: int, downsample: int = 1):
         self.n_basis = n_basis
         self.downsample = downsample
 
-    def check(self, init, start=None):
+    def check(self, init: object, start: DistilledDataset | None = None) -> None:
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
         if isinstance(init, str) and init != "gaussian":
             raise ValueError(
@@ -164,7 +197,7 @@ class LinearBasis(SampleParametrization):
                 f"as parametrization={self!r} goes on with its bases; it has none."
             )
 
-    def check_layout(self, layout):
+    def check_layout(self, layout: Layout) -> None:
         """Raise ValueError if it cannot make samples of this layout."""
         if self.downsample == 1:
             return
@@ -178,7 +211,14 @@ class LinearBasis(SampleParametrization):
                 f"{layout.network_shape[1:]}."
             )
 
-    def first_tensors(self, make_samples, data, start, n_fresh, generator):
+    def first_tensors(
+        self,
+        make_samples: Callable[[], Tensor],
+        data: TrainingData,
+        start: DistilledDataset | None,
+        n_fresh: int,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
         """Return bases and coefficients, of the blocks of ``start`` and of a fresh one."""
         tensors = {}
         earlier = () if start is None else start.bases
@@ -194,7 +234,9 @@ class LinearBasis(SampleParametrization):
             tensors[f"coefficients.{k}"] = xavier_uniform(n_fresh, self.n_basis, generator)
         return tensors
 
-    def parts(self, data, start, n_fresh):
+    def parts(
+        self, data: TrainingData, start: DistilledDataset | None, n_fresh: int
+    ) -> tuple[Part, ...]:
         """Return a part for each block."""
         parts = []
         for k, block in enumerate(() if start is None else start.bases):
@@ -206,11 +248,22 @@ class LinearBasis(SampleParametrization):
             parts.append(self._part(len(parts), self.downsample, data))
         return tuple(parts)
 
-    def _part(self, k: int, factor: int, data, shift=None) -> Combinations:
-        size = None if factor == 1 else data.layout.network_shape[1:]
+    def _part(
+        self, k: int, factor: int, data: TrainingData, shift: Tensor | None = None
+    ) -> Combinations:
+        size = None
+        if factor > 1:
+            _, height, width = data.layout.network_shape
+            size = height, width
         return Combinations(f"basis.{k}", f"coefficients.{k}", shift, size)
 
-    def rates(self, rate, data, start, factors):
+    def rates(
+        self,
+        rate: float | None,
+        data: TrainingData,
+        start: DistilledDataset | None,
+        factors: np.ndarray,
+    ) -> dict[str, float | np.ndarray]:
         """Return a rate for the bases of each block and one for each sample's coefficients."""
         # For each block: samples, bases, values of a basis.
         sizes = []
@@ -233,7 +286,13 @@ class LinearBasis(SampleParametrization):
                 rates[f"{name}.{k}"] = base * factor
         return rates
 
-    def blocks(self, tensors, data, start, factors):
+    def blocks(
+        self,
+        tensors: Mapping[str, Tensor],
+        data: TrainingData,
+        start: DistilledDataset | None,
+        factors: np.ndarray,
+    ) -> tuple[BasisBlock, ...]:
         """Return the bases in X's units, and the coefficients."""
         n_blocks = sum(name.startswith("basis.") for name in tensors)
         earlier = () if start is None else start.bases
@@ -262,7 +321,7 @@ def _factor(block: BasisBlock, data: TrainingData) -> int:
     return data.layout.factor_of(block.basis[0].size)
 
 
-def resolve_parametrization(parametrization) -> SampleParametrization:
+def resolve_parametrization(parametrization: str | SampleParametrization) -> SampleParametrization:
     """Return the object that ``parametrization`` names, with its parameters checked."""
     resolved = Pixels() if isinstance(parametrization, str) else parametrization
     resolved.validate()

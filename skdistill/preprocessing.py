@@ -1,15 +1,23 @@
 """ZCA whitening, the preprocessing of [Feng23, C.1], and its inverse."""
 
+from __future__ import annotations
+
+import os
 from math import prod
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from ._data.bases import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import Interval, StrOptions, as_array, fit_context
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ZCAWhitener"]
 
@@ -109,7 +117,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
     # mmap_path is not metadata that a pipeline could route.
     __metadata_request__transform = {"mmap_path": UNUSED}
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "regularization": [Interval(Real, 0, None, closed="left")],
         "per_sample": [StrOptions({"auto"}), "boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -118,14 +126,21 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         "device": "no_validation",
     }
 
-    def __init__(self, regularization=0.1, *, per_sample="auto", batch_size=1024, device="auto"):
+    def __init__(
+        self,
+        regularization: float = 0.1,
+        *,
+        per_sample: bool | Literal["auto"] = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+    ):
         self.regularization = regularization
         self.per_sample = per_sample
         self.batch_size = batch_size
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the whitening matrix of a training set.
 
         Parameters
@@ -163,7 +178,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         self.n_features_in_ = prod(sample_shape)
         return self
 
-    def transform(self, X, mmap_path=None):
+    def transform(
+        self, X: ArrayLike, mmap_path: str | os.PathLike[str] | None = None
+    ) -> np.ndarray:
         """Whiten samples.
 
         Parameters
@@ -216,7 +233,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         whiten(X_white)
         return X_white
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Bring whitened samples, real or synthetic, back into the units of the training samples.
 
         Parameters
@@ -265,7 +282,7 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
             f"got samples of shape {X.shape[1:]}."
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: images have more than two dimensions, float32 stays so."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True

@@ -6,6 +6,9 @@ samples from which the step starts, and `batch` reads it. `skdistill.hardness.Ad
 it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 __all__ = ["UniformSampler"]
@@ -27,22 +30,27 @@ class UniformSampler:
         Maps an epoch's number to a ``numpy.random.Generator``.
     """
 
-    def __init__(self, n_samples, batch_size, permutation):
+    def __init__(
+        self,
+        n_samples: int,
+        batch_size: int,
+        permutation: Callable[[int], np.random.Generator],
+    ):
         self._n_samples = n_samples
         self._batch_size = min(batch_size, n_samples)
         self._permutation = permutation
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
-    def init_state(self) -> dict:
+    def init_state(self) -> dict[str, Any]:
         """Return the state with which a run starts: none."""
         return {}
 
-    def prepare(self, X, y, step: int, state: dict) -> dict:
+    def prepare(self, X: object, y: object, step: int, state: dict[str, Any]) -> dict[str, Any]:
         """Return the state unchanged."""
         return state
 
-    def batch(self, step: int, state: dict | None = None) -> np.ndarray:
+    def batch(self, step: int, state: dict[str, Any] | None = None) -> np.ndarray:
         """Return the rows of the training set that make the batch of this outer step."""
         epoch, position = divmod(step, self._n_samples // self._batch_size)
         if epoch != self._epoch:

@@ -8,6 +8,7 @@ runs and a run can be resumed.
 """
 
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,12 +38,12 @@ class WindowSchedule(Strategy):
     # Whether `draw` uses the distiller's `window`.
     uses_window = True
 
-    def init_state(self, window: int, unroll: int) -> dict:
+    def init_state(self, window: int, unroll: int) -> dict[str, Any]:
         """Return the state with which a run starts."""
         return {}
 
     def draw(
-        self, rng: np.random.Generator, window: int, unroll: int, state: dict
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
     ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step.
 
@@ -57,7 +58,9 @@ class WindowSchedule(Strategy):
         """
         raise NotImplementedError
 
-    def observe(self, seen: Observation, window: int, unroll: int, state: dict) -> dict:
+    def observe(
+        self, seen: Observation, window: int, unroll: int, state: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the state after an outer step that was not skipped.
 
         Parameters
@@ -93,7 +96,9 @@ class UniformWindow(WindowSchedule):
     (20, True)
     """
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return int(rng.integers(unroll - window + 1)), window
 
@@ -116,7 +121,9 @@ class FixedWindow(WindowSchedule):
     (40, 20)
     """
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return unroll - window, window
 
@@ -141,7 +148,9 @@ class FullWindow(WindowSchedule):
 
     uses_window = False
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return 0, unroll
 
@@ -165,7 +174,9 @@ class RandomLengthWindow(WindowSchedule):
     (0, True)
     """
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return 0, int(rng.integers(window, unroll + 1))
 
@@ -198,12 +209,14 @@ class EarlyWindow(WindowSchedule):
     True
     """
 
-    _parameter_constraints: dict = {"bias": [Interval(Real, 1, None, closed="left")]}
+    _parameter_constraints: dict[str, Any] = {"bias": [Interval(Real, 1, None, closed="left")]}
 
-    def __init__(self, bias=2.0):
+    def __init__(self, bias: float = 2.0):
         self.bias = bias
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return int(rng.random() ** self.bias * (unroll - window + 1)), window
 
@@ -246,29 +259,39 @@ class MovingWindow(WindowSchedule):
     [0, 0, 0, 0, 20]
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "direction": [StrOptions({"forward", "backward"})],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, direction="forward", patience=2000, tol=1e-3, smoothing=0.98):
+    def __init__(
+        self,
+        direction: Literal["forward", "backward"] = "forward",
+        patience: int = 2000,
+        tol: float = 1e-3,
+        smoothing: float = 0.98,
+    ):
         self.direction = direction
         self.patience = patience
         self.tol = tol
         self.smoothing = smoothing
 
-    def init_state(self, window, unroll):
+    def init_state(self, window: int, unroll: int) -> dict[str, Any]:
         """Return the state with which a run starts."""
         start = 0 if self.direction == "forward" else unroll - window
         return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
 
-    def draw(self, rng, window, unroll, state):
+    def draw(
+        self, rng: np.random.Generator, window: int, unroll: int, state: dict[str, Any]
+    ) -> tuple[int, int]:
         """Return ``(start, window)`` for one outer step."""
         return state["start"], window
 
-    def observe(self, seen, window, unroll, state):
+    def observe(
+        self, seen: Observation, window: int, unroll: int, state: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the state after an outer step with this real-data loss."""
         loss = seen.loss
         last = state["smoothed"]
@@ -284,7 +307,8 @@ class MovingWindow(WindowSchedule):
         return {"start": start, "smoothed": None, "best": None, "stagnant": 0}
 
 
-SCHEDULES = {
+ScheduleName = Literal["rat-bptt", "bptt", "t-bptt", "r-bptt", "early", "forward", "backward"]
+SCHEDULES: dict[str, WindowSchedule] = {
     "rat-bptt": UniformWindow(),
     "bptt": FullWindow(),
     "t-bptt": FixedWindow(),
@@ -295,7 +319,7 @@ SCHEDULES = {
 }
 
 
-def resolve_schedule(schedule) -> WindowSchedule:
+def resolve_schedule(schedule: str | WindowSchedule) -> WindowSchedule:
     """Return the schedule that an alias names, or the (checked) schedule itself."""
     schedule = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
     schedule.validate()

@@ -1,6 +1,7 @@
 """Callers' data as NumPy arrays. Imports neither torch nor scikit-learn."""
 
 import sys
+from typing import Any
 
 __all__ = ["LARGEST", "as_array"]
 
@@ -8,7 +9,7 @@ __all__ = ["LARGEST", "as_array"]
 LARGEST = 1e38
 
 
-def as_array(X):
+def as_array(X: Any) -> Any:
     """Return a torch tensor as an array on the CPU, and anything else as it is.
 
     A torch dataset or data loader, or a Hugging Face dataset, raises a TypeError.

@@ -4,6 +4,7 @@ The default of a new parameter means "as before", so it is the value for an olde
 """
 
 from inspect import Parameter, signature
+from typing import Any
 
 from ..exceptions import InvalidFileError
 
@@ -17,9 +18,9 @@ _VERSION, _STAMP = 1, "_pickle_version"
 RENAMED_PARAMETERS = {"skdistill.HardnessSampler": {"favour": "favor", "begin": "start_step"}}
 
 
-def parameter_defaults(kind: type) -> dict:
+def parameter_defaults(kind: type) -> dict[str, Any]:
     """Return the defaults of an estimator's parameters, by name."""
-    parameters = signature(kind.__init__).parameters.values()
+    parameters = signature(kind.__init__).parameters.values()  # type: ignore[misc]
     return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
 
 
@@ -43,11 +44,15 @@ def unstamped(state: dict, name: str) -> dict:
 class OlderPicklesMixin:
     """An estimator whose older pickles load with defaults for later parameters."""
 
-    def __getstate__(self) -> dict:
-        return stamped(super().__getstate__())
+    def __getstate__(self) -> dict[str, Any]:
+        # What it is mixed into has one.
+        return stamped(super().__getstate__())  # type: ignore[misc]
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = unstamped(state, type(self).__name__)
         names = RENAMED_PARAMETERS.get(f"skdistill.{type(self).__name__}", {})
         state = {names.get(name, name): value for name, value in state.items()}
-        super().__setstate__({**parameter_defaults(type(self)), **state})
+        # What it is mixed into has one.
+        super().__setstate__(  # type: ignore[misc]
+            {**parameter_defaults(type(self)), **state}
+        )

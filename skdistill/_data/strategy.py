@@ -1,7 +1,8 @@
 """Strategies: small objects with parameters that a user passes to a distiller."""
 
-from sklearn.base import BaseEstimator
+from typing import Any
 
+from .bases import BaseEstimator
 from .older_versions import OlderPicklesMixin
 from .validation import validate_parameter_constraints
 
@@ -14,7 +15,7 @@ class Strategy(OlderPicklesMixin, BaseEstimator):
     It is an estimator, so that a grid reaches its parameters (``schedule__patience``).
     """
 
-    _parameter_constraints: dict = {}
+    _parameter_constraints: dict[str, Any] = {}
 
     def validate(self) -> None:
         """Raise ``InvalidParameterError`` if a parameter is out of range."""

@@ -1,11 +1,11 @@
 """scikit-learn's private helpers, imported in this one place, and checks that it lacks."""
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._param_validation import (
     InvalidParameterError,
     Options,
@@ -16,6 +16,22 @@ from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 from .arrays import LARGEST, as_array
+from .bases import MYPY
+
+if MYPY:
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Function], _Function]: ...
+
+    class _Interval:
+        def __init__(
+            self, type: type, left: float | None, right: float | None, *, closed: str
+        ) -> None: ...
+        def is_satisfied_by(self, val: object) -> bool: ...
+
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils._param_validation import Interval as _Interval
 
 __all__ = [
     "Interval",
@@ -46,26 +62,27 @@ class Interval(_Interval):
         Which of the bounds are allowed values.
     """
 
-    def is_satisfied_by(self, val):
+    def is_satisfied_by(self, val: object) -> bool:
         """Return whether a value is a number in the interval."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-def check_image_shape(image_shape) -> tuple[int, int, int] | None:
+def check_image_shape(image_shape: Sequence[int] | None) -> tuple[int, int, int] | None:
     """Return ``image_shape`` as three positive ints, or None; anything else is a ValueError."""
     if image_shape is None:
         return None
     shape = tuple(image_shape)
-    if len(shape) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
+    if len(shape) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in shape):
         raise InvalidParameterError(
             "image_shape must be None or three positive integers (channels, height, width); "
             f"got {image_shape!r}."
         )
-    return tuple(int(n) for n in shape)
+    channels, height, width = map(int, shape)
+    return channels, height, width
 
 
 @contextmanager
-def keeping_features(estimator):
+def keeping_features(estimator: object) -> Iterator[None]:
     """Restore what an estimator knows about the features if a fit fails before it began.
 
     Otherwise a fitted estimator would have the features of other data than its samples.

@@ -1,12 +1,13 @@
 """Torch's global settings: a caller's choices for other work must not change a result."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 
 
 @contextmanager
-def own_settings():
+def own_settings() -> Iterator[None]:
     """Compute with settings of our own, whatever the caller has set in torch.
 
     Gradients are on, inference mode and automatic casts are off, and tensors are made on the CPU
@@ -28,7 +29,7 @@ def own_settings():
 
 
 @contextmanager
-def on_the_cpu():
+def on_the_cpu() -> Iterator[None]:
     """Make tensors on the CPU unless another device is named, in this thread."""
     with ExitStack() as settings:
         # Only if needed: the setting slows every call of torch a little.
@@ -38,7 +39,7 @@ def on_the_cpu():
 
 
 @contextmanager
-def float32_by_default():
+def float32_by_default() -> Iterator[None]:
     """Make tensors in single precision unless another is named, in the whole process.
 
     Callers must hold a lock; otherwise two threads would restore each other's setting.

@@ -3,7 +3,9 @@
 import os
 from numbers import Integral
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
 from sklearn.utils import Bunch
 
 from .._data.validation import (
@@ -13,7 +15,10 @@ from .._data.validation import (
     validate_parameter_constraints,
 )
 
-_CONSTRAINTS: dict = {
+# A Bunch, or ``(data, target)``.
+Answer: TypeAlias = Bunch | tuple[np.ndarray, np.ndarray]
+
+_CONSTRAINTS: dict[str, Any] = {
     "path": [str, os.PathLike],
     "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
     "mode": [StrOptions({"RGB", "L"})],
@@ -27,7 +32,7 @@ _CONSTRAINTS: dict = {
 }
 
 
-def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments) -> None:
+def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments: Any) -> None:
     """Raise scikit-learn's InvalidParameterError, a ValueError, unless all arguments are fit.
 
     Parameters
@@ -45,14 +50,14 @@ def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments) -> 
     )
     size = arguments.get("size")
     if isinstance(size, tuple | list) and not (
-        len(size) == 2 and all(isinstance(n, Integral) and n >= 1 for n in size)
+        len(size) == 2 and all(isinstance(n, Integral) and int(n) >= 1 for n in size)
     ):
         raise InvalidParameterError(
             f"size must be a positive integer, two of them (height, width) or None; got {size!r}."
         )
 
 
-def check_folder(path: str | os.PathLike, holds: str) -> Path:
+def check_folder(path: str | os.PathLike[str], holds: str) -> Path:
     """Return the folder, with ``~`` expanded, or raise an OSError that says what it must hold."""
     folder = Path(path).expanduser()
     if not folder.exists():
@@ -65,7 +70,7 @@ def check_folder(path: str | os.PathLike, holds: str) -> Path:
     return folder
 
 
-def answer(return_X_y: bool, **contents):
+def answer(return_X_y: bool, **contents: Any) -> Answer:
     """Return ``(data, target)`` or a Bunch of all contents."""
     if return_X_y:
         return contents["data"], contents["target"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 
-def check_free(path: str | os.PathLike, shape: tuple[int, ...]) -> None:
+def check_free(path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
     """Raise an OSError if something is at ``path``, or its disk has no room for such an array."""
     path = Path(path)
     if os.path.lexists(path):
@@ -32,7 +32,7 @@ def check_free(path: str | os.PathLike, shape: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def partial_file(path: str | os.PathLike) -> Iterator[Path]:
+def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; rename it if all went well, else remove it."""
     path = Path(path)
     # In the same folder, for renaming is atomic only within a file system.
@@ -45,7 +45,7 @@ def partial_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def new_array(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     shape: tuple[int, ...],
     dtype: np.dtype,
     fill: Callable[[np.ndarray], None],

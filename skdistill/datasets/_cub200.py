@@ -1,12 +1,14 @@
 """Caltech-UCSD Birds-200-2011."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..exceptions import InvalidFileError
 from ._annotations import files_inside, read_table
-from ._arguments import answer, check_arguments, check_folder
+from ._arguments import Answer, answer, check_arguments, check_folder
 from ._decode import decode
 
 _DESCR = """Caltech-UCSD Birds-200-2011 (CUB-200-2011)
@@ -20,15 +22,15 @@ _SPLITS = {"train": {"1"}, "test": {"0"}, "all": {"0", "1"}}
 
 
 def load_cub200(
-    path,
+    path: str | os.PathLike[str],
     *,
-    subset="train",
-    size=32,
-    n_jobs=None,
-    verbose=False,
-    mmap_path=None,
-    return_X_y=False,
-):
+    subset: Literal["train", "test", "all"] = "train",
+    size: int | tuple[int, int] = 32,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    mmap_path: str | os.PathLike[str] | None = None,
+    return_X_y: bool = False,
+) -> Answer:
     """Load Caltech-UCSD Birds-200-2011 from its unpacked archive.
 
     11,788 photographs of 200 kinds of birds: 5,994 for training and 5,794 for testing.

@@ -21,7 +21,7 @@ from ._array_file import check_free, move_to_front, partial_file, shorten
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What undoes an orientation that EXIF notes. ImageOps.exif_transpose has the same table, but writes
 # all of the EXIF data anew, and fails if any of it is damaged.
-_TURNS = {
+_TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,7 +42,7 @@ def decode(
     on_error: str = "raise",
     n_jobs: int | None = None,
     verbose: bool = False,
-    mmap_path: str | os.PathLike | None = None,
+    mmap_path: str | os.PathLike[str] | None = None,
     as_shown: bool = False,
     check_kept: Callable[[np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,11 @@ def decode(
         Positions in ``paths``, ascending.
     """
     if size is not None:  # torchvision takes one of Python's integers only
-        size = int(size) if isinstance(size, Integral) else tuple(size)
+        if isinstance(size, int | Integral):
+            size = int(size)
+        else:
+            height, width = size
+            size = height, width
     read = partial(read_image, mode=mode, size=size, as_shown=as_shown)
     first, pixels = _first_readable(paths, read)
     shape = (len(paths), *pixels.shape)
@@ -111,9 +115,16 @@ def _first_readable(
     raise InvalidFileError(_list_failures(failures, paths))
 
 
-def _fill(X, paths, first, read, n_jobs, verbose) -> dict[int, str]:
+def _fill(
+    X: np.ndarray,
+    paths: Sequence[str],
+    first: int,
+    read: Callable[[str], np.ndarray],
+    n_jobs: int | None,
+    verbose: bool,
+) -> dict[int, str]:
     """Decode every file into its row, and return what went wrong with which."""
-    n, began, failures, tenths = len(paths), perf_counter(), {}, 0
+    n, began, failures, tenths = len(paths), perf_counter(), dict[int, str](), 0
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
     # Threads even where a user's joblib settings prefer processes: rows are written in place.
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
@@ -126,7 +137,13 @@ def _fill(X, paths, first, read, n_jobs, verbose) -> dict[int, str]:
     return failures
 
 
-def _fill_rows(X, paths, rows: range, first: int, read) -> dict[int, str]:
+def _fill_rows(
+    X: np.ndarray,
+    paths: Sequence[str],
+    rows: range,
+    first: int,
+    read: Callable[[str], np.ndarray],
+) -> dict[int, str]:
     failures = {}
     for row in rows:
         try:

@@ -2,10 +2,10 @@
 
 from sklearn import datasets
 
-from ._arguments import answer, check_arguments
+from ._arguments import Answer, answer, check_arguments
 
 
-def load_digits(*, return_X_y=False):
+def load_digits(*, return_X_y: bool = False) -> Answer:
     """Load scikit-learn's handwritten digits as images.
 
     1,797 grey images of 8 x 8 pixels in 10 classes, with about 180 images per class.

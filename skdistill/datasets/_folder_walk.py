@@ -38,11 +38,11 @@ class FoundImages:
     files: list[str]
     labels: list[int]
     classes: list[str]
-    not_read: list[Counter]
+    not_read: list[Counter[str]]
 
     def say_not_read(self, k: int | None = None) -> str:
         """Return the number of files that are not read, in words: of one class or of all."""
-        counts = sum(self.not_read, Counter()) if k is None else self.not_read[k]
+        counts = sum(self.not_read, Counter[str]()) if k is None else self.not_read[k]
         return ", ".join(f"{n} {extension}" for extension, n in counts.most_common())
 
 
@@ -79,7 +79,7 @@ class _Walk:
 
     def files(self, folder: str) -> list[str]:
         """Return the files in a folder, in the order of torchvision's ImageFolder."""
-        found = []
+        found: list[tuple[str, list[str]]] = []
         self._collect(folder, os.path.join(self._root, os.path.basename(folder)), found)
         # It sorts the folders by their whole paths.
         return [os.path.join(place, name) for place, names in sorted(found) for name in names]

@@ -1,27 +1,29 @@
 """A folder of images, one folder per class."""
 
+import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..exceptions import InvalidFileError
-from ._arguments import answer, check_arguments, check_folder
+from ._arguments import Answer, answer, check_arguments, check_folder
 from ._decode import decode
 from ._folder_walk import EXTENSIONS, FoundImages, find_images
 
 
 def load_image_folder(
-    path,
+    path: str | os.PathLike[str],
     *,
-    size=None,
-    mode="RGB",
-    on_error="raise",
-    n_jobs=None,
-    verbose=False,
-    mmap_path=None,
-    return_X_y=False,
-):
+    size: int | tuple[int, int] | None = None,
+    mode: Literal["RGB", "L"] = "RGB",
+    on_error: Literal["raise", "skip"] = "raise",
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    mmap_path: str | os.PathLike[str] | None = None,
+    return_X_y: bool = False,
+) -> Answer:
     """Load a folder that has a folder of image files for each class.
 
     Every folder in `path` is a class, in the order of their names, and all image files in it,
@@ -157,7 +159,7 @@ def load_image_folder(
 
 
 def _check_classes(
-    folder: Path, found: FoundImages, y: np.ndarray, error_class, lacking: str
+    folder: Path, found: FoundImages, y: np.ndarray, error_class: type[Exception], lacking: str
 ) -> None:
     """Raise an error that names the folders of the classes that are not in ``y``."""
     present, empty = set(y.tolist()), []

@@ -8,7 +8,7 @@ from ..distilled._dataset import DistilledDataset
 SETS = Path(__file__).parent / "sets"
 
 
-def load_distilled(name, ipc=1) -> DistilledDataset:
+def load_distilled(name: str, ipc: int = 1) -> DistilledDataset:
     """Load a distilled set that comes with the package.
 
     .. list-table::

@@ -1,12 +1,14 @@
 """Tiny-ImageNet-200."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..exceptions import InvalidFileError
 from ._annotations import files_inside, read_table
-from ._arguments import answer, check_arguments, check_folder
+from ._arguments import Answer, answer, check_arguments, check_folder
 from ._decode import decode
 
 _DESCR = """Tiny-ImageNet-200
@@ -19,15 +21,15 @@ Y. Le and X. Yang, "Tiny ImageNet Visual Recognition Challenge", Stanford CS 231
 
 
 def load_tiny_imagenet(
-    path,
+    path: str | os.PathLike[str],
     *,
-    subset="train",
-    size=None,
-    n_jobs=None,
-    verbose=False,
-    mmap_path=None,
-    return_X_y=False,
-):
+    subset: Literal["train", "val"] = "train",
+    size: int | tuple[int, int] | None = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    mmap_path: str | os.PathLike[str] | None = None,
+    return_X_y: bool = False,
+) -> Answer:
     """Load Tiny-ImageNet-200 from its unpacked archive.
 
     Images of 64 x 64 pixels in 200 classes: 100,000 for training and 10,000 for validation, which

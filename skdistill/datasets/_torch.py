@@ -1,5 +1,6 @@
 """A data set of torch's as arrays."""
 
+import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,18 +8,26 @@ from itertools import chain
 from math import prod
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from ._arguments import answer, check_arguments
+from ._arguments import Answer, answer, check_arguments
 from ._array_file import check_free, partial_file
 
 # What the label is called in items that are mappings, as Hugging Face's are.
 _LABEL_NAMES = ("label", "labels", "target", "y")
 
 
-def from_torch(dataset, *, keys=None, mmap_path=None, verbose=False, return_X_y=False):
+def from_torch(
+    dataset: Any,
+    *,
+    keys: tuple[str, str] | None = None,
+    mmap_path: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+    return_X_y: bool = False,
+) -> Answer:
     """Turn a map-style data set of torch's into arrays, which distillers take.
 
     It may be any object with ``len(dataset)`` and ``dataset[i]``: a ``TensorDataset``, an
@@ -119,13 +128,13 @@ def from_torch(dataset, *, keys=None, mmap_path=None, verbose=False, return_X_y=
     )
 
 
-def _check_keys(keys) -> None:
+def _check_keys(keys: Any) -> None:
     pair = isinstance(keys, tuple | list) and len(keys) == 2
     if keys is not None and not (pair and all(isinstance(key, str) for key in keys)):
         raise ValueError(f"keys must be None or two strings (sample, label); got {keys!r}.")
 
 
-def _length(dataset) -> int:
+def _length(dataset: Any) -> int:
     """Return how many items there are, or raise an error that says what is wrong with the set."""
     kind = type(dataset).__name__
     if hasattr(dataset, "dataset") and hasattr(dataset, "collate_fn"):
@@ -167,7 +176,7 @@ def _fill(X: np.ndarray, pairs: Iterable[tuple[np.ndarray, object]], verbose: bo
     return np.array(labels)
 
 
-def _pair(dataset, i: int, keys) -> tuple[np.ndarray, object]:
+def _pair(dataset: Any, i: int, keys: Sequence[str] | None) -> tuple[np.ndarray, object]:
     """Return one sample and its label, or raise an error that names the item."""
     item = dataset[i]
     if isinstance(item, Mapping):
@@ -184,7 +193,7 @@ def _pair(dataset, i: int, keys) -> tuple[np.ndarray, object]:
     return _sample(sample, i), _label(label, i)
 
 
-def _keys_of(item: Mapping, i: int, keys: Sequence[str] | None) -> Sequence[str]:
+def _keys_of(item: Mapping[str, Any], i: int, keys: Sequence[str] | None) -> Sequence[str]:
     labels = [key for key in item if key in _LABEL_NAMES]
     if keys is None and len(item) == 2 and len(labels) == 1:
         (keys,) = ((key, labels[0]) for key in item if key != labels[0])
@@ -196,7 +205,7 @@ def _keys_of(item: Mapping, i: int, keys: Sequence[str] | None) -> Sequence[str]
     return keys
 
 
-def _sample(sample, i: int) -> np.ndarray:
+def _sample(sample: Any, i: int) -> np.ndarray:
     if hasattr(sample, "getbands"):  # Pillow's images
         raise TypeError(
             f"dataset must hold samples that are tensors or arrays; that of dataset[{i}] is an "
@@ -220,7 +229,7 @@ def _sample(sample, i: int) -> np.ndarray:
     return array
 
 
-def _label(label, i: int):
+def _label(label: Any, i: int) -> bool | int | float | str:
     if hasattr(label, "item"):  # a tensor, an array or a number of NumPy's
         if prod(label.shape) != 1:
             raise TypeError(
@@ -237,7 +246,7 @@ def _label(label, i: int):
     return label
 
 
-def _class_names(dataset, keys) -> Sequence[str] | None:
+def _class_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:
     """Return the names of the classes if the data set, or one that it is a part of, has them."""
     while True:
         names = getattr(dataset, "classes", None)
@@ -253,7 +262,7 @@ def _class_names(dataset, keys) -> Sequence[str] | None:
             return None
 
 
-def _hugging_face_names(dataset, keys) -> Sequence[str] | None:
+def _hugging_face_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:
     features = getattr(dataset, "features", None)
     if not isinstance(features, Mapping):
         return None

@@ -5,15 +5,16 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.datasets import get_data_home
 
 from ..exceptions import InvalidFileError
-from ._arguments import answer, check_arguments
+from ._arguments import Answer, answer, check_arguments
 from ._array_file import partial_file
 
 _PARTS = {"train": (True,), "test": (False,), "all": (True, False)}
@@ -23,8 +24,12 @@ Toronto, 2009.
 
 
 def fetch_fashion_mnist(
-    *, subset="train", data_home=None, download_if_missing=True, return_X_y=False
-):
+    *,
+    subset: Literal["train", "test", "all"] = "train",
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Answer:
     """Load Fashion-MNIST, and download it if necessary.
 
     70,000 grey images of 28 x 28 pixels in 10 classes, with 6,000 a class for training and 1,000 a
@@ -90,7 +95,13 @@ Learning Algorithms", arXiv 1708.07747, 2017.
     )
 
 
-def fetch_cifar10(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
+def fetch_cifar10(
+    *,
+    subset: Literal["train", "test", "all"] = "train",
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Answer:
     """Load CIFAR-10, and download it if necessary.
 
     60,000 images of 32 x 32 pixels in 10 classes, with 5,000 per class for training and 1,000 per
@@ -144,7 +155,13 @@ def fetch_cifar10(*, subset="train", data_home=None, download_if_missing=True, r
     return _fetch_cifar(CIFAR10, descr, subset, data_home, download_if_missing, return_X_y)
 
 
-def fetch_cifar100(*, subset="train", data_home=None, download_if_missing=True, return_X_y=False):
+def fetch_cifar100(
+    *,
+    subset: Literal["train", "test", "all"] = "train",
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+) -> Answer:
     """Load CIFAR-100, and download it if necessary.
 
     60,000 images of 32 x 32 pixels in 100 classes, with 500 per class for training and 100 per
@@ -198,7 +215,14 @@ def fetch_cifar100(*, subset="train", data_home=None, download_if_missing=True, 
     return _fetch_cifar(CIFAR100, descr, subset, data_home, download_if_missing, return_X_y)
 
 
-def _fetch_cifar(dataset, descr, subset, data_home, download_if_missing, return_X_y):
+def _fetch_cifar(
+    dataset: Any,
+    descr: str,
+    subset: str,
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+    return_X_y: bool,
+) -> Answer:
     home = Path(get_data_home(data_home))
     names = [name for name, _ in dataset.train_list + dataset.test_list]
     files = [Path(dataset.base_folder, name) for name in (*names, dataset.meta["filename"])]
@@ -211,7 +235,9 @@ def _fetch_cifar(dataset, descr, subset, data_home, download_if_missing, return_
     )
 
 
-def _check(caller, subset, data_home, download_if_missing, return_X_y) -> None:
+def _check(
+    caller: str, subset: object, data_home: object, download_if_missing: object, return_X_y: object
+) -> None:
     check_arguments(
         caller,
         tuple(_PARTS),
@@ -222,7 +248,9 @@ def _check(caller, subset, data_home, download_if_missing, return_X_y) -> None:
     )
 
 
-def _load(dataset, home: Path, files: list[Path], subset: str, download_if_missing: bool) -> list:
+def _load(
+    dataset: Any, home: Path, files: list[Path], subset: str, download_if_missing: bool
+) -> list[Any]:
     """Return torchvision's data sets for the subset, or raise an error that says what to do."""
     folder = home / files[0].parent
     try:
@@ -248,7 +276,7 @@ def _load(dataset, home: Path, files: list[Path], subset: str, download_if_missi
 
 
 @contextmanager
-def _archives_stay_in_their_folder():
+def _archives_stay_in_their_folder() -> Iterator[None]:
     """Have tarfile refuse members that lead out of their folder, as Python does from 3.14 on.
 
     torchvision unpacks without saying which filter to use, and then Python's default holds.
@@ -261,7 +289,7 @@ def _archives_stay_in_their_folder():
         tarfile.TarFile.extraction_filter = before
 
 
-def _check_labels(part) -> None:
+def _check_labels(part: Any) -> None:
     if len(part.data) != len(part.targets):
         raise ValueError(f"There are {len(part.data)} images and {len(part.targets)} labels.")
     if np.asarray(part.targets).max(initial=0) >= len(part.classes):

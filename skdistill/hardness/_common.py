@@ -1,9 +1,11 @@
 """What the parts of this folder share: who is right while networks train, and checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
 from .._engine.data import RealData
 from ..distilled._dataset import DistilledDataset
@@ -17,11 +19,14 @@ from ..evaluation._networks import (
     train_networks,
     warn_of_divergence,
 )
+from ..networks import Architecture
 
 __all__ = ["check_count", "check_scores", "correct_while_training", "family_of"]
 
 
-def family_of(distilled: DistilledDataset, architecture, device) -> NetworkFamily:
+def family_of(
+    distilled: DistilledDataset, architecture: str | Architecture | None, device: str | torch.device
+) -> NetworkFamily:
     """Return the networks of this architecture, or of the recipe's."""
     recipe = distilled.recipe
     return network_family(
@@ -30,7 +35,11 @@ def family_of(distilled: DistilledDataset, architecture, device) -> NetworkFamil
 
 
 def correct_while_training(
-    family: NetworkFamily, training: TrainingSamples, n_networks: int, counts, data: RealData
+    family: NetworkFamily,
+    training: TrainingSamples,
+    n_networks: int,
+    counts: Sequence[int],
+    data: RealData,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield `train_networks`' network and place in counts, and whether it is right, by sample."""
     diverged = set()
@@ -42,13 +51,13 @@ def correct_while_training(
     warn_of_divergence(len(diverged), n_networks)
 
 
-def check_count(name: str, value, least: int) -> None:
+def check_count(name: str, value: object, least: int) -> None:
     """Raise ValueError unless a value is an integer of at least this."""
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
 
 
-def check_scores(scores, n: int | None) -> np.ndarray:
+def check_scores(scores: ArrayLike, n: int | None) -> np.ndarray:
     """Return scores as an array of finite numbers, or raise a ValueError."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or (n is not None and len(scores) != n):

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._data.seeds import draw_seed
@@ -12,6 +14,7 @@ from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset, TrainingProtocol
 from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
 from ..evaluation._protocol import check_test_data
+from ..networks import Architecture
 from ._common import check_count, correct_while_training, family_of
 
 __all__ = ["disagreement_scores", "scores_in_a_run"]
@@ -20,13 +23,13 @@ __all__ = ["disagreement_scores", "scores_in_a_run"]
 @own_settings()
 def disagreement_scores(
     distilled: DistilledDataset,
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     n_networks: int = 8,
-    architecture=None,
-    random_state=None,
-    device="auto",
+    architecture: str | Architecture | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    device: str | torch.device = "auto",
 ) -> np.ndarray:
     """Return how many networks trained on a distilled set are wrong about each real sample.
 
@@ -105,6 +108,8 @@ def scores_in_a_run(
     step : int
         The outer step, which with the run's seed determines the networks.
     """
+    # Samples are drawn by hardness for methods that train networks.
+    assert problem.learner is not None
     family = NetworkFamily(problem.learner, chunk_size(problem.learner, problem.shape))
     seed = problem.rngs.integer("hardness", step)
     training = TrainingSamples(X, y, TrainingProtocol(steps), seed)

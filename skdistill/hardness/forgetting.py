@@ -1,8 +1,11 @@
 """How often networks forget a sample while they train on all of them (Appendix D.1)."""
 
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._data.seeds import draw_seed
@@ -13,12 +16,13 @@ from .._engine.settings import own_settings
 from ..distilled._dataset import TrainingProtocol
 from ..evaluation._network_checks import make_learner
 from ..evaluation._networks import NetworkFamily, TrainingSamples
+from ..networks import Architecture
 from ._common import check_count, correct_while_training
 
 __all__ = ["count_forgetting_events", "forgetting_scores"]
 
 
-def count_forgetting_events(correct) -> np.ndarray:
+def count_forgetting_events(correct: ArrayLike) -> np.ndarray:
     """Return how often each sample goes from right to wrong while a network trains.
 
     Parameters
@@ -45,17 +49,17 @@ def count_forgetting_events(correct) -> np.ndarray:
 
 @own_settings()
 def forgetting_scores(
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    architecture="auto",
-    image_shape=None,
+    architecture: str | Architecture = "auto",
+    image_shape: Sequence[int] | None = None,
     n_networks: int = 10,
     n_epochs: int = 20,
     batch_size: int = 128,
     learning_rate: float = 0.001,
-    random_state=None,
-    device="auto",
+    random_state: int | np.random.RandomState | None = None,
+    device: str | torch.device = "auto",
 ) -> np.ndarray:
     """Return how often each training sample is forgotten while networks train on all of them.
 

@@ -1,19 +1,31 @@
 """Batches of real samples drawn by how hard these are (Appendix D.2)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._data.strategy import Strategy
 from .._data.validation import Interval, StrOptions
 from ._common import check_scores
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..sampling import UniformSampler
+
 __all__ = ["AdaptiveSampler", "HardnessSampler", "WeightedSampler", "hardness_weights"]
 
 
 def hardness_weights(
-    scores, n_networks: int = 8, threshold: float = 1.0, favor: str = "extremes"
+    scores: ArrayLike,
+    n_networks: int = 8,
+    threshold: float = 1.0,
+    favor: Literal["extremes", "medium"] = "extremes",
 ) -> np.ndarray:
     """Return the weight with which each sample is drawn, from its disagreement score.
 
@@ -90,7 +102,12 @@ class WeightedSampler:
     True
     """
 
-    def __init__(self, weights, batch_size: int, generator: Callable[[int], np.random.Generator]):
+    def __init__(
+        self,
+        weights: ArrayLike,
+        batch_size: int,
+        generator: Callable[[int], np.random.Generator],
+    ):
         weights = np.asarray(weights, dtype=np.float64)
         self._p = weights / weights.sum()
         self._batch_size = min(batch_size, len(weights))
@@ -118,7 +135,15 @@ class AdaptiveSampler:
         scores of the real samples.
     """
 
-    def __init__(self, strategy, uniform, n_samples: int, batch_size: int, generator, score):
+    def __init__(
+        self,
+        strategy: HardnessSampler,
+        uniform: UniformSampler,
+        n_samples: int,
+        batch_size: int,
+        generator: Callable[[int], np.random.Generator],
+        score: Callable[[Tensor, Tensor, int], np.ndarray],
+    ):
         self._strategy = strategy
         self._uniform = uniform
         self._n_samples = n_samples
@@ -126,17 +151,17 @@ class AdaptiveSampler:
         self._generator = generator
         self._score = score
 
-    def init_state(self) -> dict:
+    def init_state(self) -> dict[str, Any]:
         """Return the state with which a run starts: no scores."""
         return {"scores": None}
 
-    def prepare(self, X, y, step: int, state: dict) -> dict:
+    def prepare(self, X: Tensor, y: Tensor, step: int, state: dict[str, Any]) -> dict[str, Any]:
         """Return the state for outer step ``step``, with new scores if they are due."""
         if not self._strategy.is_due(step, self._n_samples, self._batch_size):
             return state
         return {"scores": self._score(X, y, step).tolist()}
 
-    def batch(self, step: int, state: dict) -> np.ndarray:
+    def batch(self, step: int, state: dict[str, Any]) -> np.ndarray:
         """Return the rows of the training set that make the batch of this outer step."""
         if state["scores"] is None:
             return self._uniform.batch(step)
@@ -199,7 +224,7 @@ class HardnessSampler(Strategy):
     (2,)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "threshold": [Interval(Real, 0, None, closed="neither")],
         "favor": [StrOptions({"extremes", "medium"})],
         "n_networks": [Interval(Integral, 2, None, closed="left")],
@@ -209,7 +234,13 @@ class HardnessSampler(Strategy):
     }
 
     def __init__(
-        self, threshold=1.0, favor="extremes", n_networks=8, steps=300, renew_every=50, start_step=0
+        self,
+        threshold: float = 1.0,
+        favor: Literal["extremes", "medium"] = "extremes",
+        n_networks: int = 8,
+        steps: int = 300,
+        renew_every: int = 50,
+        start_step: int = 0,
     ):
         self.threshold = threshold
         self.favor = favor
@@ -234,7 +265,7 @@ class HardnessSampler(Strategy):
         return since >= 0 and since % (self.renew_every * epoch) == 0
 
     def make(
-        self, scores, batch_size: int, generator: Callable[[int], np.random.Generator]
+        self, scores: ArrayLike, batch_size: int, generator: Callable[[int], np.random.Generator]
     ) -> WeightedSampler:
         """Return the sampler of the outer steps until scores are due again.
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
 from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._networks import training_samples
 from ..evaluation._protocol import WHOLE, check_known_data
+from ..networks import Architecture
 from ._common import check_count, check_scores, correct_while_training, family_of
 
 __all__ = ["HardnessResult", "accuracy_by_hardness"]
@@ -54,15 +57,15 @@ class HardnessResult:
 @own_settings()
 def accuracy_by_hardness(
     distilled: DistilledDataset | Mapping[str, DistilledDataset],
-    X,
-    y,
-    scores,
+    X: ArrayLike,
+    y: ArrayLike,
+    scores: ArrayLike,
     *,
     n_networks: int | None = None,
     n_networks_whole: int | None = None,
-    bins=10,
-    architecture=None,
-    device="auto",
+    bins: int | ArrayLike = 10,
+    architecture: str | Architecture | None = None,
+    device: str | torch.device = "auto",
 ) -> HardnessResult:
     """Test networks trained on a distilled set on the easy and on the hard samples (figure 10).
 
@@ -168,7 +171,7 @@ def _check_sets(sets: Mapping[str, DistilledDataset]) -> DistilledDataset:
     return first
 
 
-def _bin_edges(scores: np.ndarray, bins) -> np.ndarray:
+def _bin_edges(scores: np.ndarray, bins: int | ArrayLike) -> np.ndarray:
     """Return the limits of the bins, or raise a ValueError."""
     if isinstance(bins, Integral):
         check_count("bins", bins, 1)
