@@ -1,14 +1,16 @@
 """Distillers where scikit-learn wants a classifier, and imbalanced-learn a sampler."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -17,6 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._data.bases import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, available_if
 from ._data.class_weight import check_class_weight, class_weights
 from ._data.frames import Origin, like_series
 from ._data.older_versions import OlderPicklesMixin
@@ -38,10 +41,10 @@ from .exceptions import DivergenceWarning
 __all__ = ["DistillationSampler", "DistilledClassifier"]
 
 
-def _classifier_has(method: str, networks_have: bool):
+def _classifier_has(method: str, networks_have: bool) -> Callable[[Any], bool]:
     """Return a check for `available_if`: whether the predictor has this method."""
 
-    def check(self):
+    def check(self: Any) -> bool:
         classifier = getattr(self, "classifier_", self.classifier)
         if classifier is None:
             return networks_have
@@ -107,11 +110,18 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
     # The distiller requests the weights; see `get_metadata_routing`.
     __metadata_request__fit = {"sample_weight": UNUSED}
 
-    def __init__(self, distiller=None, classifier=None):
+    # What `fit` sets.
+    distiller_: Any
+    classifier_: Any
+    ensemble_: np.ndarray | None
+    classes_: np.ndarray
+    n_features_in_: int
+
+    def __init__(self, distiller: Any = None, classifier: Any = None):
         self.distiller = distiller
         self.classifier = classifier
 
-    def fit(self, X, y, *, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Self:
         """Distill a training set and train on the synthetic samples.
 
         Parameters
@@ -155,7 +165,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
         self.classes_ = (distiller if classifier is None else classifier).classes_
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the predicted labels.
 
         Parameters
@@ -179,7 +189,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
             return self.classifier_.predict(_flat(X))
         return self.classes_[self._probabilities(X).argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy of the predicted labels.
 
         Parameters
@@ -208,10 +218,11 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
         check_consistent_length(probabilities, y, sample_weight)
         right = self.classes_[probabilities.argmax(axis=1)] == y
         right &= np.isfinite(probabilities).all(axis=1)
-        return float(np.average(right, weights=sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return float(np.average(right, weights=weights))
 
     @available_if(_classifier_has("predict_proba", networks_have=True))
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probabilities of the classes; only if the classifier has them.
 
         Parameters
@@ -237,7 +248,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
         return self._probabilities(X)
 
     @available_if(_classifier_has("decision_function", networks_have=False))
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Return the classifier's decision function; only if it has one, and networks have none.
 
         Parameters
@@ -252,7 +263,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
         X = self._check_samples(X)
         return self.classifier_.decision_function(_flat(X))
 
-    def _check_samples(self, X) -> np.ndarray:
+    def _check_samples(self, X: ArrayLike) -> np.ndarray:
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
         check_is_fitted(self)
         X = as_array(X)
@@ -267,6 +278,7 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         """Return the mean of the networks' probabilities ``(n, n_classes)``."""
         networks = _networks(self.distiller_)
+        assert self.ensemble_ is not None  # what predicts, if no classifier does
         probabilities, n_diverged = _ensemble_probabilities(networks, self.ensemble_, X)
         if n_diverged:
             n_unknown = np.isnan(probabilities).any(axis=1).sum()
@@ -279,11 +291,11 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
             )
         return probabilities
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Return scikit-learn's router: weights in `fit` go to the distiller."""
         return _router(self).add_self_request(self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: images have more than two dimensions."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -337,11 +349,20 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
     # The distiller requests the weights; see `get_metadata_routing`.
     __metadata_request__fit = {"sample_weight": UNUSED}
 
-    def __init__(self, distiller=None, class_weight="balanced"):
+    # What `fit` sets.
+    distiller_: Any
+    classes_: np.ndarray
+    n_features_in_: int
+
+    def __init__(
+        self,
+        distiller: Any = None,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = "balanced",
+    ):
         self.distiller = distiller
         self.class_weight = class_weight
 
-    def fit(self, X, y, *, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Self:
         """Distill a training set.
 
         Parameters
@@ -372,7 +393,7 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
         self.classes_ = self.distiller_.classes_
         return self
 
-    def _weigh_classes(self, y, weight):
+    def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike | None:
         """Return the samples' weights, multiplied by those of their classes."""
         if self.class_weight is None or getattr(self.distiller, "class_weight", None) is not None:
             return weight
@@ -386,11 +407,14 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
         check_class_weight(self.class_weight, classes)
         counted = None if weight is None else weight[kept]
         of_class = class_weights(self.class_weight, classes, index, counted)
+        assert of_class is not None
         weight = np.ones(len(y)) if weight is None else weight.copy()
         weight[kept] *= of_class[index]
         return weight
 
-    def fit_resample(self, X, y, *, sample_weight=None):
+    def fit_resample(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[Any, Any]:
         """Distill a training set and return the synthetic samples in its place.
 
         Parameters
@@ -417,11 +441,11 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
         X_syn = Origin.of(X).frame(distilled.X.copy())
         return X_syn, like_series(distilled.hard_labels(), y)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Return scikit-learn's router: weights go to the distiller."""
         return _router(self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -429,7 +453,7 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
         return tags
 
 
-def _distiller(owner: BaseEstimator) -> BaseEstimator:
+def _distiller(owner: Any) -> Any:
     """Return the owner's distiller; the default one requests weights."""
     if owner.distiller is None:
         distiller = RaTBPTTDistiller()
@@ -446,7 +470,7 @@ def _routing_enabled() -> bool:
     return sklearn.get_config()["enable_metadata_routing"]
 
 
-def _router(owner: BaseEstimator) -> MetadataRouter:
+def _router(owner: Any) -> MetadataRouter:
     """Return the router of the owner's metadata to its distiller's `fit`."""
     to_fit = MethodMapping().add(caller="fit", callee="fit")
     # scikit-learn knows this method only if imbalanced-learn has registered it.
@@ -455,7 +479,7 @@ def _router(owner: BaseEstimator) -> MetadataRouter:
     return MetadataRouter(owner=owner).add(distiller=_distiller(owner), method_mapping=to_fit)
 
 
-def _routed(owner: BaseEstimator, sample_weight):
+def _routed(owner: Any, sample_weight: ArrayLike | None) -> ArrayLike | None:
     """Return the weights that are routed to the owner's distiller."""
     if sample_weight is None or not _routing_enabled():
         return sample_weight
@@ -463,7 +487,7 @@ def _routed(owner: BaseEstimator, sample_weight):
     return routed.distiller.fit.get("sample_weight")
 
 
-def _fit_distiller(owner: BaseEstimator, X, y, sample_weight):
+def _fit_distiller(owner: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
     """Return the owner's distiller, fitted."""
     distiller = _distiller(owner)
     metadata = {}
@@ -483,13 +507,13 @@ def _fit_distiller(owner: BaseEstimator, X, y, sample_weight):
     return fitted
 
 
-def _note_features(owner: BaseEstimator, X, distiller: BaseEstimator) -> None:
+def _note_features(owner: Any, X: ArrayLike, distiller: Any) -> None:
     """Copy what the distiller knows about the features, and drop names of an earlier fit."""
     validate_data(owner, X, skip_check_array=True)
     owner.n_features_in_ = distiller.n_features_in_
 
 
-def _is_estimator(value, method: str) -> bool:
+def _is_estimator(value: object, method: str) -> bool:
     return not isinstance(value, type) and hasattr(value, "fit") and hasattr(value, method)
 
 
@@ -497,7 +521,7 @@ def _flat(X: np.ndarray) -> np.ndarray:
     return X.reshape(len(X), -1)
 
 
-def _networks(distiller: BaseEstimator) -> NetworkFamily:
+def _networks(distiller: Any) -> NetworkFamily:
     """Return a fitted distiller's networks, on the device that its parameter means here."""
     distilled = distiller.distilled_
     source = getattr(distiller, "_evaluates_like", lambda: distiller)()
@@ -529,7 +553,9 @@ def _ensemble_probabilities(
     with such samples is returned as well.
     """
     unlabeled = family.data(X, np.full(len(X), -1))
-    total, n_finite, diverged = 0, 0, []
+    total: Any = 0
+    n_finite: Any = 0
+    diverged = []
     for theta in as_tensor(parameters).to(family.learner.device):
         chunks = logits_in_chunks(family, theta, unlabeled)
         probabilities = torch.cat([logits.softmax(dim=1) for logits, _ in chunks])

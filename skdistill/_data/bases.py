@@ -6,7 +6,7 @@ what stands here; other checkers infer the same from scikit-learn's source.
 """
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 __all__ = [
     "BaseEstimator",
@@ -50,7 +50,9 @@ if MYPY:
         def fit_transform(
             self, X: ArrayLike, y: ArrayLike | None = None, **fit_params: Any
         ) -> Any: ...
-        def set_output(self, *, transform: str | None = None) -> Self: ...
+        def set_output(
+            self, *, transform: Literal["default", "pandas", "polars"] | None = None
+        ) -> Self: ...
         def __sklearn_tags__(self) -> Any: ...
 
     def available_if(check: Callable[[Any], bool]) -> Callable[[_Function], _Function]: ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -9,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 __all__ = ["check_class_weight", "class_weights", "weigh_samples"]
 
 
-def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) -> None:
+def check_class_weight(class_weight: Mapping[Any, float] | str | None, classes: np.ndarray) -> None:
     """Raise a ValueError if a mapping names an unknown class or holds an invalid weight."""
     if not isinstance(class_weight, Mapping):
         return
@@ -21,7 +22,7 @@ def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) 
             f"got {unknown!r:.200} as well."
         )
     for label, weight in class_weight.items():
-        if not isinstance(weight, Real) or not 0 < weight < np.inf:
+        if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
             raise ValueError(
                 f"class_weight must hold positive numbers; got {weight!r} for class {label!r}. "
                 "To leave a class out, leave its samples out."
@@ -29,9 +30,9 @@ def check_class_weight(class_weight: Mapping | str | None, classes: np.ndarray) 
 
 
 def class_weights(
-    class_weight: Mapping | str | None,
+    class_weight: Mapping[Any, float] | str | None,
     classes: np.ndarray,
-    y: np.ndarray,
+    y: np.ndarray | None,
     sample_weight: np.ndarray | None,
 ) -> np.ndarray | None:
     """Return the weight of each class; None if all are the same.
@@ -41,8 +42,8 @@ def class_weights(
     class_weight : mapping of labels to weights, "balanced" or None
         Classes that a mapping does not name have weight 1.
     classes : ndarray of shape (n_classes,)
-    y : ndarray of int of shape (n,)
-        Class indices of the samples.
+    y : ndarray of int of shape (n,) or None
+        Class indices of the samples; a mapping needs none.
     sample_weight : ndarray of shape (n,) or None
         A sample of weight 2 counts as two for "balanced".
     """

@@ -6,8 +6,12 @@ It is pandas' name for numbers or booleans ("int64", "Int64", "bool"), ``{"categ
 
 import re
 from math import isfinite
+from typing import Any
 
-__all__ = ["NUMERIC", "is_plain_category", "is_plain_dtype"]
+__all__ = ["NUMERIC", "Dtypes", "is_plain_category", "is_plain_dtype"]
+
+# Of all columns of a table.
+Dtypes = tuple[str | dict[str, Any] | None, ...]
 
 NUMERIC = re.compile(r"(u?int|UInt|Int)(8|16|32|64)|(float|Float)(16|32|64)|bool(ean)?")
 

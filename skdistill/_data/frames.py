@@ -4,11 +4,12 @@ narwhals handles all of them; scikit-learn requires it, too.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from .dtypes import NUMERIC, is_plain_category
+from .dtypes import NUMERIC, Dtypes, is_plain_category
 
 __all__ = [
     "Origin",
@@ -42,12 +43,12 @@ class Origin:
     """
 
     library: str | None
-    columns: object
-    dtypes: tuple | None
+    columns: Any
+    dtypes: Dtypes | None
     target_name: str | None
 
     @classmethod
-    def of(cls, X, y=None) -> "Origin":
+    def of(cls, X: Any, y: Any = None) -> "Origin":
         """Return the origin of X and y, which may be of any kind."""
         library = columns = None
         if nw.dependencies.is_into_dataframe(X):
@@ -66,7 +67,7 @@ class Origin:
             columns = list(map(str, columns))
         return replace(self, library=library, columns=columns)
 
-    def frame(self, X: np.ndarray):
+    def frame(self, X: np.ndarray) -> Any:
         """Return samples as a frame of the same library with the same columns, if X was one."""
         if self.library is None:
             return X
@@ -77,7 +78,7 @@ class Origin:
         return nw.from_numpy(X, self.columns, backend=self.library).to_native()
 
 
-def like_series(y: np.ndarray, original):
+def like_series(y: np.ndarray, original: Any) -> Any:
     """Return labels as a series of the same library, name and dtype, if the original is one."""
     if not nw.dependencies.is_into_series(original):
         return y
@@ -90,7 +91,7 @@ def like_series(y: np.ndarray, original):
     return new.to_native()
 
 
-def dtypes_of(X) -> tuple | None:
+def dtypes_of(X: Any) -> Dtypes | None:
     """Return the dtype of each column of a table, in the form of ``dtypes.py``.
 
     None instead of the tuple means no table, or a table of plain floats.
@@ -119,7 +120,7 @@ def _plain_dtype(series: nw.Series) -> str | dict | None:
     return name if NUMERIC.fullmatch(name) else None
 
 
-def is_polars_categorical(y) -> bool:
+def is_polars_categorical(y: Any) -> bool:
     """Return whether labels are a polars Categorical, whose categories all columns share."""
     return (
         nw.dependencies.is_polars_series(y)
@@ -127,7 +128,7 @@ def is_polars_categorical(y) -> bool:
     )
 
 
-def _target_name(y) -> str | None:
+def _target_name(y: Any) -> str | None:
     name = None
     if nw.dependencies.is_into_series(y):
         name = y.name
@@ -136,11 +137,11 @@ def _target_name(y) -> str | None:
     return str(name) if isinstance(name, str) and name else None
 
 
-def _columns(frame) -> list:
+def _columns(frame: Any) -> list[str]:
     return nw.from_native(frame, eager_only=True).columns
 
 
-def refuse_target_in(X, y) -> None:
+def refuse_target_in(X: Any, y: Any) -> None:
     """Raise a ValueError if a column of X has the name of y: it would give the answer away."""
     name = _target_name(y)
     if name is not None and nw.dependencies.is_into_dataframe(X) and name in _columns(X):
@@ -150,7 +151,7 @@ def refuse_target_in(X, y) -> None:
         )
 
 
-def refuse_unencoded(X) -> None:
+def refuse_unencoded(X: Any) -> None:
     """Raise a ValueError that names columns of anything but numbers, and says what to do."""
     kinds = {}
     if nw.dependencies.is_into_dataframe(X):
@@ -194,7 +195,7 @@ def _stranger(series: nw.Series) -> str | None:
     return None if all(map(_is_number, series.to_list())) else "objects"
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     # scikit-learn reports missing values. pandas.NA is of the class NAType.
     if value is None or type(value).__name__ == "NAType":
         return True

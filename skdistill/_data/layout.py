@@ -3,6 +3,7 @@
 The engine sees ``(n, features)`` for tables and ``(n, channels, height, width)`` for images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -89,7 +90,7 @@ class Layout:
             return np.ascontiguousarray(np.moveaxis(X, 1, -1))
         return X.reshape(len(X), *self.user_shape)
 
-    def spread(self, values) -> np.ndarray:
+    def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return one value per channel or feature as a sample, in the caller's layout."""
         column = np.asarray(values).reshape(-1, *[1] * (len(self.network_shape) - 1))
         return self.to_caller(np.broadcast_to(column, (1, *self.network_shape)))[0]

@@ -19,6 +19,9 @@ __all__ = [
     "warn_of_other_units",
 ]
 
+# One for each channel or feature.
+Numbers = Sequence[float] | np.ndarray
+
 # Values that are converted to double precision at a time.
 _BLOCK = 2**20
 # The training data's values, standardized, have a mean square of 1. Test data whose values are this
@@ -35,9 +38,7 @@ _SPARE = 3
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def standardize(
-    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
-) -> np.ndarray:
+def standardize(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> np.ndarray:
     """Return samples of the caller's layout, standardized, in the networks'.
 
     The difference and the quotient are computed in double precision and rounded once, so that a
@@ -76,9 +77,7 @@ def standardize(
     return out
 
 
-def warn_of_other_units(
-    X: np.ndarray, layout: Layout, mean: Sequence[float], scale: Sequence[float]
-) -> None:
+def warn_of_other_units(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> None:
     """Warn if samples cannot be in the training data's units; parameters as in `standardize`."""
     if len(X) < _FEW:
         return
@@ -99,8 +98,8 @@ def warn_of_other_units(
 def warn_of_lost_digits(
     dtype: np.dtype,
     layout: Layout,
-    mean: Sequence[float],
-    scale: Sequence[float],
+    mean: Numbers,
+    scale: Numbers,
     feature_names: Sequence[str] | None = None,
 ) -> None:
     """Warn, by name, of channels or features whose differences a dtype can hardly hold."""
@@ -108,8 +107,8 @@ def warn_of_lost_digits(
     # Whole numbers are exact, but they are subtracted in double precision.
     digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
     least = 2.0 ** (_SPARE - digits)
-    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY))
-    if not len(lost):
+    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY)).tolist()
+    if not lost:
         return
     if layout.is_image:
         names = [f"channel {i}" for i in lost]
@@ -127,7 +126,7 @@ def warn_of_lost_digits(
     )
 
 
-def _in_double(samples: np.ndarray, mean: Sequence[float], scale: Sequence[float]) -> np.ndarray:
+def _in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
     column = (-1, *[1] * (samples.ndim - 2))
     mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))
     return (samples.astype(np.float64) - mean) / scale

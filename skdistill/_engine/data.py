@@ -36,11 +36,22 @@ class Standardizer:
         ``(features,)`` or ``(channels, height, width)``.
     """
 
-    def __init__(self, mean: Sequence[float], scale: Sequence[float], sample_shape, device, dtype):
+    def __init__(
+        self,
+        mean: Sequence[float] | np.ndarray,
+        scale: Sequence[float] | np.ndarray,
+        sample_shape: tuple[int, ...],
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ):
         mean, scale = np.asarray(mean, dtype=np.float64), np.asarray(scale, dtype=np.float64)
         far = np.abs(mean) > _FAR * scale
 
-        def column(values: np.ndarray, device=device, dtype=dtype) -> Tensor:
+        def column(
+            values: np.ndarray,
+            device: torch.device | str = device,
+            dtype: torch.dtype = dtype,
+        ) -> Tensor:
             shape = (-1, *[1] * (len(sample_shape) - 1))
             return torch.tensor(values.tolist(), device=device, dtype=dtype).view(shape)
 

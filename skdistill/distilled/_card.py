@@ -1,6 +1,7 @@
 """A distilled set's card: what goes beside the file when it is handed on, as Markdown."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ._known import accuracy, class_texts, mapping, protocol, short, storage
@@ -131,17 +132,17 @@ def _caveats(distilled: "DistilledDataset") -> str:
     )
 
 
-def _rounded(seconds):
+def _rounded(seconds: object) -> object:
     return f"{seconds:.1f}" if isinstance(seconds, float) else seconds
 
 
-def _table(rows: dict) -> str:
+def _table(rows: Mapping[str, object]) -> str:
     lines = [
         f"| {_escaped(name)} | {_escaped(short(value, 4000))} |" for name, value in rows.items()
     ]
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _escaped(text) -> str:
+def _escaped(text: object) -> str:
     """Return a line of text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", short(text, 10_000))

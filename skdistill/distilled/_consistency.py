@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,36 +126,37 @@ def _check_layout(layout: Layout) -> None:
     _require(good, "recipe.layout.user_shape", f"a shape that becomes {network} for networks", user)
 
 
-def _is_count(value) -> bool:
+def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1  # a bool is an int, but no count
 
 
-def _is_count_to(most: int) -> Callable[[object], bool]:
+def _is_count_to(most: int) -> Callable[[Any], bool]:
     return lambda value: _is_count(value) and value <= most
 
 
-def _is_between(least: float, most: float) -> Callable[[object], bool]:
+def _is_between(least: float, most: float) -> Callable[[Any], bool]:
     return lambda value: is_number(value) and least <= value <= most
 
 
-def is_number(value) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     # JSON's integers may be too large for a float.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def _is_string(value) -> bool:
+def _is_string(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _all(is_good: Callable[[object], bool], values, n: int | None = None) -> bool:
+def _all(is_good: Callable[[Any], bool], values: object, n: int | None = None) -> bool:
     """Whether values are a tuple of good ones, not empty, of length n if that is given."""
-    right_length = isinstance(values, tuple) and len(values) > 0 and n in (None, len(values))
-    return right_length and all(map(is_good, values))
+    if not isinstance(values, tuple) or not values or n not in (None, len(values)):
+        return False
+    return all(map(is_good, values))
 
 
 # The plain values of a recipe; layout, mean and scale are checked against each other.
-_RECIPE_RULES = {
+_RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (lambda v: v is None or isinstance(v, str), "a string or None"),
     "steps": (_is_count_to(MAX_STEPS), f"an integer from 1 to {MAX_STEPS:,}"),
     "n_networks": (_is_count_to(MAX_NETWORKS), f"an integer from 1 to {MAX_NETWORKS:,}"),
@@ -180,6 +181,6 @@ _RECIPE_RULES = {
 }
 
 
-def _require(good: bool, name: str, words: str, value) -> None:
+def _require(good: bool, name: str, words: str, value: object) -> None:
     if not good:
         raise ValueError(f"{name} must be {words}; got {value!r:.200}.")

@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._data import network_input as _network_input
+from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
 from .._data.layout import Layout
 from .._data.older_versions import stamped, unstamped
@@ -22,7 +24,6 @@ from ._consistency import check_consistency
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.base import BaseEstimator
     from torch.utils.data import TensorDataset
 
     from ..evaluation._protocol import EvaluationResult
@@ -210,15 +211,15 @@ class DistilledDataset:
     classes: np.ndarray
     ipc: int
     recipe: EvaluationRecipe
-    provenance: Mapping = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     feature_names: tuple[str, ...] | None = None
-    preprocessing: "BaseEstimator | None" = None
+    preprocessing: Any = None
     bases: tuple[BasisBlock, ...] = ()
     target_name: str | None = None
-    original_dtypes: tuple[str | dict | None, ...] | None = None
+    original_dtypes: Dtypes | None = None
 
     @classmethod
-    def from_pipeline(cls, pipeline, X=None) -> "DistilledDataset":
+    def from_pipeline(cls, pipeline: Any, X: Any = None) -> "DistilledDataset":
         """Return what a fitted pipeline distilled, together with the steps before.
 
         Whoever loads the set can then bring test data into its units, look at its samples in the
@@ -263,7 +264,7 @@ class DistilledDataset:
                 "pipeline must be a Pipeline that ends in a fitted distiller; "
                 f"got {pipeline!r:.200}."
             )
-        if len(steps) == 1:
+        if len(pipeline.steps) == 1:
             return replace(distilled, preprocessing=None)
         from ._way_back import dtypes_before, names_after
 
@@ -368,7 +369,7 @@ class DistilledDataset:
         """
         return _card.render(self, result)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
 
         The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
@@ -435,7 +436,7 @@ class DistilledDataset:
         _npz.write(path, _FORMAT, _VERSION, arrays, meta)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "DistilledDataset":
+    def load(cls, path: str | os.PathLike[str]) -> "DistilledDataset":
         """Load what `save` saved. Runs no code from the file, and needs no torch.
 
         Parameters
@@ -462,7 +463,7 @@ class DistilledDataset:
             try:
                 prefixes = (_estimator_state.PREFIX, _BASES)
                 arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
-                required = {name: arrays.pop(name) for name in _ARRAYS}
+                required: dict[str, Any] = {name: arrays.pop(name) for name in _ARRAYS}
                 bases = _bases_from_arrays(arrays)
                 data = cls(**required, **_fields_from_json(meta, arrays), bases=bases)
                 check_consistency(data)
@@ -478,7 +479,7 @@ class DistilledDataset:
                 raise InvalidFileError(f"{os.fspath(path)} cannot be loaded: {reason}") from error
         return data
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # Python's own kinds only: torch's version is a string of a class of torch's, and would make
         # a pickle that loads with torch alone.
         plain = json.loads(json.dumps(dict(self.provenance)))
@@ -523,7 +524,7 @@ class DistilledDataset:
         labels = self.y.astype(np.float32) if self.y.ndim == 2 else self._class_index()
         return torch.utils.data.TensorDataset(torch.tensor(samples), torch.tensor(labels))
 
-    def standardize(self, X) -> np.ndarray:
+    def standardize(self, X: ArrayLike) -> np.ndarray:
         """Return real samples as networks see them: what to feed a network trained on the set.
 
         They go through the saved preprocessing, if there is one; then the training set's mean is
@@ -579,7 +580,7 @@ class DistilledDataset:
         _network_input.warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
         return Z
 
-    def encode_labels(self, y) -> np.ndarray:
+    def encode_labels(self, y: ArrayLike) -> np.ndarray:
         """Return labels as the numbers that networks learn: positions in `classes`.
 
         Parameters
@@ -685,7 +686,7 @@ class DistilledDataset:
 
     def export_images(
         self,
-        folder: str | os.PathLike,
+        folder: str | os.PathLike[str],
         *,
         value_range: tuple[float, float] | None = None,
         overwrite: bool = False,
@@ -791,7 +792,7 @@ def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ..
     return tuple(BasisBlock(**blocks[k]) for k in sorted(blocks))
 
 
-def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
+def _fields_from_json(meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the fields of a `DistilledDataset` but its arrays, with values yet to be checked."""
     preprocessing = meta.get("preprocessing")
     meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
@@ -811,7 +812,7 @@ def _fields_from_json(meta: dict, arrays: Mapping[str, np.ndarray]) -> dict:
     }
 
 
-def _tuples(content, name: str, needed: set[str] = frozenset()) -> dict:
+def _tuples(content: Any, name: str, needed: Set[str] = frozenset()) -> dict[str, Any]:
     """Return a JSON object with tuples for lists, or raise a ValueError."""
     if not isinstance(content, dict) or not needed <= content.keys():
         with_keys = f" with {', '.join(sorted(needed))}" if needed else ""

@@ -72,7 +72,7 @@ def _pictures(distilled: "DistilledDataset", pixels: np.ndarray) -> str:
     height, width = pixels.shape[1:3]
     scale = _SIDE / max(height, width)
     size = f"width='{max(1, round(scale * width))}' height='{max(1, round(scale * height))}'"
-    figures, n_characters = [], 0
+    figures, n_characters = list[str](), 0
     for image, label in zip(pixels, labels(distilled, len(pixels))):
         source = b64encode(_png.encode(image)).decode()
         n_characters += len(source)

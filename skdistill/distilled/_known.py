@@ -5,7 +5,7 @@ A set may come from a file of anybody's: what is not as it should be is left out
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["accuracy", "class_texts", "labels", "mapping", "protocol", "short", "storage"]
 
 
-def mapping(value) -> Mapping:
+def mapping(value: object) -> Mapping[str, Any]:
     """Return a mapping as it is, and anything else as an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
-def short(value, length: int = 40) -> str:
+def short(value: object, length: int = 40) -> str:
     """Return a value as one line of at most so many characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= length else text[: length - 1] + "…"

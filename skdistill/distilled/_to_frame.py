@@ -1,6 +1,7 @@
 """A distilled set as a data frame of pandas, with the columns of its samples or the original."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,11 +33,13 @@ def to_frame(
     return pd.concat([features, labels], axis=1)
 
 
-def _names(names, n: int) -> list[str]:
+def _names(names: Sequence[str] | None, n: int) -> list[str]:
     return [f"x{i}" for i in range(n)] if names is None else list(names)
 
 
-def _label_names(data: "DistilledDataset", features: set, target_name: str | None) -> list[str]:
+def _label_names(
+    data: "DistilledDataset", features: set[str], target_name: str | None
+) -> list[str]:
     """Return the names of the labels' columns, which no feature has."""
     known_name = data.target_name if target_name is None else target_name
     name = "target" if known_name is None else known_name
@@ -72,7 +75,7 @@ def _original(data: "DistilledDataset") -> tuple[list[str], list["pd.Series"]]:
     return [names[j] for j in columns], [_restored(c, dtypes[j]) for j, c in columns.items()]
 
 
-def _restored(values: np.ndarray, dtype: str | dict | None) -> "pd.Series":
+def _restored(values: np.ndarray, dtype: str | dict[str, Any] | None) -> "pd.Series":
     """Return a column in the dtype that it had; as it is if its values do not fit that one."""
     import pandas as pd
 
@@ -114,7 +117,9 @@ def _to_integers(values: np.ndarray, limits: np.iinfo) -> np.ndarray:
     return integers
 
 
-def _categorical(values: np.ndarray, categories: list, ordered: bool, as_it_is) -> "pd.Series":
+def _categorical(
+    values: np.ndarray, categories: list[Any], ordered: bool, as_it_is: "pd.Series"
+) -> "pd.Series":
     import pandas as pd
 
     numbers = np.asarray(categories)

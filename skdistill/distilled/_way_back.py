@@ -8,6 +8,7 @@ dropped, or that went through one without an inverse, is `Lost`.
 import warnings
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -27,6 +28,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from .._data.dtypes import Dtypes
 from .._data.frames import Origin, dtypes_of
 
 __all__ = ["dtypes_before", "names_after", "original_columns"]
@@ -60,13 +62,13 @@ class Lost:
 Columns = list[np.ndarray | Lost]
 
 
-def _names_before(preprocessing) -> list[str] | None:
+def _names_before(preprocessing: Any) -> list[str] | None:
     """Return the names of the columns that preprocessing was fitted on, if they had names."""
     names = getattr(preprocessing, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
 
 
-def names_after(preprocessing, n: int) -> tuple[str, ...] | None:
+def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:
     """Return the names of the n columns that preprocessing makes, if they say anything."""
     try:
         names = tuple(map(str, preprocessing.get_feature_names_out()))
@@ -75,7 +77,7 @@ def names_after(preprocessing, n: int) -> tuple[str, ...] | None:
     return None if len(names) != n or names == tuple(f"x{i}" for i in range(n)) else names
 
 
-def dtypes_before(preprocessing, X) -> tuple | None:
+def dtypes_before(preprocessing: Any, X: Any) -> Dtypes | None:
     """Return the dtypes of a table's columns in the order in which preprocessing was given them.
 
     Raises
@@ -101,7 +103,7 @@ def dtypes_before(preprocessing, X) -> tuple | None:
 
 
 def original_columns(
-    preprocessing, X: np.ndarray
+    preprocessing: Any, X: np.ndarray
 ) -> tuple[list[str] | None, dict[int, np.ndarray], int]:
     """Return what samples were before preprocessing, as far as that can be known.
 
@@ -131,11 +133,12 @@ def original_columns(
             "transformer needs inverse_transform, a FunctionTransformer inverse_func; "
             "original=False gives the columns as they were distilled."
         )
-    return names, {j: c for j, c in columns.items() if j not in lost}, len(columns)
+    there = {j: c for j, c in columns.items() if not isinstance(c, Lost)}
+    return names, there, len(columns)
 
 
 @singledispatch
-def columns_before(transformer, columns: Columns, n: int) -> Columns:
+def columns_before(transformer: Any, columns: Columns, n: int) -> Columns:
     """Return the columns that a fitted transformer was given.
 
     Parameters
@@ -147,21 +150,21 @@ def columns_before(transformer, columns: Columns, n: int) -> Columns:
         Number of samples.
     """
     n_before = getattr(transformer, "n_features_in_", len(columns))
-    lost = [Lost(type(transformer).__name__)] * n_before
+    lost: Columns = [Lost(type(transformer).__name__)] * n_before
     if not hasattr(transformer, "inverse_transform"):
         return lost
     is_kept = [not isinstance(column, Lost) for column in columns]
     columnwise = isinstance(transformer, _COLUMNWISE)
     if not columnwise and not all(is_kept):
         return lost
-    filled = [c if good else np.zeros(n) for c, good in zip(columns, is_kept)]
+    filled = [np.zeros(n) if isinstance(c, Lost) else c for c in columns]
     before = np.asarray(_inverse(transformer, np.column_stack(filled).astype(np.float64)))
     if before.shape != (n, n_before):
         return lost
     return [before[:, j] if not columnwise or is_kept[j] else columns[j] for j in range(n_before)]
 
 
-def _inverse(transformer, X: np.ndarray):
+def _inverse(transformer: Any, X: np.ndarray) -> Any:
     before = transformer.inverse_transform(X)
     if np.asarray(before).dtype.kind == "f" and not np.isfinite(before).all():
         warnings.warn(
@@ -175,19 +178,19 @@ def _inverse(transformer, X: np.ndarray):
 
 @columns_before.register(str)
 @columns_before.register(type(None))
-def _(transformer, columns, n):
+def _(transformer: str | None, columns: Columns, n: int) -> Columns:
     return [Lost()] * len(columns) if transformer == "drop" else columns
 
 
 @columns_before.register
-def _(transformer: Pipeline, columns, n):
+def _(transformer: Pipeline, columns: Columns, n: int) -> Columns:
     for _, step in reversed(transformer.steps):
         columns = columns_before(step, columns, n)
     return columns
 
 
 @columns_before.register
-def _(transformer: ColumnTransformer, columns, n):
+def _(transformer: ColumnTransformer, columns: Columns, n: int) -> Columns:
     before: Columns = [Lost()] * transformer.n_features_in_
     weights = transformer.transformer_weights or {}
     for name, inner, _ in transformer.transformers_:
@@ -211,7 +214,7 @@ def _(transformer: ColumnTransformer, columns, n):
 
 
 @columns_before.register
-def _(transformer: FunctionTransformer, columns, n):
+def _(transformer: FunctionTransformer, columns: Columns, n: int) -> Columns:
     if transformer.func is None:
         return columns
     if transformer.inverse_func is None:
@@ -220,7 +223,7 @@ def _(transformer: FunctionTransformer, columns, n):
 
 
 @columns_before.register
-def _(transformer: SelectorMixin, columns, n):
+def _(transformer: SelectorMixin, columns: Columns, n: int) -> Columns:
     before: Columns = [Lost()] * transformer.n_features_in_
     for j, column in zip(np.flatnonzero(transformer.get_support()), columns):
         before[j] = column
@@ -228,7 +231,7 @@ def _(transformer: SelectorMixin, columns, n):
 
 
 @columns_before.register
-def _(transformer: SimpleImputer, columns, n):
+def _(transformer: SimpleImputer, columns: Columns, n: int) -> Columns:
     # A column without any value is left out, unless it was to be kept, and was always missing.
     kept = np.array([s == s for s in transformer.statistics_], dtype=bool)
     kept |= transformer.keep_empty_features
@@ -245,7 +248,7 @@ def _(transformer: SimpleImputer, columns, n):
 
 
 @columns_before.register
-def _(transformer: KBinsDiscretizer, columns, n):
+def _(transformer: KBinsDiscretizer, columns: Columns, n: int) -> Columns:
     if transformer.encode == "ordinal":
         columns = [
             c if isinstance(c, Lost) else np.clip(np.rint(c.astype(np.float64)), 0, bins - 1)
@@ -255,19 +258,19 @@ def _(transformer: KBinsDiscretizer, columns, n):
 
 
 @columns_before.register
-def _(transformer: OneHotEncoder, columns, n):
-    before, start = [], 0
+def _(transformer: OneHotEncoder, columns: Columns, n: int) -> Columns:
+    before, start = Columns(), 0
     for i in range(len(transformer.categories_)):
         categories, _ = _told_apart(transformer, i)
         dropped = transformer._drop_idx_after_grouping
         dropped = None if dropped is None else dropped[i]
         stop = start + len(categories) - (dropped is not None)
         group, start = columns[start:stop], stop
-        lost = [column for column in group if isinstance(column, Lost)]
-        if lost:
-            before.append(lost[0])
+        known = [column for column in group if not isinstance(column, Lost)]
+        if len(known) < len(group):
+            before.append(next(column for column in group if isinstance(column, Lost)))
             continue
-        scores = np.column_stack([np.zeros((n, 0)), *group]).astype(np.float64)
+        scores = np.column_stack([np.zeros((n, 0)), *known]).astype(np.float64)
         if dropped is not None:
             # The column that is not there is what is left of 1.
             scores = np.insert(scores, dropped, 1 - scores.sum(axis=1), axis=1)
@@ -276,8 +279,8 @@ def _(transformer: OneHotEncoder, columns, n):
 
 
 @columns_before.register
-def _(transformer: OrdinalEncoder, columns, n):
-    before = []
+def _(transformer: OrdinalEncoder, columns: Columns, n: int) -> Columns:
+    before: Columns = []
     for i, column in enumerate(columns):
         if isinstance(column, Lost):
             before.append(column)
@@ -292,7 +295,7 @@ def _(transformer: OrdinalEncoder, columns, n):
     return before
 
 
-def _told_apart(encoder, i: int) -> tuple[np.ndarray, int | None]:
+def _told_apart(encoder: Any, i: int) -> tuple[np.ndarray, int | None]:
     """Return a column's categories as they are encoded, and the place of the missing one.
 
     Rare ones that the encoder has pooled are one, scikit-learn's "infrequent_sklearn".

@@ -7,6 +7,7 @@ twice and must get one answer, and a fresh one for every seed. Some of that its 
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import joblib
 import numpy as np
@@ -16,13 +17,13 @@ from torch import Tensor
 from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.learner import GLOBAL_GENERATOR, Learner
-from ..networks import describe_architecture, network_factory
+from ..networks import Architecture, describe_architecture, network_factory
 
 __all__ = ["make_learner"]
 
 
 def make_learner(
-    architecture,
+    architecture: str | Architecture,
     input_shape: tuple[int, ...],
     n_classes: int,
     device: torch.device,
@@ -109,9 +110,11 @@ def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]
     return scores, moved
 
 
-def _global_generators(device: torch.device) -> dict[str, tuple[Callable, Callable]]:
+def _global_generators(
+    device: torch.device,
+) -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
     """Return what reads and what sets the state of each global generator, by whose it is."""
-    generators = {
+    generators: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         "torch's": (
             lambda: torch.get_rng_state().numpy(),
             lambda state: torch.set_rng_state(torch.from_numpy(state)),
@@ -127,7 +130,7 @@ def _global_generators(device: torch.device) -> dict[str, tuple[Callable, Callab
     return generators
 
 
-def _check_output(scores, X: Tensor, n_classes: int, parameter: str) -> None:
+def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> None:
     """Raise a ValueError unless these are scores of a batch ``X``."""
     if not isinstance(scores, Tensor):
         raise ValueError(

@@ -22,6 +22,7 @@ from .._engine.transfer import to_device
 from ..augmentation import Augmentation, check_augmentation
 from ..distilled._dataset import DistilledDataset, TrainingProtocol
 from ..exceptions import DivergenceWarning
+from ..networks import Architecture
 from ..sampling import UniformSampler
 from ._network_checks import make_learner
 from ._plain_augmentation import from_plain
@@ -69,6 +70,9 @@ class NetworkFamily:
 
     def data(self, X: np.ndarray | Rows, y: np.ndarray) -> RealData:
         """Return samples in the caller's layout, with class indices, on the networks' device."""
+        # Who gives samples of the caller's has said what makes them ready.
+        assert self.layout is not None
+        assert self.standardizer is not None
         X, rows = whole_and_rows(X)
         samples = as_tensor(self.layout.to_engine(X))
         return RealData(samples, as_tensor(y), self.standardizer, self.learner.device, rows=rows)
@@ -96,7 +100,11 @@ class TrainingSamples:
 
 
 def network_family(
-    distilled: DistilledDataset, architecture, device, augmentation="recipe", check: bool = True
+    distilled: DistilledDataset,
+    architecture: str | Architecture | None,
+    device: str | torch.device,
+    augmentation: str | Augmentation | None = "recipe",
+    check: bool = True,
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
@@ -129,7 +137,7 @@ def accuracy_curve(
     family: NetworkFamily,
     training: TrainingSamples,
     networks: int | Sequence[int],
-    counts: Sequence[int],
+    counts: Sequence[int] | np.ndarray,
     test: RealData,
     sample_weight: np.ndarray | None = None,
     plan: Plan | None = None,
@@ -161,7 +169,7 @@ def train_networks(
     family: NetworkFamily,
     training: TrainingSamples,
     networks: int | Sequence[int],
-    counts: Sequence[int],
+    counts: Sequence[int] | np.ndarray,
     visit: Callable[[NetworkFamily, Tensor], Any] | None = None,
     plan: Plan | None = None,
 ) -> Iterator[tuple[int, int, Any]]:
@@ -263,6 +271,8 @@ def warn_of_divergence(n_diverged: int, n_networks: int) -> None:
 
 def training_samples(family: NetworkFamily, distilled: DistilledDataset) -> TrainingSamples:
     """Return the samples and labels of a distilled set, as networks see them."""
+    assert family.layout is not None
+    assert family.standardizer is not None
     learner, recipe = family.learner, distilled.recipe
     X = family.standardizer.forward(as_tensor(family.layout.to_engine(distilled.X)))
     if distilled.y.ndim == 2:

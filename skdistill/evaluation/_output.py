@@ -1,14 +1,19 @@
 """What a fitted distiller offers: its samples, and what networks learn from them."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
-from sklearn.base import TransformerMixin
+from numpy.typing import ArrayLike
 from sklearn.utils import ClassifierTags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._data.bases import TransformerMixin
 from .._data.frames import Origin
 from .._data.older_versions import OlderPicklesMixin
 from .._data.validation import as_array, get_output_config
 from ..distilled._dataset import DistilledDataset
+from ..networks import Architecture
 from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 
 __all__ = ["DistillerOutputMixin"]
@@ -21,7 +26,16 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
     """
 
-    def __setstate__(self, state):
+    # What `fit` sets. They stand here, where they are no fields, and so no parameters.
+    distilled_: DistilledDataset
+    classes_: np.ndarray
+    history_: dict[str, list[Any]]
+    n_features_in_: int
+    n_iter_: int
+    feature_names_in_: np.ndarray
+    _origin: Origin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; one of 0.1.0 has the columns of a pandas frame, and no origin."""
         state = dict(state)
         if "distilled_" in state and "_origin" not in state:
@@ -30,11 +44,11 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             state["_origin"] = Origin(library, columns, None, None)
         super().__setstate__(state)
 
-    def _evaluates_like(self):
+    def _evaluates_like(self) -> Any:
         """Return the estimator whose parameters say how networks are trained and where."""
         return self
 
-    def transform(self, X=None):
+    def transform(self, X: ArrayLike | None = None) -> tuple[Any, np.ndarray]:
         """Return the synthetic samples and their labels.
 
         Parameters
@@ -67,7 +81,9 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             origin = origin.as_frame_of(library, self.distilled_.X.shape[1])
         return origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
 
-    def set_output(self, *, transform=None):
+    def set_output(
+        self, *, transform: Literal["default", "pandas", "polars"] | None = None
+    ) -> Self:
         """Choose what `transform` returns the synthetic rows of a table as.
 
         A pipeline passes it on to its last step, as ``pipe.set_output(transform="pandas")`` does.
@@ -92,7 +108,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _check_samples(self, X):
+    def _check_samples(self, X: ArrayLike) -> np.ndarray:
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
         X = as_array(X)
         if len(self.distilled_.recipe.layout.user_shape) == 1:
@@ -101,7 +117,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         self.distilled_.recipe.layout.check(X)
         return X
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
 
         Parameters
@@ -127,7 +143,14 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
 
     def evaluate(
-        self, X, y, *, sample_weight=None, n_networks=None, steps="curve", architecture=None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_networks: int | None = None,
+        steps: int | Sequence[int] | Literal["curve"] | None = "curve",
+        architecture: str | Architecture | None = None,
     ) -> EvaluationResult:
         """Train fresh networks on the synthetic samples and test them.
 
@@ -162,7 +185,14 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         return result
 
     def _evaluate(
-        self, sets: list[DistilledDataset], X, y, *, steps, architecture, **options
+        self,
+        sets: list[DistilledDataset],
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        steps: int | Sequence[int] | str | None,
+        architecture: str | Architecture | None,
+        **options: Any,
     ) -> list[EvaluationResult]:
         """Evaluate sets, the fitted one or parts of it."""
         test = check_test_data(self.distilled_, self._check_samples(X), y)
@@ -170,7 +200,8 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         if isinstance(steps, str):
             if steps != "curve":
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
-            steps = np.unique([max(1, source.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)])
+            counts = [max(1, source.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)]
+            steps = np.unique(counts).tolist()
         architecture = source.architecture if architecture is None else architecture
         return [
             evaluate_checked(
@@ -185,7 +216,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             for distilled in sets
         ]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: a classifier that needs labels and takes images as well."""
         tags = super().__sklearn_tags__()
         # It is fitted on class labels and scored by accuracy: scikit-learn's searches and

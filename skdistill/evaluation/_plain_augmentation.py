@@ -1,5 +1,8 @@
 """Augmentations as JSON, in which a distilled set keeps the one that it was distilled with."""
 
+from collections.abc import Callable
+from typing import Any
+
 from ..augmentation import (
     Augmentation,
     Color,
@@ -16,12 +19,12 @@ from ..augmentation import (
 __all__ = ["from_plain", "to_plain"]
 
 # Those that have a plain form. A file can name no others.
-_CLASSES = {
+_CLASSES: dict[str, Callable[..., Augmentation]] = {
     kind.__name__: kind for kind in (Color, Compose, Crop, Cutout, Flip, OneOf, Rotation, Scale)
 }
 
 
-def to_plain(augmentation) -> str | dict | None:
+def to_plain(augmentation: str | Augmentation | None) -> str | dict[str, Any] | None:
     """Return a JSON-safe form of a valid augmentation, of which `from_plain` makes it again.
 
     None and names stay as they are. Of a class that is not skdistill's the form has the name
@@ -30,7 +33,7 @@ def to_plain(augmentation) -> str | dict | None:
     if not isinstance(augmentation, Augmentation):
         return augmentation
     kind = type(augmentation)
-    if _CLASSES.get(kind.__name__) is not kind:
+    if kind not in _CLASSES.values():
         return {"class": f"{kind.__module__}.{kind.__qualname__}"}
     params = augmentation.get_params(deep=False)
     if "steps" in params:
@@ -40,7 +43,7 @@ def to_plain(augmentation) -> str | dict | None:
     return {"class": kind.__name__, **params}
 
 
-def from_plain(plain: str | dict | None) -> Augmentation | None:
+def from_plain(plain: str | dict[str, Any] | None) -> Augmentation | None:
     """Return the augmentation of which `to_plain` made this.
 
     Raises
@@ -51,7 +54,7 @@ def from_plain(plain: str | dict | None) -> Augmentation | None:
     return check_augmentation(_from_plain(plain) if isinstance(plain, dict) else plain)
 
 
-def _from_plain(plain) -> Augmentation:
+def _from_plain(plain: Any) -> Augmentation:
     params = dict(plain) if isinstance(plain, dict) else {}
     name = params.pop("class", None)
     if isinstance(params.get("steps"), list):

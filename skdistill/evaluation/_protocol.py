@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
 from .. import coresets
@@ -25,7 +27,9 @@ from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from .._engine.streams import Streams
+from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
+from ..networks import Architecture
 from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
 
 __all__ = [
@@ -82,15 +86,15 @@ class EvaluationResult:
 
 def evaluate(
     distilled: DistilledDataset,
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    sample_weight=None,
+    sample_weight: ArrayLike | None = None,
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
-    architecture=None,
-    augmentation="recipe",
-    device="auto",
+    architecture: str | Architecture | None = None,
+    augmentation: str | Augmentation | None = "recipe",
+    device: str | torch.device = "auto",
 ) -> EvaluationResult:
     """Train fresh networks on a distilled set and test them.
 
@@ -174,12 +178,12 @@ def evaluate_checked(
     X: np.ndarray | Rows,
     y: np.ndarray,
     *,
-    sample_weight=None,
+    sample_weight: ArrayLike | None = None,
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
-    architecture=None,
-    augmentation="recipe",
-    device="auto",
+    architecture: str | Architecture | None = None,
+    augmentation: str | Augmentation | None = "recipe",
+    device: str | torch.device = "auto",
 ) -> EvaluationResult:
     """Do as `evaluate` does, with test data that `check_test_data` returned.
 
@@ -221,10 +225,17 @@ def evaluate_checked(
 
 @own_settings()
 def _job(
-    distilled, of_family: tuple, networks: np.ndarray, counts, X, y, sample_weight
+    distilled: DistilledDataset,
+    of_family: tuple[str | Architecture | None, str | torch.device, str | Augmentation | None],
+    networks: np.ndarray,
+    counts: Sequence[int],
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
 ) -> tuple[np.ndarray, int]:
     """Do one worker's share of an evaluation, with a family of its own."""
-    family = network_family(distilled, *of_family, check=False)
+    architecture, device, augmentation = of_family
+    family = network_family(distilled, architecture, device, augmentation, check=False)
     training = training_samples(family, distilled)
     return accuracy_curve(
         family, training, networks.tolist(), counts, family.data(X, y), sample_weight
@@ -232,7 +243,7 @@ def _job(
 
 
 def check_test_data(
-    distilled: DistilledDataset, X, y, *, warns: bool = True
+    distilled: DistilledDataset, X: ArrayLike, y: ArrayLike, *, warns: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class).
 
@@ -271,7 +282,7 @@ def _warn_of_unknown_labels(y: np.ndarray, index: np.ndarray, classes: np.ndarra
 
 
 def check_known_data(
-    distilled: DistilledDataset, X, y, name: str = "y"
+    distilled: DistilledDataset, X: ArrayLike, y: ArrayLike, name: str = "y"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return samples and class indices, or raise a ValueError for a label that is no class."""
     X, index = check_test_data(distilled, X, y, warns=False)
@@ -320,18 +331,18 @@ WHOLE = "whole training set"
 
 def compare(
     distilled: DistilledDataset,
-    X_train,
-    y_train,
-    X_test,
-    y_test,
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
     *,
     baselines: Sequence[str] = (*BASELINES, WHOLE),
     n_draws: int = 5,
     n_networks: int | None = None,
     n_networks_whole: int | None = None,
-    architecture=None,
-    augmentation="recipe",
-    device="auto",
+    architecture: str | Architecture | None = None,
+    augmentation: str | Augmentation | None = "recipe",
+    device: str | torch.device = "auto",
 ) -> Comparison:
     """Evaluate a distilled set beside real samples of the same number, and beside all of them.
 
@@ -395,7 +406,7 @@ def compare(
     n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
     test = check_test_data(distilled, X_test, y_test)
 
-    def result(X, y, seed, n):
+    def result(X: np.ndarray, y: np.ndarray, seed: int, n: int) -> EvaluationResult:
         recipe = replace(distilled.recipe, seed=seed)
         data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
         return evaluate_checked(

@@ -1,14 +1,19 @@
 """Accuracy against samples per class (figures 7 and 8)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ._panels import floats, in_percent, in_whole_numbers, panels, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ..evaluation._protocol import EvaluationResult
     from ..intercorrelation import SubsampleCurve
 
@@ -48,7 +53,12 @@ class BudgetCurveDisplay:
     ['joint', 'boosted']
     """
 
-    def __init__(self, *, budgets, curves):
+    def __init__(
+        self,
+        *,
+        budgets: ArrayLike,
+        curves: Mapping[str, tuple[ArrayLike, ArrayLike | None]],
+    ):
         self.budgets = np.asarray(budgets)
         self.curves = {
             name: (floats(mean), None if std is None else floats(std))
@@ -64,8 +74,12 @@ class BudgetCurveDisplay:
 
     @classmethod
     def from_results(
-        cls, results: "Mapping[str, Mapping[int, EvaluationResult]]", *, ax=None, **kwargs
-    ) -> "BudgetCurveDisplay":
+        cls,
+        results: Mapping[str, Mapping[int, EvaluationResult]],
+        *,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw evaluations of sets of several sizes.
 
         Parameters
@@ -85,7 +99,7 @@ class BudgetCurveDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_results")
         budgets = sorted({budget for by_budget in results.values() for budget in by_budget})
 
-        def values(by_budget, name):
+        def values(by_budget: Mapping[int, EvaluationResult], name: str) -> list[float]:
             return [getattr(by_budget.get(budget), name, np.nan) for budget in budgets]
 
         curves = {k: (values(v, "mean"), values(v, "std")) for k, v in results.items()}
@@ -93,8 +107,8 @@ class BudgetCurveDisplay:
 
     @classmethod
     def from_subsample_curve(
-        cls, curve: "SubsampleCurve", *, ax=None, **kwargs
-    ) -> "BudgetCurveDisplay":
+        cls, curve: SubsampleCurve, *, ax: Axes | None = None, **kwargs: Any
+    ) -> Self:
         """Draw what `skdistill.intercorrelation.subsample_curve` returned (figure 7).
 
         Parameters
@@ -112,7 +126,7 @@ class BudgetCurveDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_subsample_curve")
         return cls(budgets=curve.sizes, curves=curve.curves).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None) -> "BudgetCurveDisplay":
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the curves.
 
         Parameters

@@ -1,13 +1,19 @@
 """Accuracy by hardness (figure 10)."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ._panels import floats, in_percent, panels, tidy
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ..hardness import HardnessResult
 
 __all__ = ["HardnessDisplay"]
@@ -49,13 +55,15 @@ class HardnessDisplay:
     2
     """
 
-    def __init__(self, *, edges, counts, accuracies):
+    def __init__(self, *, edges: ArrayLike, counts: ArrayLike, accuracies: Mapping[str, ArrayLike]):
         self.edges = floats(edges)
         self.counts = np.asarray(counts)
         self.accuracies = {name: floats(values) for name, values in accuracies.items()}
 
     @classmethod
-    def from_result(cls, result: "HardnessResult", *, ax=None, **kwargs) -> "HardnessDisplay":
+    def from_result(
+        cls, result: HardnessResult, *, ax: Axes | Sequence[Axes] | None = None, **kwargs: Any
+    ) -> Self:
         """Draw what `skdistill.hardness.accuracy_by_hardness` returned.
 
         Parameters
@@ -74,7 +82,9 @@ class HardnessDisplay:
         display = cls(edges=result.edges, counts=result.counts, accuracies=result.accuracies)
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, xlabel="hardness score") -> "HardnessDisplay":
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, xlabel: str = "hardness score"
+    ) -> Self:
         """Draw accuracies and histogram.
 
         Parameters

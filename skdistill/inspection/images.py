@@ -1,12 +1,22 @@
 """A distilled set's images in a grid."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from .._files.images import to_pixels
 from ..distilled._dataset import DistilledDataset
 from ._panels import panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 __all__ = ["DistilledImagesDisplay"]
 
@@ -49,7 +59,13 @@ class DistilledImagesDisplay:
     (1, 10, 8, 8)
     """
 
-    def __init__(self, *, images, classes, block_size=None):
+    def __init__(
+        self,
+        *,
+        images: np.ndarray,
+        classes: Sequence[Any] | np.ndarray,
+        block_size: int | None = None,
+    ):
         self.images = images
         self.classes = classes
         self.block_size = block_size
@@ -59,14 +75,14 @@ class DistilledImagesDisplay:
         cls,
         distilled: DistilledDataset,
         *,
-        ipc=None,
-        classes=None,
-        inverse_transform=None,
-        value_range=None,
-        block_size="auto",
-        ax=None,
-        **kwargs,
-    ) -> "DistilledImagesDisplay":
+        ipc: int | None = None,
+        classes: ArrayLike | None = None,
+        inverse_transform: Callable[[np.ndarray], ArrayLike] | None = None,
+        value_range: tuple[float, float] | None = None,
+        block_size: int | Literal["auto"] | None = "auto",
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the images of a distilled set.
 
         Parameters
@@ -137,7 +153,7 @@ class DistilledImagesDisplay:
         return display.plot(ax=ax, **kwargs)
 
     @classmethod
-    def from_estimator(cls, estimator, **kwargs) -> "DistilledImagesDisplay":
+    def from_estimator(cls, estimator: Any, **kwargs: Any) -> Self:
         """Draw the images of a fitted distiller, or of a pipeline that ends in one.
 
         Parameters
@@ -157,7 +173,14 @@ class DistilledImagesDisplay:
         check_is_fitted(estimator, "distilled_")
         return cls.from_distilled(estimator.distilled_, **kwargs)
 
-    def plot(self, ax=None, *, cmap="gray", gap=None, line_kwargs=None) -> "DistilledImagesDisplay":
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        cmap: str | Colormap = "gray",
+        gap: int | None = None,
+        line_kwargs: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the images.
 
         Parameters
@@ -216,7 +239,7 @@ class DistilledImagesDisplay:
             ax.set_xlim(limits)  # the lines reach beyond the images, and shall not shrink them
         return self
 
-    def _place(self, ax, canvas):
+    def _place(self, ax: Axes | None, canvas: np.ndarray) -> np.ndarray:
         """Return where to draw, in a figure that fits the grid if there is none yet."""
         rows, columns, *sides = self.images.shape[:4]
         longest = max(rows, columns)
@@ -237,7 +260,7 @@ def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
     return whole[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
 
 
-def _columns(classes: np.ndarray, chosen) -> np.ndarray:
+def _columns(classes: np.ndarray, chosen: ArrayLike | None) -> np.ndarray:
     """Return the places of the chosen class labels, of all if None."""
     if chosen is None:
         return np.arange(len(classes))

@@ -1,10 +1,19 @@
 """The course of a run (figure 4)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ._panels import floats, in_percent, in_whole_numbers, panels, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -47,17 +56,27 @@ class TrainingCurveDisplay:
     (5, 2)
     """
 
-    def __init__(self, *, loss, grad_norm, clip_level, skipped, validation_accuracy=None):
+    def __init__(
+        self,
+        *,
+        loss: ArrayLike,
+        grad_norm: ArrayLike,
+        clip_level: ArrayLike,
+        skipped: ArrayLike,
+        validation_accuracy: ArrayLike | None = None,
+    ):
         self.loss = floats(loss)
         self.grad_norm = floats(grad_norm)
         self.clip_level = floats(clip_level)
         self.skipped = np.asarray(skipped, dtype=bool)
-        self.validation_accuracy = None
+        self.validation_accuracy: np.ndarray | None = None
         if validation_accuracy is not None:
             self.validation_accuracy = floats(validation_accuracy)
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs) -> "TrainingCurveDisplay":
+    def from_estimator(
+        cls, estimator: Any, *, ax: Axes | Sequence[Axes] | None = None, **kwargs: Any
+    ) -> Self:
         """Draw the course of a fitted distiller's run.
 
         Parameters
@@ -86,7 +105,13 @@ class TrainingCurveDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, smoothing=15, label=None) -> "TrainingCurveDisplay":
+    def plot(
+        self,
+        ax: Axes | Sequence[Axes] | None = None,
+        *,
+        smoothing: int = 15,
+        label: str | None = None,
+    ) -> Self:
         """Draw the curves.
 
         Parameters
@@ -108,8 +133,8 @@ class TrainingCurveDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if smoothing < 1:
             raise ValueError(f"smoothing={smoothing} must be at least 1.")
-        has_accuracy = self.validation_accuracy is not None
-        n_panels = 3 if has_accuracy else 2
+        validation = self.validation_accuracy
+        n_panels = 2 if validation is None else 3
         self.figure_, self.axes_ = panels(ax, n_panels, figsize=(4 * n_panels, 3.2))
         self.ax_ = self.axes_[0]
         steps = np.arange(1, len(self.loss) + 1)
@@ -128,10 +153,10 @@ class TrainingCurveDisplay:
         loss.set(xlabel="outer step", ylabel="loss on real data")
         loss.legend(frameon=False, loc="upper right")
 
-        if has_accuracy:
-            accuracy, measured = self.axes_[1], np.isfinite(self.validation_accuracy)
+        if validation is not None:
+            accuracy, measured = self.axes_[1], np.isfinite(validation)
             (self.lines_["validation_accuracy"],) = accuracy.plot(
-                steps[measured], self.validation_accuracy[measured], "o-", color=color, markersize=3
+                steps[measured], validation[measured], "o-", color=color, markersize=3
             )
             accuracy.set(xlabel="outer step", ylabel="held-out accuracy")
             in_percent(accuracy)
@@ -165,7 +190,7 @@ def _running_mean(values: np.ndarray, length: int) -> np.ndarray:
     """Return the mean of the last ``length`` finite values (at first of fewer); NaN if none."""
     finite = np.isfinite(values)
 
-    def sums(x):
+    def sums(x: np.ndarray) -> np.ndarray:
         total = np.concatenate([np.zeros(length), np.cumsum(x)])
         return total[length:] - total[:-length]
 
