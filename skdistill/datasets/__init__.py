@@ -1,8 +1,8 @@
 """Data sets as image arrays, and distilled sets that come with the package.
 
 `load_*` read what is on the disk (or comes with scikit-learn), `fetch_*` download what is missing,
-`from_torch` takes a data set of torch's. All return a scikit-learn Bunch, or ``(X, y)`` with
-``return_X_y=True``. `load_distilled` alone returns a `skdistill.DistilledDataset`.
+`from_torch` takes a PyTorch dataset. All return a scikit-learn Bunch, or ``(X, y)`` with
+``return_X_y=True``; only `load_distilled` returns a `skdistill.DistilledDataset`.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._torch import from_torch
     from ._torchvision import fetch_cifar10, fetch_cifar100, fetch_fashion_mnist
 
-# A distilled set must load where NumPy is all there is, so names are imported when used.
+# A distilled set must load with nothing but NumPy, so names are imported when used.
 _HOMES = {
     "fetch_cifar10": "_torchvision",
     "fetch_cifar100": "_torchvision",

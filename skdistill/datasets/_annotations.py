@@ -1,4 +1,4 @@
-"""Text files that say which image is what: a key and a value a line."""
+"""Text files that say what each image is: a key and a value per line."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -7,16 +7,16 @@ from ..exceptions import InvalidFileError
 
 
 def read_table(file: Path) -> dict[str, str]:
-    """Return the values by their keys, in the file's order.
+    """Return the values by their keys, in the order of the file.
 
-    White space ends a key; all that follows in the line is its value, and may be nothing.
+    White space ends a key; the rest of the line is its value, which may be empty.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     InvalidFileError
-        If it is no text in UTF-8, is empty, or has a key twice.
+        If it is not text in UTF-8, is empty, or has a key twice.
     """
     table = {}
     try:
@@ -40,12 +40,12 @@ def read_table(file: Path) -> dict[str, str]:
 
 
 def files_inside(folder: Path, names: Iterable[str], table: Path) -> list[Path]:
-    """Return the paths in a folder of files that a table names.
+    """Return the paths, in a folder, of the files that a table names.
 
     Raises
     ------
     InvalidFileError
-        If one is not in the folder: the table came with the images, from anywhere.
+        If a file is not in the folder: the table may come from anywhere.
     """
     files = []
     for name in names:

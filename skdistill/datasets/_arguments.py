@@ -1,4 +1,4 @@
-"""What the loaders' parameters may be, and the form in which they answer."""
+"""Checks of the loaders' parameters, and the form of their results."""
 
 import os
 from numbers import Integral
@@ -33,16 +33,16 @@ _CONSTRAINTS: dict[str, Any] = {
 
 
 def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments: Any) -> None:
-    """Raise scikit-learn's InvalidParameterError, a ValueError, unless all arguments are fit.
+    """Raise scikit-learn's InvalidParameterError, a ValueError, unless all arguments are valid.
 
     Parameters
     ----------
     caller : str
-        Name of the function that they were given to.
+        Name of the function to which they were passed.
     subsets : tuple of str
-        What its ``subset`` may be.
+        Allowed values of its ``subset``.
     **arguments : dict
-        They and their names.
+        The arguments by name.
     """
     constraints = {**_CONSTRAINTS, "subset": [StrOptions(set(subsets))]}
     validate_parameter_constraints(

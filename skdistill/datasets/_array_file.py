@@ -1,4 +1,4 @@
-"""A ``.npy`` file that is filled through memory and is whole or not there."""
+"""A ``.npy`` file that is filled through memory, completely or not at all."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ def check_free(path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"mmap_path={str(path)!r} must be in a folder; there is none.")
-    # The file is mapped before it is filled, and a full disk would then kill the process.
+    # The file is mapped before it is filled; a full disk would then kill the process.
     needed, free = prod(shape), shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(
@@ -35,7 +35,7 @@ def check_free(path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
 def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; rename it if all went well, else remove it."""
     path = Path(path)
-    # In the same folder, for renaming is atomic only within a file system.
+    # In the same folder, because renaming is atomic only within a file system.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         yield partial
@@ -63,7 +63,7 @@ def new_array(
 def move_to_front(X: np.ndarray, rows: np.ndarray) -> None:
     """Copy these rows, which ascend, to the front of ``X``, within it."""
     for to, row in enumerate(rows):
-        # Forwards, so that no row is written over before it has moved.
+        # Forward, so that no row is overwritten before it has moved.
         if to != row:
             X[to] = X[row]
 
@@ -76,7 +76,7 @@ def shorten(path: Path, n_rows: int) -> None:
     if n_rows == shape[0]:
         return
     with open(path, "r+b") as file:
-        # NumPy pads headers so that one for any number of rows has the same length.
+        # NumPy pads headers, so they have the same length for any number of rows.
         header = {
             "descr": npy.dtype_to_descr(dtype),
             "fortran_order": False,

@@ -43,11 +43,12 @@ def load_cub200(
     subset : {"train", "test", "all"}, default="train"
         Which images to load.
     size : int or tuple of int (height, width), default=32
-        Size in pixels: of the squares that are cropped from the resized photographs' centres, or
-        of images that are resized whatever their proportions. See `load_image_folder`. The paper:
-        32 (section 4).
+        Size in pixels: of the squares that are cropped from the centers of the resized photographs,
+        or of images that are resized whatever their proportions. See `load_image_folder`. Section 4
+        of [Feng23]_ has 32.
     n_jobs : int or None, default=None
-        Threads that decode; None is 1 unless in a ``joblib.parallel_config`` context, -1 all cores.
+        Threads that decode; None means 1 except in a ``joblib.parallel_config`` context, -1 all
+        cores.
     verbose : bool, default=False
         Whether to print about ten lines on the progress.
     mmap_path : str, path-like or None, default=None
@@ -58,7 +59,7 @@ def load_cub200(
     Returns
     -------
     data : Bunch
-        ``data``, uint8 array of shape (n, height, width, 3), grey photographs among them converted;
+        ``data``, uint8 array of shape (n, height, width, 3), gray photographs are converted;
         ``target``, ndarray of shape (n,), positions in ``target_names``; ``target_names``, ndarray
         of shape (200,), as in ``classes.txt``; ``filenames``, ndarray of shape (n,); and ``DESCR``,
         a description.
@@ -74,6 +75,11 @@ def load_cub200(
         of them. It is a ValueError.
     ValueError
         If a parameter is unfit.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -117,7 +123,7 @@ def load_cub200(
 
 
 def _of_images(file: Path, images: dict[str, str], allowed: set[str]) -> dict[str, str]:
-    """Return a table's values; raise unless it has one of those allowed for every image."""
+    """Return a table's values; raise unless it has an allowed value for every image."""
     table = read_table(file)
     missing, foreign = images.keys() - table.keys(), table.keys() - images.keys()
     if missing or foreign:

@@ -16,11 +16,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ..exceptions import InvalidFileError
 from ._array_file import check_free, move_to_front, partial_file, shorten
 
-# Whatever a file is called: Pillow would hand some other formats to other programs (EPS to
-# Ghostscript), which is no business of a folder of photographs.
+# The only formats, whatever a file's name: Pillow would pass some others to other programs (EPS to
+# Ghostscript), which a folder of photographs must not start.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# What undoes an orientation that EXIF notes. ImageOps.exif_transpose has the same table, but writes
-# all of the EXIF data anew, and fails if any of it is damaged.
+# The operations that undo an orientation noted in EXIF. ImageOps.exif_transpose has the same table,
+# but writes all of the EXIF data anew, and fails if any of it is damaged.
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ def decode(
     as_shown: bool = False,
     check_kept: Callable[[np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images of these files, and which of the files they are.
+    """Return the images of these files, and the positions of the files that could be read.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ def decode(
     size, mode, on_error, n_jobs, verbose, mmap_path
         As in `load_image_folder`.
     as_shown : bool, default=False
-        Whether images are as a viewer shows them: turned as the camera noted, and on white where
+        Whether images are as a viewer shows them: rotated as the camera noted, and on white where
         they are transparent. False leaves that to Pillow, as torchvision does.
     check_kept : callable or None, default=None
-        Given the positions of the files that could be read, it may raise an error; with
-        ``mmap_path``, before there is a file.
+        Called with the positions of the files that could be read, it may raise an error; with
+        ``mmap_path``, before the file is made.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def decode(
     kept : ndarray of shape (n_kept,)
         Positions in ``paths``, ascending.
     """
-    if size is not None:  # torchvision takes one of Python's integers only
+    if size is not None:  # torchvision takes only Python's integers
         if isinstance(size, int | Integral):
             size = int(size)
         else:
@@ -105,7 +105,7 @@ def decode(
 def _first_readable(
     paths: Sequence[str], read: Callable[[str], np.ndarray]
 ) -> tuple[int, np.ndarray]:
-    """Return the first image that can be read, for the shape of all, and its position."""
+    """Return the first image that can be read, which gives the shape of all, and its position."""
     failures = {}
     for position, path in enumerate(paths):
         try:
@@ -123,10 +123,10 @@ def _fill(
     n_jobs: int | None,
     verbose: bool,
 ) -> dict[int, str]:
-    """Decode every file into its row, and return what went wrong with which."""
+    """Decode every file into its row, and return the errors by row."""
     n, began, failures, tenths = len(paths), perf_counter(), dict[int, str](), 0
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
-    # Threads even where a user's joblib settings prefer processes: rows are written in place.
+    # Threads even if the user's joblib settings prefer processes: rows are written in place.
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
     results = parallel(delayed(_fill_rows)(X, paths, rows, first, read) for rows in chunks)
     for rows, found in zip(chunks, results):
@@ -148,7 +148,7 @@ def _fill_rows(
     for row in rows:
         try:
             pixels = read(paths[row])
-        # Pillow's readers are not particular about what they raise over garbage.
+        # Pillow's readers raise all sorts of errors for garbage.
         except Exception as error:
             failures[row] = _reason(error)
             continue
@@ -170,7 +170,7 @@ def read_image(
         if image.mode == "F" or image.mode.startswith("I"):
             # Pillow would clip, which turns most of such an image white.
             raise ValueError(
-                f"it has more than 8 bits a channel (Pillow's mode {image.mode}); "
+                f"it has more than 8 bits per channel (Pillow's mode {image.mode}); "
                 "scale it to 8 bits first"
             )
         image = _as_shown(image, mode) if as_shown else image.convert(mode)
@@ -179,7 +179,7 @@ def read_image(
 
 def _as_shown(image: Image.Image, mode: str) -> Image.Image:
     """Return an image in a mode without transparency, as a viewer shows it."""
-    # First, for a TIFF is then turned already, and a PNG may say at its end how it is to be.
+    # Load first: a TIFF is then rotated already, and a PNG may hold its orientation at its end.
     image.load()
     turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
     if image.has_transparency_data:
@@ -209,7 +209,7 @@ def _report(failures: dict[int, str], paths: Sequence[str], on_error: str) -> No
     message = _list_failures(failures, paths)
     if on_error == "raise":
         raise InvalidFileError(message)
-    # Of the function that called the loader that called decode.
+    # The level of the function that called the loader that called decode.
     warnings.warn(f"Skipped: {message}", stacklevel=5)
 
 

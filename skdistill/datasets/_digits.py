@@ -8,7 +8,7 @@ from ._arguments import Answer, answer, check_arguments
 def load_digits(*, return_X_y: bool = False) -> Answer:
     """Load scikit-learn's handwritten digits as images.
 
-    1,797 grey images of 8 x 8 pixels in 10 classes, with about 180 images per class.
+    1,797 gray images of 8 x 8 pixels in 10 classes, with about 180 images per class.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ def load_digits(*, return_X_y: bool = False) -> Answer:
     Returns
     -------
     data : Bunch
-        ``data``, ndarray of shape (1797, 8, 8) with values from 0 (empty) to 16, float64 as
-        scikit-learn has them; ``target``, ndarray of shape (1797,), the digits; ``target_names``;
-        and ``DESCR``, a description.
+        ``data``, ndarray of shape (1797, 8, 8) with values from 0 (empty) to 16, float64 as in
+        scikit-learn; ``target``, ndarray of shape (1797,), the digits; ``target_names``; and
+        ``DESCR``, a description.
     (data, target) : tuple of ndarray
         With ``return_X_y=True``.
 

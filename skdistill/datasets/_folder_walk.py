@@ -1,7 +1,7 @@
-"""Which image files of a folder belong to which class: torchvision's `ImageFolder`, more careful.
+"""Which image files of a folder belong to which class: like torchvision's `ImageFolder`, but safer.
 
-Beyond what that does, hidden entries are left out, links that lead back are refused, and what is
-not read is counted.
+In addition, hidden entries are left out, links that lead back are refused, and files that are not
+read are counted.
 """
 
 import os
@@ -13,9 +13,9 @@ from ..exceptions import InvalidFileError
 
 __all__ = ["EXTENSIONS", "FoundImages", "find_images"]
 
-# Those of torchvision's ImageFolder.
+# The extensions that torchvision's ImageFolder reads.
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# What operating systems put beside images, besides entries whose names begin with a dot.
+# Entries that operating systems put beside images, besides those that begin with a dot.
 _CLUTTER = {"__macosx", "desktop.ini", "thumbs.db"}
 
 
@@ -26,13 +26,13 @@ class FoundImages:
     Parameters
     ----------
     files : list of str
-        Class by class.
+        The files, class by class.
     labels : list of int
-        Of each file, the position of its class.
+        For each file, the position of its class.
     classes : list of str
-        The names of the folder's folders, sorted.
+        The names of the folders, sorted.
     not_read : list of Counter
-        Of each class, the number of other files by their extensions.
+        For each class, the number of other files by extension.
     """
 
     files: list[str]
@@ -52,7 +52,7 @@ def find_images(folder: Path) -> FoundImages:
     Raises
     ------
     InvalidFileError
-        If a link leads to a folder whose images are there without it.
+        If a link leads to a folder whose images are read without it.
     """
     with os.scandir(folder) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not _is_clutter(e.name))
@@ -70,7 +70,7 @@ def find_images(folder: Path) -> FoundImages:
 
 
 class _Walk:
-    """Walks through folders, and follows links, but to no folder twice."""
+    """Walks through folders and follows links, but never to a folder twice."""
 
     def __init__(self, root: Path):
         self._root = os.path.realpath(root)
@@ -81,11 +81,11 @@ class _Walk:
         """Return the files in a folder, in the order of torchvision's ImageFolder."""
         found: list[tuple[str, list[str]]] = []
         self._collect(folder, os.path.join(self._root, os.path.basename(folder)), found)
-        # It sorts the folders by their whole paths.
+        # ImageFolder sorts the folders by their whole paths.
         return [os.path.join(place, name) for place, names in sorted(found) for name in names]
 
     def _collect(self, folder: str, expected: str, found: list[tuple[str, list[str]]]) -> None:
-        """Add to ``found`` the names of files in a folder that is ``expected`` if no link is it."""
+        """Add to ``found`` the files in a folder; a path other than ``expected`` is a link."""
         real = os.path.realpath(folder)
         if os.path.normcase(real) != os.path.normcase(expected):
             self._check_link(folder, real)

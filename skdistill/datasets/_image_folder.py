@@ -24,30 +24,31 @@ def load_image_folder(
     mmap_path: str | os.PathLike[str] | None = None,
     return_X_y: bool = False,
 ) -> Answer:
-    """Load a folder that has a folder of image files for each class.
+    """Load a folder that has one folder of image files per class.
 
     Every folder in `path` is a class, in the order of their names, and all image files in it,
     however deep, are its samples: those that end in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif,
-    .tiff or .webp, in the order of torchvision's ``ImageFolder``. Of other files a warning says how
-    many there are of which kind. What is hidden, its name beginning with a dot, or is no more than
-    the operating system's (``__MACOSX``, ``Thumbs.db``, ``desktop.ini``) is passed over.
+    .tiff or .webp, in the order of torchvision's ``ImageFolder``. A warning counts files of other
+    kinds. Hidden entries, whose names begin with a dot, and those of operating systems
+    (``__MACOSX``, ``Thumbs.db``, ``desktop.ini``) are skipped.
 
     Parameters
     ----------
     path : str or path-like
         The folder that holds the classes' folders.
     size : int, tuple of int (height, width) or None, default=None
-        Size in pixels. An int: the shorter side is resized to it and the centre cropped out, so
-        that images become squares (torchvision's ``Resize`` and ``CenterCrop``). A pair: images
-        are resized to it, whatever their proportions. Both bilinear and antialiased. None: images
-        stay as they are, and must all have one size.
+        Size in pixels. An int: the shorter side is resized to it and the center is cropped, so that
+        images become squares (torchvision's ``Resize`` and ``CenterCrop``). A pair: images are
+        resized to it, whatever their proportions. Both bilinear and antialiased. None: images stay
+        as they are, and must all have one size.
     mode : {"RGB", "L"}, default="RGB"
-        Colour or grey. Images are converted as Pillow does; what is transparent is white.
+        Color or gray. Images are converted as Pillow does; transparent parts become white.
     on_error : {"raise", "skip"}, default="raise"
-        What to do about files that cannot be read: raise an error that lists all of them, or leave
-        them out, with a warning that lists them.
+        Treatment of files that cannot be read: an error that lists all of them, or a warning that
+        lists them, and they are left out.
     n_jobs : int or None, default=None
-        Threads that decode; None is 1 unless in a ``joblib.parallel_config`` context, -1 all cores.
+        Threads that decode; None means 1 except in a ``joblib.parallel_config`` context, -1 all
+        cores.
     verbose : bool, default=False
         Whether to print about ten lines on the progress.
     mmap_path : str, path-like or None, default=None
@@ -71,21 +72,21 @@ def load_image_folder(
     ------
     InvalidFileError
         If files cannot be read as images, or are decompression bombs by Pillow's limit, or have
-        more than 8 bits a channel; with ``on_error="skip"``, if that leaves a class without images.
-        If a link to a folder leads back into `path`, out to where `path` is, or to a folder that
-        another link leads to: images would count more than once. It is a ValueError.
+        more than 8 bits per channel; with ``on_error="skip"``, if that leaves a class without
+        images. If a link to a folder leads back into `path`, to a folder above `path`, or to the
+        same folder as another link: images would count more than once. It is a ValueError.
     ValueError
         If a parameter is unfit, or images have several sizes and ``size=None``.
     FileNotFoundError, NotADirectoryError
-        If `path` is no folder, or has no class folders, or one without image files.
+        If `path` is not a folder, or has no class folders, or one without image files.
     FileExistsError
         If `mmap_path` exists.
 
     Notes
     -----
-    Pixels stay bytes, and are decoded into one array. Images are as a viewer shows them: turned as
-    the camera noted (EXIF), and on white where they are transparent. torchvision's ``ImageFolder``
-    does neither, and gives other pixels for such files.
+    Pixels stay bytes, and are decoded into one array. Images are read as a viewer shows them:
+    rotated as the camera noted (EXIF), and on white where they are transparent. torchvision's
+    ``ImageFolder`` does neither, and gives other pixels for such files.
 
     Examples
     --------
@@ -93,10 +94,10 @@ def load_image_folder(
     >>> import numpy as np
     >>> from PIL import Image
     >>> from skdistill.datasets import load_image_folder
-    >>> for name, grey in [("dark", 40), ("light", 200)]:
+    >>> for name, gray in [("dark", 40), ("light", 200)]:
     ...     Path("pictures", name).mkdir(parents=True)
     ...     for k in range(3):
-    ...         image = Image.fromarray(np.full((12, 16), grey + k, dtype=np.uint8))
+    ...         image = Image.fromarray(np.full((12, 16), gray + k, dtype=np.uint8))
     ...         image.save(f"pictures/{name}/{k}.png")
     >>> pictures = load_image_folder("pictures", size=8)
     >>> pictures.data.shape, pictures.data.dtype
@@ -161,7 +162,7 @@ def load_image_folder(
 def _check_classes(
     folder: Path, found: FoundImages, y: np.ndarray, error_class: type[Exception], lacking: str
 ) -> None:
-    """Raise an error that names the folders of the classes that are not in ``y``."""
+    """Raise an error that names the folders of classes that are not in ``y``."""
     present, empty = set(y.tolist()), []
     for k, name in enumerate(found.classes):
         if k not in present:

@@ -1,10 +1,10 @@
-"""Distilled sets that come with the package. Needs NumPy alone."""
+"""Distilled sets that come with the package. Needs only NumPy."""
 
 from pathlib import Path
 
 from ..distilled._dataset import DistilledDataset
 
-# Made by examples/reproduce/publish.py: a file for each set, <name>-<samples per class>.npz.
+# Made by examples/reproduce/publish.py: one file per set, <name>-<samples per class>.npz.
 SETS = Path(__file__).parent / "sets"
 
 
@@ -34,14 +34,14 @@ def load_distilled(name: str, ipc: int = 1) -> DistilledDataset:
     The accuracy is that of ten ConvNets, mean ± standard deviation, trained as the set's recipe
     says and tested on all test images. All were distilled by `RaTBPTTDistiller` on a CPU, within an
     hour: ``load_distilled(name).provenance`` has method, parameters, versions and a fingerprint of
-    the training data, and under "about" what the data is, the script, the names of the classes and
-    the accuracy.
+    the training data; under "about" it describes the data, and has the script, the names of the
+    classes and the accuracy.
 
     * **digits** is README's first example, computed in one thread. Training data: three quarters of
       scikit-learn's digits, ``train_test_split(*sklearn.datasets.load_digits(return_X_y=True),
       stratify=y, random_state=0)``, flat.
-    * **fashion-mnist** is of the training images as `fetch_fashion_mnist` gives them.
-    * **cifar10** is of the training images of a JPEG copy of CIFAR-10, in the layout of
+    * **fashion-mnist** was made from the training images of `fetch_fashion_mnist`.
+    * **cifar10** was made from the training images of a JPEG copy of CIFAR-10, in the layout of
       `fetch_cifar10`, **whitened** by ``ZCAWhitener(0.1, per_sample=True)``. The whitener, a matrix
       of 37 MB, does not come with it. Test images must be whitened by the same one, or networks do
       far worse than they could; the example shows how to fit it again and keep it with the set.
@@ -49,7 +49,7 @@ def load_distilled(name: str, ipc: int = 1) -> DistilledDataset:
     Parameters
     ----------
     name : {"digits", "fashion-mnist", "cifar10"}
-        The data that it is of.
+        The data from which it was distilled.
     ipc : int, default=1
         Samples per class.
 
@@ -60,11 +60,11 @@ def load_distilled(name: str, ipc: int = 1) -> DistilledDataset:
     Raises
     ------
     ValueError
-        If there is no such set. The message lists those that there are.
+        If there is no such set. The message lists the sets.
 
     See Also
     --------
-    list_distilled : Those that there are.
+    list_distilled : Names and sizes of the sets.
     DistilledDataset.standardize : Makes test samples ready for a network trained on a set.
     DistilledDataset.card : All that is known of a set.
 

@@ -13,7 +13,7 @@ from ._decode import decode
 
 _DESCR = """Tiny-ImageNet-200
 
-Images of 64 x 64 pixels in 200 classes of ImageNet: 500 a class for training and 50 a class for
+Images of 64 x 64 pixels in 200 classes of ImageNet: 500 per class for training and 50 per class for
 validation. (The labels of the test images were never published.)
 
 Y. Le and X. Yang, "Tiny ImageNet Visual Recognition Challenge", Stanford CS 231N, 2015.
@@ -32,8 +32,8 @@ def load_tiny_imagenet(
 ) -> Answer:
     """Load Tiny-ImageNet-200 from its unpacked archive.
 
-    Images of 64 x 64 pixels in 200 classes: 100,000 for training and 10,000 for validation, which
-    papers test on, for the labels of the test images were never published.
+    Images of 64 x 64 pixels in 200 classes: 100,000 for training and 10,000 for validation. Papers
+    test on the validation images, because the labels of the test images were never published.
 
     Parameters
     ----------
@@ -43,10 +43,11 @@ def load_tiny_imagenet(
     subset : {"train", "val"}, default="train"
         Which images to load.
     size : int, tuple of int (height, width) or None, default=None
-        Size in pixels to resize to, as in `load_image_folder`. None is as they are: 64 x 64, as in
-        the paper (section 4).
+        Size in pixels to resize to, as in `load_image_folder`. None keeps 64 x 64, as in section 4
+        of [Feng23]_.
     n_jobs : int or None, default=None
-        Threads that decode; None is 1 unless in a ``joblib.parallel_config`` context, -1 all cores.
+        Threads that decode; None means 1 except in a ``joblib.parallel_config`` context, -1 all
+        cores.
     verbose : bool, default=False
         Whether to print about ten lines on the progress.
     mmap_path : str, path-like or None, default=None
@@ -57,7 +58,7 @@ def load_tiny_imagenet(
     Returns
     -------
     data : Bunch
-        ``data``, uint8 array of shape (n, 64, 64, 3), grey images among them converted; ``target``,
+        ``data``, uint8 array of shape (n, 64, 64, 3), gray images are converted; ``target``,
         ndarray of shape (n,), positions in ``wnids`` and ``target_names``; ``wnids``, ndarray of
         shape (200,), the classes' WordNet ids, sorted, as torchvision's ``ImageFolder`` would
         number the folders in ``train/``; ``target_names``, ndarray of shape (200,), their words;
@@ -74,6 +75,11 @@ def load_tiny_imagenet(
         of them. It is a ValueError.
     ValueError
         If a parameter is unfit.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -130,7 +136,7 @@ def _train(folder: Path, wnids: list[str]) -> tuple[list[str], list[str]]:
 def _val(folder: Path, wnids: list[str]) -> tuple[list[str], list[str]]:
     """Return the validation images' files and WordNet ids."""
     annotations = folder / "val" / "val_annotations.txt"
-    # Behind the WordNet id stands where in the image the object is.
+    # The position of the object in the image follows the WordNet id.
     labels = {file: rest.partition("\t")[0] for file, rest in read_table(annotations).items()}
     for file, wnid in labels.items():
         if wnid not in wnids:

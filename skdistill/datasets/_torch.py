@@ -1,4 +1,4 @@
-"""A data set of torch's as arrays."""
+"""PyTorch datasets as arrays."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 from ._arguments import Answer, answer, check_arguments
 from ._array_file import check_free, partial_file
 
-# What the label is called in items that are mappings, as Hugging Face's are.
+# Names of the label in items that are mappings, such as Hugging Face's.
 _LABEL_NAMES = ("label", "labels", "target", "y")
 
 
@@ -28,22 +28,21 @@ def from_torch(
     verbose: bool = False,
     return_X_y: bool = False,
 ) -> Answer:
-    """Turn a map-style data set of torch's into arrays, which distillers take.
+    """Turn a map-style PyTorch dataset into arrays, which distillers take.
 
-    It may be any object with ``len(dataset)`` and ``dataset[i]``: a ``TensorDataset``, an
-    ``ImageFolder`` or ``CIFAR10`` of torchvision's with a transform that makes tensors, a
-    ``Subset``, a ``ConcatDataset``, a class of one's own, or a data set of Hugging Face's after
+    It may be any object with ``len(dataset)`` and ``dataset[i]``: a ``TensorDataset``,
+    torchvision's ``ImageFolder`` or ``CIFAR10`` with a transform that makes tensors, a ``Subset``,
+    a ``ConcatDataset``, a class of your own, or a Hugging Face dataset after
     ``with_format("torch")``.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
         Each item is a pair ``(sample, label)``, or a mapping that holds both. A sample is a tensor
-        or array of numbers, of one shape and dtype for all; a label is one number, boolean or
-        string.
+        or array of numbers; all have one shape and dtype. A label is a number, boolean or string.
     keys : (str, str) or None, default=None
-        The names of sample and label in items that are mappings. None finds them if there are two,
-        of which one is "label", "labels", "target" or "y".
+        The names of sample and label in items that are mappings. None finds them if there are two
+        and one of them is "label", "labels", "target" or "y".
     mmap_path : str, path-like or None, default=None
         If given, the samples are written to this new ``.npy`` file and `data` is mapped from it,
         read-only, so that the set may be larger than the memory. ``np.load(mmap_path,
@@ -58,8 +57,8 @@ def from_torch(
     data : Bunch
         ``data``, array of shape (n, ...) in the samples' shape and dtype: bytes stay bytes, and
         channels stay where they are (``ToTensor`` puts them first); ``target``, ndarray of shape
-        (n,), the labels; ``target_names``, ndarray of the classes' names, of which `target` holds
-        the positions, or None if the data set does not say; and ``DESCR``, a description.
+        (n,), the labels; ``target_names``, ndarray of the classes' names, or None if the data set
+        does not have them (`target` holds positions in it); and ``DESCR``, a description.
     (data, target) : tuple of array
         With ``return_X_y=True``.
 
@@ -67,7 +66,7 @@ def from_torch(
     ------
     TypeError
         If it is a ``DataLoader``, an ``IterableDataset`` or something else without ``len`` or
-        ``[i]``, or if an item is no pair of a sample and a label, such as an image of Pillow's.
+        ``[i]``, or if an item is not a pair of a sample and a label, or a sample is a Pillow image.
     ValueError
         If there are no items, samples differ in shape or dtype, labels differ in type, or a
         parameter is unfit.
@@ -78,10 +77,11 @@ def from_torch(
     -----
     Items are read once, in their order, in this process. Random transforms (a crop, a flip) draw
     from torch's, NumPy's and Python's global generators: these are seeded while items are read, so
-    that two calls return the same, and are put back. A random change that is drawn once is no
-    augmentation; leave it out, and see the distillers' parameter ``augmentation``.
+    that two calls return the same, and restored afterwards. A random change that is drawn once and
+    for all is not an augmentation; leave it out, and see the distillers' parameter
+    ``augmentation``.
 
-    Normalisation in a transform does no harm, but turns bytes into four times as many.
+    Normalization in a transform does no harm, but turns every byte into four.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def from_torch(
                 del X  # Windows does not rename a file that is mapped
             X = open_memmap(mmap_path, mode="r")
     names = _class_names(dataset, keys)
-    # Of labels that are something else, names say nothing.
+    # For labels that are not positions, names say nothing.
     if names is not None and not (y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < len(names)):
         names = None
     return answer(
@@ -135,7 +135,7 @@ def _check_keys(keys: Any) -> None:
 
 
 def _length(dataset: Any) -> int:
-    """Return how many items there are, or raise an error that says what is wrong with the set."""
+    """Return the number of items, or raise an error that says what is wrong with the set."""
     kind = type(dataset).__name__
     if hasattr(dataset, "dataset") and hasattr(dataset, "collate_fn"):
         raise TypeError(f"dataset must be a data set; got a {kind}. Pass its .dataset.")
@@ -218,7 +218,7 @@ def _sample(sample: Any, i: int) -> np.ndarray:
         import torch
 
         sample = sample.detach().cpu()
-        # NumPy has no such numbers.
+        # NumPy has no bfloat16.
         sample = sample.float() if sample.dtype == torch.bfloat16 else sample
     array = np.asarray(sample)
     if array.dtype.kind not in "biuf":
@@ -230,11 +230,11 @@ def _sample(sample: Any, i: int) -> np.ndarray:
 
 
 def _label(label: Any, i: int) -> bool | int | float | str:
-    if hasattr(label, "item"):  # a tensor, an array or a number of NumPy's
+    if hasattr(label, "item"):  # a tensor, or an array or number of NumPy
         if prod(label.shape) != 1:
             raise TypeError(
-                f"dataset must hold one label a sample; that of dataset[{i}] has shape "
-                f"{tuple(label.shape)}. Of one-hot labels take the position of the 1, with "
+                f"dataset must hold one label per sample; that of dataset[{i}] has shape "
+                f"{tuple(label.shape)}. For one-hot labels take the position of the 1, with "
                 "target_transform=lambda y: y.argmax()."
             )
         label = label.item()
@@ -247,7 +247,7 @@ def _label(label: Any, i: int) -> bool | int | float | str:
 
 
 def _class_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:
-    """Return the names of the classes if the data set, or one that it is a part of, has them."""
+    """Return the names of the classes, if the data set or the one that it is part of has them."""
     while True:
         names = getattr(dataset, "classes", None)
         if names is None:
@@ -272,7 +272,7 @@ def _hugging_face_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[st
 
 @contextmanager
 def _same_draws() -> Iterator[None]:
-    """Seed the global generators for what is inside, and put them back."""
+    """Seed the global generators in the block, and restore them afterwards."""
     import torch
 
     pythons, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -280,7 +280,7 @@ def _same_draws() -> Iterator[None]:
         try:
             random.seed(0)
             np.random.seed(0)  # noqa: NPY002 (others draw from it)
-            # Of the CPU's generator alone, which is what is put back.
+            # Only the CPU's generator, which is restored afterwards.
             torch.default_generator.manual_seed(0)
             yield
         finally:

@@ -32,19 +32,19 @@ def fetch_fashion_mnist(
 ) -> Answer:
     """Load Fashion-MNIST, and download it if necessary.
 
-    70,000 grey images of 28 x 28 pixels in 10 classes, with 6,000 a class for training and 1,000 a
-    class for testing.
+    70,000 gray images of 28 x 28 pixels in 10 classes, with 6,000 per class for training and 1,000
+    per class for testing.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
         Which images to load; "all" is the training images followed by the test images.
     data_home : str, path-like or None, default=None
-        Folder in which the files are, or go, as ``FashionMNIST/raw/*-ubyte``: any ``root`` of
-        torchvision's ``FashionMNIST``. None is scikit-learn's, ``~/scikit_learn_data``. Files that
-        are there as ``*-ubyte.gz`` are unpacked beside them.
+        Folder in which the files are, or are put, as ``FashionMNIST/raw/*-ubyte``: any ``root`` of
+        torchvision's ``FashionMNIST``. None takes scikit-learn's, ``~/scikit_learn_data``. Files
+        ``*-ubyte.gz`` are unpacked there.
     download_if_missing : bool, default=True
-        Whether to download 30 MB if files are missing; else that is an OSError.
+        Whether to download 30 MB if files are missing; otherwise that is an OSError.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a Bunch.
 
@@ -59,7 +59,7 @@ def fetch_fashion_mnist(
     Raises
     ------
     OSError
-        If files are missing, and are not to be, or cannot be, downloaded.
+        If files are missing and may not, or cannot, be downloaded.
     InvalidFileError
         If files are damaged. It is a ValueError.
     ValueError
@@ -86,7 +86,7 @@ def fetch_fashion_mnist(
         target_names=np.array(FashionMNIST.classes),
         DESCR="""Fashion-MNIST
 
-70,000 grey images of 28 x 28 pixels, of clothes in 10 classes: 60,000 for training and 10,000 for
+70,000 gray images of 28 x 28 pixels, of clothes in 10 classes: 60,000 for training and 10,000 for
 testing.
 
 H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
@@ -112,10 +112,10 @@ def fetch_cifar10(
     subset : {"train", "test", "all"}, default="train"
         Which images to load; "all" is the training images followed by the test images.
     data_home : str, path-like or None, default=None
-        Folder in which the files are, or go, as ``cifar-10-batches-py/*``: any ``root`` of
-        torchvision's ``CIFAR10``. None is scikit-learn's, ``~/scikit_learn_data``.
+        Folder in which the files are, or are put, as ``cifar-10-batches-py/*``: any ``root`` of
+        torchvision's ``CIFAR10``. None takes scikit-learn's, ``~/scikit_learn_data``.
     download_if_missing : bool, default=True
-        Whether to download 170 MB if files are missing or damaged; else that is an error.
+        Whether to download 170 MB if files are missing or damaged; otherwise that is an error.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a Bunch.
 
@@ -131,7 +131,7 @@ def fetch_cifar10(
     Raises
     ------
     OSError
-        If files are missing, and are not to be, or cannot be, downloaded.
+        If files are missing and may not, or cannot, be downloaded.
     InvalidFileError
         If files are damaged: their checksums are compared before they are read. It is a ValueError.
     ValueError
@@ -172,10 +172,10 @@ def fetch_cifar100(
     subset : {"train", "test", "all"}, default="train"
         Which images to load; "all" is the training images followed by the test images.
     data_home : str, path-like or None, default=None
-        Folder in which the files are, or go, as ``cifar-100-python/*``: any ``root`` of
-        torchvision's ``CIFAR100``. None is scikit-learn's, ``~/scikit_learn_data``.
+        Folder in which the files are, or are put, as ``cifar-100-python/*``: any ``root`` of
+        torchvision's ``CIFAR100``. None takes scikit-learn's, ``~/scikit_learn_data``.
     download_if_missing : bool, default=True
-        Whether to download 169 MB if files are missing or damaged; else that is an error.
+        Whether to download 169 MB if files are missing or damaged; otherwise that is an error.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a Bunch.
 
@@ -191,7 +191,7 @@ def fetch_cifar100(
     Raises
     ------
     OSError
-        If files are missing, and are not to be, or cannot be, downloaded.
+        If files are missing and may not, or cannot, be downloaded.
     InvalidFileError
         If files are damaged: their checksums are compared before they are read. It is a ValueError.
     ValueError
@@ -259,7 +259,7 @@ def _load(
         for part in parts:
             _check_labels(part)
         return parts
-    # torchvision raises the same errors over missing files, damaged ones, and the network's.
+    # torchvision raises the same errors for missing files, damaged files, and a failing network.
     except Exception as error:
         missing = [file.name for file in files if not (home / file).is_file()]
         if not missing:
@@ -277,9 +277,9 @@ def _load(
 
 @contextmanager
 def _archives_stay_in_their_folder() -> Iterator[None]:
-    """Have tarfile refuse members that lead out of their folder, as Python does from 3.14 on.
+    """Make tarfile refuse members that lead out of their folder, as Python does from 3.14 on.
 
-    torchvision unpacks without saying which filter to use, and then Python's default holds.
+    torchvision does not say which filter to use, so Python's default applies.
     """
     before = tarfile.TarFile.extraction_filter
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
@@ -297,7 +297,7 @@ def _check_labels(part: Any) -> None:
 
 
 def _unpack(file: Path) -> None:
-    """Unpack ``<file>.gz`` if the file itself is not there: all of it, or nothing."""
+    """Unpack ``<file>.gz`` if the file itself is missing: completely or not at all."""
     packed = file.with_name(f"{file.name}.gz")
     if file.exists() or not packed.exists():
         return
@@ -309,8 +309,8 @@ def _unpack(file: Path) -> None:
 
 
 def _join(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the parts' images and labels one behind the other."""
+    """Return the images and labels of the parts, concatenated."""
     images, labels = zip(*parts)
-    # By itself, NumPy would keep the order in memory of CIFAR's, which are transposed views.
+    # NumPy would keep the memory order of CIFAR's images, which are transposed views.
     data = np.empty((sum(map(len, images)), *images[0].shape[1:]), dtype=np.uint8)
     return {"data": np.concatenate(images, out=data), "target": np.concatenate(labels)}

@@ -1,4 +1,4 @@
-"""A distilled set's card: what goes beside the file when it is handed on, as Markdown."""
+"""A distilled set's card: a page of Markdown to pass on with the file."""
 
 import re
 from collections.abc import Mapping
@@ -109,7 +109,7 @@ def _how_made(distilled: "DistilledDataset") -> str:
     }
     known |= {f"{name} (version)": v for name, v in mapping(provenance.get("versions")).items()}
     known |= {f"{name} (parameter)": v for name, v in mapping(provenance.get("parameters")).items()}
-    # A parameter may be None, and say something by that.
+    # A parameter may be None, which means something.
     rows = {
         name: value
         for name, value in known.items()
@@ -144,5 +144,5 @@ def _table(rows: Mapping[str, object]) -> str:
 
 
 def _escaped(text: object) -> str:
-    """Return a line of text that Markdown shows as it is."""
+    """Return a line of text that Markdown shows unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", short(text, 10_000))

@@ -1,4 +1,4 @@
-"""Whether the parts of a distilled data set, which may come from a file, fit each other."""
+"""Checks that the parts of a distilled set, which may come from a file, fit each other."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -11,9 +11,9 @@ from .._data.arrays import LARGEST
 from .._data.dtypes import is_plain_dtype
 from .._data.layout import Layout
 
-# A smaller scale would be 0 there.
+# A smaller scale would be 0 in single precision.
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
-# For more, nobody would wait; but a file may say anything.
+# Nobody would wait for more, but a file may hold any number.
 MAX_NETWORKS, MAX_STEPS, _MAX_RATE = 10_000, 10_000_000, 1000.0
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def check_consistency(data: "DistilledDataset") -> None:
     good = data.target_name is None or (_is_string(data.target_name) and data.target_name != "")
     _require(good, "target_name", "None or a string that is not empty", data.target_name)
     if data.original_dtypes is not None:
-        # How many columns preprocessing was given is its own knowledge.
+        # Only preprocessing knows how many columns it was given.
         n = prod(data.recipe.layout.user_shape) if data.preprocessing is None else None
         words = "None or the dtypes of numbers and categories, or None, one for each column"
         good = _all(is_plain_dtype, data.original_dtypes, n)
@@ -61,7 +61,7 @@ def _check_arrays(
         _check_range(y, "y")
     else:
         _require(y.shape == (n,), "y", f"of shape {(n,)}, as ipc and classes say", y.shape)
-        # Before comparing, for NumPy finds that 1 is in ["1"].
+        # Checked before comparing, because NumPy finds that 1 is in ["1"].
         good = y.dtype.kind == classes.dtype.kind and bool(np.isin(y, classes).all())
         _require(good, "y", f"labels that are in classes, {classes.tolist()!r:.100}", y)
 
@@ -85,13 +85,13 @@ def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout
             _require(good, f"bases' {name}", words, f"{array.dtype} of shape {array.shape}")
             _check_range(array, f"bases' {name}")
     n = sum(len(block.coefficients) for block in bases)
-    _require(n == shape[0], "bases' coefficients", f"a row a sample, {shape[0]}", n)
+    _require(n == shape[0], "bases' coefficients", f"a row per sample, {shape[0]}", n)
 
 
 def _check_recipe(recipe: "EvaluationRecipe") -> None:
     _check_layout(recipe.layout)
     n = recipe.layout.network_shape[0]
-    words = f"{n} numbers, one a channel or feature, from {{:.2g}} to {LARGEST:g}"
+    words = f"{n} numbers, one per channel or feature, from {{:.2g}} to {LARGEST:g}"
     good = _all(_is_between(-LARGEST, LARGEST), recipe.mean, n)
     _require(good, "recipe.mean", words.format(-LARGEST), recipe.mean)
     good = _all(_is_between(_SMALLEST_SCALE, LARGEST), recipe.scale, n)
@@ -102,7 +102,7 @@ def _check_recipe(recipe: "EvaluationRecipe") -> None:
 
 
 def _is_real(array: np.ndarray) -> bool:
-    # torch, which evaluates, has no longer ones.
+    # torch, which evaluates, has no larger integers.
     return array.dtype.kind in "fiu" and array.dtype.itemsize <= 8
 
 
@@ -120,14 +120,14 @@ def _check_layout(layout: Layout) -> None:
     if last:
         shapes = [(*network[1:], network[0])] if len(network) == 3 else []
     else:
-        # Like the networks', or flat, or grey images without the channel.
+        # Like the networks' shape, or flat, or gray images without the channel.
         shapes = [network, (prod(network),), *([network[1:]] if network[0] == 1 else [])]
     good = _all(_is_count, user) and user in shapes
     _require(good, "recipe.layout.user_shape", f"a shape that becomes {network} for networks", user)
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1  # a bool is an int, but no count
+    return type(value) is int and value >= 1  # a bool is an int, but not a count
 
 
 def _is_count_to(most: int) -> Callable[[Any], bool]:
@@ -139,7 +139,7 @@ def _is_between(least: float, most: float) -> Callable[[Any], bool]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
+    """Return whether a value is a finite number."""
     # JSON's integers may be too large for a float.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
@@ -149,7 +149,7 @@ def _is_string(value: Any) -> bool:
 
 
 def _all(is_good: Callable[[Any], bool], values: object, n: int | None = None) -> bool:
-    """Whether values are a tuple of good ones, not empty, of length n if that is given."""
+    """Return whether values are a non-empty tuple of good ones, of length n if that is given."""
     if not isinstance(values, tuple) or not values or n not in (None, len(values)):
         return False
     return all(map(is_good, values))

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
 
-# What a file is and the version of its layout: to be raised when older versions of skdistill would
-# misread what a newer one writes.
+# The format of a file and the version of its layout. Raise the version when older versions of
+# skdistill would misread what a newer one writes.
 _FORMAT, _VERSION = "skdistill.DistilledDataset", 1
 _ARRAYS = ("X", "y", "classes")
-# Arrays of the bases are named by this, the number of the block, and what they are in it.
+# Arrays of the bases are named by this, the number of the block, and their role in it.
 _BASES = "bases."
 
 
@@ -47,18 +47,23 @@ class TrainingProtocol:
     steps : int
         Steps of the optimizer.
     learning_rate : float, default=0.001
-        0.001, as in [Feng23, C.1].
+        The default is that of Appendix C.1 of [Feng23]_.
     batch_size : int, default=256
         More samples than this are trained on in mini-batches of this size.
     loss : {"cross-entropy", "mse"}, default="cross-entropy"
         "mse" is half the squared error, summed over classes, which takes soft labels of any sign.
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0.0
-        Of "sgd".
+        Momentum of "sgd".
     weight_decay : float, default=0.0
         L2 penalty that is added to the gradient.
     schedule : {"constant", "cosine", "step"}, default="constant"
-        Of the learning rate: "cosine" falls to 0, "step" to a tenth in the middle.
+        Schedule of the learning rate: "cosine" falls to 0, "step" to a tenth in the middle.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
     """
 
     steps: int
@@ -80,25 +85,25 @@ class EvaluationRecipe:
     layout : Layout
         The samples' shape as the user has it and as networks see it.
     mean, scale : tuple of float
-        Mean and standard deviation of the training set, one value a channel (images) or feature
-        (tables), with which samples are standardised before a network sees them. Of at most 1e38
-        in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
+        Mean and standard deviation of the training set, one value per channel (images) or feature
+        (tables), with which samples are standardized before a network sees them. They are at most
+        1e38 in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
     architecture : str or None
         Name of the network family; None if it was a callable of the user's, which is not saved.
     steps : int
         Steps of Adam, learning rate `learning_rate`, that train each network; at most ten million.
     n_networks : int, default=10
-        Freshly initialised networks over which accuracy is averaged; at most ten thousand.
+        Freshly initialized networks over which accuracy is averaged; at most ten thousand.
     learning_rate : float, default=0.001
-        0.001, as in Appendix C.1 of the paper; at most 1000.
+        At most 1000. The default is that of Appendix C.1 of [Feng23]_.
     batch_size : int, default=256
         Sets with more samples than this are trained on in mini-batches of this size.
     seed : int, default=0
-        Determines the networks' initialisations, mini-batches and augmentations.
+        Determines the networks' initializations, mini-batches and augmentations.
     augmentation : str, dict or None, default=None
-        How the samples are augmented, anew at every step: as they were when they were distilled
-        (Appendix C.1). A name of `skdistill.augmentation`'s, or the plain form of an augmentation,
-        ``{"class": "Rotation", "degrees": 15.0}``.
+        How the samples are augmented, anew at every step: as in distillation [Feng23, C.1]. A name
+        from `skdistill.augmentation`, or the plain form of an augmentation, ``{"class": "Rotation",
+        "degrees": 15.0}``.
     loss : {"cross-entropy", "mse"}, default="cross-entropy"
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0.0
@@ -108,8 +113,13 @@ class EvaluationRecipe:
 
     Notes
     -----
-    The bounds are checked when a set is saved or loaded: a file may come from anywhere, and is not
-    to make an evaluation that never ends.
+    The bounds are checked when a set is saved or loaded: a file may come from anywhere, and must
+    not cause an evaluation that never ends.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
     """
 
     layout: Layout
@@ -140,18 +150,18 @@ class BasisBlock:
     """Bases and coefficients that consecutive samples are made of.
 
     The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding. Bases that
-    are smaller than the samples are enlarged before, as ``torch.nn.functional.interpolate(basis,
-    size, mode="bilinear")`` does.
+    are smaller than the samples are enlarged first, as by ``torch.nn.functional.interpolate(basis,
+    size, mode="bilinear")``.
 
     Parameters
     ----------
     basis : ndarray of shape (n_basis, ...)
-        In the units, shape and layout of the samples, but for the offset; or of images that are a
-        whole number of times lower and narrower.
+        In the units, shape and layout of the samples, without the offset; the images may be smaller
+        by a whole factor in height and width.
     coefficients : ndarray of shape (n, n_basis)
-        A row a sample.
+        One row per sample.
     offset : ndarray of shape (...)
-        A sample: the training set's mean, a channel or feature. It is not learned.
+        A sample: the training set's mean per channel or feature. It is not learned.
     """
 
     basis: np.ndarray
@@ -182,17 +192,18 @@ class DistilledDataset:
     feature_names : tuple of str or None, default=None
         Names of the features of a table or of flat images, where the training data had names.
     preprocessing : fitted transformer or None, default=None
-        What the training data went through before it was distilled, as `from_pipeline` keeps it.
-        ``preprocessing.inverse_transform(X)`` brings samples back, if it has an inverse. With it,
-        `skdistill.evaluation` takes test data as it was before.
+        The steps that the training data went through before it was distilled, as `from_pipeline`
+        keeps them. ``preprocessing.inverse_transform(X)`` brings samples back, if it has an
+        inverse. With it, `skdistill.evaluation` takes test data as it was before these steps.
     bases : tuple of BasisBlock, default=()
-        What the samples are made of, in their order, if they were distilled with a `LinearBasis`.
+        The bases of the samples, in order, if they were distilled with a `LinearBasis`.
     target_name : str or None, default=None
         The name of the training labels, where they were a Series or a frame's column.
     original_dtypes : tuple or None, default=None
-        Of each column of the training data as it was before `preprocessing`: pandas' name of a
-        dtype of numbers or booleans (``"int64"``), ``{"categories": [...], "ordered": bool}`` of
-        categories, None of anything else. `to_frame` gives them back; None is not known.
+        The dtype of each column of the training data before `preprocessing`: pandas' name of a
+        dtype of numbers or booleans (``"int64"``), ``{"categories": [...], "ordered": bool}`` for
+        categories, None for anything else. `to_frame` restores them; None instead of the tuple
+        means that they are not known.
 
     Examples
     --------
@@ -220,10 +231,10 @@ class DistilledDataset:
 
     @classmethod
     def from_pipeline(cls, pipeline: Any, X: Any = None) -> "DistilledDataset":
-        """Return what a fitted pipeline distilled, together with the steps before.
+        """Return the set that a fitted pipeline distilled, together with the steps before.
 
         Whoever loads the set can then bring test data into its units, look at its samples in the
-        original ones, and evaluate it on data as it comes.
+        original units, and evaluate it on unprocessed data.
 
         Parameters
         ----------
@@ -231,17 +242,17 @@ class DistilledDataset:
             Fitted; its last step is a distiller.
         X : DataFrame, array or None, default=None
             The table that the pipeline was fitted on. Only its dtypes are kept, so that
-            ``to_frame(original=True)`` makes integers and booleans of the numbers that they became.
+            ``to_frame(original=True)`` can restore integers and booleans.
 
         Returns
         -------
         DistilledDataset
-            Its `feature_names` are those that the steps give, where they have any.
+            Its `feature_names` are those of the last step before the distiller, if it has names.
 
         Raises
         ------
         TypeError
-            If it is no pipeline that ends in a fitted distiller.
+            If it is not a pipeline that ends in a fitted distiller.
         ValueError
             If `X` lacks columns that the pipeline was fitted on.
 
@@ -292,11 +303,11 @@ class DistilledDataset:
 
     @property
     def storage(self) -> float:
-        """What it takes to store the set, in samples per class: the ``ipc`` of as many values.
+        """The storage of the set, in units of samples per class.
 
-        It is `ipc` for samples with hard labels. Bases and coefficients count in the place of the
-        samples that they make (section 4.2), and learned labels count as they are: a sample of
-        ``d`` values takes ``1 + n_classes / d`` with them.
+        It is `ipc` for samples with hard labels. Bases and coefficients count instead of the
+        samples that they make [Feng23, section 4.2], and learned labels count in full: with them a
+        sample of ``d`` values takes ``1 + n_classes / d``.
         """
         n = sum(block.basis.size + block.coefficients.size for block in self.bases) or self.X.size
         if self.y.ndim == 2:
@@ -312,7 +323,7 @@ class DistilledDataset:
         return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc, bases=bases)
 
     def hard_labels(self) -> np.ndarray:
-        """Return one label a sample: of learned labels, the class of the largest.
+        """Return one label per sample: of learned labels, the class of the largest.
 
         Returns
         -------
@@ -321,7 +332,7 @@ class DistilledDataset:
         return self.classes[self.y.argmax(axis=1)] if self.y.ndim == 2 else self.y.copy()
 
     def with_hard_labels(self) -> "DistilledDataset":
-        """Return the set with `hard_labels`, for what cannot learn from soft ones.
+        """Return the set with `hard_labels`, for classifiers that cannot learn from soft ones.
 
         The samples were distilled with the soft labels, and a network may learn less from these.
 
@@ -338,14 +349,14 @@ class DistilledDataset:
         return replace(self, y=self.hard_labels())
 
     def card(self, result: "EvaluationResult | None" = None) -> str:
-        """Return a text to hand on with the set: what it is, how to use it, how it was made.
+        """Return a text to pass on with the set: what it is, how to use it, how it was made.
 
         Parameters
         ----------
         result : EvaluationResult or None, default=None
-            Of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test data. None
-            takes the accuracy that a set of `skdistill.datasets.load_distilled` comes with; of
-            other sets it says that none is given.
+            The result of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test
+            data. With None the card of a set of `skdistill.datasets.load_distilled` has the
+            accuracy that comes with it; other cards say that none is given.
 
         Returns
         -------
@@ -356,7 +367,7 @@ class DistilledDataset:
         Raises
         ------
         TypeError, ValueError
-            If ``result`` is no evaluation, or one of a set of another size.
+            If ``result`` is not an evaluation, or is that of a set of another size.
 
         Examples
         --------
@@ -377,29 +388,29 @@ class DistilledDataset:
         preprocessing, whose arrays are ``preprocessing.0`` and so on. Bases are ``bases.0.basis``,
         ``bases.0.coefficients``, ``bases.0.offset`` and so on, beside the samples made of them: the
         file holds both. It is written under another name in the same folder, flushed to the disk
-        and renamed: a crash leaves what was at ``path`` before.
+        and renamed: after a crash, the previous file is still at ``path``.
 
         Parameters
         ----------
         path : path
-            Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed.
+            Used as it is: no suffix is added. ``~`` is expanded, and a link is followed.
 
         Raises
         ------
         ValueError
             If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
-            arrays and recipe do not fit each other, or if `preprocessing` is anything but scalers,
-            `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer` and `PCA` of scikit-learn's,
+            arrays and recipe do not fit each other, or if `preprocessing` is anything but
+            scikit-learn's scalers, `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer` and `PCA`,
             `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of them.
         OSError
-            If the file cannot be written, or its folder is not there.
+            If the file cannot be written, or its folder does not exist.
 
         Notes
         -----
         Strings in object arrays are saved, and come back, as NumPy's unicode strings. Tuples in the
         provenance come back as lists. Preprocessing of another version of scikit-learn loads with
-        scikit-learn's own warning. A `ColumnTransformer` whose columns a function has chosen, such
-        as ``make_column_selector``, comes back with the columns that it chose; ``n_jobs`` and
+        scikit-learn's own warning. A `ColumnTransformer` whose columns were chosen by a function,
+        such as ``make_column_selector``, comes back with the chosen columns; ``n_jobs`` and
         ``memory``, which belong to a machine, come back as None.
 
         Examples
@@ -468,7 +479,7 @@ class DistilledDataset:
                 data = cls(**required, **_fields_from_json(meta, arrays), bases=bases)
                 check_consistency(data)
             except ModuleNotFoundError as error:
-                # Of what the package itself imports, when a name in the file asks for it.
+                # The package itself imports a module when a name in the file needs it.
                 raise ImportError(
                     f"{os.fspath(path)} keeps its preprocessing, which needs {error.name}: "
                     "install it to load the set."
@@ -480,8 +491,8 @@ class DistilledDataset:
         return data
 
     def __getstate__(self) -> dict[str, Any]:
-        # Python's own kinds only: torch's version is a string of a class of torch's, and would make
-        # a pickle that loads with torch alone.
+        # Only Python's own types: torch's version is an instance of a torch class, and a pickle of
+        # it would load only with torch.
         plain = json.loads(json.dumps(dict(self.provenance)))
         return stamped({**vars(self), "provenance": plain})
 
@@ -489,20 +500,20 @@ class DistilledDataset:
         vars(self).update(unstamped(state, type(self).__name__))
 
     def to_torch(self, standardize: bool = True) -> "TensorDataset":
-        """Return the samples as networks see them, and their labels, as a data set of torch's.
+        """Return the samples as networks see them, and their labels, as a PyTorch dataset.
 
         Parameters
         ----------
         standardize : bool, default=True
             Whether samples have the training set's mean subtracted and are divided by its standard
             deviation, as the networks of the evaluation see them; False keeps their units. Test
-            samples must be given the same treatment: `standardize` does that.
+            samples must be treated in the same way: `standardize` does that.
 
         Returns
         -------
         torch.utils.data.TensorDataset
-            Of copies: samples, float32 of shape ``(n, features)`` or ``(n, C, H, W)``; labels,
-            int64 of shape ``(n,)`` that index ``classes``, or float32 soft labels of shape ``(n,
+            Copies: samples, float32 of shape ``(n, features)`` or ``(n, C, H, W)``; labels, int64
+            of shape ``(n,)`` that index ``classes``, or float32 soft labels of shape ``(n,
             n_classes)``.
 
         Examples
@@ -534,8 +545,8 @@ class DistilledDataset:
         Parameters
         ----------
         X : array-like or tensor of shape (n, ...)
-            Test or other real samples in the layout and units of the training data; as they were
-            before preprocessing, if the set keeps that.
+            Test or other real samples in the layout and units of the training data; before
+            preprocessing, if the set keeps that.
 
         Returns
         -------
@@ -550,8 +561,8 @@ class DistilledDataset:
         Warns
         -----
         UserWarning
-            If the result is so far from what standardised samples are that ``X`` must have been
-            in other units: pixels that were not whitened, or that were divided by 255.
+            If the result differs so much from standardized samples that ``X`` must have been in
+            other units: pixels that were not whitened, or that were divided by 255.
 
         See Also
         --------
@@ -595,7 +606,7 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If a label is none of the set's classes. The message names it.
+            If a label is not a class of the set. The message names it.
 
         Examples
         --------
@@ -610,23 +621,23 @@ class DistilledDataset:
         return _network_input.class_indices(y, self.classes)
 
     def to_frame(self, *, original: bool = False, target_name: str | None = None) -> "pd.DataFrame":
-        """Return one row a sample: its features, then its label.
+        """Return one row per sample: its features, then its label.
 
         Parameters
         ----------
         original : bool, default=False
-            Whether the columns are those of the training data as it was before `preprocessing`, in
-            their order and with the `original_dtypes`, if they are known.
+            Whether the columns are those of the training data before `preprocessing`, in their
+            order and with the `original_dtypes`, if these are known.
         target_name : str or None, default=None
-            Name of the label's column. None is the name that the training labels had or, without
-            one, ``target``, with underscores after it while a feature is called so.
+            Name of the label's column. None takes the name that the training labels had or, without
+            one, ``target``, followed by underscores if a feature has that name.
 
         Returns
         -------
         pandas.DataFrame of shape (n_classes * ipc, ...)
-            Of pandas whatever the training data was. Columns are `feature_names`, or ``x0``,
-            ``x1``, ...; images that are not flat are flattened as ``X.reshape(n, -1)`` does it.
-            Then the label as ``<target_name>``, or soft labels as ``<target_name>_<class>`` for
+            A pandas frame, whatever the training data was. Columns are `feature_names`, or ``x0``,
+            ``x1``, ...; images that are not flat are flattened as by ``X.reshape(n, -1)``. Then
+            comes the label as ``<target_name>``, or soft labels as ``<target_name>_<class>`` for
             every class.
 
         Raises
@@ -639,20 +650,20 @@ class DistilledDataset:
 
         Notes
         -----
-        Synthetic samples are no exact images of rows, so that ``original=True`` takes the nearest
-        row that there can be:
+        Synthetic samples are not exact encodings of rows, so ``original=True`` takes the nearest
+        possible row:
 
-        * of the columns of a `OneHotEncoder` the largest is the category, and of what an
-          `OrdinalEncoder` made, the nearest code;
+        * the largest column of a `OneHotEncoder` gives the category, and in a column of an
+          `OrdinalEncoder` the nearest code does;
         * integers are rounded, and kept within the limits of their dtype; booleans are True from
           0.5 on;
-        * what other transformers made goes through their ``inverse_transform``. What was imputed
-          stays as it is, unless the imputer added an indicator that is above 0.5;
-        * a column that was dropped is left out (by ``"drop"``, which is what `ColumnTransformer`
-          does with the remainder, or by a selection of features);
+        * columns of other transformers go through their ``inverse_transform``. Imputed values stay
+          as they are, unless the imputer added an indicator that is above 0.5;
+        * a column that was dropped is left out (by ``"drop"``, the default for the remainder
+          of a `ColumnTransformer`, or by a selection of features);
         * categories come back as they were given to the encoder: as a pandas ``Categorical`` if
           the column was one (a Categorical or Enum of polars), else as strings or numbers.
-          Those that an encoder pooled are its ``infrequent_sklearn``.
+          Rare categories that an encoder pooled become its ``infrequent_sklearn``.
 
         A table that was distilled in a pipeline has its dtypes only if `from_pipeline` was given
         it; without them numbers come back as floats.
@@ -695,34 +706,35 @@ class DistilledDataset:
 
         Every image becomes ``<folder>/<class>/<nnn>.png``, numbered from 000 within its class: the
         files below ``k`` are the IPC-k subset. ``<folder>/labels.csv`` lists them in the order of
-        rows, with the columns ``file`` and ``label``. What a spreadsheet would take for a formula,
-        such as the class "=1+1", is written as text: its label as ``'=1+1``, its file as
+        rows, with the columns ``file`` and ``label``. Names that a spreadsheet would take for a
+        formula, such as the class "=1+1", are written as text: its label as ``'=1+1``, its file as
         ``./=1+1/000.png``.
 
-        With soft labels an image goes to the class of its largest, so that classes may differ in
-        number, and one may have no folder; the columns are ``file`` and ``label_<class>`` for every
-        class. Images of a set that keeps its preprocessing go through its inverse first.
+        With soft labels an image goes to the class of its largest label, so classes may have
+        different numbers of images, and a class may have no folder; the columns are ``file`` and
+        ``label_<class>`` for every class. Images of a set that keeps its preprocessing first go
+        through its inverse.
 
         Parameters
         ----------
         folder : path
             Made if need be.
         value_range : (low, high) or None, default=None
-            Values, in the units of ``X`` (or of what preprocessing's inverse makes of it), that
-            become black (0) and white (255); what lies beyond is clipped. None takes the least and
-            the greatest value of the whole set.
+            Values, in the units of ``X`` (or of the inverse of preprocessing), that become black
+            (0) and white (255); values beyond them are clipped. None takes the least and the
+            greatest value of the whole set.
         overwrite : bool, default=False
             Whether an earlier export in ``folder`` is replaced. A folder that holds anything else
-            never is.
+            is never replaced.
 
         Raises
         ------
         ValueError
-            If samples are no images with 1, 3 or 4 channels (grey, RGB, RGBA) of finite values, a
-            class's name is not safe as a folder's, or ``value_range`` is no range. Nothing has been
-            written then.
+            If samples are not images with 1, 3 or 4 channels (gray, RGB, RGBA) of finite values,
+            the name of a class is not safe for a folder, or ``value_range`` is not a range. Nothing
+            has been written then.
         FileExistsError
-            If ``folder`` is not empty, and ``overwrite`` is False or it is no earlier export.
+            If ``folder`` is not empty, and ``overwrite`` is False or it is not an earlier export.
         ImportError
             If Pillow is not installed.
 
@@ -742,7 +754,7 @@ class DistilledDataset:
         if not layout.is_image:
             raise ValueError(
                 f"export_images needs images; got table rows of {layout.user_shape[0]} features. "
-                "If they are flat images, distil with image_shape=(channels, height, width)."
+                "If they are flat images, distill with image_shape=(channels, height, width)."
             )
         names = [str(c) for c in self.classes.tolist()]
         _image_folder.check_names(names)
@@ -765,7 +777,7 @@ class DistilledDataset:
         return _network_input.standardize(X, recipe.layout, recipe.mean, recipe.scale)
 
     def _class_index(self) -> np.ndarray:
-        """Return each sample's index into `classes`, of its largest where labels are soft."""
+        """Return each sample's index into `classes`; of soft labels, that of the largest."""
         return np.searchsorted(self.classes, self.hard_labels()).astype(np.int64)
 
     def _label_columns(self, name: str) -> list[str]:
@@ -774,7 +786,7 @@ class DistilledDataset:
 
 
 def _first_samples(bases: tuple[BasisBlock, ...], n: int) -> tuple[BasisBlock, ...]:
-    """Return what the first ``n`` samples are made of."""
+    """Return the bases of the first ``n`` samples."""
     kept = []
     for block in bases:
         if n <= 0:
@@ -793,7 +805,7 @@ def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ..
 
 
 def _fields_from_json(meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return the fields of a `DistilledDataset` but its arrays, with values yet to be checked."""
+    """Return the fields of a `DistilledDataset` without its arrays; values are not checked yet."""
     preprocessing = meta.get("preprocessing")
     meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
     recipe = _tuples(meta["recipe"], "recipe", {"layout"})
@@ -803,7 +815,7 @@ def _fields_from_json(meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) ->
         "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
         "provenance": meta["provenance"],
         "feature_names": meta["feature_names"],
-        # Older files have neither.
+        # Older files do not have these.
         "target_name": meta.get("target_name"),
         "original_dtypes": meta.get("original_dtypes"),
         "preprocessing": (

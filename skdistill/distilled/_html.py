@@ -14,9 +14,9 @@ from ._known import accuracy, labels, mapping, protocol, short, storage
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
 
-# A notebook keeps what is shown: at most so many pictures, and characters of them all together.
+# A notebook stores its output, so pictures and their characters in all are limited.
 _PICTURES, _CHARACTERS = 100, 300_000
-# Of a picture's longer side, in pixels.
+# The longer side of a picture, in pixels.
 _SIDE = 64
 # Of a table.
 _ROWS, _COLUMNS = 10, 12
@@ -42,13 +42,13 @@ def render(distilled: "DistilledDataset") -> str:
 
 
 def _pixels(distilled: "DistilledDataset") -> np.ndarray | None:
-    """Return the first samples as small images of bytes; None if they are no pictures."""
+    """Return the first samples as small images of bytes; None if they are not pictures."""
     layout = distilled.recipe.layout
     if not layout.is_image or layout.network_shape[0] not in (1, 3, 4):
         return None
     X = distilled.X[:_PICTURES]
     if hasattr(distilled.preprocessing, "inverse_transform"):
-        # It may need what is not installed here; whitened samples are pictures as well.
+        # It may need a package that is not installed; whitened samples are pictures as well.
         with suppress(Exception):
             X = distilled.preprocessing.inverse_transform(X)
     images = np.asarray(layout.to_engine(X), np.float64)

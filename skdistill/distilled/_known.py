@@ -1,6 +1,7 @@
-"""What a distilled set knows of itself, in words: shared by its card and its look in a notebook.
+"""What a distilled set knows of itself, in words: for its card and its look in a notebook.
 
-A set may come from a file of anybody's: what is not as it should be is left out, and no error.
+A set may come from anybody's file: values that are not as they should be are left out, without an
+error.
 """
 
 import json
@@ -34,7 +35,7 @@ def class_texts(distilled: "DistilledDataset") -> list[str]:
 
 
 def labels(distilled: "DistilledDataset", n: int) -> list[str]:
-    """Return the labels of the first samples: of learned ones the largest, and how large it is."""
+    """Return the labels of the first samples: for learned labels the largest, with its value."""
     texts = class_texts(distilled)
     found = [texts[i] for i in distilled._class_index()[:n]]
     if distilled.y.ndim == 2:
@@ -43,12 +44,12 @@ def labels(distilled: "DistilledDataset", n: int) -> list[str]:
 
 
 def storage(distilled: "DistilledDataset") -> str:
-    """Return how many samples there are, and what they take if that is something else."""
+    """Return the number of samples, and their storage if that differs."""
     ipc, n_classes = distilled.ipc, len(distilled.classes)
     text = f"{len(distilled)}, {ipc} for each of {n_classes} classes"
     if distilled.storage == ipc:
         return text
-    return f"{text}; they take the storage of {distilled.storage:.3g} a class"
+    return f"{text}; they take the storage of {distilled.storage:.3g} per class"
 
 
 def protocol(distilled: "DistilledDataset") -> str:
@@ -66,7 +67,7 @@ def protocol(distilled: "DistilledDataset") -> str:
 
 
 def accuracy(distilled: "DistilledDataset") -> str | None:
-    """Return the accuracy that the set says it has, or None if it does not say."""
+    """Return the accuracy that the set claims, or None if it claims none."""
     known = mapping(mapping(distilled.provenance.get("about")).get("test_accuracy"))
     try:
         mean, std, n = (known[name] for name in ("mean", "std", "n_networks"))

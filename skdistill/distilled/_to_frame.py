@@ -1,4 +1,4 @@
-"""A distilled set as a data frame of pandas, with the columns of its samples or the original."""
+"""A distilled set as a pandas data frame, with the columns of its samples or the original ones."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ __all__ = ["to_frame"]
 def to_frame(
     data: "DistilledDataset", *, original: bool, target_name: str | None
 ) -> "pd.DataFrame":
-    """Return one row for each sample, as `DistilledDataset.to_frame` says."""
+    """Return one row per sample, as in `DistilledDataset.to_frame`."""
     try:
         import pandas as pd
     except ImportError as error:
@@ -40,7 +40,7 @@ def _names(names: Sequence[str] | None, n: int) -> list[str]:
 def _label_names(
     data: "DistilledDataset", features: set[str], target_name: str | None
 ) -> list[str]:
-    """Return the names of the labels' columns, which no feature has."""
+    """Return the names of the label columns, which no feature may have."""
     known_name = data.target_name if target_name is None else target_name
     name = "target" if known_name is None else known_name
     if not isinstance(name, str) or not name:
@@ -76,10 +76,10 @@ def _original(data: "DistilledDataset") -> tuple[list[str], list["pd.Series"]]:
 
 
 def _restored(values: np.ndarray, dtype: str | dict[str, Any] | None) -> "pd.Series":
-    """Return a column in the dtype that it had; as it is if its values do not fit that one."""
+    """Return a column in its original dtype; unchanged if its values do not fit that."""
     import pandas as pd
 
-    # pandas finds out itself what objects are: strings have another dtype from version 3 on.
+    # pandas infers the dtype of objects: strings have another dtype from version 3 on.
     values = np.array(values.tolist()) if _is_plain_objects(values) else values
     as_it_is = pd.Series(values.tolist() if values.dtype.kind in "OU" else values.copy())
     if isinstance(dtype, dict):
@@ -102,7 +102,7 @@ def _restored(values: np.ndarray, dtype: str | dict[str, Any] | None) -> "pd.Ser
 
 
 def _is_plain_objects(values: np.ndarray) -> bool:
-    """Whether objects are all of one of Python's kinds of numbers."""
+    """Return whether all objects are of one of Python's types of numbers."""
     return values.dtype == object and {type(v) for v in values} in ({bool}, {int}, {float})
 
 
@@ -110,7 +110,7 @@ def _to_integers(values: np.ndarray, limits: np.iinfo) -> np.ndarray:
     """Return the nearest integers of a dtype: beyond its limits, numbers would wrap around."""
     rounded = np.rint(values.astype(np.float64))
     integers = np.empty(len(values), dtype=limits.dtype)
-    # The largest integer of 64 bits is no float: the next one above is.
+    # The largest integer of 64 bits is not a float; the next float is above it.
     low, high = rounded <= limits.min, rounded >= limits.max
     integers[low], integers[high] = limits.min, limits.max
     integers[~low & ~high] = rounded[~low & ~high].astype(limits.dtype)
@@ -127,5 +127,5 @@ def _categorical(
         values = numbers[abs(values[:, None] - numbers).argmin(axis=1)]
     codes = pd.Index(categories).get_indexer_for(values)
     if ((codes < 0) & as_it_is.notna()).any():
-        return as_it_is  # what is none of the categories would be missing
+        return as_it_is  # a value that is none of the categories would be missing
     return pd.Series(pd.Categorical.from_codes(codes, categories=categories, ordered=ordered))

@@ -1,8 +1,8 @@
-"""From the columns that preprocessing made back to those that it was given.
+"""From the columns that preprocessing made back to the original ones.
 
-Synthetic samples are no exact images of rows: one-hot columns hold 0.7 and 0.4, ordinal codes 1.3.
-So the way back takes the nearest row that the transformers could have made. A column that they
-dropped, or that went through one without an inverse, is `Lost`.
+Synthetic samples are not exact encodings of rows: one-hot columns hold 0.7 and 0.4, ordinal codes
+1.3. So the way back takes the nearest row that the transformers could have encoded. A column that
+they dropped, or that went through a transformer without an inverse, is `Lost`.
 """
 
 import warnings
@@ -33,9 +33,9 @@ from .._data.frames import Origin, dtypes_of
 
 __all__ = ["dtypes_before", "names_after", "original_columns"]
 
-# What scikit-learn's encoders call all categories that are too rare to be told apart.
+# scikit-learn's name for all categories that its encoders pool because they are rare.
 _RARE = "infrequent_sklearn"
-# Each of their columns is made of the one in its place: one that is lost does not touch the others.
+# Each of their columns comes from the one at its place: a lost column does not affect the others.
 _COLUMNWISE = (
     MaxAbsScaler,
     MinMaxScaler,
@@ -48,7 +48,7 @@ _COLUMNWISE = (
 
 @dataclass(frozen=True)
 class Lost:
-    """A column that has no way back.
+    """A column that cannot be restored.
 
     Parameters
     ----------
@@ -69,16 +69,16 @@ def _names_before(preprocessing: Any) -> list[str] | None:
 
 
 def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:
-    """Return the names of the n columns that preprocessing makes, if they say anything."""
+    """Return the names of the n columns that preprocessing makes, if they are informative."""
     try:
         names = tuple(map(str, preprocessing.get_feature_names_out()))
     except (AttributeError, ValueError):
-        return None  # a step that does not know
+        return None  # a step that does not know its names
     return None if len(names) != n or names == tuple(f"x{i}" for i in range(n)) else names
 
 
 def dtypes_before(preprocessing: Any, X: Any) -> Dtypes | None:
-    """Return the dtypes of a table's columns in the order in which preprocessing was given them.
+    """Return the dtypes of a table's columns, in the order in which preprocessing got them.
 
     Raises
     ------
@@ -105,14 +105,14 @@ def dtypes_before(preprocessing: Any, X: Any) -> Dtypes | None:
 def original_columns(
     preprocessing: Any, X: np.ndarray
 ) -> tuple[list[str] | None, dict[int, np.ndarray], int]:
-    """Return what samples were before preprocessing, as far as that can be known.
+    """Return the samples before preprocessing, as far as that can be known.
 
     Returns
     -------
     names : list of str or None
-        Of all columns, if they had names.
+        Names of all columns, if they had names.
     columns : dict of int to ndarray of shape (n,)
-        By their places. Those that were dropped are not there.
+        The columns by position, without those that were dropped.
     n_columns : int
 
     Raises
@@ -145,7 +145,7 @@ def columns_before(transformer: Any, columns: Columns, n: int) -> Columns:
     ----------
     transformer : estimator, "passthrough", "drop" or None
     columns : list of ndarray of shape (n,) or Lost
-        What it made of them.
+        The columns that the transformer made.
     n : int
         Number of samples.
     """
@@ -206,7 +206,7 @@ def _(transformer: ColumnTransformer, columns: Columns, n: int) -> Columns:
         if len(found) != len(used) or weight == 0:
             found = [Lost(type(inner).__name__)] * len(used)
         for j, column in zip(used, found):
-            # Of a column that several transformers were given, the first way back counts.
+            # If several transformers got a column, the first that can be inverted counts.
             dropped = isinstance(column, Lost) and column.by is None
             if isinstance(before[j], Lost) and not dropped:
                 before[j] = column
@@ -232,7 +232,7 @@ def _(transformer: SelectorMixin, columns: Columns, n: int) -> Columns:
 
 @columns_before.register
 def _(transformer: SimpleImputer, columns: Columns, n: int) -> Columns:
-    # A column without any value is left out, unless it was to be kept, and was always missing.
+    # A column without values was left out, unless it was to be kept; it was always missing.
     kept = np.array([s == s for s in transformer.statistics_], dtype=bool)
     kept |= transformer.keep_empty_features
     places, missing = np.flatnonzero(kept), transformer.missing_values
@@ -272,7 +272,7 @@ def _(transformer: OneHotEncoder, columns: Columns, n: int) -> Columns:
             continue
         scores = np.column_stack([np.zeros((n, 0)), *known]).astype(np.float64)
         if dropped is not None:
-            # The column that is not there is what is left of 1.
+            # The column that was dropped is 1 minus the others.
             scores = np.insert(scores, dropped, 1 - scores.sum(axis=1), axis=1)
         before.append(categories[scores.argmax(axis=1)])
     return before
@@ -298,7 +298,7 @@ def _(transformer: OrdinalEncoder, columns: Columns, n: int) -> Columns:
 def _told_apart(encoder: Any, i: int) -> tuple[np.ndarray, int | None]:
     """Return a column's categories as they are encoded, and the place of the missing one.
 
-    Rare ones that the encoder has pooled are one, scikit-learn's "infrequent_sklearn".
+    Rare categories that the encoder has pooled are one, scikit-learn's "infrequent_sklearn".
     """
     categories = encoder.categories_[i]
     missing = getattr(encoder, "_missing_indices", {}).get(i)

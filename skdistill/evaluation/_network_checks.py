@@ -1,8 +1,8 @@
-"""Whether a network of one's own is one that can be trained here, found out before any work.
+"""Checks, before any work, whether a user's network can be trained here.
 
-It must be a pure function of its parameters and the batch, for a step and its derivative ask it
-twice and must get one answer, and a fresh one for every seed. Some of that its layers tell
-(`skdistill._engine.learner`); the rest is tried on two samples.
+It must be a pure function of its parameters and the batch, because a step and its derivative call
+it twice and must get the same answer; and it must be a fresh one for every seed. Its layers tell
+some of that (`skdistill._engine.learner`); the rest is tried on two samples.
 """
 
 import random
@@ -40,21 +40,20 @@ def make_learner(
     device, autocast
         As in `Learner`.
     check : bool, default=True
-        Whether a callable's networks are tried; not if they have been. Those that come with the
-        package have tests.
+        Whether to try the networks of a callable. Networks that come with the package have tests.
     parameter : str, default="architecture"
         The name of the estimator's parameter that holds the architecture, for messages.
 
     Raises
     ------
     ValueError
-        If the networks are none that can be trained here.
+        If the networks cannot be trained here.
     """
     factory = network_factory(architecture, input_shape, n_classes, parameter)
     learner = Learner(factory, device, autocast=autocast)
     if check and not isinstance(architecture, str):
         _check_scores(learner, input_shape, n_classes, parameter)
-        _check_initialisation(learner, f"{parameter}={describe_architecture(architecture)}")
+        _check_initialization(learner, f"{parameter}={describe_architecture(architecture)}")
     return learner
 
 
@@ -62,14 +61,14 @@ def make_learner(
 def _check_scores(
     learner: Learner, input_shape: tuple[int, ...], n_classes: int, parameter: str
 ) -> None:
-    """Raise a ValueError unless the network maps a batch to scores, and always to the same."""
+    """Raise a ValueError unless the network maps a batch to scores, always to the same ones."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(2, *input_shape, generator=generator, dtype=torch.float32)
     X = X.to(device=learner.device, dtype=learner.dtype)
     first, moved = _run(learner, X, parameter)
     _check_output(first, X, n_classes, parameter)
     second, moved_again = _run(learner, X, parameter)
-    # What was moved once may have been moved by another thread of the caller's.
+    # A single change may have come from another thread of the caller.
     if moved & moved_again:
         whose = " and ".join(sorted(moved & moved_again))
         raise ValueError(
@@ -77,7 +76,7 @@ def _check_scores(
             "random state when it was called in evaluation mode. Leave functional dropout and "
             "other noise out."
         )
-    # Beyond rounding, which on a GPU need not be the same twice.
+    # Beyond rounding, which on a GPU may differ between two calls.
     if not torch.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(
             f"{parameter} must be a function of its parameters and the batch alone; the network "
@@ -87,9 +86,9 @@ def _check_scores(
 
 
 def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]:
-    """Return the scores of a batch, and whose global random states they moved (they are put back).
+    """Return the scores of a batch, and whose global random states changed (they are restored).
 
-    The lock keeps other threads of this package from moving them meanwhile.
+    The lock keeps other threads of this package from changing them meanwhile.
     """
     generators = _global_generators(X.device)
     with GLOBAL_GENERATOR:
@@ -113,7 +112,7 @@ def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]
 def _global_generators(
     device: torch.device,
 ) -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """Return what reads and what sets the state of each global generator, by whose it is."""
+    """Return the functions that get and set the state of each global generator, by its owner."""
     generators: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         "torch's": (
             lambda: torch.get_rng_state().numpy(),
@@ -131,7 +130,7 @@ def _global_generators(
 
 
 def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> None:
-    """Raise a ValueError unless these are scores of a batch ``X``."""
+    """Raise a ValueError unless the output is the scores of a batch ``X``."""
     if not isinstance(scores, Tensor):
         raise ValueError(
             f"{parameter} must build a network that returns one tensor, scores of shape (n, "
@@ -150,10 +149,10 @@ def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> 
         )
 
 
-def _check_initialisation(learner: Learner, name: str) -> None:
+def _check_initialization(learner: Learner, name: str) -> None:
     """Warn if networks do not depend on the seed, or on more than the seed.
 
-    ``name`` is what they are called: ``architecture=...``.
+    ``name`` is their name in messages: ``architecture=...``.
     """
     if join_group().rank > 0:
         return
@@ -162,7 +161,7 @@ def _check_initialisation(learner: Learner, name: str) -> None:
         warn(
             f"{name} builds the same network each time, whatever the seed, so that "
             "all networks that are called fresh are one: samples are made for it alone, and the "
-            "spread over networks says nothing. Every call must initialise its parameters anew, as "
+            "spread over networks says nothing. Every call must initialize its parameters anew, as "
             "torch's layers do, and not return or copy one network.",
             UserWarning,
         )

@@ -1,4 +1,4 @@
-"""Train fresh networks on samples and labels, as a protocol says."""
+"""Train fresh networks on samples and labels by a protocol."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +41,9 @@ __all__ = [
     "warn_of_divergence",
 ]
 
-# What a network makes of a sample: besides these, it may be wrong. Scores that are not finite have
-# no largest one: the network has diverged, and its answer counts as an error.
+# The verdict on a sample: a network is right, its scores are not finite, or it is wrong. Scores
+# that are not finite have no largest one: the network has diverged, and its answer counts as an
+# error.
 RIGHT, NOT_FINITE = 1, 2
 
 
@@ -57,9 +58,9 @@ class NetworkFamily:
         Samples to put through a network at once.
     layout : Layout or None, default=None
     standardizer : Standardizer or None, default=None
-        How samples of the caller's are made ready; not needed for those that are.
+        Standardizes samples of the caller; not needed for samples that are standardized.
     augmentation : Augmentation or None, default=None
-        Of the samples that the networks are trained on.
+        Augmentation of the samples on which the networks are trained.
     """
 
     learner: Learner
@@ -80,17 +81,17 @@ class NetworkFamily:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSamples:
-    """What networks are trained on, and how.
+    """The samples on which networks are trained, and the protocol.
 
     Parameters
     ----------
     X : Tensor of shape (n, *sample_shape)
-        Standardised samples.
+        Standardized samples.
     y : Tensor of shape (n,) or (n, n_classes)
         Class indices, or soft labels.
     protocol : TrainingProtocol
     seed : int
-        Determines the networks' initialisations, mini-batches and augmentations.
+        Determines the networks' initializations, mini-batches and augmentations.
     """
 
     X: Tensor
@@ -108,7 +109,7 @@ def network_family(
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
-    A callable's networks are tried (`make_learner`) unless ``check`` is false.
+    The networks of a callable are tried (`make_learner`) unless ``check`` is false.
 
     Raises
     ------
@@ -144,9 +145,9 @@ def accuracy_curve(
 ) -> tuple[np.ndarray, int]:
     """Return the test accuracy ``(n_networks, n_counts)`` of fresh networks at each step count.
 
-    Parameters are those of `train_networks`, and the test samples with their weights. The processes
-    of a group each train some of the networks, and all return all accuracies, and how many networks
-    diverged.
+    The parameters are those of `train_networks`, and the test samples with their weights. The
+    processes of a group divide the networks among them; each returns all accuracies, and the number
+    of networks that diverged.
     """
     group = join_group()
     networks = range(networks) if isinstance(networks, int) else networks
@@ -175,28 +176,28 @@ def train_networks(
 ) -> Iterator[tuple[int, int, Any]]:
     """Train fresh networks by a protocol, together where that is faster.
 
-    Network ``k`` is the same one whatever others and ``counts`` there are: on a CPU bit for bit.
+    Network ``k`` does not depend on the other networks or on ``counts``; on a CPU, bit for bit.
 
     Parameters
     ----------
     family : NetworkFamily
     training : TrainingSamples
     networks : int or sequence of int
-        How many networks, or which.
+        How many networks, or which ones.
     counts : sequence of int
         Ascending step counts; a network is trained for the last of them.
     visit : callable or None, default=None
         Called with the family and the parameters ``(n_parameters,)`` of a network, perhaps in a
-        thread, perhaps again if the networks turn out not to fit together. None copies the
-        parameters: several networks' are then held at all counts.
+        thread, perhaps again if the networks turn out not to fit into memory together. None copies
+        the parameters: those of several networks are then held at all counts.
     plan : Plan or None, default=None
         How networks are trained together; None decides by their size.
 
     Yields
     ------
     k, j : int
-        The network, and the place in ``counts`` of the steps that it has been trained for; in this
-        order.
+        The network, and the position in ``counts`` of the number of steps that it has been trained
+        for; sorted by ``k``, then ``j``.
     seen
         What ``visit`` returned.
     """
@@ -250,7 +251,7 @@ def logits_in_chunks(
 
 def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
     """Return, by sample, `RIGHT`, `NOT_FINITE`, or 0 for a network that is wrong."""
-    # Left on the device: to read after each chunk would wait for the GPU.
+    # Left on the device: reading it after each chunk would wait for the GPU.
     parts = []
     for logits, y in logits_in_chunks(family, theta, data):
         verdicts = (logits.argmax(dim=1) == y).to(torch.uint8)
@@ -259,7 +260,7 @@ def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
 
 
 def warn_of_divergence(n_diverged: int, n_networks: int) -> None:
-    """Warn if some of the networks that were trained on a set diverged, in one process of all."""
+    """Warn if some of the networks that were trained on a set diverged, only in one process."""
     if n_diverged and join_group().rank == 0:
         warn(
             f"{n_diverged} of {n_networks} networks diverged: their scores are not finite, which "

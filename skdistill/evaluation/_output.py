@@ -1,4 +1,4 @@
-"""What a fitted distiller offers: its samples, and what networks learn from them."""
+"""The output of a fitted distiller: its samples, and what networks learn from them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -22,8 +22,8 @@ __all__ = ["DistillerOutputMixin"]
 class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output_keys=None):
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
-    The estimator keeps what X and y were in ``_origin``, and says by `_evaluates_like` whose
-    ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` hold.
+    The estimator keeps the form of X and y in ``_origin``. `_evaluates_like` returns the estimator
+    whose ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` apply.
     """
 
     # What `fit` sets. They stand here, where they are no fields, and so no parameters.
@@ -54,18 +54,18 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         Parameters
         ----------
         X : array-like or None, default=None
-            Checked if given, but not used: a distiller changes the number of samples, so it ends a
-            pipeline, whose last step's samples are ``pipe[-1].transform()``. (In the middle of one
-            the next step would be given this pair in the place of its ``X``, and refuse it: use
+            Checked if given, but not used: a distiller changes the number of samples, so it must be
+            the last step of a pipeline, whose samples are ``pipe[-1].transform()``. (In the middle
+            of a pipeline the next step would get this pair instead of its ``X``, and refuse it: use
             `DistilledClassifier` or `DistillationSampler` there.)
 
         Returns
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
             Samples in the units, shape and layout of the training samples: a DataFrame of the same
-            library (pandas, polars) with the same columns if those were one. Of dtype float32 if
-            that holds every value of the training samples' dtype, else float64: whole numbers come
-            back as floats, of 32 and 64 bits as float64, and
+            library (pandas, polars) with the same columns if those were a DataFrame. Their dtype is
+            float32 if that holds every value of the training samples' dtype, else float64: whole
+            numbers come back as floats, of 32 and 64 bits as float64, and
             ``distilled_.to_frame(original=True)`` rounds them. The first ``k * n_classes`` are
             ``k`` of every class. (``set_output`` and scikit-learn's ``transform_output`` have no
             part in this: rows are not those of ``X``.)
@@ -84,16 +84,17 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     def set_output(
         self, *, transform: Literal["default", "pandas", "polars"] | None = None
     ) -> Self:
-        """Choose what `transform` returns the synthetic rows of a table as.
+        """Choose the form in which `transform` returns the synthetic rows of a table.
 
-        A pipeline passes it on to its last step, as ``pipe.set_output(transform="pandas")`` does.
+        ``pipe.set_output(transform="pandas")`` of a pipeline passes it on to the last step.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None, default=None
-            "default" is what `fit` was given, an array or a DataFrame. A DataFrame of an array has
-            the columns ``x0``, ``x1``, ... None changes nothing. Images that are not flat stay
-            arrays. ``sklearn.set_config(transform_output=...)`` is the choice for all estimators.
+            "default" is the form that `fit` was given, an array or a DataFrame. A DataFrame made
+            from an array has the columns ``x0``, ``x1``, ... None changes nothing. Images that are
+            not flat stay arrays. ``sklearn.set_config(transform_output=...)`` is the choice for all
+            estimators.
 
         Returns
         -------
@@ -104,7 +105,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
                 f"transform must be 'default', 'pandas', 'polars' or None; got {transform!r}."
             )
         if transform is not None:
-            # Where scikit-learn has it, and clones it from.
+            # The attribute that scikit-learn uses, and clones.
             self._sklearn_output_config = {"transform": transform}
         return self
 
@@ -125,7 +126,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         X : array-like of shape (n, ...)
             Test samples in the layout of the training samples.
         y : array-like of shape (n,)
-            Test labels. Those that were not in `fit` count as errors, with a warning.
+            Test labels. Labels that were not in `fit` count as errors, with a warning.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the test samples.
 
@@ -136,9 +137,9 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
 
         Notes
         -----
-        This is what searches and `cross_val_score` take by default. Scorers such as
-        ``scoring="accuracy"`` call `predict`, which a distiller has not; put it into a
-        `DistilledClassifier` for them.
+        Searches and `cross_val_score` use it by default. Scorers such as ``scoring="accuracy"``
+        call `predict`, which a distiller does not have; put it into a `DistilledClassifier` for
+        them.
         """
         return self.evaluate(X, y, sample_weight=sample_weight, steps=None).mean
 
@@ -161,12 +162,12 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the test samples in the accuracy.
         n_networks : int or None, default=None
-            Networks to train; None is the parameter `n_networks`.
+            Networks to train; None takes the parameter `n_networks`.
         steps : int, sequence of int, None or "curve", default="curve"
             Steps of training; a sequence gives the accuracy at each, and the largest counts. None
-            is the parameter `eval_steps`, and "curve" five counts up to it.
+            takes the parameter `eval_steps`, and "curve" five counts up to it.
         architecture : str, callable or None, default=None
-            Network family; None is the parameter `architecture`.
+            Network family; None takes the parameter `architecture`.
 
         Returns
         -------
@@ -194,7 +195,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         architecture: str | Architecture | None,
         **options: Any,
     ) -> list[EvaluationResult]:
-        """Evaluate sets, the fitted one or parts of it."""
+        """Evaluate sets: the fitted set, or parts of it."""
         test = check_test_data(self.distilled_, self._check_samples(X), y)
         source = self._evaluates_like()
         if isinstance(steps, str):

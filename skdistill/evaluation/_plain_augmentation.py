@@ -1,4 +1,4 @@
-"""Augmentations as JSON, in which a distilled set keeps the one that it was distilled with."""
+"""Augmentations as JSON, the form in which a distilled set keeps its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,17 @@ from ..augmentation import (
 
 __all__ = ["from_plain", "to_plain"]
 
-# Those that have a plain form. A file can name no others.
+# The classes that have a plain form. A file can name no others.
 _CLASSES: dict[str, Callable[..., Augmentation]] = {
     kind.__name__: kind for kind in (Color, Compose, Crop, Cutout, Flip, OneOf, Rotation, Scale)
 }
 
 
 def to_plain(augmentation: str | Augmentation | None) -> str | dict[str, Any] | None:
-    """Return a JSON-safe form of a valid augmentation, of which `from_plain` makes it again.
+    """Return a JSON-safe form of a valid augmentation, from which `from_plain` restores it.
 
-    None and names stay as they are. Of a class that is not skdistill's the form has the name
-    only, and nothing can be made of it.
+    None and names stay as they are. The form of a class that is not skdistill's has only its name,
+    and cannot be restored.
     """
     if not isinstance(augmentation, Augmentation):
         return augmentation
@@ -44,12 +44,12 @@ def to_plain(augmentation: str | Augmentation | None) -> str | dict[str, Any] | 
 
 
 def from_plain(plain: str | dict[str, Any] | None) -> Augmentation | None:
-    """Return the augmentation of which `to_plain` made this.
+    """Return the augmentation from the output of `to_plain`.
 
     Raises
     ------
     ValueError
-        If it is none of `to_plain`'s forms, or that of a class that is not skdistill's.
+        If it is not an output of `to_plain`, or that of a class that is not skdistill's.
     """
     return check_augmentation(_from_plain(plain) if isinstance(plain, dict) else plain)
 

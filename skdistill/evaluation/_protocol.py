@@ -1,6 +1,6 @@
 """Train networks on a distilled set, report their accuracy, and compare with real samples.
 
-The protocol is the paper's (section 4, Appendix C.1): ten freshly initialised networks, Adam with
+The protocol is that of [Feng23, section 4 and C.1]: ten freshly initialized networks, Adam with
 learning rate 0.001 and no schedule, mean and standard deviation of the test accuracy. The number of
 steps is fixed before the test set is seen; nothing is selected on it.
 """
@@ -51,13 +51,13 @@ class EvaluationResult:
     accuracies : ndarray of shape (n_networks,)
         Test accuracy of each network after the last step.
     steps : ndarray of shape (n_counts,)
-        Step counts at which accuracy was taken; the last is the one that counts.
+        Step counts at which accuracy was measured; the last one is the result.
     curve : ndarray of shape (n_networks, n_counts)
         Test accuracy of each network at each step count.
     n_samples : int
         Samples that the networks were trained on.
     n_diverged : int, default=0
-        Networks whose scores of some test samples were not finite, which counts as errors.
+        Networks whose scores for some test samples were not finite, which count as errors.
     """
 
     accuracies: np.ndarray
@@ -102,25 +102,25 @@ def evaluate(
     ----------
     distilled : DistilledDataset
     X : array-like of shape (n, ...)
-        Test samples in the layout of the training data; as they were before, if the set keeps its
-        preprocessing.
+        Test samples in the layout of the training data; before preprocessing, if the set keeps
+        that.
     y : array-like of shape (n,)
         Test labels. A label that is no class of the distilled set counts as an error, with a
         warning.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the test samples in the accuracy.
     n_networks : int or None, default=None
-        Networks to train; None takes the recipe's, 10 unless it was changed (section 4).
+        Networks to train; None takes the recipe's, 10 by default, as in section 4 of [Feng23]_.
     steps : int, sequence of int or None, default=None
         Steps of training; a sequence gives the accuracy at each, and the largest counts. None
         takes the recipe's.
     architecture : str, callable or None, default=None
-        Network family, as in `RaTBPTTDistiller`; another one than the recipe's shows how the set
-        transfers.
+        Network family, as in `RaTBPTTDistiller`; one that differs from the recipe's shows how the
+        set transfers.
     augmentation : str, Augmentation or None, default="recipe"
-        Of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None: no
-        augmentation. "recipe" is what they were distilled with (Appendix C.1). Test samples are
-        never augmented.
+        Augmentation of the synthetic samples, anew at every step, as in `RaTBPTTDistiller`; None
+        means no augmentation. "recipe" is the one that they were distilled with [Feng23, C.1]. Test
+        samples are never augmented.
     device : str, default="auto"
         Where to compute.
 
@@ -132,22 +132,28 @@ def evaluate(
     ------
     ValueError
         If the test samples have another shape than the training samples had, hold NaN or infinity,
-        or no architecture or augmentation is known, for the set was distilled with one that is
+        or no architecture or augmentation is known, because the set was distilled with one that is
         not saved.
 
     Warns
     -----
     UserWarning
-        If the test samples cannot be in the units of the training samples: whitening was left out,
-        or pixels were divided by 255. Or if a callable builds the same network each time.
+        If the test samples cannot be in the units of the training samples, because whitening was
+        left out or pixels were divided by 255; or if a callable builds the same network each time.
     DivergenceWarning
-        If the scores of some networks are not finite. What they say of a sample is then an error.
+        If the scores of some networks are not finite. Their answers for these samples count as
+        errors.
 
     Notes
     -----
     The networks are trained together where that is faster: on a CPU each has a core. Under
-    ``torchrun`` they are spread over the processes, and under ``joblib.parallel_config("loky",
-    n_jobs=4)``, or any other backend, over its workers.
+    ``torchrun`` they are divided among the processes, and under ``joblib.parallel_config("loky",
+    n_jobs=4)``, or any other backend, among its workers.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -187,7 +193,7 @@ def evaluate_checked(
 ) -> EvaluationResult:
     """Do as `evaluate` does, with test data that `check_test_data` returned.
 
-    Whoever evaluates several sets on the same data checks it once, and is warned once.
+    To evaluate several sets on the same data, check the data once, with one warning.
     """
     recipe = distilled.recipe
     architecture = recipe.architecture if architecture is None else architecture
@@ -204,7 +210,7 @@ def evaluate_checked(
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
     n_jobs = min(effective_n_jobs(None), n_networks)
     if n_jobs > 1 and join_group().size == 1:
-        X = X[:]  # rows of a larger array are sent without the others
+        X = X[:]  # send only these rows of a larger array
         shares = np.array_split(np.arange(n_networks), n_jobs)
         parts = Parallel()(
             delayed(_job)(
@@ -233,7 +239,7 @@ def _job(
     y: np.ndarray,
     sample_weight: np.ndarray | None,
 ) -> tuple[np.ndarray, int]:
-    """Do one worker's share of an evaluation, with a family of its own."""
+    """Do one worker's share of an evaluation, with its own network family."""
     architecture, device, augmentation = of_family
     family = network_family(distilled, architecture, device, augmentation, check=False)
     training = training_samples(family, distilled)
@@ -247,7 +253,7 @@ def check_test_data(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class).
 
-    Warns, unless told not to, of labels that are no classes, and of samples in other units.
+    Warns, unless told not to, of labels that are not classes, and of samples in other units.
     """
     X, y = as_array(X), as_array(y)
     if distilled.preprocessing is not None:
@@ -263,7 +269,7 @@ def check_test_data(
     if warns:
         warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
         if X.dtype != distilled.X.dtype:
-            # What does not vary has a scale of 1, and no differences to lose.
+            # Constant features have a scale of 1, and no differences to lose.
             mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)
             warn_of_lost_digits(X.dtype, recipe.layout, mean, recipe.scale, distilled.feature_names)
         _warn_of_unknown_labels(y, index, distilled.classes)
@@ -284,7 +290,7 @@ def _warn_of_unknown_labels(y: np.ndarray, index: np.ndarray, classes: np.ndarra
 def check_known_data(
     distilled: DistilledDataset, X: ArrayLike, y: ArrayLike, name: str = "y"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples and class indices, or raise a ValueError for a label that is no class."""
+    """Return samples and class indices, or raise a ValueError for a label that is not a class."""
     X, index = check_test_data(distilled, X, y, warns=False)
     if (index < 0).any():
         raise ValueError(
@@ -301,7 +307,7 @@ class Comparison:
     Parameters
     ----------
     results : dict of str to EvaluationResult
-        By name of the training set, in the order of the table.
+        The results by name of the training set, in the order of the table.
     """
 
     results: dict[str, EvaluationResult]
@@ -344,23 +350,23 @@ def compare(
     augmentation: str | Augmentation | None = "recipe",
     device: str | torch.device = "auto",
 ) -> Comparison:
-    """Evaluate a distilled set beside real samples of the same number, and beside all of them.
+    """Compare a distilled set with equally many real samples, and with all of them.
 
-    All rows use the distilled set's recipe: the same networks from the same initialisations,
-    optimiser, number of steps and augmentation, with mini-batches where a set is larger than one.
-    Herding and k-means choose among samples as networks see them, standardised by the recipe's
+    All rows use the distilled set's recipe: the same networks from the same initializations,
+    optimizer, number of steps and augmentation, with mini-batches if a set is larger than one.
+    Herding and k-means choose among samples as networks see them, standardized by the recipe's
     scale: the unit of a feature changes nothing.
 
     Parameters
     ----------
     distilled : DistilledDataset
     X_train, y_train : array-like
-        The real training data, of which the baselines choose.
+        The real training data, from which the baselines choose.
     X_test, y_test : array-like
         The test data.
     baselines : sequence of str, default=all
         Which of "random real samples", "herding", "k-means centroids" and "whole training set" to
-        put beside the distilled set, in this order. See `skdistill.coresets` for the first three.
+        compare with the distilled set, in this order. See `skdistill.coresets` for the first three.
     n_draws : int, default=5
         Draws of random real samples, which share the networks: each draw is evaluated by
         ``ceil(n_networks / n_draws)``.
@@ -374,7 +380,7 @@ def compare(
     Returns
     -------
     Comparison
-        With the row "distilled" and one for each baseline.
+        With the row "distilled" and one row per baseline.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How hard samples are to learn, and what a distilled set teaches of the hard ones (Appendix D)."""
+"""How hard samples are to learn, and what a distilled set teaches of the hard ones [Feng23, D]."""
 
 from .disagreement import disagreement_scores, scores_in_a_run
 from .forgetting import count_forgetting_events, forgetting_scores

@@ -1,4 +1,4 @@
-"""What the parts of this folder share: who is right while networks train, and checks."""
+"""Shared by this folder: whether networks are right while they train, and checks."""
 
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -41,7 +41,7 @@ def correct_while_training(
     counts: Sequence[int],
     data: RealData,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield `train_networks`' network and place in counts, and whether it is right, by sample."""
+    """Yield network and position in counts, as `train_networks` does, and whether it is right."""
     diverged = set()
     for k, j, theta in train_networks(family, training, n_networks, counts):
         verdicts = judge(family, theta, data).cpu().numpy()
@@ -52,7 +52,7 @@ def correct_while_training(
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless a value is an integer of at least this."""
+    """Raise ValueError unless a value is an integer of at least ``least``."""
     if not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
 
@@ -61,7 +61,7 @@ def check_scores(scores: ArrayLike, n: int | None) -> np.ndarray:
     """Return scores as an array of finite numbers, or raise a ValueError."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or (n is not None and len(scores) != n):
-        shape = "(n,)" if n is None else f"({n},), one score a sample"
+        shape = "(n,)" if n is None else f"({n},), one score per sample"
         raise ValueError(f"scores must be of shape {shape}; got shape {scores.shape}.")
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite; got NaN or infinity.")

@@ -1,4 +1,4 @@
-"""How many networks trained on a distilled set are wrong about a sample (Appendix D.2)."""
+"""How many networks trained on a distilled set are wrong about a sample [Feng23, D.2]."""
 
 from dataclasses import replace
 
@@ -33,20 +33,20 @@ def disagreement_scores(
 ) -> np.ndarray:
     """Return how many networks trained on a distilled set are wrong about each real sample.
 
-    The adaptive hardness score of Appendix D.2: "This score is computed based on the disagreement
-    in predictions Feng et al. (2020) across 8 randomly trained networks using the current distilled
-    dataset", with "hardness score HS(x) in {0, ..., 8}". The paper does not say with what the
-    predictions disagree. Here it is with the label: of 8 networks 0 to 8 can be wrong, which are
-    the score's nine values, while at most 7 can differ from what most of them say.
+    This is the adaptive hardness score of Appendix D.2 of [Feng23]_: "This score is computed based
+    on the disagreement in predictions Feng et al. (2020) across 8 randomly trained networks using
+    the current distilled dataset", with "hardness score HS(x) in {0, ..., 8}". [Feng23] does not
+    say with what the predictions disagree. Here it is the label: of 8 networks 0 to 8 can be wrong,
+    which gives the nine values of the score, while at most 7 can differ from the majority.
 
     Parameters
     ----------
     distilled : DistilledDataset
     X, y : array-like
-        Real samples in the layout of the training data, and their labels. A label that is no class
-        of the distilled set is one that every network is wrong about.
+        Real samples in the layout of the training data, and their labels. About a label that is not
+        a class of the distilled set, every network is wrong.
     n_networks : int, default=8
-        The paper: 8 (Appendix D.2).
+        8 as in [Feng23, D.2].
     architecture : str, callable or None, default=None
         As in `skdistill.evaluation.evaluate`.
     random_state : int, RandomState instance or None, default=None
@@ -64,6 +64,11 @@ def disagreement_scores(
     ------
     ValueError
         If `n_networks` is less than 1, or the data does not fit the distilled set.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -100,13 +105,13 @@ def scores_in_a_run(
     Parameters
     ----------
     problem : Problem
-        Of the run.
+        The problem of the run.
     X, y : Tensor
-        Synthetic samples, standardised, with class indices or soft labels.
+        Synthetic samples, standardized, with class indices or soft labels.
     n_networks, steps : int
-        How many networks, and how long they are trained.
+        The number of networks, and the steps for which they are trained.
     step : int
-        The outer step, which with the run's seed determines the networks.
+        The outer step; together with the run's seed it determines the networks.
     """
     # Samples are drawn by hardness for methods that train networks.
     assert problem.learner is not None

@@ -1,4 +1,4 @@
-"""How often networks forget a sample while they train on all of them (Appendix D.1)."""
+"""How often networks forget a sample while they train on all of them [Feng23, D.1]."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -33,8 +33,8 @@ def count_forgetting_events(correct: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray of int, of shape (n,)
-        From 0 to ``n_epochs // 2``; ``n_epochs``, more than any learnt sample can have, for a
-        sample that the network was never right about.
+        From 0 to ``n_epochs // 2``; ``n_epochs``, more than any learned sample can have, for a
+        sample about which the network was never right.
 
     Examples
     --------
@@ -63,10 +63,10 @@ def forgetting_scores(
 ) -> np.ndarray:
     """Return how often each training sample is forgotten while networks train on all of them.
 
-    Appendix D.1 of the paper: "For each data point x and a network trained for T epochs, we say x
-    has a forgetting event at time t if x is correctly classified at time t and misclassified at
-    time t+1. The forgetting score of a data point is the sum of its forgetting events before time
-    T, averaged over 10 random initializations." A score of 0 is a sample that was learnt and never
+    Appendix D.1 of [Feng23]_ says: "For each data point x and a network trained for T epochs, we
+    say x has a forgetting event at time t if x is correctly classified at time t and misclassified
+    at time t+1. The forgetting score of a data point is the sum of its forgetting events before
+    time T, averaged over 10 random initializations." A sample with score 0 was learned and never
     forgotten.
 
     Parameters
@@ -80,14 +80,14 @@ def forgetting_scores(
     image_shape : tuple of int or None, default=None
         ``(channels, height, width)`` of the samples, needed if they are flat or if it is ambiguous.
     n_networks : int, default=10
-        Networks over which the score is averaged. The paper: 10 (Appendix D.1).
+        Networks over which the score is averaged; 10 as in [Feng23, D.1].
     n_epochs : int, default=20
-        Epochs of training, T; at least 2. The paper gives none, Toneva et al. train for 200 on
-        CIFAR-10. With few, only the hardest samples tell themselves apart.
+        Epochs of training, T; at least 2. [Feng23] does not give it; [Toneva19]_ trains for 200 on
+        CIFAR-10. With few epochs only the hardest samples stand out.
     batch_size : int, default=128
-        Samples in a step of training, as in Toneva et al.; at most all there are.
+        Samples in a step of training, as in [Toneva19]; at most all of the training set.
     learning_rate : float, default=0.001
-        Of Adam. The paper's, for all its networks (Appendix C.1).
+        Learning rate of Adam, as in [Feng23, C.1] for all networks.
     random_state : int, RandomState instance or None, default=None
         Determines the networks and batches.
     device : str, default="auto"
@@ -96,8 +96,9 @@ def forgetting_scores(
     Returns
     -------
     ndarray of float64, of shape (n,)
-        From 0 to ``n_epochs``. A network that was never right about a sample counts ``n_epochs``
-        for it, as in the code of Toneva et al., so that it is harder than any that was learnt.
+        From 0 to ``n_epochs``. If a network was never right about a sample, it counts ``n_epochs``
+        for it, as in the code of [Toneva19], so that the sample is harder than any that was
+        learned.
 
     Raises
     ------
@@ -106,14 +107,16 @@ def forgetting_scores(
 
     Notes
     -----
-    After every epoch the network is asked about all samples. Toneva et al. record whether a sample
-    was right whenever it is in a batch instead, which is cheaper by the forward passes that are
-    spent here, but judges each sample by another state of the network.
+    After every epoch the network is tested on all samples. [Toneva19] records instead whether a
+    sample was right whenever it is in a batch. That saves the forward passes of the test, but
+    judges each sample by another state of the network.
 
     References
     ----------
-    M. Toneva et al., "An empirical study of example forgetting during deep neural network
-    learning", ICLR 2019.
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
+    .. [Toneva19] M. Toneva et al., "An empirical study of example forgetting during deep neural
+       network learning", ICLR 2019.
 
     Examples
     --------
@@ -130,7 +133,7 @@ def forgetting_scores(
     if not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
         raise ValueError(f"learning_rate must be a positive number; got {learning_rate!r}.")
     device = resolve_device(device)
-    # A plain estimator is what scikit-learn's checks note the features' names and number on.
+    # scikit-learn's checks store the names and number of features on an estimator: a plain one.
     X, y, _, classes, layout = check_training_data(
         BaseEstimator(), X, y, None, check_image_shape(image_shape), 1
     )

@@ -1,4 +1,4 @@
-"""Batches of real samples drawn by how hard these are (Appendix D.2)."""
+"""Batches of real samples drawn by how hard these are [Feng23, D.2]."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def hardness_weights(
 ) -> np.ndarray:
     """Return the weight with which each sample is drawn, from its disagreement score.
 
-    With ``distance = abs(HS(x) - n_networks / 2)`` (for the paper's 8 networks, from 4), it is
+    With ``distance = abs(HS(x) - n_networks / 2)`` (for 8 networks, the distance from 4), it is
 
-    - "extremes": ``threshold + distance``, the formula that Appendix D.2 prints;
+    - "extremes": ``threshold + distance``, the formula in Appendix D.2 of [Feng23]_;
     - "medium": ``threshold + n_networks / 2 - distance``, the same weights the other way round.
 
-    The paper means to "down-weight the easiest and hardest examples" and says that its weight
+    [Feng23] means to "down-weight the easiest and hardest examples" and says that its weight
     "upweights medium-hard examples the most"; the formula that it prints does the opposite. It does
     not say which of the two it ran for its figure 15.
 
@@ -46,13 +46,18 @@ def hardness_weights(
         Networks that made the scores.
     threshold : float, default=1.0
         The least weight, positive; the greatest is ``threshold + n_networks / 2``. The larger it
-        is, the more alike the weights are. The paper: 1 or 4 (Appendix D.2).
+        is, the more similar the weights are. [Feng23, D.2] has 1 or 4.
     favor : {"extremes", "medium"}, default="extremes"
         Which samples weigh most.
 
     Returns
     -------
     ndarray of float64, of shape (n,)
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -80,16 +85,15 @@ def hardness_weights(
 class WeightedSampler:
     """Samples drawn in proportion to their weights, each independently of the others.
 
-    With replacement: only so is a draw in proportion to the weights whatever the batch's size; a
-    batch as large as the training set would else be all of it. A batch is a pure function of the
-    step.
+    They are drawn with replacement. Otherwise draws would not be in proportion to the weights: a
+    batch as large as the training set would be all of it. A batch is a pure function of the step.
 
     Parameters
     ----------
     weights : array-like of shape (n,)
-        Not negative, and not all 0.
+        Non-negative, and not all 0.
     batch_size : int
-        Samples a batch; at most n are used.
+        Samples per batch; at most n are used.
     generator : callable
         Maps a step's number to a ``numpy.random.Generator``.
 
@@ -119,13 +123,13 @@ class WeightedSampler:
 
 
 class AdaptiveSampler:
-    """What a `HardnessSampler` is in a run: see `skdistill.sampling`.
+    """A `HardnessSampler` during a run: see `skdistill.sampling`.
 
     Parameters
     ----------
     strategy : HardnessSampler
     uniform : UniformSampler
-        What draws as long as there are no scores.
+        Draws as long as there are no scores.
     n_samples, batch_size : int
         Size of the training set, and real samples in an outer step.
     generator : callable
@@ -175,11 +179,11 @@ class AdaptiveSampler:
 
 
 class HardnessSampler(Strategy):
-    """Draw real samples by how many networks the current synthetic samples teach wrong about them.
+    """Draw real samples by how many networks, trained on the current synthetic ones, are wrong.
 
-    Appendix D.2 of the paper: every `renew_every` epochs, `disagreement_scores` tells how hard each
-    real sample is for networks trained on the current synthetic samples, and the batches of the
-    outer loss are drawn in proportion to `hardness_weights` of these scores.
+    As in Appendix D.2 of [Feng23]_, every `renew_every` epochs `disagreement_scores` measures how
+    hard each real sample is for networks trained on the current synthetic samples, and the batches
+    of the outer loss are drawn in proportion to the `hardness_weights` of these scores.
 
     It is the ``sampler`` of a `RaTBPTTDistiller`. The object holds parameters only: the run keeps
     the scores, and so do its checkpoints.
@@ -187,21 +191,26 @@ class HardnessSampler(Strategy):
     Parameters
     ----------
     threshold : float, default=1.0
-        The least weight, positive. The paper: 1 or 4.
+        The least weight, positive. [Feng23] has 1 or 4.
     favor : {"extremes", "medium"}, default="extremes"
-        Which samples are drawn most: the easiest and the hardest, as the paper's formula has it, or
-        those in between, as its text does. See `hardness_weights`.
+        Which samples are drawn most: the easiest and the hardest, as in the formula of [Feng23], or
+        those in between, as in its text. See `hardness_weights`.
     n_networks : int, default=8
-        Networks that make the scores, at least 2 (with one, all weights are the same). The paper:
-        8.
+        Networks that make the scores, at least 2 (with one, all weights are the same); 8 as in
+        [Feng23].
     steps : int, default=300
-        Steps of Adam, learning rate 0.001, that train each of them: as in an evaluation.
+        Steps of Adam, learning rate 0.001, that train each of these networks, as in an evaluation.
     renew_every : int, default=50
-        Epochs between two computations of the scores. The paper: 50. An epoch is as many outer
+        Epochs between two computations of the scores; 50 as in [Feng23]. An epoch has as many outer
         steps as batches fit into the training set.
     start_step : int, default=0
-        Outer step before which samples are drawn uniformly. The paper: 25,000, for hard samples
-        matter "in the later stages of distillation" (figure 15).
+        Outer step before which samples are drawn uniformly. [Feng23, figure 15] has 25,000, because
+        hard samples matter "in the later stages of distillation".
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -213,7 +222,7 @@ class HardnessSampler(Strategy):
     ...     sampler=HardnessSampler(threshold=1, steps=10), max_iter=2, window=2, unroll=4
     ... ).fit(X, y)
 
-    The parts that make it can be asked by themselves:
+    Its parts can be used by themselves:
 
     >>> import numpy as np
     >>> strategy = HardnessSampler(favor="medium", renew_every=2)
@@ -250,7 +259,7 @@ class HardnessSampler(Strategy):
         self.start_step = start_step
 
     def is_due(self, step: int, n_samples: int, batch_size: int) -> bool:
-        """Return whether scores are to be computed before this outer step, counted from 0.
+        """Return whether scores must be computed before this outer step, counted from 0.
 
         Parameters
         ----------

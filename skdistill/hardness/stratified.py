@@ -1,4 +1,4 @@
-"""Accuracy of a distilled set on the easy and on the hard samples (figure 10)."""
+"""Accuracy of a distilled set on the easy and on the hard samples [Feng23, figure 10]."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class HardnessResult:
     counts : ndarray of shape (n_bins,)
         Samples in each bin.
     accuracies : dict of str to ndarray of shape (n_networks, n_bins)
-        By what the networks were trained on: the accuracy of each on each bin's samples, NaN for a
+        For each training set, the accuracy of each network on the samples of each bin; NaN for a
         bin without samples.
     """
 
@@ -67,20 +67,20 @@ def accuracy_by_hardness(
     architecture: str | Architecture | None = None,
     device: str | torch.device = "auto",
 ) -> HardnessResult:
-    """Test networks trained on a distilled set on the easy and on the hard samples (figure 10).
+    """Test networks trained on a distilled set on the easy and on the hard samples.
 
-    Beside them stand networks trained on all of ``X`` (the figure's "Optimal"), by the same recipe.
-    What these show is their accuracy on samples that they were trained on.
+    This is figure 10 of [Feng23]_. For comparison, networks are trained on all of ``X`` (the
+    figure's "Optimal") by the same recipe; their accuracy is that on their own training samples.
 
     Parameters
     ----------
     distilled : DistilledDataset, or mapping of str to DistilledDataset
-        A set, or several by name: those of other sizes, say, ``{f"IPC {k}": distilled.subset(k)
-        for k in (1, 5, 10)}`` of a boosted set. All are evaluated by the first one's recipe.
+        A set, or several by name, such as ``{f"IPC {k}": distilled.subset(k) for k in (1, 5, 10)}``
+        of a boosted set. All are evaluated by the first one's recipe.
     X, y : array-like
         The samples that were scored, in the layout of the training data, and their labels.
     scores : array-like of shape (n,)
-        How hard each sample is: of `forgetting_scores`, or any other finite numbers.
+        How hard each sample is: from `forgetting_scores`, or any other finite numbers.
     n_networks : int or None, default=None
         Networks for each set; None takes the recipe's.
     n_networks_whole : int or None, default=None
@@ -97,13 +97,18 @@ def accuracy_by_hardness(
     Returns
     -------
     HardnessResult
-        With a row of accuracies for each set ("distilled" if it came without a name), and for the
-        "whole training set".
+        With a row of accuracies for each set ("distilled" if it has no name), and for the "whole
+        training set".
 
     Raises
     ------
     ValueError
         If scores, samples, sets and bins do not fit each other, before any work starts.
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -132,12 +137,12 @@ def accuracy_by_hardness(
         ready, index = samples[next(iter(sets))]
         sets[WHOLE] = replace(first, X=ready, y=first.classes[index], bases=())
         samples[WHOLE] = ready, index
-    # The last bin has its upper limit in it.
+    # The last bin includes its upper limit.
     place = np.minimum(np.searchsorted(edges, scores, side="right") - 1, len(edges) - 2)
     counts = np.bincount(place, minlength=len(edges) - 1)
     accuracies = {}
     for name, data in sets.items():
-        # Only what belongs to the data that a set was distilled from stays its own.
+        # Each set keeps only what belongs to the data that it was distilled from.
         recipe = replace(first.recipe, mean=data.recipe.mean, scale=data.recipe.scale)
         data = replace(data, recipe=recipe)
         family = family_of(data, architecture, device)

@@ -1,7 +1,7 @@
 """Displays: distilled images, the course of a run, accuracy by budget and by hardness.
 
-They follow scikit-learn's Displays: an object holds what is to be drawn, its ``from_*`` class
-methods compute that, and `plot` draws it. Needs matplotlib, and no torch.
+They follow scikit-learn's Displays: an object holds the data of a drawing, its ``from_*`` class
+methods compute the data, and `plot` draws it. They need matplotlib, but not torch.
 """
 
 from .budgets import BudgetCurveDisplay

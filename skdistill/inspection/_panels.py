@@ -1,4 +1,4 @@
-"""What the displays share: where they draw, and how axes look."""
+"""Shared by the displays: where they draw, and how axes look."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def panels(
     figsize: tuple[float, float],
     heights: Sequence[float] | None = None,
 ) -> tuple[Any, np.ndarray]:
-    """Return a figure and an array of n Axes: new ones, those given, or parts of the one given."""
+    """Return a figure and an array of n Axes: new ones, the given ones, or parts of a given one."""
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
 
@@ -42,7 +42,7 @@ def panels(
         return ax.figure, np.array(axes, dtype=object)
     axes = np.array([ax] if isinstance(ax, Axes) else ax, dtype=object).ravel()
     if len(axes) != n:
-        raise ValueError(f"ax must be {n} Axes, one a panel, or one; got {len(axes)}.")
+        raise ValueError(f"ax must be {n} Axes, one per panel, or one; got {len(axes)}.")
     return axes[0].figure, axes
 
 
@@ -66,5 +66,5 @@ def in_whole_numbers(ax: Axes) -> None:
 
 
 def tidy(ax: Axes) -> None:
-    """Take away the upper and the right spine."""
+    """Remove the upper and the right spine."""
     ax.spines[["top", "right"]].set_visible(False)

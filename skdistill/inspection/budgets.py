@@ -1,4 +1,4 @@
-"""Accuracy against samples per class (figures 7 and 8)."""
+"""Accuracy against samples per class [Feng23, figures 7 and 8]."""
 
 from __future__ import annotations
 
@@ -21,25 +21,32 @@ __all__ = ["BudgetCurveDisplay"]
 
 
 class BudgetCurveDisplay:
-    """Accuracy against samples per class, for several kinds of sets (figures 7 and 8).
+    """Accuracy against samples per class, for several kinds of sets.
+
+    It draws figures 7 and 8 of [Feng23]_.
 
     Parameters
     ----------
     budgets : array-like of shape (n_budgets,)
         Samples per class.
     curves : mapping of str to (mean, std)
-        By name: mean accuracy, from 0 to 1, and its standard deviation, arrays of shape
-        (n_budgets,). NaN for a budget that a curve has no value for; None for a standard deviation
-        that is not known.
+        Mean accuracy, from 0 to 1, and its standard deviation, by name: arrays of shape
+        (n_budgets,). NaN for a budget without a value; None for a standard deviation that is not
+        known.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
-        The means, without the budgets that have none.
+        The means, without the budgets that have no value.
     errors_ : dict of str to matplotlib LineCollection
         One standard deviation to both sides.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -85,8 +92,8 @@ class BudgetCurveDisplay:
         Parameters
         ----------
         results : mapping of str to mapping of int to EvaluationResult
-            By name of the curve, then by samples per class, as
-            ``{"boosted": boosted.evaluate_budgets(X, y)}``. Curves may differ in their budgets.
+            Results by name of the curve, then by samples per class, such as ``{"boosted":
+            boosted.evaluate_budgets(X, y)}``. Curves may differ in their budgets.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
         **kwargs : dict
@@ -109,7 +116,7 @@ class BudgetCurveDisplay:
     def from_subsample_curve(
         cls, curve: SubsampleCurve, *, ax: Axes | None = None, **kwargs: Any
     ) -> Self:
-        """Draw what `skdistill.intercorrelation.subsample_curve` returned (figure 7).
+        """Draw the result of `skdistill.intercorrelation.subsample_curve`.
 
         Parameters
         ----------
@@ -144,7 +151,7 @@ class BudgetCurveDisplay:
         self.lines_, self.errors_ = {}, {}
         for i, (name, (mean, std)) in enumerate(self.curves.items()):
             known = np.isfinite(mean)
-            # Bars and no band, which would hide the curve that has a single budget.
+            # Bars instead of a band, which would hide a curve with a single budget.
             drawn = self.ax_.errorbar(
                 self.budgets[known],
                 mean[known],
@@ -154,7 +161,7 @@ class BudgetCurveDisplay:
                 elinewidth=1,
                 capsize=2.5,
                 label=name,
-                zorder=3 - 0.01 * i,  # what is named first lies on top
+                zorder=3 - 0.01 * i,  # the first curve lies on top
             )
             self.lines_[name] = drawn.lines[0]
             if std is not None:

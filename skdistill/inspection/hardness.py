@@ -1,4 +1,4 @@
-"""Accuracy by hardness (figure 10)."""
+"""Accuracy by hardness [Feng23, figure 10]."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["HardnessDisplay"]
 
 
 class HardnessDisplay:
-    """Accuracy by hardness, over a histogram of the hardness (figure 10).
+    """Accuracy by hardness, over a histogram of the hardness.
 
-    Make one with `from_result`.
+    Make one with `from_result`. It draws figure 10 of [Feng23]_.
 
     Parameters
     ----------
@@ -31,20 +31,25 @@ class HardnessDisplay:
     counts : array-like of shape (n_bins,)
         Samples in each bin.
     accuracies : mapping of str to array-like of shape (n_networks, n_bins)
-        By what networks were trained on; NaN for bins without samples.
+        Accuracies by training set of the networks; NaN for bins without samples.
 
     Attributes
     ----------
     lines_ : dict of str to matplotlib Line2D
         Mean accuracy at the middle of each bin that has samples.
     bands_ : dict of str to matplotlib PolyCollection
-        One standard deviation over the networks to both sides, where that is an accuracy.
+        One standard deviation over the networks to both sides, clipped to possible accuracies.
     histogram_ : matplotlib BarContainer
     axes_ : ndarray of matplotlib Axes
         Accuracy, histogram.
     ax_ : matplotlib Axes
-        The first of them.
+        The first of the axes.
     figure_ : matplotlib Figure
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -64,7 +69,7 @@ class HardnessDisplay:
     def from_result(
         cls, result: HardnessResult, *, ax: Axes | Sequence[Axes] | None = None, **kwargs: Any
     ) -> Self:
-        """Draw what `skdistill.hardness.accuracy_by_hardness` returned.
+        """Draw the result of `skdistill.hardness.accuracy_by_hardness`.
 
         Parameters
         ----------
@@ -90,10 +95,10 @@ class HardnessDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, sequence of two or None, default=None
-            Where to draw: an Axes for the accuracies and one for the histogram, or one that is
-            divided; None makes a figure.
+            Where to draw: one Axes for the accuracies and one for the histogram, or one Axes that
+            is divided; None makes a figure.
         xlabel : str, default="hardness score"
-            What the hardness is.
+            The name of the hardness.
 
         Returns
         -------
@@ -129,7 +134,7 @@ class HardnessDisplay:
             edgecolor="white",
         )
         below.set(xlabel=xlabel, ylabel="samples", xlim=(self.edges[0], self.edges[-1]))
-        # Most samples are easy; the scale shows the few hard ones as well.
+        # Most samples are easy; this scale shows the few hard ones as well.
         below.set_yscale("symlog", linthresh=1)
         self.ax_.sharex(below)
         self.ax_.tick_params(labelbottom=False)

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["DistilledImagesDisplay"]
 
-# The most rows, and columns, of a grid of images that are all named.
+# The largest number of rows, or columns, of a grid that are all named.
 _MAX_TICKS = 20
 
 
 class DistilledImagesDisplay:
-    """A grid of distilled images: a class a column, a sample a row.
+    """A grid of distilled images: one column per class, one row per sample of a class.
 
     Make one with `from_distilled` or `from_estimator`.
 
     Parameters
     ----------
     images : ndarray of uint8, of shape (ipc, n_classes, H, W) or (ipc, n_classes, H, W, C)
-        Grey, RGB or RGBA pixels.
+        Gray, RGB or RGBA pixels.
     classes : array-like of shape (n_classes,)
         Names of the columns.
     block_size : int or None, default=None
-        A line is drawn under every so many rows: between the blocks of a boosted set.
+        Number of rows after which a line is drawn, between the blocks of a boosted set.
 
     Attributes
     ----------
@@ -88,22 +88,22 @@ class DistilledImagesDisplay:
         Parameters
         ----------
         distilled : DistilledDataset
-            Of images with 1, 3 or 4 channels. If it keeps its preprocessing, the images go through
-            the inverse of that first, so that whitened ones look like the original images.
+            A set of images with 1, 3 or 4 channels. If it keeps its preprocessing, the images first
+            go through its inverse, so that whitened images look like original ones.
         ipc : int or None, default=None
             Samples per class to show, the first ones; None shows all.
         classes : array-like or None, default=None
             Class labels to show, in this order; None shows all.
         inverse_transform : callable or None, default=None
-            What brings samples back to what one wants to look at, as ``whitener.inverse_transform``
-            does: maps an array of samples in the set's layout to one of as many images of the same
-            size. It takes the place of the set's own preprocessing.
+            Turns samples into the images to look at, such as ``whitener.inverse_transform``: it
+            maps an array of samples in the set's layout to equally many images of the same size. It
+            replaces the inverse of the set's own preprocessing.
         value_range : (low, high) or None, default=None
-            Values that become black and white; what lies beyond is clipped. None takes the least
+            Values that become black and white; values beyond them are clipped. None takes the least
             and the greatest value of the whole set, so that images can be compared.
         block_size : int, None or "auto", default="auto"
-            Samples per class in a block, between which lines are drawn; "auto" is what a boosted
-            set was made with, None draws no lines.
+            Samples per class in a block; lines are drawn between blocks. "auto" takes the value
+            with which a boosted set was made, None draws no lines.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
         **kwargs : dict
@@ -116,15 +116,15 @@ class DistilledImagesDisplay:
         Raises
         ------
         ValueError
-            If the samples are no images that can be drawn, or there are no such classes, samples or
-            blocks.
+            If the samples are not images that can be drawn, or there are no such classes, samples
+            or blocks.
         """
         check_matplotlib_support(f"{cls.__name__}.from_distilled")
         layout, n_classes = distilled.recipe.layout, len(distilled.classes)
         if not layout.is_image:
             raise ValueError(
                 f"distilled must hold images; got table rows of {layout.user_shape[0]} features. "
-                "If they are flat images, distil with image_shape=(channels, height, width)."
+                "If they are flat images, distill with image_shape=(channels, height, width)."
             )
         ipc = distilled.ipc if ipc is None else ipc
         if not 1 <= ipc <= distilled.ipc:
@@ -159,7 +159,7 @@ class DistilledImagesDisplay:
         Parameters
         ----------
         estimator : distiller or Pipeline
-            Fitted. What a pipeline does before the distiller is taken back, where it can be.
+            Fitted. The steps of a pipeline before the distiller are inverted, if possible.
         **kwargs : dict
             Passed to `from_distilled`.
 
@@ -188,7 +188,7 @@ class DistilledImagesDisplay:
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a figure.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of grey images.
+            Colors of gray images.
         gap : int or None, default=None
             Pixels between two images; None is a tenth of their smaller side, and at least 1.
         line_kwargs : dict or None, default=None
@@ -215,7 +215,7 @@ class DistilledImagesDisplay:
         )
         shown = columns[:: _stride(n_classes)]
         names = [str(self.classes[c]) for c in shown]
-        # Names wider than their image would run into each other.
+        # Names that are wider than their images would overlap.
         slanted = max(map(len, names)) > 4
         ax.set_xticks(
             (width + gap) * shown + (width - 1) / 2,
@@ -236,14 +236,14 @@ class DistilledImagesDisplay:
             left, right = -0.5 - gap, canvas.shape[1] - 0.5 + gap
             limits = ax.get_xlim()
             self.block_lines_ = ax.hlines(middle_of_gap, left, right, clip_on=False, **style)
-            ax.set_xlim(limits)  # the lines reach beyond the images, and shall not shrink them
+            ax.set_xlim(limits)  # the lines reach beyond the images, and must not shrink them
         return self
 
     def _place(self, ax: Axes | None, canvas: np.ndarray) -> np.ndarray:
-        """Return where to draw, in a figure that fits the grid if there is none yet."""
+        """Return the Axes, in a figure that fits the grid if there is none yet."""
         rows, columns, *sides = self.images.shape[:4]
         longest = max(rows, columns)
-        # Inches of an image: in 8 inches if that leaves enough of each, in 24 at most.
+        # Inches per image: 8 inches in all if that is enough for each, at most 24.
         inches = min(1.0, max(8 / longest, min(0.4, 24 / longest)))
         height, width = (inches / max(sides) * side for side in canvas.shape[:2])
         self.figure_, axes = panels(ax, 1, figsize=(max(width, 2) + 0.6, height + 0.7))
@@ -261,7 +261,7 @@ def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
 
 
 def _columns(classes: np.ndarray, chosen: ArrayLike | None) -> np.ndarray:
-    """Return the places of the chosen class labels, of all if None."""
+    """Return the positions of the chosen class labels; of all if None."""
     if chosen is None:
         return np.arange(len(classes))
     known = classes.tolist()
@@ -273,5 +273,5 @@ def _columns(classes: np.ndarray, chosen: ArrayLike | None) -> np.ndarray:
 
 
 def _stride(n: int) -> int:
-    """Return every how many of n rows or columns is named."""
+    """Return the step between named rows or columns of n."""
     return -(-n // _MAX_TICKS)

@@ -1,4 +1,4 @@
-"""The course of a run (figure 4)."""
+"""The course of a run [Feng23, figure 4]."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ __all__ = ["TrainingCurveDisplay"]
 
 
 class TrainingCurveDisplay:
-    """The course of a run: loss, held-out accuracy, and norm of the meta-gradient (figure 4).
+    """The course of a run: loss, held-out accuracy, and norm of the meta-gradient.
 
-    Make one with `from_estimator`. To compare runs, as the figure does, draw one into the axes of
-    another: ``TrainingCurveDisplay.from_estimator(b, ax=display.axes_, label="T-BPTT")``.
+    Make one with `from_estimator`. To compare runs, as figure 4 of [Feng23]_ does, draw one into
+    the axes of another: ``TrainingCurveDisplay.from_estimator(b, ax=display.axes_,
+    label="T-BPTT")``.
 
     Parameters
     ----------
     loss, grad_norm, clip_level : array-like of shape (n_iter,)
-        Of every outer step; NaN or None for what was not finite.
+        One value per outer step; NaN or None for values that were not finite.
     skipped : array-like of bool, of shape (n_iter,)
-        The outer steps that were skipped, for their meta-gradient was not finite.
+        The outer steps that were skipped because their meta-gradient was not finite.
     validation_accuracy : array-like of shape (n_iter,) or None, default=None
-        NaN or None for the steps after which it was not measured; None if it never was.
+        NaN or None for steps after which it was not measured; None if it never was.
 
     Attributes
     ----------
@@ -39,10 +40,15 @@ class TrainingCurveDisplay:
         "loss", "loss_mean", "validation_accuracy" (if there is one), "grad_norm", "clip_level" and
         "skipped".
     axes_ : ndarray of matplotlib Axes
-        One a panel: loss, accuracy (if there is one), norm.
+        One per panel: loss, accuracy (if there is one), norm.
     ax_ : matplotlib Axes
-        The first of them.
+        The first of the axes.
     figure_ : matplotlib Figure
+
+    References
+    ----------
+    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
+       arXiv:2311.07025.
 
     Examples
     --------
@@ -117,10 +123,10 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, sequence of them or None, default=None
-            Where to draw: one Axes a panel, in their order, or one that is divided; None makes a
+            Where to draw: one Axes per panel, in order, or one Axes that is divided; None makes a
             figure.
         smoothing : int, default=15
-            Outer steps over which the mean of the loss is drawn beside it. Each step uses another
+            Outer steps over which the mean of the loss is drawn in addition. Each step uses another
             network, another window and other real samples, so a single loss says little.
         label : str or None, default=None
             Name of the run in the legend.
@@ -145,7 +151,8 @@ class TrainingCurveDisplay:
         (self.lines_["loss_mean"],) = loss.plot(
             steps, _running_mean(self.loss, smoothing), label=mean_label
         )
-        # The first line takes the next colour of its axes, the run's other lines take it over.
+        # The first line takes the next color of its axes; the other lines of the run get the same
+        # color.
         color = self.lines_["loss_mean"].get_color()
         (self.lines_["loss"],) = loss.plot(
             steps, self.loss, color=color, alpha=0.25, linewidth=0.8, zorder=1
@@ -168,7 +175,7 @@ class TrainingCurveDisplay:
         (self.lines_["clip_level"],) = norm.plot(
             steps, self.clip_level, "--", color=color, linewidth=1, label="clipped at"
         )
-        # At the panel's foot, whatever its scale: a skipped step has no norm to be drawn at.
+        # At the bottom of the panel, whatever its scale: a skipped step has no norm.
         (self.lines_["skipped"],) = norm.plot(
             steps[self.skipped],
             np.full(self.skipped.sum(), 0.02),
@@ -187,7 +194,7 @@ class TrainingCurveDisplay:
 
 
 def _running_mean(values: np.ndarray, length: int) -> np.ndarray:
-    """Return the mean of the last ``length`` finite values (at first of fewer); NaN if none."""
+    """Return the mean of the last ``length`` finite values (fewer at first); NaN if none."""
     finite = np.isfinite(values)
 
     def sums(x: np.ndarray) -> np.ndarray:

@@ -253,7 +253,7 @@ def test_links_to_other_places_are_followed(folder):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_more_than_eight_bits_are_refused_not_clipped(tmp_path, dtype):
     save(tmp_path / "a" / "0.tif", np.full((4, 4), 1000, dtype=dtype))
-    with pytest.raises(InvalidFileError, match=r"0\.tif: it has more than 8 bits a channel"):
+    with pytest.raises(InvalidFileError, match=r"0\.tif: it has more than 8 bits per channel"):
         datasets.load_image_folder(tmp_path)
 
 

@@ -178,7 +178,7 @@ PICTURE = Image.new("RGB", (4, 4))
         ([(0, 1, 2)], TypeError, r"dataset\[0\] is a tuple of 3"),
         ([(PICTURE, 0)], TypeError, r"image of Pillow's.*PILToTensor.*load_image_folder\("),
         ([("text", 0)], TypeError, r"real numbers; that of dataset\[0\] is a str"),
-        ([(BYTES[0], LABELS)], TypeError, r"one label a sample; that of dataset\[0\] has shape"),
+        ([(BYTES[0], LABELS)], TypeError, r"one label per sample; that of dataset\[0\] has shape"),
         ([(BYTES[0], None)], TypeError, r"numbers, booleans or strings; .* is a NoneType"),
         ([(np.zeros(2), 0), (np.zeros(3), 0)], ValueError, r"one shape .*dataset\[1\] has \(3,\)"),
         ([(np.zeros(2), 0), (np.zeros(2, int), 0)], ValueError, "one shape and dtype.*int64"),

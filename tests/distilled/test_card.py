@@ -27,7 +27,7 @@ def test_a_card_says_what_the_set_knows():
     card = replace(data, provenance=provenance).card(result())
     assert card.startswith("# 6 distilled images of 3 classes\n\n## What it is\n")
     for line in (
-        "| samples | 6, 2 for each of 3 classes; they take the storage of 2.5 a class |",
+        "| samples | 6, 2 for each of 3 classes; they take the storage of 2.5 per class |",
         "| shape and type of a sample | (4, 3), float32 |",
         "| classes | a, bc, d |",
         "| labels | learned, soft |",

@@ -249,7 +249,7 @@ def test_a_file_whose_bases_do_not_fit_is_refused(images, tmp_path):
     (block,) = distilled.bases
     changes = {
         "basis": (block.basis[:, :5], r"bases' basis must be real numbers of shape \(3, 6, 6\)"),
-        "coefficients": (block.coefficients[:3], "bases' coefficients must be a row a sample, 4"),
+        "coefficients": (block.coefficients[:3], "bases' coefficients must be a row per sample, 4"),
         "offset": (np.full((6, 6), np.nan), "bases' offset must be finite"),
     }
     for name, (array, message) in changes.items():

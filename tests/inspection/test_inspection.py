@@ -282,9 +282,9 @@ def test_training_curve_of_a_distiller(images):
 
 def test_axes_that_do_not_fit():
     figure, axes = plt.subplots(1, 2)
-    with pytest.raises(ValueError, match="ax must be 3 Axes, one a panel, or one; got 2"):
+    with pytest.raises(ValueError, match="ax must be 3 Axes, one per panel, or one; got 2"):
         TrainingCurveDisplay.from_estimator(RUN, ax=axes)
-    with pytest.raises(ValueError, match="ax must be 3 Axes, one a panel, or one; got 4"):
+    with pytest.raises(ValueError, match="ax must be 3 Axes, one per panel, or one; got 4"):
         TrainingCurveDisplay.from_estimator(RUN, ax=[*axes, *axes])
     with pytest.raises(ValueError, match="ax must be made by subplots to be divided; pass 3 Axes"):
         TrainingCurveDisplay.from_estimator(RUN, ax=figure.add_axes((0, 0, 1, 1)))
