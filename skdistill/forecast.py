@@ -128,7 +128,7 @@ def advice(memory: PeakMemory, hints: Hints) -> str:
         hints.states: memory.states,
         hints.activations: memory.activations,
         hints.real: memory.real,
-        "the training set (uint8 takes a quarter of float32)": memory.data,
+        "the training set (uint8 takes a quarter of float32; on the host nothing)": memory.data,
     }
     largest = max(parts, key=lambda name: parts[name])
     shares = ", ".join(f"{name} {size / _MIB:.0f} MiB" for name, size in parts.items())

@@ -25,7 +25,7 @@ from skdistill.hardness import (
     forgetting_scores,
 )
 from skdistill.intercorrelation import subsample_curve
-from skdistill.networks import ConvNet
+from skdistill.networks import MLP, ConvNet
 from skdistill.parametrization import LinearBasis
 
 
@@ -168,6 +168,48 @@ def device_waits(monkeypatch):
         return seen
 
     return waits
+
+
+def narrow_network(input_shape, n_classes):
+    """Return a network that takes less memory than the samples it sees."""
+    return MLP(input_shape, n_classes, width=4, depth=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("method", [rat_bptt, matching])
+def test_a_training_set_larger_than_the_device_stays_on_the_host(method, dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 6, 6)), np.arange(2000) % 2
+    X = (20 * X + 100).astype(dtype)
+    weight = np.arange(2000) % 4.0
+    distiller = method(architecture=narrow_network, validation_fraction=0.1, validation_interval=2)
+    expected = on(distiller, "cpu").fit(X, y, sample_weight=weight)
+    batch = 10 * 36 * min(4, X.itemsize)
+    with SimulatedDevice(memory=1350 * 36 * min(4, X.itemsize) - 1) as device:
+        with pytest.raises(torch.OutOfMemoryError) as error:
+            on(distiller, NAME).fit(X, y, sample_weight=weight)
+        assert 'data_device="host"' in str(error.value.__notes__)
+        device.sent.clear()
+        distiller = on(distiller, NAME).set_params(data_device="host")
+        got = distiller.fit(X, y, sample_weight=weight)
+    assert_same_results(got, expected)
+    n_sent = sum(size > 0 and size % batch == 0 and pinned for size, pinned in device.sent)
+    assert n_sent >= distiller.max_iter
+
+
+def test_batches_from_the_host_are_sent_without_a_wait(images, device_waits):
+    distiller = rat_bptt(data_device="host", init="real", augmentation="flip_rotate")
+    assert device_waits(distiller, *images) == ["a copy to the host"]
+    assert device_waits(matching(data_device="host"), *images) == ["a copy to the host"]
+
+
+def test_a_set_on_the_host_takes_nothing_of_the_device(images):
+    with SimulatedDevice():
+        there = rat_bptt(device=NAME).estimate(*images, n_steps=1).memory.data
+        here = rat_bptt(device=NAME, data_device="host").estimate(*images, n_steps=1).memory.data
+    assert (there, here) == (40 * 36 * 4, 0)
+    on_the_cpu = rat_bptt(device="cpu", data_device="host").estimate(*images, n_steps=1)
+    assert on_the_cpu.memory.data == 40 * 36 * 8
 
 
 @pytest.mark.parametrize("there", ["cpu", NAME])

@@ -231,6 +231,7 @@ def training_data(
     device: torch.device,
     provenance: dict,
     feature_names=None,
+    on_host: bool = False,
 ) -> TrainingData:
     """Return the training set with its moments; ``X`` keeps its dtype, so bytes stay bytes.
 
@@ -251,7 +252,7 @@ def training_data(
     weight = None if sample_weight is None else as_tensor(sample_weight.astype(np.float32))
     whole, rows = whole_and_rows(X)
     samples = as_tensor(layout.to_engine(whole))
-    real = RealData(samples, as_tensor(y), standardizer, device, weight, rows)
+    real = RealData(samples, as_tensor(y), standardizer, device, weight, rows, on_host)
     # Values that single precision does not hold come back in double precision.
     dtype = np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
     return TrainingData(

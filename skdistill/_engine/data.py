@@ -105,12 +105,15 @@ class RealData:
         Class indices.
     standardizer : Standardizer
     device : torch.device
-        Where the samples are kept and the batches arrive.
+        Where the samples are kept, unless `on_host`, and the batches arrive.
     weight : Tensor of shape (n_rows,) or None, default=None
         Weights of the samples; None weighs all the same.
     rows : ndarray of shape (n_rows,) or None, default=None
         The rows of ``X`` that are the samples; None means all. On the CPU the other rows are not
         touched; to other devices they are not copied.
+    on_host : bool, default=False
+        Whether the samples stay on the CPU as they are, whatever the device, to which each batch is
+        sent. Class indices and weights are on the device in any case.
     """
 
     def __init__(
@@ -121,12 +124,15 @@ class RealData:
         device,
         weight: Tensor | None = None,
         rows: np.ndarray | None = None,
+        on_host: bool = False,
     ):
         device = torch.device(device)
+        # On the CPU both are the same.
+        self.on_host = on_host or device.type == "cpu"
         self._is_narrow = X.dtype not in _EXACT and device.type != "cpu"
-        if device.type != "cpu" and (self._is_narrow or rows is not None):
+        if not self.on_host and (self._is_narrow or rows is not None):
             X, rows = _copied(X, rows, standardizer if self._is_narrow else None, device), None
-        self._X, self._rows = X.to(device), rows
+        self._X, self._rows = X if self.on_host else X.to(device), rows
         self._y = y.to(device)
         self._weight = None if weight is None else weight.to(device)
         self._device = device
@@ -143,15 +149,22 @@ class RealData:
     @property
     def n_bytes(self) -> int:
         """The memory of the device that the samples take."""
+        if self.on_host and self._device.type != "cpu":
+            return 0
         return self._X[:1].nbytes * len(self)
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """Return the standardized samples, class indices and, if there are any, weights."""
         index = to_device(torch.from_numpy(rows), self._device)
-        X = self._X[index if self._rows is None else torch.from_numpy(self._rows[rows])]
+        X = self._from_host(rows) if self.on_host else self._X[index]
         X = self._standardizer.finish(X) if self._is_narrow else self._standardizer.forward(X)
         batch = X, self._y[index]
         return batch if self._weight is None else (*batch, self._weight[index])
+
+    def _from_host(self, rows: np.ndarray) -> Tensor:
+        """Send raw samples that are kept on the CPU; narrow ones are to be finished."""
+        X = self._X[torch.from_numpy(rows if self._rows is None else self._rows[rows])]
+        return to_device(self._standardizer.narrow(X) if self._is_narrow else X, self._device)
 
 
 def _copied(

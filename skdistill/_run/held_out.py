@@ -68,7 +68,14 @@ class HeldOut:
         )
         whole, rows = whole_and_rows(X)
         samples = as_tensor(layout.to_engine(whole))
-        held = RealData(samples, as_tensor(y), real.standardizer, real.device, rows=rows)
+        held = RealData(
+            samples,
+            as_tensor(y),
+            real.standardizer,
+            real.device,
+            rows=rows,
+            on_host=real.real.on_host,
+        )
         return cls(family, held, TrainingProtocol(int(steps)), seed)
 
     def accuracy(self, X: Tensor, y: Tensor) -> float:

@@ -43,7 +43,13 @@ def pose(
         Names of a table's columns, for warnings.
     """
     device = resolve_device(parameters["device"])
-    real = training_data(*data, device, provenance, feature_names)
+    on_host = parameters["data_device"] == "host"
+    try:
+        real = training_data(*data, device, provenance, feature_names, on_host)
+    except torch.OutOfMemoryError as error:
+        if not on_host:
+            error.add_note('The training set is kept on the host with data_device="host".')
+        raise
     shape, chunk = data.layout.network_shape, None
     # What depends on its whole batch, as batch normalization does, cannot be taken in chunks.
     if learner is not None and not learner.couples_samples(shape):

@@ -180,7 +180,8 @@ class SharedParameters(Parameters):
         process, and the result is the same, bit for bit on the CPU, as if nothing had happened; a
         finished run is returned at once. Parameters and data must be those of the run: others are
         refused, except `max_iter`, which may be larger, and parameters that the samples do not
-        depend on (`device`, `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The
+        depend on (`device`, `data_device`, `n_networks`, `verbose`, and `eval_steps` if nothing is
+        validated). The
         previous file is kept as ``<checkpoint>.previous``, and is used, with a warning, if the last
         one is damaged. None writes nothing.""",
         may_change=True,
@@ -207,6 +208,16 @@ class SharedParameters(Parameters):
         constraints=[str, torch.device],
         kind="str",
         doc='Where to compute: "auto" is a CUDA GPU if there is one, else the CPU.',
+        may_change=True,
+    )
+    data_device: str = param(
+        default="device",
+        constraints=[StrOptions({"device", "host"})],
+        kind='{"device", "host"}',
+        doc="""Where a run keeps the training set: on `device`, or on the host if it is larger than
+        the device's memory. From the host, the samples of each batch are sent when they are needed,
+        from pinned memory, while the device works. The result is the same. On the CPU both are the
+        same.""",
         may_change=True,
     )
     verbose: int = param(
