@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tools
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from tools import OuterStep
 
 from skdistill._engine.learner import Learner
 from skdistill.networks import MLP, ConvNet
@@ -44,10 +44,16 @@ def images():
 
 
 @pytest.fixture
+def table():
+    """Return 30 rows of three features in two classes that overlap, and labels."""
+    return tools.table()
+
+
+@pytest.fixture
 def outer_step():
     """Return `tools.OuterStep`, which is undone when the test ends."""
-    yield OuterStep
-    OuterStep.undo()
+    yield tools.OuterStep
+    tools.OuterStep.undo()
 
 
 @pytest.fixture

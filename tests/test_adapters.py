@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import tools
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
@@ -31,19 +32,9 @@ from skdistill.distillers import param
 from skdistill.exceptions import DivergenceWarning
 from skdistill.networks import MLP
 
-QUICK = {
-    "init": "kmeans",
-    "max_iter": 2,
-    "window": 1,
-    "unroll": 2,
-    "n_networks": 3,
-    "eval_steps": 30,
-    "random_state": 0,
-}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(**{**QUICK, **parameters})
+quick = partial(
+    tools.quick, init="kmeans", max_iter=2, window=1, unroll=2, n_networks=3, eval_steps=30
+)
 
 
 @pytest.fixture
@@ -73,8 +64,7 @@ class SoftDistiller(RaTBPTTDistiller):
         return self
 
 
-def soft_distiller(**parameters):
-    return SoftDistiller(**{**QUICK, "eval_steps": 30, **parameters})
+soft_distiller = partial(quick, SoftDistiller)
 
 
 # --- what is trained and predicted ------------------------------------------------------------

@@ -3,22 +3,24 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import tools
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceWarning
 from skdistill.forecast import Forecast
 from skdistill.networks import network_factory
 
-QUICK = {"window": 2, "unroll": 4, "max_iter": 7}
+quick = partial(tools.quick, max_iter=7)
 
 
 @pytest.mark.filterwarnings("error", category=DivergenceWarning)
 def test_estimate_leaves_the_estimator_as_it_was(images):
-    distiller = RaTBPTTDistiller(**QUICK)
+    distiller = quick()
     before = vars(distiller).copy()
     forecast = distiller.estimate(*images, n_steps=2)
     assert vars(distiller) == before
@@ -36,7 +38,7 @@ def test_memory_grows_with_the_window_by_the_states(images):
     parameters = Learner(network_factory("auto", (1, 6, 6), 2)).n_parameters
 
     def memory(**changes):
-        return RaTBPTTDistiller(**{**QUICK, **changes}).estimate(*images, n_steps=1).memory
+        return quick(**changes).estimate(*images, n_steps=1).memory
 
     short = memory()
     assert memory(window=4).states - short.states == 2 * 3 * 4 * parameters
@@ -59,11 +61,11 @@ def test_every_distiller_has_a_forecast(images):
 
 
 def test_the_forecast_of_boosting_is_of_all_blocks(images):
-    block = RaTBPTTDistiller(**QUICK)
+    block = quick()
     boosted = BoostedDistiller(ipc=3, block_size=2, distiller=block)
     forecast = boosted.estimate(*images, n_steps=1)
     assert forecast.n_steps == 2 * 7
-    assert forecast.memory == RaTBPTTDistiller(3, **QUICK).estimate(*images, n_steps=1).memory
+    assert forecast.memory == quick(ipc=3).estimate(*images, n_steps=1).memory
     assert not hasattr(boosted, "budgets_")
     with pytest.raises(ValueError, match="n_steps must be at least 1"):
         boosted.estimate(*images, n_steps=0)
@@ -79,7 +81,7 @@ def test_the_forecast_of_boosting_is_of_all_blocks(images):
     ],
 )
 def test_advice_names_what_takes_most(images, largest, name):
-    forecast = RaTBPTTDistiller(**QUICK).estimate(*images, n_steps=1)
+    forecast = quick().estimate(*images, n_steps=1)
     memory = replace(forecast.memory, **{largest: 10**9})
     assert replace(forecast, memory=memory).advice.startswith(f"To take less memory, lower {name}")
 
@@ -88,7 +90,7 @@ def test_advice_names_what_takes_most(images, largest, name):
     ("seconds", "words"), [(10, "70 s for"), (60, "7 min for"), (3600, "7.0 h for")]
 )
 def test_durations(images, seconds, words):
-    forecast = RaTBPTTDistiller(**QUICK).estimate(*images, n_steps=1)
+    forecast = quick().estimate(*images, n_steps=1)
     assert words in str(replace(forecast, seconds_per_step=seconds))
     assert isinstance(forecast, Forecast)
 
@@ -104,7 +106,7 @@ def test_durations(images, seconds, words):
 def test_bad_input(images, parameters, message):
     n_steps = parameters.pop("n_steps", 1)
     with pytest.raises(ValueError, match=message):
-        RaTBPTTDistiller(**{**QUICK, **parameters}).estimate(*images, n_steps=n_steps)
+        quick(**parameters).estimate(*images, n_steps=n_steps)
 
 
 MEASURE = """if True:

@@ -4,11 +4,10 @@ import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tools import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "skdistill"
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -2,35 +2,25 @@
 
 import pickle
 import sys
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 import pytest
-from torch import nn
+import tools
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill.monitoring import TensorBoard
 
-
-def tiny(input_shape, n_classes):
-    return nn.Linear(input_shape[0], n_classes)
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(
-        **{
-            **{"max_iter": 3, "window": 1, "unroll": 2, "architecture": tiny, "random_state": 0},
-            **{"n_networks": 1, "eval_steps": 2, "device": "cpu"},
-            **parameters,
-        }
-    )
-
-
-@pytest.fixture
-def table():
-    rng = np.random.default_rng(0)
-    y = np.arange(30) % 2
-    return rng.normal(size=(30, 3)) + y[:, None], y
+quick = partial(
+    tools.quick,
+    window=1,
+    unroll=2,
+    architecture=tools.tiny,
+    n_networks=1,
+    eval_steps=2,
+    device="cpu",
+)
 
 
 @pytest.fixture
@@ -111,20 +101,11 @@ def test_a_callback_travels_to_another_process_without_its_files(table, tmp_path
     assert len(writers) == 1
 
 
-class Pickler:
+class Pickler(tools.Callback):
     """A callback that copies another while that has files open."""
 
     def __init__(self, callback):
         self.callback, self.copies = callback, []
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
 
     def on_fit_task_end(self, estimator, context):
         """Copy."""

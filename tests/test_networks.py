@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import Steps
@@ -201,9 +201,7 @@ def bad_network(request):
     return request.param
 
 
-def quick(architecture="mlp", **parameters):
-    few = {"max_iter": 1, "window": 1, "unroll": 1, "n_networks": 2, "eval_steps": 2}
-    return RaTBPTTDistiller(architecture=architecture, random_state=0, **few, **parameters)
+quick = partial(tools.quick, architecture="mlp", max_iter=1, window=1, unroll=1, eval_steps=2)
 
 
 def global_states():
@@ -221,7 +219,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
     architecture, message = bad_network
     before = global_states()
     with pytest.raises(ValueError, match=message):
-        quick(architecture).fit(*images)
+        quick(architecture=architecture).fit(*images)
     assert global_states() == before
 
 
@@ -292,7 +290,7 @@ UNSEEDED = np.random.default_rng()
 )
 def test_initialisations_that_are_none_are_warned_of(architecture, message, images):
     with pytest.warns(UserWarning, match=message) as caught:
-        distiller = quick(architecture).fit(*images)
+        distiller = quick(architecture=architecture).fit(*images)
     assert {warning.filename for warning in caught} == {__file__}
     with pytest.warns(UserWarning, match=message):
         distiller.score(*images)
@@ -301,7 +299,7 @@ def test_initialisations_that_are_none_are_warned_of(architecture, message, imag
 @pytest.mark.filterwarnings("error")
 def test_good_networks_are_taken_without_a_word(images):
     for architecture in (Own, partial(ConvNet, norm="batch"), lambda shape, n: Own(shape, n)):
-        distiller = quick(architecture).fit(*images)
+        distiller = quick(architecture=architecture).fit(*images)
         distiller.score(*images)
         assert distiller.n_iter_ == 1
 

@@ -2,20 +2,20 @@
 
 import warnings
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from torch import nn
+from tools import quick, tiny
 
 from skdistill import (
     BoostedDistiller,
     DistillationSampler,
     DistilledClassifier,
     DistributionMatchingDistiller,
-    RaTBPTTDistiller,
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -30,10 +30,6 @@ bounded = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 DOCUMENTED = (ValueError, TypeError, DivergenceError)
-
-
-def tiny(input_shape, n_classes):
-    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), n_classes))
 
 
 # --- what goes in -----------------------------------------------------------------------------
@@ -100,22 +96,15 @@ INNER = {
     "inner_weight_decay": REAL,
     "schedule": st.sampled_from([*SCHEDULES, "none"]),
 }
-SMALL = {"max_iter": 2, "window": 1, "unroll": 2, "n_networks": 1, "eval_steps": 2}
+short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
+rat_bptt = partial(short, window=1, unroll=2)
+matching = partial(short, DistributionMatchingDistiller, init="gaussian")
 
 
 def some(parameters):
     """Draw at most three parameters, and leave the others as they are."""
     names = st.lists(st.sampled_from(sorted(parameters)), max_size=3, unique=True)
     return names.flatmap(lambda names: st.fixed_dictionaries({n: parameters[n] for n in names}))
-
-
-def rat_bptt(**parameters):
-    return RaTBPTTDistiller(**{**SMALL, "random_state": 0, "architecture": tiny, **parameters})
-
-
-def matching(**parameters):
-    parameters = {"architecture": tiny, "random_state": 0, "init": "gaussian", **parameters}
-    return DistributionMatchingDistiller(max_iter=2, n_networks=1, eval_steps=2, **parameters)
 
 
 # --- what comes out ---------------------------------------------------------------------------

@@ -25,16 +25,11 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tools import quick
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller
 from skdistill.datasets import load_image_folder
 from skdistill.windows import MovingWindow
-
-QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """scikit-learn's own checks, on every public estimator."""
 
+from functools import partial
+
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from tools import quick
 
 import skdistill
 from skdistill import (
@@ -10,28 +13,21 @@ from skdistill import (
     DistillationSampler,
     DistilledClassifier,
     DistributionMatchingDistiller,
-    RaTBPTTDistiller,
     ZCAWhitener,
 )
 from skdistill.evaluation._output import DistillerOutputMixin
 
 # One check asks for 83% accuracy: centroids give that without the steps that Gaussian rows need.
-SHORT = {
-    "init": "kmeans",
-    "max_iter": 2,
-    "n_networks": 2,
-    "eval_steps": 40,
-    "random_state": 0,
-}
-QUICK = {**SHORT, "window": 1, "unroll": 2}
+short = partial(quick, init="kmeans", max_iter=2, eval_steps=40)
+unrolled = partial(short, window=1, unroll=2)
 
 ESTIMATORS = [
-    RaTBPTTDistiller(**QUICK),
-    DistributionMatchingDistiller(**SHORT),
-    BoostedDistiller(ipc=2, block_size=1, distiller=RaTBPTTDistiller(**QUICK)),
-    DistilledClassifier(RaTBPTTDistiller(**QUICK)),
-    DistilledClassifier(RaTBPTTDistiller(**QUICK), LogisticRegression()),
-    DistillationSampler(RaTBPTTDistiller(**QUICK)),
+    unrolled(),
+    short(DistributionMatchingDistiller),
+    BoostedDistiller(ipc=2, block_size=1, distiller=unrolled()),
+    DistilledClassifier(unrolled()),
+    DistilledClassifier(unrolled(), LogisticRegression()),
+    DistillationSampler(unrolled()),
     ZCAWhitener(),
 ]
 

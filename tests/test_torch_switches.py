@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from tools import quick
 
 from skdistill import (
     BoostedDistiller,
     DistilledClassifier,
     DistributionMatchingDistiller,
-    RaTBPTTDistiller,
     ZCAWhitener,
 )
 from skdistill._engine.learner import Learner
@@ -54,13 +54,6 @@ SWITCHES = {
 def switch(request):
     """Return what makes a context in which a switch of torch's is not as it is at first."""
     return request.param
-
-
-def quick(kind=RaTBPTTDistiller, **parameters):
-    few = {"max_iter": 2, "n_networks": 2, "eval_steps": 3, "random_state": 0}
-    if kind is RaTBPTTDistiller:
-        few |= {"window": 2, "unroll": 3, "batch_size": 20}
-    return kind(**(few | parameters))
 
 
 DISTILLERS = {

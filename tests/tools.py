@@ -1,11 +1,15 @@
 """What several test modules use: small problems and sets, and steps that go wrong."""
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from skdistill import RaTBPTTDistiller
 from skdistill._data.layout import Layout
 from skdistill._engine import outer
 from skdistill._engine.data import RealData, Standardizer
@@ -14,6 +18,35 @@ from skdistill._engine.rows import ClassRows
 from skdistill._engine.streams import Streams
 from skdistill._run import loop
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
+
+ROOT = Path(__file__).parents[1]
+
+QUICK = {
+    "max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5, "random_state": 0
+}  # fmt: skip
+
+
+def quick(kind=RaTBPTTDistiller, /, **parameters):
+    """Return a distiller, of RaT-BPTT or another kind, that needs a fraction of a second."""
+    few = {name: value for name, value in QUICK.items() if name in kind._get_param_names()}
+    return kind(**few | parameters)
+
+
+def tiny(input_shape, n_classes, width=4):
+    """Return a network so small that outer steps take milliseconds."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(math.prod(input_shape), width),
+        nn.ReLU(),
+        nn.Linear(width, n_classes),
+    )
+
+
+def table():
+    """Return 30 rows of three features in two classes that overlap, and labels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(30) % 2
+    return rng.normal(size=(30, 3)) + y[:, None], y
 
 
 def real_data(X, y, weight=None):
@@ -92,6 +125,34 @@ class OuterStep:
     @staticmethod
     def undo():
         loop.update = outer.update
+
+
+class Callback:
+    """A callback of scikit-learn's that does nothing; others say what they do."""
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context):
+        """Do nothing."""
+
+
+class StopAfter(Callback):
+    """A callback that stops a run after some outer steps, and counts them."""
+
+    def __init__(self, n):
+        self.n, self.steps = n, 0
+
+    def on_fit_task_end(self, estimator, context):
+        """Ask to stop after the n-th outer step."""
+        self.steps += context.task_name == "outer step"
+        return self.steps >= self.n
 
 
 LAYOUTS = {

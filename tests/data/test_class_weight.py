@@ -1,18 +1,16 @@
 """Weights of classes: what they are worth in samples' weights, and what is refused."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+import tools
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller
 
-QUICK = {"max_iter": 2, "n_networks": 2, "eval_steps": 5, "random_state": 0}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(window=2, unroll=4, **QUICK, **parameters)
+quick = partial(tools.quick, max_iter=2)
 
 
 @pytest.fixture
@@ -72,10 +70,8 @@ def test_distribution_matching_weighs_the_classes_distances(rare, learn_labels):
     X, y, _ = rare
 
     def losses(class_weight):
-        distiller = DistributionMatchingDistiller(
-            **QUICK, class_weight=class_weight, learn_labels=learn_labels
-        )
-        return distiller.fit(X, y).history_["loss"][0]
+        options = {"class_weight": class_weight, "learn_labels": learn_labels}
+        return quick(DistributionMatchingDistiller, **options).fit(X, y).history_["loss"][0]
 
     plain, rare_alone, common_alone = map(losses, (None, {"common": 1e-9}, {"rare": 1e-9}))
     assert rare_alone + common_alone == pytest.approx(plain, rel=1e-5)

@@ -7,12 +7,12 @@ import json
 import warnings
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import tools
 from scipy.sparse import csr_array
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
@@ -28,20 +28,26 @@ from sklearn.preprocessing import (
     QuantileTransformer,
     StandardScaler,
 )
+from tools import ROOT
 
-from skdistill import BoostedDistiller, DistillationSampler, DistilledDataset, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistillationSampler, DistilledDataset
 from skdistill.evaluation import evaluate
 
 N = 24
 
 
-def quick(**parameters):
-    """Return a distiller whose samples stay near the real rows that it starts from."""
-    settings = {
-        "ipc": 3, "init": "real", "max_iter": 1, "window": 1, "unroll": 1, "n_networks": 1,
-        "eval_steps": 2, "random_state": 0, "learning_rate": 1e-4,
-    }  # fmt: skip
-    return RaTBPTTDistiller(**settings | parameters)
+# A distiller whose samples stay near the real rows that it starts from.
+quick = partial(
+    tools.quick,
+    ipc=3,
+    init="real",
+    max_iter=1,
+    window=1,
+    unroll=1,
+    n_networks=1,
+    eval_steps=2,
+    learning_rate=1e-4,
+)
 
 
 def people():
@@ -492,7 +498,7 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
 def test_the_gallerys_way_from_file_to_file(monkeypatch, capsys):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
-    code = Path(__file__).parents[2].joinpath("examples/plot_mixed_table.py").read_text()
+    code = (ROOT / "examples/plot_mixed_table.py").read_text()
     smaller = {
         "max_iter=40, window=10, unroll=30": "max_iter=1, window=1, unroll=1, eval_steps=5",
         "n_networks=5, n_networks_whole=3": "n_networks=1, n_networks_whole=1",

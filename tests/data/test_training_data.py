@@ -1,13 +1,15 @@
 """Samples on their way in and out: no differences are lost to rounding, and constants stay."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+import tools
 import torch
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller
 from skdistill._data.rows import take
 from skdistill._data.training import describe
 from skdistill._engine.data import RealData, Standardizer, as_tensor
@@ -16,19 +18,7 @@ from skdistill._engine.parametrization import Parametrization, Rows
 from skdistill.evaluation import evaluate
 from skdistill.parametrization import LinearBasis
 
-
-def quick(**parameters):
-    return RaTBPTTDistiller(
-        **{
-            "max_iter": 2,
-            "window": 2,
-            "unroll": 4,
-            "n_networks": 2,
-            "eval_steps": 60,
-            "random_state": 0,
-            **parameters,
-        }
-    )
+quick = partial(tools.quick, max_iter=2, eval_steps=60)
 
 
 @pytest.fixture

@@ -4,17 +4,15 @@ import configparser
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
+from tools import ROOT
 
 from skdistill.datasets import list_distilled, load_digits, load_distilled
 from skdistill.datasets._ready import SETS
 from skdistill.evaluation import evaluate
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("name", "ipc"), list_distilled())

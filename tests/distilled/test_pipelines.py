@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import tools
 from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
@@ -29,16 +31,12 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from skdistill import DistilledDataset, RaTBPTTDistiller, ZCAWhitener
+from skdistill import DistilledDataset, ZCAWhitener
 from skdistill.evaluation import compare, evaluate
 from skdistill.exceptions import InvalidFileError
 
-
-def quick():
-    """Return a distiller, a new one each time: a pipeline fits the steps that it is given."""
-    return RaTBPTTDistiller(
-        max_iter=2, window=2, unroll=4, n_networks=2, eval_steps=20, random_state=0
-    )
+# Calls give a new one each time, because a pipeline fits the steps that it is given.
+quick = partial(tools.quick, max_iter=2, eval_steps=20)
 
 
 @pytest.fixture(scope="module")

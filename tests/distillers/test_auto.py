@@ -1,9 +1,11 @@
 """What "auto" stands for in window, unroll and inner_lr, and what becomes of it."""
 
-import numpy as np
-import pytest
+from functools import partial
 
-from skdistill import BoostedDistiller, RaTBPTTDistiller
+import pytest
+import tools
+
+from skdistill import BoostedDistiller
 from skdistill.distillers import _auto
 from skdistill.distillers._auto import resolve_inner_loop
 
@@ -14,17 +16,7 @@ def resolved(shape, *arguments):
     return tuple(resolve_inner_loop(shape, *arguments).values())
 
 
-@pytest.fixture
-def table():
-    rng = np.random.default_rng(0)
-    y = np.arange(30) % 2
-    return (rng.normal(size=(30, 3)) + 2 * y[:, None]).astype(np.float32), y
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(
-        **{"max_iter": 1, "n_networks": 1, "eval_steps": 2, "random_state": 0, **parameters}
-    )
+quick = partial(tools.quick, max_iter=1, window="auto", unroll="auto", n_networks=1, eval_steps=2)
 
 
 def test_sizes_between_and_beyond_those_measured(monkeypatch):

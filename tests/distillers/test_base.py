@@ -15,7 +15,7 @@ from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from tools import a_problem
+from tools import StopAfter, a_problem, quick
 from torch import nn
 
 from skdistill import RaTBPTTDistiller
@@ -23,12 +23,6 @@ from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceError, DivergenceWarning
 from skdistill.networks import network_factory
 from skdistill.windows import MovingWindow
-
-QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
 
 
 @pytest.fixture
@@ -150,8 +144,9 @@ def test_tensors(images):
 @pytest.mark.parametrize("inner_batch_size", [None, 1])
 def test_same_random_state_same_bits(images, inner_batch_size):
     X, y = images
-    make = lambda: quick(ipc=2, batch_size=16, inner_batch_size=inner_batch_size).fit(X, y)  # noqa: E731
-    first, second = make(), make()
+    first, second = (
+        quick(ipc=2, batch_size=16, inner_batch_size=inner_batch_size).fit(X, y) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.transform()[0], second.transform()[0])
     assert first.history_["loss"] == second.history_["loss"]
     assert first.score(X, y) == second.score(X, y)
@@ -294,31 +289,10 @@ def test_verbose_prints_and_silence_is_silent(images, capsys):
     assert "outer step 3/3: loss" in capsys.readouterr().out
 
 
-class Recorder:
-    """A callback that counts outer steps and stops after the second."""
-
-    def __init__(self):
-        self.steps = 0
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_end(self, estimator, context):
-        """Ask to stop after the second outer step."""
-        self.steps += context.task_name == "outer step"
-        return self.steps >= 2
-
-
 def test_callbacks_see_the_steps_and_may_stop(images):
-    recorder = Recorder()
-    distiller = quick().set_callbacks(recorder).fit(*images)
-    assert (recorder.steps, distiller.n_iter_) == (2, 2)
+    callback = StopAfter(2)
+    distiller = quick().set_callbacks(callback).fit(*images)
+    assert (callback.steps, distiller.n_iter_) == (2, 2)
 
 
 def test_a_scoring_monitor_scores_every_step(images):

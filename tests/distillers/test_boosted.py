@@ -1,9 +1,11 @@
 """Boost-DD: nested blocks, what stays and what moves, budgets, going on."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import tools
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
@@ -11,16 +13,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdistill.distillers.boosted
-from skdistill import BoostedDistiller, DistilledDataset, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistilledDataset
 from skdistill._files import npz as _npz
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
 
-QUICK = {"max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 20}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(**{**QUICK, **parameters})
+quick = partial(tools.quick, eval_steps=20, random_state=None)
 
 
 def boosted(ipc=3, block_size=1, beta=0.0, distiller=None, **parameters):
@@ -275,7 +273,7 @@ def test_unknown_metadata(images):
 def checkpointed(folder, ipc=3, every=1, **parameters):
     return boosted(
         ipc,
-        distiller=RaTBPTTDistiller(**QUICK, checkpoint_every=every),
+        distiller=quick(checkpoint_every=every),
         checkpoint=folder,
         **parameters,
     )
@@ -326,7 +324,7 @@ def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, out
         ({"beta": 0.5}, "beta must be 0.0; got 0.5; as in the blocks"),
         ({"random_state": 1}, "the seed that random_state gives must be 209652396; got 1791"),
         (
-            {"distiller": RaTBPTTDistiller(**{**QUICK, "window": 1})},
+            {"distiller": quick(window=1)},
             "window must be 2; got 1; as in the",
         ),
     ],
@@ -347,11 +345,9 @@ def test_bad_checkpoints(images, tmp_path, outer_step):
 
     def refused(message, error=ValueError, **parameters):
         with pytest.raises(error, match=message):
-            boosted(**{"distiller": RaTBPTTDistiller(**QUICK), **parameters}).fit(*images)
+            boosted(**{"distiller": quick(), **parameters}).fit(*images)
 
-    refused(
-        "distiller's checkpoint must be None", distiller=RaTBPTTDistiller(**QUICK, checkpoint="run")
-    )
+    refused("distiller's checkpoint must be None", distiller=quick(checkpoint="run"))
     refused("file' must be a folder that can be written", checkpoint=tmp_path / "file")
     refused(
         "a/b' must be a folder .* place for one: .*/a'; make it first", checkpoint=tmp_path / "a/b"

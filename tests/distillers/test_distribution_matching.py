@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 import torch
 from sklearn.base import clone
 from tools import a_problem
@@ -22,11 +23,7 @@ from skdistill.evaluation import compare
 from skdistill.networks import ConvNet
 
 SHAPE = (1, 8, 8)
-QUICK = {"max_iter": 3, "n_networks": 2, "eval_steps": 5, "random_state": 0}
-
-
-def quick(**parameters):
-    return DistributionMatchingDistiller(**{**QUICK, **parameters})
+quick = partial(tools.quick, DistributionMatchingDistiller)
 
 
 def matching_of(learner, X, y, weight=None, batch_size=1000, chunk=None, augmentation=None, ipc=2):

@@ -5,20 +5,18 @@ from functools import partial
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from tools import quick
 from torch import nn
 
-from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import DistributionMatchingDistiller
 from skdistill.networks import MLP
 
-QUICK = {"max_iter": 3, "random_state": 0, "eval_steps": 20, "n_networks": 2}
+unrolled = partial(quick, eval_steps=20)
+matching = partial(unrolled, DistributionMatchingDistiller)
 NARROW = partial(MLP, width=8)
 
 
-def unrolled(**options):
-    return RaTBPTTDistiller(window=2, unroll=4, **QUICK, **options)
-
-
-@pytest.mark.parametrize("make", [unrolled, partial(DistributionMatchingDistiller, **QUICK)])
+@pytest.mark.parametrize("make", [unrolled, matching])
 def test_samples_are_those_of_the_inner_networks(make):
     X, y = load_iris(return_X_y=True)
     inner = make(inner_architecture=NARROW).fit(X, y)

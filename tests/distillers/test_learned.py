@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 import torch.nn.functional as F
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -16,16 +17,15 @@ from skdistill import (
     DistilledClassifier,
     DistilledDataset,
     DistributionMatchingDistiller,
-    RaTBPTTDistiller,
 )
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import InvalidFileError
 from skdistill.parametrization import LinearBasis, Pixels
 
-QUICK = {"max_iter": 4, "n_networks": 2, "eval_steps": 20, "random_state": 0, "init": "gaussian"}
+quick = partial(tools.quick, max_iter=4, eval_steps=20, init="gaussian")
 DISTILLERS = {
-    "rat-bptt": partial(RaTBPTTDistiller, window=2, unroll=4, **QUICK),
-    "distribution matching": partial(DistributionMatchingDistiller, batch_size=8, **QUICK),
+    "rat-bptt": quick,
+    "distribution matching": partial(quick, DistributionMatchingDistiller, batch_size=8),
 }
 LEARNED = {
     "pixels": {},
@@ -34,7 +34,6 @@ LEARNED = {
     "basis of fewer pixels": {"parametrization": LinearBasis(3, downsample=3)},
     "basis and labels": {"parametrization": LinearBasis(3), "learn_labels": True},
 }
-quick = DISTILLERS["rat-bptt"]
 
 
 @pytest.fixture(params=DISTILLERS)

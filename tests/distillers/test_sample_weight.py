@@ -9,21 +9,9 @@ import sklearn
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import has_fit_parameter
+from tools import quick
 
-from skdistill import BoostedDistiller, RaTBPTTDistiller
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(
-        **{
-            "max_iter": 3,
-            "window": 2,
-            "unroll": 4,
-            "random_state": 0,
-            "eval_steps": 5,
-            **parameters,
-        }
-    )
+from skdistill import BoostedDistiller
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,10 +18,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from tools import ROOT
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 

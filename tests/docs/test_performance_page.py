@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "tables.py"
+from tools import ROOT
+
+SCRIPT = ROOT / "docs" / "tables.py"
 
 
 def test_tables_are_those_of_the_files():

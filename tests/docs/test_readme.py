@@ -1,12 +1,12 @@
 """What README shows can be pasted: the Python of each of its parts runs, at a smaller size."""
 
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from tools import ROOT
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 QUICK = "max_iter=2, n_networks=1, eval_steps=5, window=2, unroll=4"
 # What is made smaller, in each part that has Python in it.
 SMALLER = {

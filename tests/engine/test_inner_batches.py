@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tools import a_problem
+from tools import a_problem, quick
 
-from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods import unrolled
 from skdistill._engine.methods.base import Synthetic
@@ -147,12 +146,6 @@ def many():
     rng = np.random.default_rng(0)
     y = np.arange(48) % 6
     return rng.normal(size=(48, 5)) + 2 * np.eye(6, 5)[y], y
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(
-        **{"max_iter": 3, "window": 2, "unroll": 4, "random_state": 0} | parameters
-    )
 
 
 def samples(data, **parameters):

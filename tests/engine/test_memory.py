@@ -4,17 +4,20 @@ import json
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tools
 from numpy.lib.format import open_memmap
+from tools import ROOT
 
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller, ZCAWhitener
 from skdistill._engine.learner import Learner
 from skdistill.networks import network_factory
 
-BENCHMARKS = Path(__file__).parents[2] / "examples/benchmarks"
+BENCHMARKS = ROOT / "examples/benchmarks"
 
 
 def peak_mib(config, which="ours"):
@@ -73,10 +76,10 @@ def sparse_file(path, dtype, shape):
 
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-QUICK = {
-    "max_iter": 1, "batch_size": 32, "random_state": 0, "validation_interval": 1, "eval_steps": 2,
-    "n_networks": 2,
-}  # fmt: skip
+quick = partial(
+    tools.quick, DistributionMatchingDistiller, max_iter=1, batch_size=32, eval_steps=2,
+    validation_interval=1,
+)  # fmt: skip
 
 
 @only_linux
@@ -94,7 +97,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
     X, y = sparse_file(tmp_path / "X.npy", np.float64, (15_000, 1_000)), np.arange(15_000) % 2
     parameters = dict(parameters)
     weight = parameters.pop("sample_weight", None)
-    distiller = DistributionMatchingDistiller(**{**QUICK, **parameters})
+    distiller = quick(**parameters)
     # What is held at a time has a size of its own, of some 100 MB: here a small one.
     monkeypatch.setattr("skdistill.coresets._MOST", 2**20)
     monkeypatch.setattr("skdistill._data.training._BLOCK", 2**18)

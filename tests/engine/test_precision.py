@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.recorded import Recorded
@@ -16,7 +16,7 @@ from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
 from skdistill.networks import ConvNet
 
-QUICK = {"max_iter": 2, "window": 2, "unroll": 4, "batch_size": 32, "image_shape": (1, 8, 8)}
+quick = partial(tools.quick, max_iter=2, batch_size=32, image_shape=(1, 8, 8))
 FACTORY = partial(ConvNet, (1, 8, 8), 3, width=4)
 
 
@@ -56,7 +56,7 @@ def test_the_default_is_single_precision():
     X, y = load_digits(return_X_y=True)
 
     def samples(**parameters):
-        return RaTBPTTDistiller(**QUICK, **parameters, random_state=0).fit(X, y).transform()[0]
+        return quick(**parameters).fit(X, y).transform()[0]
 
     plain, half = samples(), samples(precision="bfloat16")
     np.testing.assert_array_equal(samples(precision="float32"), plain)
@@ -67,7 +67,7 @@ def test_the_default_is_single_precision():
 def test_unknown_precision():
     X, y = load_digits(return_X_y=True)
     with pytest.raises(ValueError, match="precision"):
-        RaTBPTTDistiller(**QUICK, precision="float16").fit(X, y)
+        quick(precision="float16").fit(X, y)
 
 
 def test_numbers_of_each_step_are_tabulated_exactly(learner):

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tools import ROOT
 
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
-ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "examples" / "reproduce"
 
 

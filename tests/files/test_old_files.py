@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tools import ROOT
 
 from skdistill import (
     BoostedDistiller,
@@ -32,7 +33,7 @@ from skdistill.evaluation import evaluate
 from skdistill.exceptions import InvalidFileError
 from skdistill.windows import MovingWindow
 
-FOLDER = Path(__file__).parents[1] / "old_files" / "0.1.0"
+FOLDER = ROOT / "tests" / "old_files" / "0.1.0"
 spec = util.spec_from_file_location("make_0_1_0", FOLDER.with_name("make_0_1_0.py"))
 made = util.module_from_spec(spec)
 spec.loader.exec_module(made)

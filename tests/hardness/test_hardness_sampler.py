@@ -4,22 +4,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 
-from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller
 from skdistill._engine.methods.unrolled import Unrolled
 from skdistill.hardness import HardnessSampler, disagreement_scores
 
 # 40 images and batches of 8: an epoch is five outer steps.
-quick = partial(
-    RaTBPTTDistiller,
-    max_iter=7,
-    window=2,
-    unroll=4,
-    batch_size=8,
-    n_networks=2,
-    eval_steps=20,
-    random_state=0,
-)
+quick = partial(tools.quick, max_iter=7, batch_size=8, eval_steps=20)
 ONCE_AN_EPOCH = partial(HardnessSampler, n_networks=3, steps=5, renew_every=1)
 
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import tools
 import torch
 from sklearn.base import clone
 
-from skdistill import RaTBPTTDistiller
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams, purpose_number
 from skdistill.augmentation import (
@@ -21,14 +21,12 @@ from skdistill.augmentation import (
     Rotation,
 )
 
-QUICK = {"ipc": 2, "max_iter": 3, "window": 2, "unroll": 5, "batch_size": 16, "eval_steps": 5}
 N_REAL, N_SYNTHETIC = 16, 4
 
 
 def quick(augmentation=None, **parameters):
-    return RaTBPTTDistiller(
-        **{**QUICK, "augmentation": augmentation, "random_state": 0, **parameters}
-    )
+    settings = {"ipc": 2, "unroll": 5, "batch_size": 16, "augmentation": augmentation}
+    return tools.quick(**settings | parameters)
 
 
 def samples(distiller, data):

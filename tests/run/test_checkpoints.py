@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tools
 import torch
+from tools import ROOT, StopAfter, tiny
 from torch import nn
 
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
@@ -33,11 +35,7 @@ from skdistill.windows import MovingWindow
 
 pytestmark = pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
 
-SCRIPT = Path(__file__).parents[2] / "examples/benchmarks/kill_resume.py"
-
-
-def tiny(input_shape, n_classes, width=4):
-    return nn.Sequential(nn.Linear(input_shape[0], width), nn.ReLU(), nn.Linear(width, n_classes))
+SCRIPT = ROOT / "examples/benchmarks/kill_resume.py"
 
 
 QUICK = {
@@ -55,14 +53,7 @@ VALIDATED = {"validation_fraction": 0.3, "validation_interval": 2}
 
 
 def quick(checkpoint=None, **parameters):
-    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, "checkpoint": checkpoint, **parameters})
-
-
-@pytest.fixture
-def table():
-    rng = np.random.default_rng(0)
-    y = np.arange(30) % 2
-    return rng.normal(size=(30, 3)) + y[:, None], y
+    return tools.quick(**QUICK | {"checkpoint": checkpoint} | parameters)
 
 
 @pytest.fixture
@@ -377,27 +368,6 @@ def test_a_run_that_has_diverged_says_so_again(table, path, outer_step):
             distiller.fit(*table)
         assert steps == list(range(12))
         assert np.isfinite(distiller.transform()[0]).all()
-
-
-class StopAfter:
-    """A callback that stops a run after some outer steps."""
-
-    def __init__(self, n):
-        self.n, self.steps = n, 0
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_end(self, estimator, context):
-        """Ask to stop after the n-th outer step."""
-        self.steps += context.task_name == "outer step"
-        return self.steps >= self.n
 
 
 def test_a_run_that_a_callback_stopped_goes_on(table, path):

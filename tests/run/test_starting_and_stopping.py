@@ -1,29 +1,18 @@
 """Where a run starts, how it goes on, and when it ends."""
 
 import pickle
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 import pytest
+import tools
 from sklearn.model_selection import train_test_split
 
-from skdistill import RaTBPTTDistiller
 from skdistill._data.seeds import draw_seed
 from skdistill.windows import MovingWindow
 
-QUICK = {
-    "max_iter": 3,
-    "window": 2,
-    "unroll": 4,
-    "inner_lr": 0.001,
-    "n_networks": 2,
-    "eval_steps": 5,
-    "batch_size": 16,
-}
-
-
-def quick(**parameters):
-    return RaTBPTTDistiller(**{**QUICK, "random_state": 0, **parameters})
+quick = partial(tools.quick, inner_lr=0.001, batch_size=16)
 
 
 # --- warm start -------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-import two_processes
-from two_processes import LEARNED, METHODS, quick, steps, table
+from tools import table, tiny
+from two_processes import LEARNED, METHODS, quick, steps
 
 from skdistill._engine.group import Group, join_group
 from skdistill._engine.methods.base import Gradient, Method
@@ -148,7 +148,7 @@ def test_fewer_networks_than_processes(folder, monkeypatch):
     # The second process has none to train.
     distiller = quick().fit(*table())
     monkeypatch.setattr("skdistill.evaluation._networks.join_group", lambda: Silent(1, 2))
-    result = evaluate(distiller.distilled_, *table(), architecture=two_processes.tiny, n_networks=1)
+    result = evaluate(distiller.distilled_, *table(), architecture=tiny, n_networks=1)
     assert (result.curve == 0).all()
 
 
@@ -233,7 +233,8 @@ def test_other_threads_and_processes_are_alone(monkeypatch):
 TORCHRUN = """
 import os, sys
 import numpy as np
-from two_processes import quick, table
+from tools import table
+from two_processes import quick
 distiller = quick().fit(*table())
 X, score = distiller.transform()[0], distiller.score(*table())
 np.savez(os.path.join(sys.argv[1], os.environ["RANK"]), X=X, score=score)

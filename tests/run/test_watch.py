@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
+from tools import tiny
 
 from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine.outer import Record
@@ -120,16 +120,6 @@ def test_one_of_several_processes_speaks(rng):
 
 
 # --- in a run ---------------------------------------------------------------------------------
-
-
-def tiny(input_shape, n_classes):
-    return nn.Linear(input_shape[0], n_classes)
-
-
-@pytest.fixture
-def table(rng):
-    y = np.arange(30) % 2
-    return rng.normal(size=(30, 3)) + y[:, None], y
 
 
 def large_after_50(step):

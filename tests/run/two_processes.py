@@ -17,12 +17,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import tools
 import torch
 import torch.distributed as dist
-from tools import OuterStep, a_problem
+from tools import OuterStep, StopAfter, a_problem, table, tiny
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller
 from skdistill._engine import outer
 from skdistill._engine.group import Averaged, join_group
 from skdistill._engine.learner import Learner
@@ -40,25 +41,13 @@ from skdistill.sampling import UniformSampler
 from skdistill.windows import resolve_schedule
 
 
-def table():
-    """Return a small training set."""
-    rng = np.random.default_rng(0)
-    y = np.arange(30) % 2
-    return rng.normal(size=(30, 3)) + y[:, None], y
-
-
-def tiny(input_shape, n_classes):
-    """Return a network so small that outer steps take milliseconds."""
-    return nn.Sequential(nn.Linear(input_shape[0], 4), nn.ReLU(), nn.Linear(4, n_classes))
-
-
 def quick(path=None, **parameters):
     """Return a distiller of quick runs."""
-    parameters = {"random_state": 0, "max_iter": 4, **parameters}
-    return RaTBPTTDistiller(
-        window=1, unroll=3, batch_size=4, architecture=tiny, n_networks=5, eval_steps=3,
-        checkpoint=path, device="cpu", **parameters,
-    )  # fmt: skip
+    settings = {
+        "max_iter": 4, "window": 1, "unroll": 3, "batch_size": 4, "architecture": tiny,
+        "n_networks": 5, "eval_steps": 3, "checkpoint": path, "device": "cpu",
+    }  # fmt: skip
+    return tools.quick(**settings | parameters)
 
 
 # --- the engine, in double precision ----------------------------------------------------------
@@ -149,27 +138,6 @@ def engine(group, folder):
 
 
 # --- distillers -------------------------------------------------------------------------------
-
-
-class StopAfter:
-    """A callback that stops a run after some outer steps, and counts them."""
-
-    def __init__(self, n):
-        self.n, self.steps = n, 0
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_end(self, estimator, context):
-        """Ask to stop after the n-th outer step."""
-        self.steps += context.task_name == "outer step"
-        return self.steps >= self.n
 
 
 def seen(distiller):
