@@ -219,7 +219,7 @@ def test_a_run_goes_on_from_a_checkpoint_on_another_device(there, images, tmp_pa
     distiller = rat_bptt(ipc=2, learn_labels=True, checkpoint=tmp_path / "run")
     with SimulatedDevice():
         on(distiller, there).set_params(max_iter=2).fit(*images)
-        got = on(distiller, back).set_params(max_iter=4).fit(*images)
+        got = on(distiller, back).set_params(max_iter=4, data_device="host").fit(*images)
     assert_same_results(got, expected)
 
 

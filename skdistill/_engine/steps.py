@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .learner import Learner
 from .optimizers import InnerOptimizer
-from .recorded import Recorded
+from .recorded import recorded
 from .rewrites import Rewrites
 
 _logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class CompiledSteps(Steps):
     def _compiled(self, function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
         """Return ``function`` compiled for tensors like these, or None if that fails."""
         try:
-            graph = _compiled(function, tensors)
+            return _compiled(function, tensors)
         except Exception as error:
             # Compilation is optional: a machine without a C++ compiler still gets the result.
             _logger.debug("running eagerly: %s", error)
@@ -221,7 +221,6 @@ class CompiledSteps(Steps):
                 first, *_ = str(error).strip().splitlines() or [""]
                 report(f"{type(error).__name__}: {first}")
             return None
-        return _recorded(graph, tensors) if tensors[0].is_cuda else graph
 
 
 def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable:
@@ -231,15 +230,10 @@ def _compiled(function: Callable, tensors: tuple[Tensor, ...]) -> Callable:
         traced = make_fx(lambda *args: function(*args))(*(x.detach() for x in tensors))
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    graph = torch.compile(traced, fullgraph=True, dynamic=False)
+    if tensors[0].is_cuda:
+        graph = recorded(traced)
+    else:
+        graph = torch.compile(traced, fullgraph=True, dynamic=False)
     with torch.no_grad():
         graph(*tensors)  # compilation happens here
     return graph
-
-
-def _recorded(graph: Callable, tensors: tuple[Tensor, ...]) -> Callable:
-    try:
-        return Recorded(graph, tensors)
-    except Exception as error:
-        _logger.debug("launching each kernel: %s", error)
-        return graph
