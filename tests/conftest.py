@@ -1,4 +1,4 @@
-"""Shared fixtures: small problems that every module's tests use."""
+"""Shared fixtures: small problems for the tests of every module."""
 
 import errno
 import os

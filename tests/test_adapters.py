@@ -89,7 +89,7 @@ def test_decision_function(table):
     np.testing.assert_array_equal(classifier.decision_function(X), expected.decision_function(X))
 
 
-def test_images_are_flattened_for_a_classifier_only(images):
+def test_images_are_only_flattened_for_a_classifier(images):
     X, y = images
     X_syn, y_syn = quick().fit(X, y).transform()
     expected = LogisticRegression().fit(X_syn.reshape(2, 36), y_syn)
@@ -194,14 +194,14 @@ def test_soft_labels(table, classifier):
 
 
 def test_networks_learn_all_of_a_soft_label(table):
-    # Trained on the most probable label alone, the others' probability would go on to vanish.
+    # If trained only on the most probable label, the others' probability would vanish.
     X, y = table
     soft = DistilledClassifier(soft_distiller(eval_steps=300)).fit(X, y).predict_proba(X)
     hard = DistilledClassifier(quick(eval_steps=300)).fit(X, y).predict_proba(X)
     assert np.median(soft.max(axis=1)) < 0.93 < np.median(hard.max(axis=1))
 
 
-def test_a_class_that_is_no_samples_most_probable_one(table):
+def test_a_class_that_is_never_the_most_probable(table):
     X, y = table
     classifier = DistilledClassifier(soft_distiller(ties=True), KNeighborsClassifier(1)).fit(X, y)
     assert classifier.distiller_.classes_.tolist() == ["a", "b", "c"]
@@ -238,7 +238,7 @@ def test_methods_are_the_classifiers(table, classifier, methods):
         adapter.fit(*table)
 
 
-def test_what_is_given_is_not_touched(table):
+def test_arguments_are_not_modified(table):
     X, y = table
     distiller, classifier = quick(), LogisticRegression()
     DistilledClassifier(distiller, classifier).fit(X, y)
@@ -304,7 +304,7 @@ def test_tensors(images):
     X, y = images
     classifier = DistilledClassifier(quick()).fit(torch.from_numpy(X), torch.from_numpy(y))
     expected = DistilledClassifier(quick()).fit(X, y).predict_proba(X)
-    # NumPy refuses to read a tensor that wants a gradient, as it does one on a GPU.
+    # NumPy refuses to read a tensor that requires a gradient, or one on a GPU.
     tensor = torch.from_numpy(X).requires_grad_()
     np.testing.assert_array_equal(classifier.predict_proba(tensor), expected)
 
@@ -345,7 +345,7 @@ def test_persistence(images, tmp_path, architecture, classifier):
         torch.set_warn_always(False)
 
 
-def test_callable_architecture_is_what_predicts(images):
+def test_networks_of_a_callable_architecture_predict(images):
     adapter = DistilledClassifier(quick(architecture=linear)).fit(*images)
     assert adapter.ensemble_.shape == (3, 36 * 2 + 2)
 
@@ -478,7 +478,7 @@ def test_bad_data(table, method, spoil, message):
 
 
 class Mute(LogisticRegression):
-    """Fits and transforms, but distils nothing."""
+    """Fits and transforms, but distills nothing."""
 
     def transform(self, X):
         return X
@@ -520,7 +520,7 @@ def test_clone(table):
     assert not hasattr(copy, "distiller_")
 
 
-def test_the_sampler_weighs_classes_the_same_unless_told(table):
+def test_the_sampler_balances_classes_by_default(table):
     X, y = table
     rare = np.flatnonzero(y == y[0])[:3]
     rows = np.concatenate([rare, np.flatnonzero(y != y[0])])
@@ -577,7 +577,7 @@ def test_a_distillers_own_class_weight_comes_before_the_samplers(table):
 
 def test_weights_equal_repetition(weighted):
     X, y, weight = weighted
-    # A Gaussian start and all samples in each batch, or chance would tell them apart.
+    # A Gaussian start and all samples in each batch, so that chance makes no difference.
     distiller = quick(init="gaussian", eval_steps=5)
     a = DistilledClassifier(distiller).fit(X, y, sample_weight=weight).predict_proba(X)
     b = DistilledClassifier(distiller).fit(X.repeat(weight, axis=0), y.repeat(weight))
@@ -600,7 +600,7 @@ def test_weights_are_routed_to_the_distiller(weighted):
         for wanted, samples in ((True, expected), (False, plain)):
             distiller = quick().set_fit_request(sample_weight=wanted)
             classifier = DistilledClassifier(distiller)
-            # In a pipeline, where whoever does not ask gets nothing.
+            # In a pipeline, where an estimator that does not request weights gets none.
             scaled = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), classifier)
             scaled.fit(X, y, sample_weight=weight)
             fitted = classifier.set_score_request(sample_weight=True)

@@ -66,7 +66,7 @@ def test_flip_mirrors_rows():
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_rotation_by_right_angles_is_anticlockwise(turns):
+def test_rotation_by_right_angles_is_counterclockwise(turns):
     X = batch(1, (2, 5, 5))
     expected = torch.rot90(X, turns, (2, 3))
     torch.testing.assert_close(
@@ -76,13 +76,13 @@ def test_rotation_by_right_angles_is_anticlockwise(turns):
 
 def test_rotation_does_not_shear_an_oblong_image():
     X = torch.zeros(1, 1, 3, 7, dtype=torch.float64)
-    X[..., 1, 4] = 1.0  # one pixel to the right of the centre
+    X[..., 1, 4] = 1.0  # one pixel to the right of the center
     expected = torch.zeros_like(X)
     expected[..., 0, 3] = 1.0  # one pixel above it
     torch.testing.assert_close(Rotation().apply(X, column(90.0)), expected, rtol=0, atol=1e-6)
 
 
-def test_crop_shifts_by_whole_pixels_and_pads_with_the_mean_colour():
+def test_crop_shifts_by_whole_pixels_and_pads_with_the_mean_color():
     X = image([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0])
     right_and_down = image([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, 4.0, 5.0])
     assert_gives(Crop(), [1.0, 1.0], X, right_and_down)
@@ -92,9 +92,9 @@ def test_crop_shifts_by_whole_pixels_and_pads_with_the_mean_colour():
 def test_scale_shrinks_each_axis_on_its_own():
     X = image([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0])
     # Twice the width is seen: the outer columns show what lies outside, the inner ones the means
-    # of the neighbours that they cover.
+    # of the neighbors that they cover.
     assert_gives(Scale(), [2.0, 1.0], X, image([0.0, 1.5, 3.5, 0.0], [0.0, 5.5, 7.5, 0.0]))
-    # Half the height is seen: both rows lie a quarter of a pixel from the middle.
+    # Half the height is visible: both rows lie a quarter of a pixel from the middle.
     enlarged = image([2.0, 3.0, 4.0, 5.0], [4.0, 5.0, 6.0, 7.0])
     assert_gives(Scale(), [1.0, 0.5], X, enlarged)
 
@@ -103,10 +103,10 @@ def test_color_shifts_and_scales_about_the_means():
     X = torch.tensor([[1.0, 3.0], [5.0, 7.0]], dtype=torch.float64).view(1, 2, 1, 2)
     assert_gives(Color(), [0.5, 1.0, 1.0], X, X + 0.5)
     # A pixel's channels are (1, 5) and (3, 7), with means 3 and 5.
-    grey = torch.tensor([[3.0, 5.0], [3.0, 5.0]], dtype=torch.float64).view(1, 2, 1, 2)
-    assert_gives(Color(), [0.0, 0.0, 1.0], X, grey)
+    gray = torch.tensor([[3.0, 5.0], [3.0, 5.0]], dtype=torch.float64).view(1, 2, 1, 2)
+    assert_gives(Color(), [0.0, 0.0, 1.0], X, gray)
     assert_gives(Color(), [0.0, 1.0, 0.5], X, 0.5 * (X - 4) + 4)
-    assert_gives(Color(), [1.0, 0.0, 0.5], X, 0.5 * (grey - 4) + 5)
+    assert_gives(Color(), [1.0, 0.0, 0.5], X, 0.5 * (gray - 4) + 5)
 
 
 def test_saturation_does_nothing_to_one_channel():
@@ -237,7 +237,7 @@ def test_one_of_chooses_one_for_the_batch():
     assert max(abs(count - 200) for count in counts) < 5 * (600 * 2 / 9) ** 0.5
 
 
-def test_one_of_applies_the_chosen_one_alone():
+def test_one_of_applies_only_the_chosen_one():
     X = batch()
     choices = OneOf([Color(), Rotation(60)])
     seen = set()
@@ -455,7 +455,7 @@ def test_plain_forms_of_names_and_numpys_numbers():
 
 
 @pytest.mark.parametrize("augmentation", [Own(), Compose([Rotation(), Own()])])
-def test_an_augmentation_of_ones_own_has_a_name_only(augmentation):
+def test_a_users_augmentation_only_has_a_name(augmentation):
     plain = json.loads(json.dumps(to_plain(augmentation)))
     with pytest.raises(ValueError, match=r"augmentation must be given.*test_augmentation\.Own"):
         from_plain(plain)

@@ -1,4 +1,4 @@
-"""Everything on an accelerator, which is simulated: as on the CPU, and nothing waits unseen."""
+"""Everything on a simulated accelerator: as on the CPU, and no wait for it is unseen."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def on(distiller, device):
 
 
 def assert_same_results(got, expected):
-    """Two fitted distillers have come to the same, within rounding."""
+    """Assert that two fitted distillers have the same results, within rounding."""
     for name in ("X", "y"):
         ours, theirs = (getattr(each.distilled_, name) for each in (got, expected))
         if ours.dtype.kind == "f":
@@ -150,7 +150,7 @@ def test_an_outer_step_waits_for_the_device_once(images, device_waits):
 
 @pytest.fixture
 def device_waits(monkeypatch):
-    """Return what the host waits for in the last outer step of a distiller's fit."""
+    """Return the waits of the host in the last outer step of a distiller's fit."""
     original = loop.update
 
     def waits(distiller, X, y):
@@ -262,7 +262,7 @@ def test_an_evaluation_is_that_of_the_cpu(which, stack, fitted, monkeypatch):
     with SimulatedDevice() as device:
         got = evaluate(distiller.distilled_, X, y, architecture="mlp", device=NAME)
     assert_allclose(got.accuracies, expected.accuracies)
-    # What every network says of the test samples, and nothing while it is trained.
+    # For the answers of every network to the test samples, and never while it is trained.
     assert device.waits.count("a copy to the host") == 2
 
 

@@ -29,14 +29,14 @@ def test_a_short_run_beats_random_real_digits(digits):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
-def test_one_sample_a_class(digits, seed):
+def test_one_sample_per_class(digits, seed):
     result = distil_and_compare(digits, random_state=seed)
     assert result["distilled"].mean >= 0.90
     assert result["distilled"].mean >= result[RANDOM].mean + 0.20
 
 
 @pytest.mark.slow
-def test_ten_samples_a_class(digits):
+def test_ten_samples_per_class(digits):
     result = distil_and_compare(digits, ipc=10, init="kmeans", max_iter=50, random_state=0)
     # Measured: 97.6 % against 95.4 %.
     assert result["distilled"].mean > 0.97

@@ -1,4 +1,4 @@
-"""The forecast of a run: its time, its memory, and what it advises."""
+"""The forecast of a run: its time, its memory, and its advice."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The house: imports go down, rooms keep to themselves, and the page about it names every part."""
+"""The architecture: imports only go down, and the page about it names every module."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-# Rooms from the bottom to the top: each may import from those before it.
+# Packages and modules from bottom to top: each may import from those before it.
 FLOORS = [
     {"exceptions", "_version", "_old_names"},
     {"_engine"},

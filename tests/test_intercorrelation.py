@@ -25,7 +25,7 @@ RECIPE = EvaluationRecipe(
 
 
 def make_set(ipc, recipe=RECIPE):
-    """Return a set of which each sample holds its class and its number within the class."""
+    """Return a set in which each sample holds its class and its number within the class."""
     X = np.array([[c, k] for k in range(ipc) for c in range(3)], dtype=float)
     return DistilledDataset(X, np.tile(CLASSES, ipc), CLASSES, ipc, recipe)
 
@@ -38,14 +38,14 @@ def test_data():
 
 @pytest.fixture
 def real_data():
-    """Return 8 real samples of every class, the second feature telling them from distilled ones."""
+    """Return 8 real samples of every class; their second feature differs from distilled ones."""
     index = np.arange(24) % 3
     return np.column_stack([index, 100 + np.arange(24)]).astype(float), CLASSES[index]
 
 
 @pytest.fixture
 def trained_on(monkeypatch):
-    """Let every evaluation be noted, and not done: accuracies are 1, 2, 3... thousandths."""
+    """Record every evaluation instead of doing it: accuracies are 1, 2, 3... thousandths."""
     noted = []
 
     def note(data, X, y, *, n_networks, architecture, device):
@@ -76,7 +76,7 @@ def test_subsets_hold_random_samples_of_every_class_in_the_order_of_sets(trained
         numbers = data.X[:, 1].reshape(data.ipc, 3)
         assert (np.diff(numbers, axis=0) > 0).all()
     small = [data.X[:, 1].reshape(2, 3) for data, _ in trained_on[:4]]
-    # Draws differ, and a class's samples are drawn apart from another's.
+    # Draws differ, and the samples of each class are drawn separately.
     assert len({numbers.tobytes() for numbers in small}) == 4
     assert any(len(set(map(tuple, numbers.T))) > 1 for numbers in small)
 

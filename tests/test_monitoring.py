@@ -1,4 +1,4 @@
-"""TensorBoard: every value of every outer step, a folder a run, and no file left open."""
+"""TensorBoard: every value of every outer step, one folder per run, no file left open."""
 
 import pickle
 import sys

@@ -1,4 +1,4 @@
-"""Networks: shapes, the depths of the paper, and what the learner makes of them."""
+"""Networks: shapes, the depths of [Feng23], and the learner as a function of parameters."""
 
 import pickle
 import random
@@ -56,7 +56,7 @@ def test_convnet_depth_follows_the_image(side, depth, width):
     assert network(torch.zeros(2, 3, side, side)).shape == (2, 7)
 
 
-def test_instance_normalisation_makes_the_convnet_blind_to_scale():
+def test_instance_normalization_makes_the_convnet_blind_to_scale():
     network = ConvNet((1, 8, 8), 3)
     X = torch.rand(4, 1, 8, 8)
     torch.testing.assert_close(network(5 * X), network(X), rtol=1e-2, atol=1e-3)
@@ -88,7 +88,7 @@ def test_learner_equals_the_module():
     torch.testing.assert_close(learner.logits(theta, X), module(X))
 
 
-def test_initialisations_are_repeatable_and_differ():
+def test_initializations_are_repeatable_and_differ():
     learner = Learner(network_factory("mlp", (7,), 3))
     before = torch.get_rng_state()
     assert torch.equal(learner.init(1), learner.init(1))
@@ -108,7 +108,7 @@ def test_initialisations_are_repeatable_and_differ():
         (lambda: nn.LazyLinear(3), "must give its layers their sizes"),
     ],
 )
-def test_modules_that_are_no_pure_function(factory, message):
+def test_modules_that_are_not_pure_functions(factory, message):
     with pytest.raises(ValueError, match=message):
         Learner(factory)
 
@@ -118,11 +118,12 @@ def test_dropout_that_drops_nothing_is_taken():
     assert learner.n_parameters == 12
 
 
-# A network of one's own ---------------------------------------------------------------------------
+# Networks of a user
+# ---------------------------------------------------------------------------------
 
 
 class Own(nn.Module):
-    """A linear network of which the tests change a step."""
+    """A linear network; the tests change one of its steps."""
 
     def __init__(self, shape, n_classes):
         super().__init__()
@@ -141,7 +142,7 @@ class Dropping(Own):
 
 
 class Undecided(Own):
-    """Its dice fall the same for a long time, so that its scores do not tell."""
+    """Its random numbers are the same for a long time, so its scores do not reveal them."""
 
     def changed(self, scores):
         return scores if random.random() < 2 else -scores
@@ -197,7 +198,7 @@ BAD_NETWORKS = {
 
 @pytest.fixture(params=BAD_NETWORKS.items(), ids=[f"network {k}" for k in range(len(BAD_NETWORKS))])
 def bad_network(request):
-    """Return an architecture that cannot be trained, and what is to be said of it."""
+    """Return an architecture that cannot be trained, and the expected message."""
     return request.param
 
 
@@ -212,7 +213,7 @@ def global_states():
 def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
     bad_network, monkeypatch, images
 ):
-    # To hash a large training set is work.
+    # Hashing a large training set is work.
     monkeypatch.setattr(
         "skdistill.distillers.base.describe", lambda *args: pytest.fail("work was started")
     )
@@ -223,7 +224,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
     assert global_states() == before
 
 
-def test_and_so_it_is_in_an_evaluation(bad_network, images):
+def test_a_network_that_cannot_be_trained_is_refused_in_an_evaluation(bad_network, images):
     architecture, message = bad_network
     distilled = quick().fit(*images).distilled_
     with pytest.raises(ValueError, match=message):
@@ -246,12 +247,12 @@ def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
     assert global_states() == before
 
 
-def test_a_drawing_thread_beside_it_is_not_the_networks_fault():
+def test_a_thread_that_draws_numbers_is_not_the_networks_fault():
     class Disturbed(Own):
         n_calls = 0
 
         def changed(self, scores):
-            # What another thread of the caller's would do, once.
+            # This is what another thread of the caller may do, once.
             Disturbed.n_calls += 1
             if Disturbed.n_calls == 1:
                 torch.rand(1)
@@ -288,7 +289,7 @@ UNSEEDED = np.random.default_rng()
         (network_of_no_seed, "architecture=network_of_no_seed builds two networks from one seed"),
     ],
 )
-def test_initialisations_that_are_none_are_warned_of(architecture, message, images):
+def test_networks_that_ignore_the_seed_raise_a_warning(architecture, message, images):
     with pytest.warns(UserWarning, match=message) as caught:
         distiller = quick(architecture=architecture).fit(*images)
     assert {warning.filename for warning in caught} == {__file__}
@@ -297,7 +298,7 @@ def test_initialisations_that_are_none_are_warned_of(architecture, message, imag
 
 
 @pytest.mark.filterwarnings("error")
-def test_good_networks_are_taken_without_a_word(images):
+def test_good_networks_raise_no_warning(images):
     for architecture in (Own, partial(ConvNet, norm="batch"), lambda shape, n: Own(shape, n)):
         distiller = quick(architecture=architecture).fit(*images)
         distiller.score(*images)
@@ -319,7 +320,7 @@ def test_activation_bytes_count_the_layers_outputs():
 
 
 @pytest.mark.parametrize(("side", "width", "depth"), [(8, 64, 2), (28, 128, 3), (64, 128, 4)])
-def test_default_convnet_is_bit_for_bit_what_it_was(side, width, depth):
+def test_the_default_convnet_keeps_its_bits(side, width, depth):
     def by_hand():
         blocks, channels = [], 3
         for _ in range(depth):
@@ -447,8 +448,8 @@ def test_meta_gradient_through_every_option(options):
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_batch_normalisation_takes_the_statistics_of_the_batch_it_sees():
-    # What the docstring warns of: a sample's scores depend on those beside it.
+def test_batch_normalization_takes_the_statistics_of_the_batch_it_sees():
+    # The docstring warns of it: a sample's scores depend on the other samples.
     X = draw(6, (1, 8, 8), torch.float32)
     for norm, expected in (("batch", False), ("instance", True)):
         network = Learner(lambda n=norm: ConvNet((1, 8, 8), 3, norm=n)).module
@@ -484,11 +485,11 @@ def test_output_shapes_and_purity(architecture, shape):
 @pytest.mark.parametrize(
     ("architecture", "shape", "expected"),
     [
-        # kuangliu/pytorch-cifar, with batch normalisation: as many scales and shifts.
+        # kuangliu/pytorch-cifar, with batch normalization: as many scales and shifts.
         ("resnet18", (3, 32, 32), 11_173_962),
-        # 64 x 3 x 3 weights less a channel of the first convolution.
+        # 64 x 3 x 3 weights fewer per channel of the first convolution.
         ("resnet18", (1, 28, 28), 11_173_962 - 2 * 64 * 9),
-        # There 9,231,114, with one bias a channel of the convolutions, which ours do not have.
+        # There 9,231,114, with one bias per channel of the convolutions, which ours do not have.
         ("vgg11", (3, 64, 64), 9_231_114 - (64 + 128 + 2 * 256 + 4 * 512)),
         # Convolutions, scales and shifts, linear layer.
         ("alexnet", (3, 32, 32), 1_840_512 + 2 * 960 + 193 * 10),
@@ -501,7 +502,7 @@ def test_parameter_counts(architecture, shape, expected):
 @pytest.mark.parametrize(
     ("architecture", "expected"),
     [
-        # Convolution, normalisation, ReLU; pooling; average, flatten, linear.
+        # Convolution, normalization, ReLU; pooling; average, flatten, linear.
         ("vgg11", "CNRP CNRP CNRCNRP CNRCNRP CNRCNRP AFL"),
         ("alexnet", "CNRP CNRP CNRCNRCNRP AFL"),
     ],
@@ -516,7 +517,7 @@ def test_layers(architecture, expected):
 
 
 @pytest.mark.parametrize("architecture", TRANSFER)
-def test_every_normalisation_is_instance_normalisation(architecture):
+def test_every_normalization_is_instance_normalization(architecture):
     norms = layers(network_factory(architecture, (3, 32, 32), 10)(), nn.GroupNorm)
     assert len(norms) == {"resnet18": 20, "vgg11": 8, "alexnet": 5}.get(architecture, 3)
     assert all(m.num_groups == m.num_channels and m.affine for m in norms)
@@ -555,7 +556,7 @@ def test_small_images_are_padded_in_the_middle_for_vgg():
 def test_smallest_images(name, least):
     network = network_factory(name, (1, least, least + 1), 3)()
     X = draw(2, (1, least, least + 1), torch.float32)
-    # A normalisation over one pixel would have forgotten the image.
+    # A normalization over one pixel would have lost the image.
     assert (network(X)[0] - network(X)[1]).abs().max() > 1e-3
     message = f"architecture='{name}' needs images of at least {least} pixels per side; got 40 x "
     with pytest.raises(ValueError, match=message + str(least - 1)):

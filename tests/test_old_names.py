@@ -8,7 +8,7 @@ import pytest
 from skdistill._old_names import _NEW_NAMES
 
 # The public modules of 0.1.0 and their ``__all__``. One name is gone: `evaluation.subsample_curve`,
-# which had its home in `intercorrelation` and has it still.
+# whose home was and is `intercorrelation`.
 PUBLIC = {
     "skdistill": (
         "BoostedDistiller DistillationSampler DistilledClassifier DistilledDataset "

@@ -1,4 +1,4 @@
-"""The paper's settings: each column of Table 1, as sections 4, C.1 and C.2 have it."""
+"""The settings of [Feng23]: each column of Table 1, from sections 4, C.1 and C.2."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from torch import nn
 from skdistill import RaTBPTTDistiller, paper_settings
 from skdistill.networks import network_factory
 
-# window, unroll, batch_size, learn_labels, classes, side; read from the paper.
+# window, unroll, batch_size, learn_labels, classes, side; read from [Feng23].
 COLUMNS = {
     ("cifar10", 1): (60, 200, 5000, False, 10, 32),
     ("cifar10", 10): (80, 250, 5000, False, 10, 32),
@@ -55,7 +55,7 @@ def test_the_distiller_takes_them_for_data_of_that_kind(column, expected):
     assert 10 <= per_class * (settings["classes_per_step"] or n_classes) <= 200
 
 
-def test_what_is_returned_is_the_callers():
+def test_the_result_belongs_to_the_caller():
     paper_settings("cifar10", 1)["window"] = 0
     assert paper_settings("cifar10", 1)["window"] == 60
 

@@ -29,7 +29,7 @@ def standardized(X):
 
 
 def plain_zca(X, regularization, per_sample):
-    """Return `X` whitened and the whitening matrix, as the papers have it, in a few lines."""
+    """Return `X` whitened and the whitening matrix, as in the papers, in a few lines."""
     X = standardized(X) if per_sample else X - X.mean(axis=0)
     covariance = X.T @ X / len(X)
     values, vectors = np.linalg.eigh(covariance)
@@ -111,7 +111,7 @@ def test_inverse_then_transform_of_samples_that_were_never_real(X, per_sample):
     if not per_sample:
         np.testing.assert_allclose(again, synthetic, atol=1e-10)
     else:
-        # W takes the synthetic sample to one with a mean and a norm; these are what is lost.
+        # W maps the synthetic sample to one with a mean and a norm; these are lost.
         W = plain_zca(X, 0.1, True)[1]
         np.testing.assert_allclose(again, standardized(synthetic @ np.linalg.inv(W)) @ W)
 

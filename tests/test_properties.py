@@ -1,4 +1,4 @@
-"""Whatever goes in: what comes out is finite and of the right shape, or the error is documented."""
+"""For any input the output is finite and of the right shape, or the error is documented."""
 
 import warnings
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ DOCUMENTED = (ValueError, TypeError, DivergenceError)
 # --- what goes in -----------------------------------------------------------------------------
 
 DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int8, np.uint8, np.uint16, np.bool_]
-# Of samples: beyond single precision's smallest and largest numbers, and up to them.
+# Values of samples: beyond single precision's smallest and largest numbers, and up to them.
 SIZES = [1e-300, 1e-40, 1e-30, 1e-6, 1e4, 1e30, 3e37, 1e38, 1e150, 1e300]
 LABELS = [
     np.array([0, 1, 2]),
@@ -222,7 +222,7 @@ def test_whitener(problem, regularization, per_sample, batch_size):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @settings(bounded, max_examples=10)
 @given(problem=problems(), place=st.integers(0, 10**6))
-def test_what_is_not_finite_is_refused(value, problem, place):
+def test_values_that_are_not_finite_are_refused(value, problem, place):
     X, y = problem
     X = X.astype(np.float64)
     X.flat[place % X.size] = value

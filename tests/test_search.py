@@ -185,7 +185,7 @@ def test_set_output_reaches_the_distiller_at_the_end_of_a_pipeline(frame, librar
     X_syn, _ = clone(pipeline).fit(X, y).transform(X)
     assert type(X_syn).__module__.startswith(library)
     assert list(X_syn.columns) == ["a", "b"]
-    # Arrays have columns without names, and what was not asked for stays as it is.
+    # Columns of arrays have no names, and other values stay as they are.
     distiller = quick().set_output(transform=library).set_output().fit(X.to_numpy(), y)
     X_syn, _ = distiller.transform()
     assert list(X_syn.columns) == ["x0", "x1"]
@@ -240,7 +240,7 @@ def test_the_best_set_of_a_search_loads_without_torch(images, tmp_path):
     assert done.stdout.split("\n")[0] == f"{distilled.X.sum().item()!r} {distilled.y.tolist()}"
 
 
-def test_a_joblib_file_of_ten_digits_a_class_is_small(digits, tmp_path):
+def test_a_joblib_file_of_ten_digits_per_class_is_small(digits, tmp_path):
     X_train, _, y_train, _ = digits
     distilled = quick(ipc=10, image_shape=(1, 8, 8)).fit(X_train, y_train).distilled_
     path = tmp_path / "digits.joblib"

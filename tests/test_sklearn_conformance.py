@@ -31,11 +31,11 @@ ESTIMATORS = [
     ZCAWhitener(),
 ]
 
-# What a distiller cannot pass, because its transform returns samples *and* labels, not as many as
-# in X, and because it is a classifier in all but `predict`: its networks come and go with `score`.
-# That it pickles and repeats itself all the same is tested in test_base.py, that integer weights
-# are repetitions in test_sample_weight.py, that a column as y warns in test_base.py.
-# DistilledClassifier, which predicts, passes all checks of classifiers.
+# Checks that a distiller cannot pass, because its transform returns samples *and* labels, not as
+# many as in X, and because it is a classifier without `predict`: its networks come and go with
+# `score`. test_base.py tests that it still pickles and repeats itself, and that a column as y
+# warns; test_sample_weight.py tests that integer weights are repetitions. DistilledClassifier,
+# which predicts, passes all checks of classifiers.
 _NOT_ROWS = "transform returns (X_syn, y_syn), not a row for each row of X"
 _NOT_AN_ARRAY = "compares what transform returns, (X_syn, y_syn), as if it were one array"
 _NO_PREDICT = "calls predict, which DistilledClassifier has and a distiller has not"

@@ -1,4 +1,4 @@
-"""The tests' own tools: what would make other tests pass for nothing if it did nothing."""
+"""The tests' own tools: if they did nothing, other tests would pass for nothing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Torch's global switches: they are the caller's, and no part of a result."""
+"""Torch's global switches belong to the caller, and change no result."""
 
 import threading
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ SWITCHES = {
 
 @pytest.fixture(params=SWITCHES.values(), ids=SWITCHES)
 def switch(request):
-    """Return what makes a context in which a switch of torch's is not as it is at first."""
+    """Return a function that makes a context in which a switch of torch is changed."""
     return request.param
 
 

@@ -55,7 +55,7 @@ def test_random_length_keeps_every_step():
     assert (windows.min(), windows.max()) == (M, T)
 
 
-def test_early_window_favours_the_first_steps():
+def test_early_window_favors_the_first_steps():
     assert np.median(draws(EarlyWindow(bias=2.0))[:, 0]) == pytest.approx((T - M) / 4, abs=2)
     assert np.median(draws(EarlyWindow(bias=1.0))[:, 0]) == pytest.approx((T - M) / 2, abs=2)
 

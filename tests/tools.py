@@ -1,4 +1,4 @@
-"""What several test modules use: small problems and sets, and steps that go wrong."""
+"""Tools for several test modules: small problems and sets, and steps that go wrong."""
 
 import math
 from dataclasses import replace
@@ -50,14 +50,14 @@ def table():
 
 
 def real_data(X, y, weight=None):
-    """Return float64 samples that are standardised already."""
+    """Return float64 samples that are standardized already."""
     channels = X.shape[1]
     standardizer = Standardizer([0.0] * channels, [1.0] * channels, X.shape[1:], "cpu", X.dtype)
     return RealData(X, y, standardizer, torch.device("cpu"), weight)
 
 
 def a_problem(X, y, ipc, learner=None, weight=None, rngs=Streams(0), **options):  # noqa: B008
-    """Return the problem of real samples that are standardised already."""
+    """Return the problem of real samples that are standardized already."""
     rows = ClassRows(int(y.max()) + 1, ipc)
     shape, device = tuple(X.shape[1:]), torch.device("cpu")
     return Problem(real_data(X, y, weight), rows, shape, device, rngs, learner, **options)
@@ -158,14 +158,14 @@ class StopAfter(Callback):
 LAYOUTS = {
     "table": Layout((5,), (5,)),
     "flat": Layout((16,), (1, 4, 4)),
-    "grey": Layout((4, 3), (1, 4, 3)),
+    "gray": Layout((4, 3), (1, 4, 3)),
     "rgb": Layout((3, 4, 2), (3, 4, 2)),
     "channels last": Layout((4, 2, 3), (3, 4, 2), channels_last=True),
 }
 
 
 def make(
-    layout="grey", *, classes=("a", "bc", "d"), ipc=2, dtype=np.float32, soft=False, **changes
+    layout="gray", *, classes=("a", "bc", "d"), ipc=2, dtype=np.float32, soft=False, **changes
 ):
     """Return a distilled set of random samples."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Weights of classes: what they are worth in samples' weights, and what is refused."""
+"""Weights of classes: they equal weights of samples, and bad ones are refused."""
 
 import json
 from functools import partial
@@ -78,11 +78,11 @@ def test_distribution_matching_weighs_the_classes_distances(rare, learn_labels):
     assert losses({"rare": 3, "common": 2}) == pytest.approx(
         3 * rare_alone + 2 * common_alone, rel=1e-5
     )
-    # They count alike already.
+    # They already count the same.
     assert losses("balanced") == plain
 
 
-def test_the_weights_are_told_with_the_result(rare):
+def test_the_weights_are_kept_with_the_result(rare):
     X, y, _ = rare
     fitted = quick(class_weight={"rare": np.float32(3)}).fit(X, y)
     parameters = json.loads(json.dumps(fitted.distilled_.provenance["parameters"]))

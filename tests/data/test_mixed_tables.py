@@ -1,4 +1,4 @@
-"""Tables of text, categories and numbers: refused bare, distilled encoded, given back whole."""
+"""Tables of text, categories and numbers: refused unencoded, distilled encoded, and restored."""
 
 import datetime
 import decimal
@@ -51,7 +51,7 @@ quick = partial(
 
 
 def people():
-    """Return a table with a column of every kind, and the answers."""
+    """Return a table with a column of every kind, and labels."""
     rng = np.random.default_rng(0)
     income = rng.normal(3e4, 1e4, N).round(2)
     income[::5] = np.nan
@@ -73,7 +73,7 @@ def people():
 
 
 def encoder(**parameters):
-    """Return what makes numbers of `people`, in several ways."""
+    """Return a transformer that turns `people` into numbers, in several ways."""
     return make_column_transformer(
         (OneHotEncoder(sparse_output=False), make_column_selector(pattern="^sex$")),
         (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), ["income"]),
@@ -89,7 +89,7 @@ def encoder(**parameters):
 
 @pytest.fixture(scope="module")
 def bought():
-    """Return the table, its labels and the set that a pipeline with a scaler behind distilled."""
+    """Return the table, its labels and the set of a pipeline whose last transformer is a scaler."""
     X, y = people()
     pipe = make_pipeline(encoder(), StandardScaler(), quick()).fit(X, y)
     return X, y, DistilledDataset.from_pipeline(pipe, X)
@@ -126,7 +126,7 @@ UNENCODED = {
 
 
 @pytest.mark.parametrize(("X", "message"), UNENCODED.values(), ids=UNENCODED)
-def test_columns_that_are_no_numbers_are_named_before_any_work(monkeypatch, X, message):
+def test_columns_that_are_not_numbers_are_named_before_any_work(monkeypatch, X, message):
     monkeypatch.setattr(
         "skdistill.distillers.base.describe", lambda *_: pytest.fail("the data was hashed")
     )
@@ -168,7 +168,7 @@ def test_of_very_many_columns_the_first_are_named():
     ],
     ids=["Int64", "boolean", "bool", "objects", "decimals", "sparse column"],
 )
-def test_columns_of_numbers_in_other_clothes_are_distilled(column):
+def test_columns_of_numbers_of_other_dtypes_are_distilled(column):
     X = pd.DataFrame({**NUMBERS, "c": column})
     X_syn, _ = quick(ipc=3).fit(X, [0, 1] * 3).transform()
     expected = np.sort(np.asarray(X, dtype=float), axis=0)
@@ -253,7 +253,7 @@ def test_features_are_named_by_the_steps(bought):
     assert list(distilled.to_frame())[:-1] == list(distilled.feature_names)
 
 
-def test_arrays_get_no_names_out_of_thin_air():
+def test_arrays_get_no_invented_names():
     X = np.arange(12.0).reshape(6, 2)
     pipe = make_pipeline(StandardScaler(), quick()).fit(X, [0, 1] * 3)
     distilled = DistilledDataset.from_pipeline(pipe, X.astype(int))
@@ -317,7 +317,7 @@ def original(transformer, X, samples):
     [
         ({}, [[0.5, 0.4, 0.3], [-1, -3, -2]], ["a", "a"]),
         ({}, [[-9, 0.1, 0.0], [0, 0, 1e-9]], ["b", "c"]),
-        # What is not there is what is left of 1.
+        # The column that was dropped is 1 minus the others.
         ({"drop": "first"}, [[0.1, 0.2], [0.45, 0.4]], ["a", "b"]),
         ({"drop": ["b"]}, [[0.1, 0.2], [0.2, 0.7]], ["b", "c"]),
         ({"max_categories": 2}, [[0.6, 0.4], [0.1, 0.2]], ["a", "infrequent_sklearn"]),
@@ -396,7 +396,7 @@ def test_missing_values_come_back_where_the_indicator_says_so():
     X = pd.DataFrame({"c": pd.array([1, None, 3, 4], dtype="Int64"), "d": [np.nan] * 4})
     impute = SimpleImputer(add_indicator=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn tells of the empty column
+        warnings.simplefilter("ignore")  # scikit-learn warns of the empty column
         frame = original(impute, X, [[2.2, 0.6, 0.9], [2.6, 0.4, 0.9]])
     assert frame["c"].isna().tolist() == [True, False]
     assert frame["c"].dtype == "Int64"
@@ -495,7 +495,7 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
     np.testing.assert_array_equal(frame.values[:, :-1], 2 * distilled.X.reshape(6, -1))
 
 
-def test_the_gallerys_way_from_file_to_file(monkeypatch, capsys):
+def test_the_example_of_the_gallery_goes_from_file_to_file(monkeypatch, capsys):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
     code = (ROOT / "examples/plot_mixed_table.py").read_text()

@@ -1,4 +1,4 @@
-"""What a network trained on a set is fed: one arithmetic for real and synthetic samples."""
+"""The input of networks: the same arithmetic for real and synthetic samples."""
 
 import warnings
 from dataclasses import replace
@@ -15,7 +15,7 @@ from skdistill.evaluation import evaluate
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_synthetic_and_real_samples_are_standardised_alike_to_the_bit(name, dtype):
+def test_synthetic_and_real_samples_are_standardized_to_the_same_bits(name, dtype):
     data = make(name, dtype=dtype)
     samples, labels = data.to_torch().tensors
     got = data.standardize(data.X)
@@ -25,7 +25,7 @@ def test_synthetic_and_real_samples_are_standardised_alike_to_the_bit(name, dtyp
 
 
 @pytest.mark.parametrize("wrap", [np.asarray, torch.tensor, np.ndarray.tolist])
-def test_channels_last_images_are_standardised_by_channel(wrap):
+def test_channels_last_images_are_standardized_per_channel(wrap):
     data = make("channels last")
     X = np.arange(2 * 24, dtype=np.uint8).reshape(2, 4, 2, 3)
     expected = (X - np.array(data.recipe.mean)) / data.recipe.scale
@@ -42,7 +42,7 @@ def test_a_large_mean_costs_no_digits():
     np.testing.assert_array_equal(got, np.arange(15).reshape(3, 5) / 2)
 
 
-def test_many_samples_are_standardised_as_few_are(monkeypatch):
+def test_many_samples_are_standardized_like_few(monkeypatch):
     data = make("rgb")
     X = np.random.default_rng(0).normal(size=(7, 3, 4, 2))
     expected = data.standardize(X)
@@ -78,7 +78,7 @@ def test_a_data_frame_must_have_the_columns_of_the_training_data():
         (np.full((2, 5), "x", object), "X must hold samples of numbers of one shape: "),
     ],
 )
-def test_what_is_no_sample_is_refused(X, message):
+def test_anything_but_samples_is_refused(X, message):
     with pytest.raises(ValueError, match=message):
         make("table").standardize(X)
 
@@ -110,7 +110,7 @@ def test_labels_become_positions_of_classes(classes, y, expected):
         (np.eye(3), r"one label per sample; got an array of shape \(3, 3\)"),
     ],
 )
-def test_labels_that_are_no_classes_are_named(y, message):
+def test_labels_that_are_not_classes_are_named(y, message):
     with pytest.raises(ValueError, match=message):
         make().encode_labels(y)
 
@@ -132,7 +132,7 @@ def bytes_and_whitened():
     return X, replace(data, recipe=recipe), replace(data, recipe=white, X=data.X / 500)
 
 
-def test_test_data_in_other_units_is_warned_of():
+def test_test_data_in_other_units_raises_a_warning():
     X, data, white = bytes_and_whitened()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

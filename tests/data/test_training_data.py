@@ -86,7 +86,7 @@ def test_other_devices_hold_single_precision(dtype, mean):
     assert data.n_bytes == 4 * X.numel()
     batch, _ = data.batch(np.arange(4))
     assert (batch.dtype, batch.device.type) == (torch.float32, "meta")
-    # Batches lie in memory as on the CPU, which a convolution's algorithm may depend on.
+    # Batches have the memory order of the CPU's, on which a convolution's algorithm may depend.
     assert batch.stride() == X[torch.arange(4)].stride()
 
 
@@ -129,7 +129,7 @@ def test_rows_of_rows_and_their_batches():
 # --- what float64 cannot hold, or float32 -----------------------------------------------------
 
 
-def test_lost_digits_are_told_by_name(table):
+def test_lost_digits_are_reported_by_name(table):
     X, y = table
     frame = pd.DataFrame(100 * X, columns=["a", "time", "c"])
     frame["time"] += 1.7e9
@@ -145,7 +145,7 @@ def test_lost_digits_are_told_by_name(table):
         quick().fit(images, y)
 
 
-def test_nothing_is_told_of_what_is_held_or_constant(table):
+def test_exact_and_constant_columns_raise_no_warning(table):
     X, y = table
     X = np.column_stack([X + 1e7, np.full(120, 1e9), np.full(120, 0.1)])
     with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def test_nothing_is_told_of_what_is_held_or_constant(table):
     assert result.mean > 0.5
 
 
-# --- what does not vary -----------------------------------------------------------------------
+# --- constant columns ---------------------------------------------------------------------------
 
 CONSTANTS = [3.0, 0.1, 1e-40, 1e9 / 3, -7.7e30, 0.0]
 
@@ -203,7 +203,7 @@ def test_a_constant_channel_comes_back_as_it_was(images):
     assert np.ptp(X_syn[..., 0]) > 1
 
 
-def test_what_does_not_vary_is_not_learned():
+def test_constant_features_are_not_learned():
     mask = torch.tensor([1.0, 0.0])
     samples = Parametrization((Rows("X"),), torch.zeros(3), mask)
     tensors = {"X": torch.randn(3, 2, generator=torch.Generator().manual_seed(0))}

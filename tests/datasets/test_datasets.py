@@ -31,7 +31,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def picture(seed, height=8, width=8, channels=3):
-    """Return random pixels that are smooth enough to tell one way of resizing from another."""
+    """Return random pixels, smooth enough to distinguish ways of resizing."""
     rng = np.random.default_rng(seed)
     steps = np.cumsum(rng.integers(-40, 41, size=(height, width, channels)), axis=1) + 128
     pixels = steps.clip(0, 255).astype(np.uint8)
@@ -90,7 +90,7 @@ def test_home_is_expanded(folder, monkeypatch):
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("kind", ["1", "L", "LA", "P", "RGBA", "CMYK"])
-def test_colours_are_converted_as_pillow_does(tmp_path, kind, mode):
+def test_colors_are_converted_as_pillow_does(tmp_path, kind, mode):
     image = Image.fromarray(picture(0)).convert(kind)
     (tmp_path / "a").mkdir()
     image.save(tmp_path / "a" / f"0.{'tif' if kind == 'CMYK' else 'png'}")
@@ -100,7 +100,7 @@ def test_colours_are_converted_as_pillow_does(tmp_path, kind, mode):
 
 
 ORIENTATIONS = {
-    # EXIF's number, and what has been done to the picture
+    # EXIF's number, and the transformation that it notes
     1: lambda X: X,
     2: lambda X: X[:, ::-1],
     3: lambda X: X[::-1, ::-1],
@@ -114,7 +114,7 @@ ORIENTATIONS = {
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("number", ORIENTATIONS)
-def test_pictures_are_turned_as_the_camera_noted(tmp_path, number, kind):
+def test_pictures_are_rotated_as_the_camera_noted(tmp_path, number, kind):
     def check(found, expected):
         # JPEG is close at its best.
         np.testing.assert_allclose(found, expected, rtol=0, atol=9 if kind == "jpg" else 0)
@@ -127,15 +127,15 @@ def test_pictures_are_turned_as_the_camera_noted(tmp_path, number, kind):
     save(tmp_path / "a" / f"0.{kind}", turned, exif=noted, **options)
     X, _ = datasets.load_image_folder(tmp_path, return_X_y=True)
     check(X[0].astype(int), pixels)
-    grey = datasets.load_image_folder(tmp_path, mode="L").data[0]
-    check(grey.astype(int), np.asarray(Image.fromarray(pixels).convert("L")))
-    # Before it is resized: turned by a quarter, other pixels would come of it.
+    gray = datasets.load_image_folder(tmp_path, mode="L").data[0]
+    check(gray.astype(int), np.asarray(Image.fromarray(pixels).convert("L")))
+    # Before it is resized: after a quarter turn, resizing would give other pixels.
     X, _ = datasets.load_image_folder(tmp_path, size=(3, 9), return_X_y=True)
     check(X[0].astype(int), np.asarray(transforms.Resize((3, 9))(Image.fromarray(pixels))))
 
 
 def test_damaged_notes_do_no_harm_to_a_picture(tmp_path):
-    # Upside down, at a resolution that is a letter.
+    # Upside down, with a letter for a resolution.
     entries = struct.pack("<HHIHH", ExifTags.Base.Orientation, 3, 1, 3, 0)
     entries += struct.pack("<HHI4s", ExifTags.Base.XResolution, 2, 1, b"x")
     noted = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
@@ -145,7 +145,7 @@ def test_damaged_notes_do_no_harm_to_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_what_is_transparent_is_white(tmp_path, mode):
+def test_transparent_pixels_become_white(tmp_path, mode):
     pixels = picture(0, channels=4)
     pixels[..., 3] = 255
     pixels[0, 0, 3] = 0
@@ -168,11 +168,11 @@ def test_what_is_transparent_is_white(tmp_path, mode):
     for image in X[1:]:
         hidden = pixels[..., 0] == pixels[2, 2, 0]
         assert (image[hidden] == 255).all()
-        grey = image if mode == "L" else image[..., 0]
-        np.testing.assert_array_equal(grey[~hidden], pixels[..., 0][~hidden])
+        gray = image if mode == "L" else image[..., 0]
+        np.testing.assert_array_equal(gray[~hidden], pixels[..., 0][~hidden])
 
 
-def test_what_is_hidden_is_passed_over(folder):
+def test_hidden_files_are_skipped(folder):
     expected = datasets.load_image_folder(folder)
     for name in [".ipynb_checkpoints", "__MACOSX", "ant/.thumbnails"]:
         save(folder / name / "0.png", picture(0))
@@ -387,7 +387,7 @@ def test_other_programs_are_not_run(tmp_path):
         ),
     ],
 )
-def test_what_is_no_folder_of_classes(tmp_path, make, error, message):
+def test_anything_but_a_folder_of_classes_is_refused(tmp_path, make, error, message):
     make(tmp_path / "x")
     with pytest.raises(error, match=message):
         datasets.load_image_folder(tmp_path / "x")
@@ -422,7 +422,7 @@ def test_threads_give_the_same(tmp_path, capsys):
     assert [line.split(",")[0] for line in printed] == [
         f"[skdistill.datasets] {n}/101 images" for n in (32, 64, 96, 101)
     ]
-    # Rows are written in place, so threads even where processes are preferred.
+    # Rows are written in place, so threads are used even if processes are preferred.
     with joblib.parallel_config("loky", n_jobs=2):
         several = datasets.load_image_folder(tmp_path, size=6)
     np.testing.assert_array_equal(one.data, several.data)
@@ -508,11 +508,11 @@ BIRDS = [
 
 @pytest.fixture
 def cub(tmp_path):
-    """Return a CUB_200_2011 of four photographs, one of them grey, in three classes."""
+    """Return a CUB_200_2011 of four photographs, one of them gray, in three classes."""
     root = tmp_path / "CUB_200_2011"
     for k, (_, file, _, _) in enumerate(BIRDS):
-        grey = file.startswith("002")
-        save(root / "images" / file, picture(k, 30, 40, 1 if grey else 3), quality=90)
+        gray = file.startswith("002")
+        save(root / "images" / file, picture(k, 30, 40, 1 if gray else 3), quality=90)
     tables = {
         "images.txt": [f"{image} {file}" for image, file, _, _ in BIRDS],
         "image_class_labels.txt": [f"{image} {label}" for image, _, label, _ in BIRDS],
@@ -549,7 +549,7 @@ def test_cub200_in_a_file(cub, tmp_path):
     assert isinstance(X, np.memmap)
     assert (X.shape, y.tolist()) == ((3, 4, 6, 3), [0, 1, 2])
     assert X[1].any()
-    assert (X[1, ..., 0] == X[1, ..., 2]).all()  # the grey one
+    assert (X[1, ..., 0] == X[1, ..., 2]).all()  # the gray one
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ WORDS = {
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Return a tiny-imagenet-200 of three classes, two training images each, one of them grey."""
+    """Return a tiny-imagenet-200 of three classes, two training images each, one of them gray."""
     root = tmp_path / "tiny-imagenet-200"
     for k, wnid in enumerate(WORDS):
         for j in range(2):
@@ -899,7 +899,7 @@ def test_cifar_is_missing_or_damaged(tmp_path, monkeypatch, n_classes):
     folder, _, _ = write_cifar(tmp_path, n_classes, monkeypatch)
     name = dataset.test_list[0][0]
     content = (folder / name).read_bytes()
-    # A pickle that another checksum gives away is never loaded.
+    # A pickle with a wrong checksum is never loaded.
     (folder / name).write_bytes(content + b"!")
     monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(InvalidFileError, match=f"{dataset.base_folder} has .* damaged"):

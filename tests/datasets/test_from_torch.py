@@ -1,4 +1,4 @@
-"""Data sets of torch's: into arrays, and what is said where they cannot go."""
+"""PyTorch datasets: converted to arrays, and refused everywhere else."""
 
 import random
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ TENSORS = TensorDataset(BYTES, LABELS)
 
 
 class Few(Dataset):
-    """A data set of one's own."""
+    """A dataset class of a user."""
 
     def __init__(self, items, **attributes):
         self.items = items
@@ -87,7 +87,7 @@ def test_an_image_folder_gives_the_pixels_that_load_image_folder_gives(folder):
     assert found.target_names[found.target].tolist() == ["ant", "ant", "bee", "bee"]
 
 
-def test_names_of_hugging_faces_classes():
+def test_names_of_hugging_face_classes():
     features = {"img": None, "fine": SimpleNamespace(names=["a", "b", "c"]), "coarse": None}
     items = [{"img": x, "fine": y, "coarse": torch.tensor(0)} for x, y in TENSORS]
     dataset = Few(items, features=features)
@@ -185,7 +185,7 @@ PICTURE = Image.new("RGB", (4, 4))
         ([(np.zeros(2), 0), (np.zeros(2), "a")], ValueError, "labels of one type; got int and str"),
     ],
 )
-def test_what_is_no_set_of_samples_and_labels_is_refused(dataset, error, message):
+def test_anything_but_samples_and_labels_is_refused(dataset, error, message):
     with pytest.raises(error, match=message):
         from_torch(dataset)
 
@@ -209,20 +209,20 @@ WAY_OUT = r"got a {}\. Use X, y = skdistill\.datasets\.from_torch\(dataset, retu
 @pytest.mark.parametrize(
     "dataset", [TENSORS, DataLoader(TENSORS), Stream()], ids=lambda d: type(d).__name__
 )
-def test_fit_says_where_a_data_set_is_to_go(estimator, dataset):
+def test_fit_says_how_to_convert_a_dataset(estimator, dataset):
     with pytest.raises(TypeError, match=WAY_OUT.format(type(dataset).__name__)):
         estimator.fit(dataset, None)
 
 
 @pytest.mark.parametrize("estimator", [RaTBPTTDistiller(), BoostedDistiller()])
-def test_fit_of_a_data_set_alone_says_it_too(estimator):
+def test_fit_of_a_dataset_without_labels_says_it_too(estimator):
     with pytest.raises(TypeError, match=WAY_OUT.format("TensorDataset")):
         estimator.fit(TENSORS)
     with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
         estimator.fit(np.eye(4))
 
 
-def test_a_data_set_of_hugging_faces_is_refused():
+def test_a_hugging_face_dataset_is_refused():
     kind = type("Dataset", (list,), {"__module__": "datasets.arrow_dataset", "with_format": None})
     with pytest.raises(TypeError, match=WAY_OUT.format("Dataset")):
         RaTBPTTDistiller().fit(kind(), None)

@@ -1,4 +1,4 @@
-"""Distilled sets that come with the package: they are what is said of them, and are packed."""
+"""Distilled sets that come with the package: they are as documented, and in the wheel."""
 
 import configparser
 import json
@@ -27,7 +27,7 @@ def test_a_set_is_what_its_report_and_the_docstring_say(name, ipc):
     assert accuracy == {**report["results"]["distilled"], "architecture": "convnet"}
     assert (distilled.ipc, len(distilled)) == (ipc, accuracy["n_samples"])
     assert len(known["class_names"]) == len(distilled.classes)
-    # Whoever loads it can evaluate it.
+    # The loaded set can be evaluated.
     assert distilled.recipe.architecture == "convnet"
     assert distilled.preprocessing is None
     assert ("whitened" in known["data"]) == (known["preprocessing"] is not None)
@@ -40,7 +40,7 @@ def test_a_set_is_what_its_report_and_the_docstring_say(name, ipc):
     assert cells[2] == f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f}"
 
 
-def test_the_digits_do_what_is_said_of_them():
+def test_the_digits_reach_the_accuracy_that_they_claim():
     X, y = load_digits(return_X_y=True)
     _, X_test, _, y_test = train_test_split(X.reshape(-1, 64), y, stratify=y, random_state=0)
     # A third of the steps of the recipe.
@@ -98,7 +98,7 @@ print("NumPy will do")
 """
 
 
-def test_numpy_alone_loads_saves_and_standardises(tmp_path):
+def test_numpy_alone_loads_saves_and_standardizes(tmp_path):
     # python, not pytest: this process has the others already.
     command = [sys.executable, "-c", NUMPY_ALONE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -16,7 +16,7 @@ def result(n_samples=6):
 
 
 def test_a_card_says_what_the_set_knows():
-    data = make("grey", soft=True)
+    data = make("gray", soft=True)
     provenance = {
         "method": "RaTBPTTDistiller",
         "parameters": {"window": 3, "augmentation": None},
@@ -65,7 +65,7 @@ def test_preprocessing_that_is_kept_is_named():
 
 def test_names_are_shown_as_they_are():
     names = ["*a* | `b`", "<b>c</b>\n\n# d", "[e](f)"]
-    card = make("grey", classes=sorted(names)).card()
+    card = make("gray", classes=sorted(names)).card()
     line = "| classes | \\*a\\* \\| \\`b\\`, \\<b\\>c\\</b\\> \\# d, \\[e\\](f) |"
     assert line in card.splitlines()
 

@@ -441,7 +441,7 @@ def test_a_number_beyond_floats(path):
 
 
 def test_an_unchanged_rewrite_loads(path):
-    """The refusals above are for the changes, not for the rewriting."""
+    """The refusals above are due to the changes, not to the rewriting."""
     make().save(path)
     edit(path, lambda content: None)
     assert_same(DistilledDataset.load(path), make())
@@ -456,7 +456,7 @@ def test_compressed_files_are_refused(path):
 
 
 def member(shape, *, descr="<f8", content=b""):
-    """Return the bytes of an array in NumPy's format whose header says what we like."""
+    """Return the bytes of an array in NumPy's format with a header of our choice."""
     file = BytesIO()
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -574,7 +574,7 @@ def in_folder(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.*"))
 
 
-@pytest.mark.parametrize("name", ["flat", "grey", "rgb", "channels last"])
+@pytest.mark.parametrize("name", ["flat", "gray", "rgb", "channels last"])
 def test_export_images(tmp_path, name):
     data = make(name, classes=["été", "a b"][::-1])
     folder = tmp_path / "new" / "images"
@@ -633,7 +633,7 @@ def test_export_soft_labels(tmp_path):
     assert in_folder(tmp_path) == sorted([*(row[0] for row in rows), "labels.csv"])
 
 
-def test_class_names_are_no_formulas_in_the_table(tmp_path):
+def test_class_names_are_not_formulas_in_the_table(tmp_path):
     names = sorted(["=1+1", "+a", "-5", "-a", "@x", "a=1"])
     make(classes=names, ipc=1).export_images(tmp_path)
     expected = [
@@ -697,7 +697,7 @@ def test_without_pillow(tmp_path, monkeypatch):
         make().export_images(tmp_path)
 
 
-def test_exports_are_replaced_on_demand_only(tmp_path):
+def test_exports_are_only_replaced_on_demand(tmp_path):
     make(ipc=3).export_images(tmp_path)
     before = in_folder(tmp_path)
     data = make(classes=["a", "z"], ipc=1)

@@ -52,7 +52,7 @@ def test_other_programs_read_our_png(shape):
     np.testing.assert_array_equal(Image.open(BytesIO(_png.encode(pixels))), pixels)
 
 
-@pytest.mark.parametrize("layout", ["grey", "flat", "channels last"])
+@pytest.mark.parametrize("layout", ["gray", "flat", "channels last"])
 def test_images_are_pictures_under_their_labels(layout):
     data = make(layout)
     html = Reader(data._repr_html_())
@@ -79,10 +79,10 @@ def test_tables_are_shown_by_their_first_rows():
     assert "… and 5 more samples" in cells
 
 
-def test_what_a_file_says_is_text_and_no_markup():
+def test_text_in_a_file_is_not_markup():
     about = {"class_names": [EVIL] * 3, "preprocessing": EVIL}
     provenance = {"method": EVIL, "about": about}
-    for layout in ("grey", "table"):
+    for layout in ("gray", "table"):
         data = make(layout, classes=[EVIL + c for c in "abc"], provenance=provenance)
         recipe = replace(data.recipe, architecture=EVIL, augmentation={"class": EVIL})
         names = (EVIL,) * 5 if layout == "table" else None
@@ -127,8 +127,8 @@ def test_large_sets_are_shown_in_part(side):
         np.testing.assert_allclose(html.pictures, expected[:n_shown], atol=1)
 
 
-def test_preprocessing_is_taken_back_if_it_can_be():
-    data = make("grey")
+def test_preprocessing_is_inverted_if_possible():
+    data = make("gray")
     plain = Reader(data._repr_html_()).pictures
     inverse = FunctionTransformer(inverse_func=np.negative)
     shown = Reader(replace(data, preprocessing=inverse)._repr_html_())
@@ -152,8 +152,8 @@ def test_preprocessing_is_taken_back_if_it_can_be():
         {"method": ["a"], "about": {"preprocessing": {"a": 1}}},
     ],
 )
-@pytest.mark.parametrize("layout", ["rgb", "grey", "table"])
-def test_an_odd_set_is_shown_all_the_same(provenance, layout):
+@pytest.mark.parametrize("layout", ["rgb", "gray", "table"])
+def test_an_odd_set_is_still_shown(provenance, layout):
     data = make(layout, provenance=provenance)
     for X in (data.X, np.full_like(data.X, np.nan), np.zeros_like(data.X)):
         assert re.match("<div>.*</div>$", replace(data, X=X)._repr_html_())

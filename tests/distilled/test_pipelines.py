@@ -54,7 +54,7 @@ def save_and_load(data, folder):
     return DistilledDataset.load(folder / "set.npz")
 
 
-def test_evaluation_takes_test_data_as_it_comes(wine, tmp_path):
+def test_evaluation_takes_unprocessed_test_data(wine, tmp_path):
     X, y = wine
     pipe = make_pipeline(MinMaxScaler((-100, 100)), quick()).fit(X, y)
     distilled = DistilledDataset.from_pipeline(pipe)
@@ -128,7 +128,7 @@ def test_a_set_with_a_whitener_loads_without_torch(images, tmp_path):
 
 
 def test_a_pipeline_of_the_distiller_alone_has_no_preprocessing(wine):
-    pipe = Pipeline([("distil", quick())]).fit(*wine)
+    pipe = Pipeline([("distill", quick())]).fit(*wine)
     assert DistilledDataset.from_pipeline(pipe).preprocessing is None
 
 
@@ -137,7 +137,7 @@ def test_a_pipeline_of_the_distiller_alone_has_no_preprocessing(wine):
     [quick(), make_pipeline(StandardScaler(), quick()), make_pipeline(StandardScaler())],
     ids=["no pipeline", "not fitted", "no distiller"],
 )
-def test_what_is_no_fitted_pipeline(pipeline):
+def test_anything_but_a_fitted_pipeline_is_refused(pipeline):
     with pytest.raises(TypeError, match="pipeline must be a Pipeline that ends in a fitted dist"):
         DistilledDataset.from_pipeline(pipeline)
 
@@ -253,7 +253,7 @@ def test_encoders_come_back_as_they_were(scaled, tmp_path, transformer, output):
 
 
 def encoded(scaled):
-    """Return a set with one scaler in a ColumnTransformer beside a column that is let through."""
+    """Return a set with a ColumnTransformer of a scaler and a column that is passed through."""
     steps = make_column_transformer((StandardScaler(), ["count"]), remainder="passthrough")
     return replace(scaled, preprocessing=steps.fit(TABLE[NUMBERS]))
 

@@ -1,4 +1,4 @@
-"""What "auto" stands for in window, unroll and inner_lr, and what becomes of it."""
+"""The values behind "auto" in window, unroll and inner_lr, and where they are kept."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ def test_sizes_between_and_beyond_those_measured(monkeypatch):
     assert resolved((3, 64, 64), *AUTO) == loops[32]
 
 
-def test_what_is_given_stays():
+def test_given_values_stay():
     assert resolved((3, 32, 32), 7, 9, 0.5, "adam", True) == (7, 9, 0.5)
 
 
@@ -54,7 +54,7 @@ def test_long_unrolls_have_the_papers_rate_and_sgd_its_own():
     assert resolved((3, 32, 32), 60, 200, "auto", "sgd", True)[2] == 0.01
 
 
-def test_a_schedule_without_a_window_does_not_mind_it(table):
+def test_a_schedule_without_a_window_ignores_it(table):
     distiller = quick(schedule="bptt", window=9, unroll=3).fit(*table)
     assert (distiller.window_, distiller.unroll_) == (3, 3)
     assert distiller.history_["window"] == [3]
@@ -81,7 +81,7 @@ def test_other_defaults_do_not_refuse_an_old_run(table, tmp_path, monkeypatch):
     resumed = quick(checkpoint=path, max_iter=3).fit(*table)
     assert (resumed.window_, resumed.unroll_, resumed.inner_lr_) == (2, 4, 0.01)
     assert (resumed.transform()[0] == whole.transform()[0]).all()
-    # As the run was, and nothing else.
+    # The values of the run, and no others.
     again = quick(checkpoint=path, max_iter=3, window=2, unroll=4, inner_lr=0.01).fit(*table)
     assert (again.transform()[0] == whole.transform()[0]).all()
     with pytest.raises(ValueError, match=r"window must be 2; got 3"):
@@ -95,7 +95,7 @@ def test_a_warm_start_keeps_its_values(table, monkeypatch):
     assert distiller.set_params(max_iter=2).fit(*table).window_ == 2
 
 
-def test_boosting_takes_them_over(table):
+def test_boosting_uses_the_resolved_values(table):
     boosted = BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0).fit(*table)
     assert boosted.distiller_.window_ == resolved((3,), *AUTO)[0]
 

@@ -89,7 +89,7 @@ def test_units_do_not_matter(images):
     np.testing.assert_allclose((scaled - 7) / 1000, X_syn, rtol=1e-3, atol=1e-4)
 
 
-def test_kmeans_starts_from_the_clusters_of_standardised_samples(table):
+def test_kmeans_starts_from_the_clusters_of_standardized_samples(table):
     X, y = table
     units = np.array([2.0**30, 1, 1, 1])  # a power of two changes no other bit
     start = {"ipc": 3, "init": "kmeans", "learning_rate": 1e-9}
@@ -132,7 +132,7 @@ def test_tensors(images):
     from_arrays = quick().fit(X, y).transform()[0]
     from_tensors = quick().fit(torch.from_numpy(X), torch.from_numpy(y)).transform()[0]
     np.testing.assert_array_equal(from_tensors, from_arrays)
-    # NumPy has no such numbers.
+    # NumPy has no bfloat16.
     half = torch.from_numpy(X).bfloat16()
     from_half = quick().fit(half, torch.from_numpy(y)).transform()[0]
     np.testing.assert_array_equal(from_half, quick().fit(half.float(), y).transform()[0])
@@ -200,7 +200,7 @@ def test_fit_transform_clone_and_pipeline(table):
     assert 0 <= pipeline.score(X, y) <= 1
 
 
-def test_architecture_of_the_users_own(images):
+def test_architecture_of_the_user(images):
     X, y = images
 
     def linear(input_shape, n_classes):
@@ -251,7 +251,7 @@ def test_compiled_runs_equal_plain_ones(images):
 
 
 @pytest.mark.parametrize("compile", [True, "auto"])
-def test_who_asked_to_compile_is_told_once_why_steps_run_eagerly(monkeypatch, images, compile):
+def test_compile_true_warns_once_why_steps_run_eagerly(monkeypatch, images, compile):
     def no_compiler(*args, **kwargs):
         raise RuntimeError("InvalidCxxCompiler: none of them\nis here")
 
@@ -455,7 +455,7 @@ def test_bad_input_is_refused_before_any_work(outer_step, parameters, X, y, mess
 
 
 @pytest.mark.parametrize("name", ["ipc", "max_iter", "learning_rate", "window"])
-def test_booleans_are_no_numbers(name):
+def test_booleans_are_not_numbers(name):
     with pytest.raises(ValueError, match=f"The '{name}' parameter .* Got True instead"):
         quick(**{name: True}).fit(IMAGES, LABELS)
 

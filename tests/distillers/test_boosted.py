@@ -1,4 +1,4 @@
-"""Boost-DD: nested blocks, what stays and what moves, budgets, going on."""
+"""Boost-DD: nested blocks, which samples stay and which move, budgets, resuming."""
 
 from dataclasses import replace
 from functools import partial
@@ -307,7 +307,7 @@ def test_another_process_goes_on_in_the_block_that_was_interrupted(
     assert more.budgets_ == [1, 2, 3, 4]
 
 
-def test_a_smaller_last_block_does_not_hinder_a_larger_ipc(images, tmp_path, outer_step):
+def test_a_smaller_last_block_allows_a_larger_ipc(images, tmp_path, outer_step):
     checkpointed(tmp_path, ipc=3, block_size=2).fit(*images)
     done = outer_step().begun
     more = checkpointed(tmp_path, ipc=4, block_size=2).fit(*images)
@@ -379,7 +379,7 @@ def test_the_folder_may_be_in_the_home_folder(images, tmp_path, monkeypatch):
     assert names == ["boosted.npz", "ipc-1.npz"]
 
 
-def test_two_that_begin_in_one_folder_have_one_seed(images, tmp_path, monkeypatch):
+def test_two_fits_that_begin_in_one_folder_share_a_seed(images, tmp_path, monkeypatch):
     first = checkpointed(tmp_path, ipc=1).fit(*images)
     real, read = skdistill.distillers.boosted._read_common, iter([None])
     # The second has looked into the folder before the first wrote to it.

@@ -36,7 +36,7 @@ def matching_of(learner, X, y, weight=None, batch_size=1000, chunk=None, augment
 
 
 def gradients(matching, X_syn, step, y=None):
-    """Return what an outer step finds for samples in rows of one of each class."""
+    """Return the gradient of an outer step for samples in rounds of one of each class."""
     method, problem = matching
     rows = ClassRows(problem.rows.n_classes, len(X_syn) // problem.rows.n_classes)
     synthetic = Synthetic(X_syn, rows.labels() if y is None else y)
@@ -54,7 +54,7 @@ def gradient(matching, X_syn, step):
 
 @pytest.fixture
 def problem():
-    """Return 20 real images of three classes, their weights, and two synthetic ones a class."""
+    """Return 20 real images of three classes, their weights, and two synthetic ones per class."""
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     X, X_syn, weight = draw(20, *SHAPE), draw(6, *SHAPE), draw(20).abs()
     return X, torch.arange(20) % 3, weight, X_syn
@@ -166,7 +166,7 @@ def test_a_class_without_labels_has_finite_gradients(learner, problem):
 
 
 class Spy:
-    """Real data that notes which rows it was asked for."""
+    """Real data that records the rows that were requested."""
 
     def __init__(self, data):
         self.data, self.rows = data, []
@@ -192,7 +192,7 @@ def test_every_step_draws_a_network_and_a_batch_of_each_class(learner, problem):
         assert np.bincount(y[rows]).tolist() == [5, 5, 5]
         assert len(set(rows)) == 15
     assert len({tuple(sorted(rows)) for rows, _ in steps.values()}) == 3
-    # A function of the step alone: another object, another order, the same bits.
+    # A function only of the step: another object and another order give the same bits.
     again = make(batch_size=5)
     assert {step: batch_and_loss(again, X_syn, step) for step in (7, 0, 1)} == steps
     # Networks differ even where all samples are used.
@@ -216,7 +216,7 @@ def test_augmentation_is_siamese(learner, problem, augmentation):
     X = problem[0][:18]
     matching = matching_of(learner, X, torch.arange(18) % 3, chunk=7, augmentation=augmentation)
     for step in range(5):
-        # The real samples themselves: the distance is 0 if both sides are augmented alike.
+        # The real samples themselves: the distance is 0 if both sides get the same augmentation.
         loss, grad = gradient(matching, X, step)
         assert loss < 1e-20
         assert grad.norm() < 1e-10
@@ -241,7 +241,7 @@ def test_each_class_and_step_has_its_augmentation(learner, problem):
     assert draws[0].shape == (1, 3)
     assert len(set(torch.cat(draws[:2]).flatten().tolist())) == 6
     assert torch.equal(draws[0], draws[2])
-    # Of several augmentations, too, each class draws its own one.
+    # With several augmentations, too, each class draws its own.
     method, problem = matching_of(learner, X, y, augmentation="dsa")
     draws = torch.stack([method._draws(problem, step) for step in range(10)])
     blocks = (draws != problem.augmentation.identity(3, SHAPE)).split([3, 2, 1, 1, 2, 2], dim=1)
@@ -254,7 +254,7 @@ def test_each_class_and_step_has_its_augmentation(learner, problem):
 
 
 class HeadFirst(nn.Module):
-    """Has the layer that it calls last, under a name of its own, before the others."""
+    """Declares the layer that it calls last before the others, under another name."""
 
     def __init__(self):
         super().__init__()
@@ -289,7 +289,7 @@ def convolutional(shape, n_classes):
 
 
 def gated(shape, n_classes):
-    """Ends in a convolution; the last linear layer stands in the middle."""
+    """Ends in a convolution; the last linear layer is in the middle."""
     gate = nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.Unflatten(1, (1, 6, 6)))
     return nn.Sequential(gate, *convolutional(shape, n_classes))
 
@@ -381,12 +381,12 @@ def test_warm_start_continues_bit_for_bit(images, augmentation):
 def test_weights_equal_repetition(images):
     X, y = images
     weight = np.random.default_rng(2).integers(0, 4, size=len(y))
-    # A Gaussian start and all samples in each batch, or chance would tell them apart.
+    # A Gaussian start and all samples in each batch, so that chance makes no difference.
     a = quick(init="gaussian").fit(X, y, sample_weight=weight)
     b = quick(init="gaussian").fit(X.repeat(weight, axis=0), y.repeat(weight))
     np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-4)
     np.testing.assert_allclose(a.transform()[0], b.transform()[0], rtol=1e-3, atol=1e-3)
-    # Weights move the loss more than through the moments with which samples are standardised.
+    # Weights move the loss more than through the moments with which samples are standardized.
     c = quick(init="gaussian").fit(X, y)
     assert abs(np.subtract(a.history_["loss"], c.history_["loss"])).max() > 0.1
 
@@ -404,7 +404,7 @@ def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, init):
     np.testing.assert_array_equal(grown.transform()[0], long.transform()[0])
 
 
-def test_a_held_back_sample_still_counts(images):
+def test_a_fixed_sample_still_counts(images):
     X, y = images
     first = quick().fit(X, y).distilled_
     fit = partial(clone(quick(ipc=2, init="gaussian")).fit, X, y)
@@ -434,7 +434,7 @@ def test_bad_parameters(images, outer_step, parameters, message):
 
 def test_augmentation_needs_images(images):
     X, y = images
-    # What fit calls first, and BoostedDistiller before its first block.
+    # fit calls it first, and BoostedDistiller before its first block.
     with pytest.raises(ValueError, match=r"needs images .* got samples of shape \(36,\)"):
         quick(augmentation="dsa").check_input(X.reshape(40, -1), y)
 

@@ -1,4 +1,4 @@
-"""Networks to distil through that are others than those of the evaluation."""
+"""Networks to distill through that differ from those of the evaluation."""
 
 from functools import partial
 

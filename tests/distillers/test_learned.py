@@ -1,4 +1,4 @@
-"""Learned labels and linear bases, as the distillers and Boost-DD have them."""
+"""Learned labels and linear bases of the distillers and of Boost-DD."""
 
 from dataclasses import replace
 from functools import partial
@@ -47,7 +47,7 @@ def rebuilt(bases):
 
 
 def enlarged(block):
-    """Return the bases of a block, those of grey images as large as the images."""
+    """Return the bases of a block, those of gray images as large as the images."""
     if block.basis.shape[1:] == block.offset.shape:
         return block.basis
     large = F.interpolate(from_numpy(block.basis)[:, None], block.offset.shape, mode="bilinear")
@@ -57,7 +57,7 @@ def enlarged(block):
 # --- learned labels ---------------------------------------------------------------------------
 
 
-def test_labels_start_one_hot_stay_non_negative_and_are_not_normalised(make, images):
+def test_labels_start_one_hot_stay_non_negative_and_are_not_normalized(make, images):
     X, y = images
     y = np.array(["down", "up"])[y]
     distiller = make(ipc=2, learn_labels=True, max_iter=30, learning_rate=0.05).fit(X, y)
@@ -265,7 +265,7 @@ def test_a_file_whose_bases_do_not_fit_is_refused(images, tmp_path):
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
 @pytest.mark.parametrize("learned", ["labels", "basis", "basis and labels"])
-def test_going_on_gives_the_same_bits(images, tmp_path, outer_step, learned, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, learned, how):
     make = partial(quick, ipc=2, **LEARNED[learned])
     whole = make().fit(*images)
     if how == "warm start":
@@ -341,7 +341,7 @@ def test_weak_boosting_moves_earlier_blocks_a_little(images, learned):
         assert 0 < abs(b - a).mean() < 0.5 * abs(c - a).mean()
 
 
-def test_a_sample_that_is_held_back_holds_back_its_bases(images):
+def test_a_slow_sample_slows_its_bases(images):
     make = partial(quick, ipc=2, parametrization=LinearBasis(3))
     first = make().fit(*images).distilled_
     distiller = make(random_state=1).fit(*images, start=first, learning_rate_factors=[0, 1])

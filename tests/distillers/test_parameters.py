@@ -1,4 +1,4 @@
-"""A distiller that lacks what its base reads cannot be written."""
+"""A distiller cannot lack parameters that its base class reads."""
 
 import ast
 import inspect
@@ -29,7 +29,7 @@ class Shrinking(Method):
 
 
 class Shrink(BaseDistiller):
-    """No more than must be: a method."""
+    """The shortest distiller: nothing but a method."""
 
     method = Shrinking()
 

@@ -23,7 +23,7 @@ def weighted(images):
 
 def test_weights_equal_repetition(weighted):
     X, y, weight = weighted
-    # All samples make one batch, or the batches would differ by chance.
+    # All samples make one batch; otherwise the batches would differ by chance.
     a = quick().fit(X, y, sample_weight=weight)
     b = quick().fit(X.repeat(weight, axis=0), y.repeat(weight))
     np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-5)
@@ -95,7 +95,7 @@ def test_other_metadata_is_refused(images):
 def test_a_signature_that_editors_and_scikit_learn_can_read(distiller):
     assert has_fit_parameter(distiller, "sample_weight")
     assert inspect.signature(distiller.fit).parameters["sample_weight"].default is None
-    # The weights alone have a value for each row, which meta-estimators could split.
+    # Only the weights have a value per row, which meta-estimators could split.
     with sklearn.config_context(enable_metadata_routing=True):
         assert distiller.get_metadata_routing().fit.requests == {"sample_weight": None}
 

@@ -57,7 +57,7 @@ def parameters(cls):
 
 
 def documented(docstring):
-    """Return what the section Parameters of a docstring says of each parameter, by name."""
+    """Return what the section Parameters of a docstring says about each parameter, by name."""
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", docstring, re.M | re.S)
     found = {}
     for names, kind in re.findall(
@@ -232,7 +232,7 @@ def test_the_distiller_of_the_how_to_is_short_and_works(digits):
     lines = code_blocks(DOCS / "howto" / "extend.rst")[1].splitlines()
     assert len([line for line in lines if line.strip()]) < 80
     distiller = how_to_distiller().set_params(image_shape=(1, 8, 8)).fit(X, y)
-    # It has all parameters in its signature, and refuses what it cannot do before any work.
+    # Its signature has all parameters, and it refuses what it cannot do before any work.
     assert list(inspect.signature(type(distiller)).parameters)[-1] == "decay"
     assert "decay : float, default=0.9" in type(distiller).__doc__
     with pytest.raises(ValueError, match="learn_labels=True must be False"):
@@ -264,7 +264,7 @@ def test_the_distiller_of_the_how_to_resumes_boosts_and_is_searched(digits, tmp_
     assert search.cv_results_["mean_test_score"].min() > 0.2
 
 
-def test_the_inner_optimiser_of_the_how_to_works(digits):
+def test_the_inner_optimizer_of_the_how_to_works(digits):
     names = {}
     exec(code_blocks(DOCS / "howto" / "extend.rst")[2], names)
     optimizer = names["Nesterov"](lr=0.1, momentum=0.9)
@@ -337,7 +337,7 @@ def write_site(folder, **changes):
     return links.check(folder)
 
 
-def test_links_that_lead_somewhere_are_no_news(tmp_path):
+def test_good_links_are_not_reported(tmp_path):
     broken, external = write_site(tmp_path)
     assert broken == []
     assert external == {"https://other.org/z": ["sub/b.html"]}
@@ -355,7 +355,7 @@ def test_links_that_lead_somewhere_are_no_news(tmp_path):
         ('<a href="_static">', "_static: no such file"),
     ],
 )
-def test_links_that_lead_nowhere_are_told(tmp_path, html, news):
+def test_broken_links_are_reported(tmp_path, html, news):
     (tmp_path / "outside.html").write_text("")
     (tmp_path / "site").mkdir()
     broken, _ = write_site(tmp_path / "site", **{"index.html": f"{SITE['index.html']}{html}"})

@@ -10,7 +10,7 @@ import pytest
 
 import skdistill
 
-# Packages, too, and the private ones: what stands in a docstring is true.
+# Packages and private modules, too: every example in a docstring must be true.
 MODULES = [
     "skdistill",
     *(name for _, name, _ in pkgutil.walk_packages(skdistill.__path__, "skdistill.")),
@@ -29,7 +29,7 @@ def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = import_module(name)
     found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
-    # doctest passes over what it cannot see: behind a property of a decorator, say.
+    # doctest skips what it cannot see, such as docstrings behind a decorator's property.
     assert len(found) == written(module)
     assert doctest.testmod(module).failed == 0
 

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md are what the benchmarks' files give."""
+"""The tables of docs/performance.md are made from the benchmarks' files."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What README shows can be pasted: the Python of each of its parts runs, at a smaller size."""
+"""The code in README can be pasted: the Python of each part runs, at a smaller size."""
 
 import re
 
@@ -8,7 +8,7 @@ from tools import ROOT
 
 README = (ROOT / "README.md").read_text()
 QUICK = "max_iter=2, n_networks=1, eval_steps=5, window=2, unroll=4"
-# What is made smaller, in each part that has Python in it.
+# Replacements that make each part with Python in it smaller.
 SMALLER = {
     "From an array": {"random_state=0)\nprint": f"random_state=0, {QUICK})\nprint"},
     "From a CSV file with text in it": {'init="kmeans"': f'init="kmeans", {QUICK}'},
@@ -32,7 +32,7 @@ LEAVES = {
 
 
 def parts():
-    """Return the Python of README by the heading that it stands under."""
+    """Return the Python of README by its heading."""
     texts = dict(part.split("\n", 1) for part in re.split(r"^## ", README, flags=re.M)[1:])
     code = {name: re.findall(r"```python\n(.*?)```", text, re.S) for name, text in texts.items()}
     return {name: "\n".join(blocks) for name, blocks in code.items() if blocks}
@@ -50,7 +50,7 @@ def test_python_can_be_pasted(part, digits, tmp_path, monkeypatch):
     for text, replacement in SMALLER[part].items():
         assert code.count(text) == 1, text
         code = code.replace(text, replacement)
-    # This one goes on with the digits of the part before.
+    # This part continues with the digits of the part before.
     names = {"X_test": digits[1], "y_test": digits[3]} if part == "Use a set elsewhere" else {}
     exec(code, names)
     assert {*LEAVES[part]} == {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")}

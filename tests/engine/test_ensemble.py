@@ -1,4 +1,4 @@
-"""Networks trained together are the networks that are trained one after the other."""
+"""Networks trained together equal networks that are trained one after the other."""
 
 import threading
 from functools import partial
@@ -45,7 +45,7 @@ def make_shared(learner, soft=False, visit=None, optimizer=None, augment=None):
 
 
 def make_members(learner, n=5, own_batches=False, augmented=False):
-    """Yield networks, each with four random samples of its own a step or with all samples."""
+    """Yield networks, each with four random samples of its own per step or with all samples."""
     for k in range(n):
         generator = torch.Generator().manual_seed(k)
         batches = torch.randint(12, (COUNTS[-1], 4), generator=generator) if own_batches else None
@@ -112,7 +112,7 @@ def test_a_stack_under_another_optimizer(learner, optimizer):
 
 def test_a_stack_in_single_precision():
     learner = Learner(partial(ConvNet, (1, 8, 8), 3, width=4))
-    # Of a parameter whose gradient is nearly 0 Adam makes a step of either sign: SGD does not.
+    # If a gradient is nearly 0, Adam's step may have either sign; SGD's step is tiny.
     shared = make_shared(learner, optimizer=SGD(lr=0.1))
     expected, got = thetas(shared, ONE_AFTER_THE_OTHER), thetas(shared, Plan(stack=5))
     for key, theta in expected.items():
@@ -150,7 +150,7 @@ def test_the_other_architectures_can_be_stacked(architecture):
 
 
 class Fickle(nn.Sequential):
-    """A network that asks for a number that depends on its parameters."""
+    """A network that reads a number that depends on its parameters."""
 
     def forward(self, X):
         scores = super().forward(X)
@@ -203,7 +203,7 @@ def test_threads_change_no_bit(cores, learner, own_batches):
 
 
 def test_threads_work_at_once_and_each_on_one_core(cores):
-    # Two wait for each other in every visit: one after the other they would wait for ever.
+    # Two networks wait for each other in every visit: one after the other they would wait for ever.
     barrier = threading.Barrier(2, timeout=20)
     modules, caller = set(), threading.get_ident()
 
@@ -293,7 +293,7 @@ def test_a_networks_own_error_comes_out(plan):
         thetas(make_shared(learner), plan)
 
 
-def test_who_has_seen_enough_stops_the_threads():
+def test_a_consumer_that_stops_early_stops_the_threads():
     visited = []
 
     def visit(learner, theta):
@@ -310,7 +310,7 @@ def test_who_has_seen_enough_stops_the_threads():
 
 
 def fake_learner(device, activation_bytes, n_parameters=1000):
-    """Return what `choose_plan` asks of a learner, for a device that need not be here."""
+    """Return a learner that is enough for `choose_plan`, for a device that need not be here."""
     return SimpleNamespace(
         device=torch.device(device),
         dtype=torch.float32,
@@ -337,7 +337,7 @@ def test_small_networks_on_a_cpu_have_threads(cores):
 @pytest.mark.parametrize(
     ("activation_bytes", "n_parameters", "n_networks", "stack"),
     [
-        (2**20, 1000, 10, 10),  # 10 MiB a network of 10 samples
+        (2**20, 1000, 10, 10),  # 10 MiB per network with 10 samples
         (2**20, 1000, 1, 1),
         (2**25, 1000, 10, 3),  # 320 MiB
         (2**25, 1000, 7, 3),

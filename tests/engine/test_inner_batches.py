@@ -1,4 +1,4 @@
-"""Which synthetic samples an inner step trains on: so many of each of so many classes."""
+"""Which synthetic samples an inner step trains on: how many, of how many classes."""
 
 import numpy as np
 import pytest
@@ -131,7 +131,7 @@ def test_draws_are_functions_of_seed_and_step(gradient):
         assert not torch.equal(other % N_CLASSES, rows() % N_CLASSES)
 
 
-def test_to_draw_classes_leaves_the_draws_of_samples(gradient):
+def test_drawing_classes_leaves_the_draws_of_samples(gradient):
     some, every = (gradient(2, n)[0].batches for n in (3, None))
     for few, all_rows in zip(some.tolist(), every.tolist()):
         assert few == [r for r in all_rows if r % N_CLASSES in {f % N_CLASSES for f in few}]

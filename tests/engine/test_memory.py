@@ -1,4 +1,4 @@
-"""Memory grows by the kept states alone, and the data may be larger than it."""
+"""Memory grows only by the kept states, and the data may be larger than the memory."""
 
 import json
 import subprocess
@@ -56,7 +56,7 @@ def test_two_thousand_outer_steps_take_no_more_memory_than_a_hundred():
 
 @contextmanager
 def at_most(n_bytes):
-    """Let this process take so much more memory and no more; files that are mapped do not count."""
+    """Limit the further memory of this process; files that are mapped do not count."""
     import resource
 
     (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmData" in x)
@@ -69,7 +69,7 @@ def at_most(n_bytes):
 
 
 def sparse_file(path, dtype, shape):
-    """Return a mapped array of zeros, which take no room on the disk, but for a few samples."""
+    """Return a mapped array of zeros, which take no room on the disk, except for a few samples."""
     X = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     X[:200] = np.random.default_rng(0).integers(100, size=(200, *shape[1:]))
     return np.load(path, mmap_mode="r")
@@ -98,7 +98,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
     parameters = dict(parameters)
     weight = parameters.pop("sample_weight", None)
     distiller = quick(**parameters)
-    # What is held at a time has a size of its own, of some 100 MB: here a small one.
+    # The usual size of a block is some 100 MB: here it is small.
     monkeypatch.setattr("skdistill.coresets._MOST", 2**20)
     monkeypatch.setattr("skdistill._data.training._BLOCK", 2**18)
     monkeypatch.setattr("skdistill.evaluation._networks.chunk_size", lambda learner, shape: 500)
@@ -126,7 +126,7 @@ def test_whitened_samples_may_be_larger_than_the_memory(tmp_path):
         whitener.transform(X[:10], mmap_path=path)
 
 
-def test_what_was_mapped_is_distilled_as_what_was_not(images, tmp_path):
+def test_a_mapped_array_is_distilled_like_a_plain_one(images, tmp_path):
     X, y = images
     whitener = ZCAWhitener().fit(X)
     white = whitener.transform(X, mmap_path=tmp_path / "white.npy")

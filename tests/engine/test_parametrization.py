@@ -169,7 +169,7 @@ def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
     y = state.tensors["y"]
     assert y[0].tolist() == [0, 0]
     assert (y[1] > 0).all()
-    # Not normalised: what they sum to is learned as well.
+    # Not normalized: what they sum to is learned as well.
     assert y[1].sum() > 2
     assert (state.tensors["X"] < -0.5).all()
 

@@ -1,4 +1,4 @@
-"""Half precision where it is asked for, and nowhere else; what only a GPU does."""
+"""Half precision where it is requested, and nowhere else; and what only a GPU does."""
 
 from functools import partial
 

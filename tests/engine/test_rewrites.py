@@ -16,7 +16,7 @@ from skdistill.networks import ConvNet, resnet18
 
 
 class Unusual(nn.Sequential):
-    """Convolutions, normalisations and poolings of every kind that can be asked for."""
+    """Convolutions, normalizations and poolings of every kind."""
 
     def __init__(self):
         super().__init__(

@@ -73,7 +73,7 @@ class SafeAdam(Adam):
 
 
 def seen(loop, i):
-    """Return the batch of a step, by plain means."""
+    """Return the batch of a step, computed plainly."""
     rows = slice(None) if loop.batches is None else loop.batches[i]
     X = loop.X[rows]
     return X if loop.draws is None else loop.steps.augment(X, loop.draws[i]), loop.y[rows]
@@ -105,7 +105,7 @@ def by_autograd(loop, theta, start, window, real, soft=False):
 
 
 class Rows:
-    """Real data of which batches are rows of tensors: samples, classes and, if any, weights."""
+    """Real data whose batches are rows of tensors: samples, classes and, if any, weights."""
 
     def __init__(self, *tensors):
         self.tensors = tensors
@@ -174,7 +174,7 @@ def test_truncation_matters(learner):
 
 
 class BiasedConvNet(nn.Sequential):
-    """A convolution whose bias instance normalisation removes: its gradient is 0."""
+    """A convolution whose bias instance normalization removes: its gradient is 0."""
 
     def __init__(self):
         super().__init__(
@@ -227,7 +227,7 @@ def test_adam_adjoint_where_every_gradient_was_zero(t):
 
 
 def higher_meta_gradient(learner, loop, theta, start, window, real, make_optimizer):
-    """Return the authors' way: plain steps, then `higher.innerloop_ctx` over the window."""
+    """Return the meta-gradient as in [Feng23]'s code: `higher.innerloop_ctx` over the window."""
     model = learner._factory().to(torch.float64)
     model.load_state_dict(learner.parameters(theta))
     optimizer = make_optimizer(model.parameters())

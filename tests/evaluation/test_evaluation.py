@@ -1,4 +1,4 @@
-"""The evaluation: what is measured, that it repeats, and the comparison's baselines."""
+"""The evaluation: its measurements, their repeatability, and the baselines."""
 
 import warnings
 from dataclasses import replace
@@ -129,7 +129,7 @@ def test_a_diverged_network_is_counted_and_always_wrong(distilled, unseen):
 
 
 def linear(shape, n_classes):
-    """Return a network that nothing keeps from growing."""
+    """Return a network that may grow without limit."""
     return nn.Sequential(
         nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, n_classes)
     )
@@ -203,7 +203,7 @@ class Growing(nn.Sequential):
         return super().forward(X) * (1e6 * self.growth).cosh()
 
 
-def test_random_subsets_whose_networks_diverge_are_told_of(distilled, unseen):
+def test_random_subsets_whose_networks_diverge_are_reported(distilled, unseen):
     spoiled = with_rate(distilled, 1e30)
     with pytest.warns(DivergenceWarning):
         curve = subsample_curve(spoiled, *unseen, sizes=[1], n_draws=2, architecture=linear)
@@ -231,7 +231,7 @@ def test_unknown_labels_count_as_errors_and_are_named(distilled, unseen):
 
 
 @pytest.mark.parametrize("kind", [str, object, "S1"])
-def test_labels_of_another_kind_are_no_labels_of_fit(distilled, unseen, kind):
+def test_labels_of_another_kind_are_not_labels_of_fit(distilled, unseen, kind):
     X, y = unseen[0], unseen[1].astype(str).astype(kind)
     with pytest.warns(UserWarning, match=r"b?'0', b?'1'\]; .* labels in fit were \[0, 1\]"):
         assert evaluate(distilled, X, y, n_networks=1).mean == 0
@@ -326,11 +326,11 @@ def test_comparison_with_some_baselines(distilled, unseen):
         compare(distilled, X, y, X, y, baselines=["medoids"])
 
 
-def test_the_baselines_choose_among_standardised_samples():
+def test_the_baselines_choose_among_standardized_samples():
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
     X = rng.normal(size=(60, 2)) + np.stack([2 * y, 0 * y], axis=1)
-    # A power of two, so that standardised values have the same bits in both units.
+    # A power of two, so that standardized values have the same bits in both units.
     units = np.array([1.0, 2.0**30])
     quick = RaTBPTTDistiller(2, max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=20)
     rows = {"baselines": ["herding", "k-means centroids"]}
@@ -381,7 +381,7 @@ def test_augmented_mini_batches(distilled, unseen):
     X, y = unseen
     recipe = replace(distilled.recipe, batch_size=16, augmentation="flip_rotate")
     data = replace(distilled, X=X, y=y, recipe=recipe)
-    # Mirrored, the classes are one: so the augmentation is there.
+    # Mirrored, both classes are the same: so the augmentation has been applied.
     assert evaluate(data, X, y).mean < 0.9
     assert evaluate(data, X, y, augmentation=None).mean > 0.95
 
@@ -406,7 +406,7 @@ def test_an_augmentation_that_was_not_saved(distilled, unseen):
 
 
 class Mirror(Flip):
-    """An augmentation of one's own."""
+    """An augmentation of a user."""
 
 
 def test_a_distiller_evaluates_with_its_own_augmentation(unseen):

@@ -1,6 +1,6 @@
-"""The scripts of ``examples/reproduce``: each starts, writes its report, and goes on from it.
+"""The scripts of ``examples/reproduce``: each starts, writes its report, and resumes from it.
 
-The quick tests are of what the scripts share; those that start the scripts are slow.
+The quick tests are of the code that the scripts share; those that start the scripts are slow.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def once(row):
     return rows.pop
 
 
-def test_rows_are_written_one_by_one_and_taken_up(shared, tmp_path):
+def test_rows_are_written_one_by_one_and_kept(shared, tmp_path):
     report, path = shared("report"), tmp_path / "new" / "a.json"
     first = report.Report(path, head(), ("name", "seed"), lambda rows: {"n": len(rows)})
     row = {"name": "a", "seed": 0, "accuracy": 0.5}
@@ -81,7 +81,7 @@ def test_rows_are_written_one_by_one_and_taken_up(shared, tmp_path):
     assert written["parameters"]["seeds"] == [0, 1]
 
 
-def test_rows_that_were_measured_otherwise_are_left_alone(shared, tmp_path):
+def test_rows_that_were_measured_differently_are_left_alone(shared, tmp_path):
     report, path = shared("report"), tmp_path / "a.json"
     report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
     before = path.read_text()
@@ -98,7 +98,7 @@ def test_a_report_without_a_file_keeps_its_rows(shared):
     assert report.rows == [{"seed": 0}]
 
 
-def test_reports_say_nothing_of_places(shared):
+def test_reports_do_not_name_places(shared):
     args = argparse.Namespace(ipc=1, json=Path("a.json"), data=Path("here"), data_home=None)
     about = shared("report").about(args, "nothing")
     assert about["parameters"] == {"ipc": 1}
@@ -129,7 +129,7 @@ def test_published_numbers_are_those_of_the_documentation(shared, docs):
     for column, (mean, std) in docs.PAPER.items():
         assert published.column(*column)["the paper"] == f"{mean}±{std}"
     assert published.column("digits", 1) == {}
-    # Nothing was moved by a cell: the columns are as long as those of the paper's table.
+    # No cell was shifted: the columns are as long as those of Table 1 in [Feng23].
     lengths = [len(published.column(*column)) for column in published.COLUMNS]
     assert lengths == [13, 13, 12, 13, 12, 9, 7, 6, 10, 9]
 
@@ -206,7 +206,7 @@ def test_every_script_is_started_here():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SIZES)
-def test_scripts_write_a_report_and_take_it_up(start, script, tmp_path, docs):
+def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
     path = tmp_path / "report.json"
     done = start(script, *SIZES[script], "--json", path)
     assert done.returncode == 0, done.stderr
@@ -218,7 +218,7 @@ def test_scripts_write_a_report_and_take_it_up(start, script, tmp_path, docs):
     assert again.returncode == 0, again.stderr
     assert f"{len(report['rows'])} row(s) are there" in again.stdout
     assert json.loads(path.read_text()) == report
-    # What is printed at the end is made from the rows alone.
+    # The text at the end is made only from the rows.
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
 
 
@@ -229,7 +229,7 @@ TABLE_1 = [
 
 
 @pytest.mark.slow
-def test_table_1_goes_on_with_the_same_run_alone(start, tmp_path, docs):
+def test_table_1_resumes_only_the_same_run(start, tmp_path, docs):
     path = tmp_path / "a.json"
     command = ["--dataset", "digits", "--window", "1", *TABLE_1, path, "--minutes"]
     done = start("table1", *command, "0.001", "--transfer", "--baselines")

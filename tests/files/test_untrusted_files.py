@@ -134,7 +134,7 @@ def saved(kind, tmp_path):
 
 
 class Watch:
-    """Fails the test over code that a file brings along. Hooks stay, so there is one for all."""
+    """Fails the test if code in a file runs. Hooks cannot be removed, so there is one for all."""
 
     EVENTS = ("exec", "pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess")
 
@@ -145,7 +145,7 @@ class Watch:
     def __call__(self, event, arguments):
         if not self.active or not event.startswith(self.EVENTS):
             return
-        # Not the modules of installed packages, of which loading may import some.
+        # Not the modules of installed packages, some of which loading may import.
         if event != "exec" or not Path(arguments[0].co_filename).exists():
             self.seen.append((event, arguments))
 
@@ -225,7 +225,7 @@ def forged(meta, rng):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
 def test_forged_files_raise_nothing_but_documented_errors(saved, no_code_runs):
-    # What checksums cannot give away: somebody wrote them anew.
+    # Checksums cannot reveal it: somebody wrote them anew.
     path, load = saved
     with np.load(path) as archive:
         arrays = dict(archive)
@@ -253,7 +253,7 @@ def test_forged_files_raise_nothing_but_documented_errors(saved, no_code_runs):
             except InvalidFileError:
                 n_refused += 1
             except ValueError as error:
-                # Of a run: it is whole, and another one.
+                # A run that is whole, but a different one.
                 if "as in the run that checkpoint=" not in str(error):
                     raise
     assert n_refused > 100
@@ -265,7 +265,7 @@ class BegunError(Exception):
 
 def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, outer_step):
     def begin(state):
-        # What a step would have done to a run of which it is not told.
+        # A run that is not refused must hold finite samples.
         assert np.isfinite(state.slots["X"].numpy()).all()
         raise BegunError
 
@@ -293,7 +293,7 @@ def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, outer_step):
         except BegunError:
             n_begun += 1
         except ValueError as error:
-            # It is whole, and another one.
+            # It is whole, but a different one.
             if not str(error).startswith(("random_state=0 must be", "max_iter=4 must be")):
                 raise
     assert n_refused > 50
@@ -302,7 +302,7 @@ def test_forged_runs_are_refused_before_any_work_or_go_on(tmp_path, outer_step):
 
 # --- code -------------------------------------------------------------------------------------
 
-# What runs code that a file brings along, or unpacks files to where an archive says.
+# Functions that run code in a file, or unpack files to a place that an archive names.
 UNSAFE = {
     "pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "tarfile", "extractall",
     "unpack_archive", "eval", "exec", "system", "popen", "Unpickler", "loads_pickle",
@@ -310,7 +310,7 @@ UNSAFE = {
 
 
 def unsafe_uses(text):
-    """Return uses of what may run code, in a module's text."""
+    """Return uses of functions that may run code, in a module's text."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         match node:
@@ -334,7 +334,7 @@ def unsafe_uses(text):
     return found
 
 
-# It unpacks nothing itself, and has torchvision refuse what leads out of its folder.
+# It unpacks nothing itself, and makes torchvision refuse members that lead out of its folder.
 ALLOWED = {"_torchvision.py": {"tarfile"}}
 
 

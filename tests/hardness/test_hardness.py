@@ -69,7 +69,7 @@ def test_forgetting_events_counted_by_hand():
 
 
 def test_forgetting_scores_are_means_over_networks(monkeypatch, data):
-    # Of 60 samples all are always right, but these two.
+    # Of 60 samples all are always right, except these two.
     histories = {0: [[1, 0, 1, 0], [0, 0, 0, 0]], 1: [[1, 1, 0, 0], [0, 1, 0, 1]]}
 
     def told(family, distilled, n_networks, counts, real):
@@ -98,13 +98,13 @@ def test_forgetting_asks_after_every_epoch(monkeypatch, data):
     (training, n_networks, counts), (_, _, counts_of_one_batch) = asked
     # Two batches of 25 fit into 60 samples.
     assert (n_networks, counts, counts_of_one_batch) == (2, [2, 4, 6], [1, 2, 3])
-    standardised = (data[0] - data[0].mean(axis=0)) / data[0].std(axis=0)
-    np.testing.assert_allclose(training.X.numpy(), standardised, atol=1e-5)
+    standardized = (data[0] - data[0].mean(axis=0)) / data[0].std(axis=0)
+    np.testing.assert_allclose(training.X.numpy(), standardized, atol=1e-5)
     np.testing.assert_array_equal(np.unique(data[1])[training.y.numpy()], data[1])
     assert (training.protocol.learning_rate, training.protocol.batch_size) == (0.1, 25)
 
 
-def test_mislabelled_samples_are_forgotten_most(data):
+def test_mislabeled_samples_are_forgotten_most(data):
     X, y = data
     wrong = np.array([0, 7, 20, 41])
     X = X * 0.3
@@ -339,7 +339,7 @@ def test_samples_are_drawn_in_proportion_to_their_weights():
     # Four standard deviations of 16,000 independent draws.
     np.testing.assert_allclose(share, weights / 8, atol=4 * np.sqrt(0.25 / len(drawn)))
     assert share[2] == 0
-    # As many as there are, and not all of them: weights count for the largest batch as well.
+    # As many as there are samples, but not all of them: weights matter in the largest batch, too.
     assert any(len(set(sampler.batch(step))) < 3 for step in range(20))
 
 
@@ -395,7 +395,7 @@ def test_bad_parameters_of_the_sampler(bad):
         HardnessSampler(**bad).validate()
 
 
-def test_networks_that_diverge_are_wrong_about_all_samples_and_told_of(data):
+def test_networks_that_diverge_are_wrong_about_all_samples_and_reported(data):
     X, y = data
     spoiled = replace(DISTILLED, recipe=replace(RECIPE, learning_rate=1e30))
     with pytest.warns(DivergenceWarning, match="2 of 2 networks diverged"):

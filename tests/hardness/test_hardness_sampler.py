@@ -1,4 +1,4 @@
-"""Batches by hardness in a run: when scores are renewed, what they do, and going on with them."""
+"""Batches by hardness in a run: when scores are renewed, their effect, and resuming with them."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ def rows(monkeypatch):
 
 
 def script_scores(monkeypatch, *answers):
-    """Make the scores a script's; return the list of what they were asked for."""
+    """Replace the scores by a script; return the list of their arguments."""
     asked, answers = [], iter(answers)
 
     def scores(problem, X, y, n_networks, steps, step):
@@ -95,7 +95,7 @@ def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint"])
-def test_going_on_between_two_scores_gives_the_same_bits(images, tmp_path, how):
+def test_resuming_between_two_scores_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, sampler=ONCE_AN_EPOCH(threshold=0.01), max_iter=8)
     whole = make().fit(*images)
     if how == "warm start":

@@ -1,4 +1,4 @@
-"""Displays: what is drawn is what was given, where it was asked for."""
+"""Displays: they draw the given data in the given axes."""
 
 import subprocess
 import sys
@@ -44,12 +44,12 @@ def make_images(layout, ipc=4, classes=("a", "b", "c"), **fields):
     return DistilledDataset(X, np.tile(classes, ipc), classes, ipc, recipe, **fields)
 
 
-GREY = Layout((3, 5), (1, 3, 5))
+GRAY = Layout((3, 5), (1, 3, 5))
 BOOSTED = {"parameters": {"ipc": 4, "block_size": 2}}
 
 
 def test_images_stand_in_columns_of_classes_and_rows_of_samples():
-    distilled = make_images(GREY)
+    distilled = make_images(GRAY)
     display = DistilledImagesDisplay.from_distilled(distilled)
     assert display.images.shape == (4, 3, 3, 5)
     low, high = distilled.X.min(), distilled.X.max()
@@ -77,7 +77,7 @@ def test_images_stand_in_columns_of_classes_and_rows_of_samples():
     "layout",
     [Layout((4, 4, 3), (3, 4, 4), channels_last=True), Layout((48,), (3, 4, 4))],
 )
-def test_colour_images_in_every_layout(layout):
+def test_color_images_in_every_layout(layout):
     distilled = make_images(layout)
     display = DistilledImagesDisplay.from_distilled(distilled, value_range=(-1, 1))
     assert display.images.shape == (4, 3, 4, 4, 3)
@@ -88,7 +88,7 @@ def test_colour_images_in_every_layout(layout):
 
 
 def test_some_of_the_images():
-    distilled = make_images(GREY)
+    distilled = make_images(GRAY)
     whole = DistilledImagesDisplay.from_distilled(distilled)
     part = DistilledImagesDisplay.from_distilled(distilled, ipc=2, classes=["c", "a"])
     # Values keep the range of the whole set.
@@ -100,7 +100,7 @@ def test_some_of_the_images():
 
 def test_given_axes_are_used():
     figure, (left, right) = plt.subplots(1, 2)
-    display = DistilledImagesDisplay.from_distilled(make_images(GREY), ax=right)
+    display = DistilledImagesDisplay.from_distilled(make_images(GRAY), ax=right)
     assert display.ax_ is right
     assert display.figure_ is figure
     assert len(figure.axes) == 2
@@ -110,14 +110,14 @@ def test_given_axes_are_used():
 
 
 def test_lines_between_blocks():
-    boosted = make_images(GREY, ipc=5, provenance=BOOSTED)
+    boosted = make_images(GRAY, ipc=5, provenance=BOOSTED)
     display = DistilledImagesDisplay.from_distilled(boosted)
     heights = [segment[0, 1] for segment in display.block_lines_.get_segments()]
     # Rows are 4 pixels high with the gap, and the pixel above them is at 4 k - 1.
     assert heights == [7, 15]
     assert display.ax_.get_xlim() == (-0.5, 16.5)
     assert DistilledImagesDisplay.from_distilled(boosted, block_size=None).block_lines_ is None
-    assert DistilledImagesDisplay.from_distilled(make_images(GREY)).block_lines_ is None
+    assert DistilledImagesDisplay.from_distilled(make_images(GRAY)).block_lines_ is None
     one = DistilledImagesDisplay.from_distilled(boosted, block_size=3)
     assert len(one.block_lines_.get_segments()) == 1
     # None after the last block.
@@ -127,7 +127,7 @@ def test_lines_between_blocks():
 
 
 def test_images_come_back_from_their_preprocessing():
-    whitened = make_images(GREY)
+    whitened = make_images(GRAY)
     tripled = replace(whitened, preprocessing=FunctionTransformer(inverse_func=np.tanh))
     clip = {"value_range": (-1, 1)}
     expected = DistilledImagesDisplay.from_distilled(
@@ -137,7 +137,7 @@ def test_images_come_back_from_their_preprocessing():
     np.testing.assert_array_equal(own.images, expected.images)
     given = DistilledImagesDisplay.from_distilled(whitened, inverse_transform=np.tanh, **clip)
     np.testing.assert_array_equal(given.images, expected.images)
-    # What is given takes the place of the set's own.
+    # The given inverse replaces that of the set.
     other = DistilledImagesDisplay.from_distilled(tripled, inverse_transform=np.positive, **clip)
     plain = DistilledImagesDisplay.from_distilled(whitened, **clip)
     np.testing.assert_array_equal(other.images, plain.images)
@@ -158,7 +158,7 @@ def test_images_of_estimators_and_pipelines(images):
 
 
 def test_many_classes_are_not_all_named():
-    wide = make_images(GREY, ipc=1, classes=np.arange(90))
+    wide = make_images(GRAY, ipc=1, classes=np.arange(90))
     display = DistilledImagesDisplay.from_distilled(wide)
     names = [t.get_text() for t in display.ax_.get_xticklabels()]
     assert names == [str(k) for k in range(0, 90, 5)]
@@ -182,7 +182,7 @@ def test_many_classes_are_not_all_named():
 )
 def test_bad_arguments_of_images(change, message):
     with pytest.raises(ValueError, match=message):
-        DistilledImagesDisplay.from_distilled(make_images(GREY), **change)
+        DistilledImagesDisplay.from_distilled(make_images(GRAY), **change)
     assert not plt.get_fignums()
 
 
@@ -259,7 +259,7 @@ def test_no_loss_has_no_mean():
 
 def test_runs_are_compared_in_the_same_axes():
     first = TrainingCurveDisplay.from_estimator(RUN, label="RaT-BPTT")
-    first.axes_[2].plot([1], [1])  # a panel's own lines do not move the colours of a run
+    first.axes_[2].plot([1], [1])  # a panel's own lines do not move the colors of a run
     second = TrainingCurveDisplay.from_estimator(RUN, ax=first.axes_, label="BPTT")
     assert list(second.axes_) == list(first.axes_)
     assert len(first.figure_.axes) == 3
@@ -395,7 +395,7 @@ def test_bands_stay_accuracies():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: DistilledImagesDisplay.from_distilled(make_images(GREY)),
+        lambda: DistilledImagesDisplay.from_distilled(make_images(GRAY)),
         lambda: TrainingCurveDisplay.from_estimator(RUN),
         lambda: BudgetCurveDisplay(budgets=[1], curves={}).plot(),
         lambda: HardnessDisplay.from_result(RESULT),

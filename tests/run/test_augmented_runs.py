@@ -1,4 +1,4 @@
-"""Augmentation in a run: when it is drawn, what it is applied to, and what it leaves alone."""
+"""Augmentation in a run: when it is drawn, to what it is applied, and what it does not change."""
 
 import json
 
@@ -34,7 +34,7 @@ def samples(distiller, data):
 
 
 class Spy(Rotation):
-    """A rotation that remembers what it drew and what it was applied to, in order."""
+    """A rotation that records its draws and the samples that it was applied to, in order."""
 
     def draw(self, generator, n, shape):
         parameters = super().draw(generator, n, shape)
@@ -90,9 +90,9 @@ def test_the_real_batch_is_augmented_once_in_every_outer_step(images):
     quick(spy).fit(*images)
     assert equal(spy.applied_to(N_REAL), spy.drawn_for(N_REAL))
     X, _ = images
-    standardised = torch.from_numpy((X - X.mean()) / X.std()).flatten(1)
+    standardized = torch.from_numpy((X - X.mean()) / X.std()).flatten(1)
     for batch in [X for X, _ in spy.applied if len(X) == N_REAL]:
-        nearest = torch.cdist(batch.flatten(1).double(), standardised).min(dim=1)
+        nearest = torch.cdist(batch.flatten(1).double(), standardized).min(dim=1)
         assert nearest.values.max() < 1e-5
         assert len(nearest.indices.unique()) == N_REAL
 
@@ -104,7 +104,7 @@ def test_the_loss_is_that_of_the_augmented_real_batch(images):
 
     plain = quick(max_iter=1).fit(*images).history_
     hidden = quick(HideReal(ratio=1.0), max_iter=1).fit(*images).history_
-    # The same network, trained on the same samples: the real batch alone is another one.
+    # The same network, trained on the same samples: only the real batch differs.
     assert hidden["start"] == plain["start"]
     assert abs(hidden["loss"][0] - plain["loss"][0]) > 1e-3
 
@@ -209,7 +209,7 @@ def test_global_random_states_are_left_alone(images):
 # Without it ---------------------------------------------------------------------------------------
 
 
-def test_other_draws_stay_where_they_are(images):
+def test_other_draws_do_not_change(images):
     """A cutout of no size changes no bit, though its places are drawn."""
     plain, idle = quick().fit(*images), quick(Cutout(ratio=0)).fit(*images)
     np.testing.assert_array_equal(idle.transform()[0], plain.transform()[0])
@@ -222,7 +222,7 @@ def test_none_computes_nothing_more(images, calls):
     calls.clear()
     quick("dsa", max_iter=1, schedule="t-bptt").fit(*images)
     assert {name for name, _ in plain} == {"_forward", "_gradient", "_adjoint"}
-    # What a step gets is the same with augmentation, which is calls of its own.
+    # With augmentation a step gets the same, because augmentation is separate calls.
     own = [call for call in calls if "augment" not in call[0]]
     assert own == plain
     others = [name for name, _ in calls if "augment" in name]
@@ -236,7 +236,7 @@ def test_purposes_keep_their_numbers():
     names += ["evaluation_batch", "coreset", "inner_augmentation", "real_augmentation", "hardness"]
     names += ["inner_classes", "evaluation_augmentation"]
     assert [purpose_number(name) for name in names] == list(range(13))
-    # A new one is hashed: everywhere alike, and never one of these.
+    # A new purpose is hashed: the same everywhere, and never one of these numbers.
     assert purpose_number("kip.batch") == 9937311984438434739
     assert Streams(0).integer("network", 1) == 3679268941
 

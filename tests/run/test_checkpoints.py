@@ -1,4 +1,4 @@
-"""Checkpoints: a run that ends at any moment goes on as if nothing had happened."""
+"""Checkpoints: a run that ends at any moment resumes as if nothing had happened."""
 
 import errno
 import os
@@ -169,7 +169,7 @@ def test_a_run_that_is_interrupted_at_any_line_ends_with_the_same_bits(table, tm
             n_kept += 1
             assert set(map(len, first.history_.values())) == {first.n_iter_}
             assert first.transform()[0].shape == (4, 3)
-        # Another process, which has the file alone, and this one, which has its memory as well.
+        # Another process, which has only the file, and this one, which also has its memory.
         other = quick(path.with_name("other.npz"), **parameters)
         if path.exists():
             os.replace(path, other.checkpoint)
@@ -193,7 +193,7 @@ def test_a_step_is_added_as_a_whole_or_not_at_all():
     for _ in interruptions(advance_once_more, _run):
         run = runs[-1]
         assert run.step == 1
-        # That there will be a third column may be known already.
+        # The name of a third column may be known already.
         assert run.history in ({"a": [1], "b": [1]}, {"a": [1], "b": [1], "c": [None]})
         run.advance(state(2), {"a": 5, "b": 5, "c": 5})
         assert run.history == {"a": [1, 5], "b": [1, 5], "c": [None, 5]}
@@ -221,7 +221,7 @@ def test_writing_may_be_interrupted_at_any_line(table, path, monkeypatch):
 
 
 @pytest.mark.parametrize("parameters", [{}, VALIDATED], ids=["plain", "validated"])
-def test_ctrl_c_writes_and_sets_what_there_is(table, path, outer_step, parameters):
+def test_ctrl_c_writes_the_run_and_sets_its_attributes(table, path, outer_step, parameters):
     whole = quick(max_iter=6, **parameters).fit(*table)
     distiller = quick(path, max_iter=6, **parameters)
     outer_step(at=4, do=KeyboardInterrupt)
@@ -418,7 +418,7 @@ def test_another_run_is_refused(table, path, outer_step, parameters, data, messa
     assert path.read_bytes() == before
 
 
-def test_eval_steps_matter_to_a_validated_run_alone(table, path):
+def test_eval_steps_only_matter_to_a_validated_run(table, path):
     quick(path, **VALIDATED).fit(*table)
     with pytest.raises(ValueError, match="eval_steps must be 2; got 3"):
         quick(path, eval_steps=3, **VALIDATED).fit(*table)
@@ -453,7 +453,7 @@ def test_a_random_state_that_moves_on_is_refused(table, path):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_may_be_otherwise(table, path, change, capsys):
+def test_parameters_that_may_differ_when_a_run_resumes(table, path, change, capsys):
     quick(path, max_iter=3).fit(*table)
     distiller = quick(path, **change).fit(*table)
     max_iter = change.get("max_iter", 4)
@@ -462,7 +462,7 @@ def test_what_may_be_otherwise(table, path, change, capsys):
     assert ("goes on from outer step 3" in capsys.readouterr().out) == ("verbose" in change)
 
 
-def test_warm_start_takes_the_run_that_is_further_on(table, path, outer_step):
+def test_warm_start_takes_the_run_with_more_steps(table, path, outer_step):
     whole = quick(max_iter=6).fit(*table)
     ahead = quick(path, max_iter=3, warm_start=True).fit(*table)
     quick(path, max_iter=5).fit(*table)
@@ -482,7 +482,7 @@ def test_warm_start_of_another_run_is_refused(table, path):
         distiller.set_params(checkpoint=path).fit(*table)
 
 
-def test_values_are_told_apart():
+def test_values_are_distinguished():
     same = [
         (np.float64(0.5), 0.5),
         (1, np.int64(1)),
@@ -504,7 +504,7 @@ def test_values_are_told_apart():
     described = [describe_value(value) for value in different]
     for i, a in enumerate(described):
         assert not [b for j, b in enumerate(described) if j != i and b == a], different[i]
-    # What cannot be pickled is told apart by its kind alone.
+    # Values that cannot be pickled are only distinguished by their type.
     assert describe_value(threading.Lock()) == "_thread.lock"
 
 
@@ -535,7 +535,7 @@ def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, oute
     message = r"run.npz cannot be loaded: .* goes on from .*run.npz.previous, outer step 3"
     with pytest.warns(CheckpointWarning, match=message), pytest.raises(KeyboardInterrupt):
         quick(path, checkpoint_every=1, max_iter=6).fit(*table)
-    # The good file before the damaged one was not thrown away for it.
+    # The good previous file was not thrown away for the damaged one.
     assert previous_of(path).read_bytes() == good
     assert saved_step(path) == 4
     outer_step.undo()
@@ -543,7 +543,7 @@ def test_a_damaged_file_is_reported_and_the_one_before_is_used(table, path, oute
     assert (saved_step(path), saved_step(previous_of(path))) == (6, 4)
 
 
-def test_a_run_that_goes_on_from_the_file_before_ends_with_the_same_bits(table, path):
+def test_a_run_resumed_from_the_previous_file_ends_with_the_same_bits(table, path):
     whole = quick(path, checkpoint_every=1, **VALIDATED).fit(*table)
     path.write_bytes(b"")
     with pytest.warns(CheckpointWarning) as seen:
@@ -711,7 +711,7 @@ def test_a_forged_best_step_is_refused(table, path, best):
     [("x", "window must be 'x'; got"), (-1, "'window' parameter"), (50, "window=50 must be at")],
 )
 def test_a_forged_window_is_refused(table, path, outer_step, window, message):
-    # That "auto" stood for: a run that is taken up keeps its own.
+    # Values behind "auto": a resumed run keeps its own.
     quick(path, window="auto").fit(*table)
     with open(path, "rb") as file:
         arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
@@ -805,7 +805,7 @@ def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch, oute
     assert bits(quick(path).fit(*table)) == bits(distiller)
 
 
-def test_an_error_does_not_say_that_more_is_kept_than_is(table, path, monkeypatch, outer_step):
+def test_an_error_does_not_claim_that_more_is_kept(table, path, monkeypatch, outer_step):
     quick(path, max_iter=2).fit(*table)
     monkeypatch.setattr(Checkpoint, "_write", full_disk)
     outer_step(at=4, do=KeyboardInterrupt)
@@ -839,7 +839,7 @@ def test_a_crash_while_writing_leaves_a_whole_file(table, path, monkeypatch, nam
 
     with monkeypatch.context() as patch:
         patch.setattr(os, name, crash)
-        # What a killed process leaves behind is not tidied up.
+        # Files that a killed process leaves behind are not removed.
         patch.setattr(Checkpoint, "_remove_partial", lambda self: None)
         with pytest.raises(CrashError):
             checkpoint.save(runs[2])
@@ -918,7 +918,7 @@ def test_the_home_folder_is_expanded(table, path, monkeypatch):
     assert saved_step(path) == 4
 
 
-def test_a_complete_run_is_taken_up_where_nothing_can_be_written(table, path, make_read_only):
+def test_a_complete_run_is_resumed_where_nothing_can_be_written(table, path, make_read_only):
     fitted = quick(path, checkpoint_every=2, **VALIDATED).fit(*table)
     make_read_only(path.parent)
     assert bits(quick(path, **VALIDATED).fit(*table)) == bits(fitted)
@@ -997,7 +997,7 @@ def test_what_another_fit_of_this_process_writes_is_refused(table, path, outer_s
             errors.append(str(error))
 
     def meanwhile(state):
-        # In other places there is room.
+        # There is room in other places.
         assert quick(path.with_name("other.npz"), max_iter=1).fit(*table).n_iter_ == 1
         if in_thread:
             thread = threading.Thread(target=fit_as_well)
@@ -1012,7 +1012,7 @@ def test_what_another_fit_of_this_process_writes_is_refused(table, path, outer_s
     assert "run.npz' is in use by another fit of this process" in errors[0]
 
 
-def test_what_was_written_until_the_lock_was_free_is_taken_up(table, path, monkeypatch):
+def test_a_run_written_until_the_lock_was_free_is_resumed(table, path, monkeypatch):
     ahead = quick(path.with_name("ahead.npz"), max_iter=3).fit(*table)
     acquire = _lock.WriteLock.acquire
 
@@ -1079,7 +1079,7 @@ def test_other_errors_have_nothing_to_do_with_memory(table, path, outer_step):
 
 def terminate(state):
     """Send SIGTERM to this process."""
-    # Or else the tests would end here.
+    # Otherwise the tests would end here.
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     os.kill(os.getpid(), signal.SIGTERM)
 

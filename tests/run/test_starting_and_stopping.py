@@ -66,7 +66,7 @@ def test_warm_start_with_nothing_left_to_do(images):
     np.testing.assert_array_equal(distiller.fit(*images).transform()[0], first)
 
 
-def test_a_history_tells_what_was_not_measured_yet(images):
+def test_a_history_has_none_for_values_not_measured_yet(images):
     distiller = quick(warm_start=True).fit(*images)
     distiller.set_params(max_iter=5, validation_fraction=0.25, validation_interval=1).fit(*images)
     accuracies = distiller.history_["validation_accuracy"]
@@ -95,7 +95,7 @@ def test_warm_start_refuses_what_it_cannot_continue(images):
     ]:
         with pytest.raises(ValueError, match=message):
             distiller.set_params(**{"max_iter": 5, "ipc": 1, **change}).fit(*data)
-        # What was there is still there, and can be continued.
+        # The earlier run is still there, and can be continued.
         assert distiller.n_iter_ == 3
     assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
 
@@ -111,8 +111,8 @@ def start_of(images, init, **parameters):
 def test_init_gaussian_has_norm_one(images):
     X = images[0]
     X_syn = start_of(images, "gaussian", ipc=3).transform()[0]
-    standardised = (X_syn - X.mean()) / X.std()
-    np.testing.assert_allclose(np.linalg.norm(standardised.reshape(6, -1), axis=1), 1, rtol=1e-5)
+    standardized = (X_syn - X.mean()) / X.std()
+    np.testing.assert_allclose(np.linalg.norm(standardized.reshape(6, -1), axis=1), 1, rtol=1e-5)
 
 
 def test_init_real_is_real_samples_of_their_classes(images):
@@ -153,7 +153,7 @@ def test_init_refuses_what_does_not_fit(images):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Make the held-out accuracies a script's, and count the samples that were held out."""
+    """Replace the held-out accuracies by a script, and count the held-out samples."""
 
     def install(accuracies):
         script, sizes = iter(accuracies), []
@@ -191,7 +191,7 @@ def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
     monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", accuracy)
     parameters = {"validation_fraction": 0.25, "validation_interval": 1}
     distiller = quick(max_iter=3, **parameters).fit(*images)
-    # The first was the best, and yet those after it were judged for what they are.
+    # The first was the best, but the later ones were judged as well.
     best = distiller.distilled_.standardize(distiller.transform()[0])
     np.testing.assert_allclose(best, judged[0], atol=1e-6)
     assert np.abs(judged[1] - judged[0]).max() > 0
@@ -205,7 +205,7 @@ def test_stops_when_the_held_out_accuracy_stagnates(images, scripted):
     ).fit(*images)
     # Best at step 4; step 9 is the fifth without a better one.
     assert distiller.n_iter_ == 9
-    # It has come to its end, and does not go on from there.
+    # It has ended, and does not continue.
     assert distiller.set_params(warm_start=True).fit(*images).n_iter_ == 9
 
 
@@ -223,7 +223,7 @@ def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch)
     X_fit, y_fit = seen["fit"]
     assert len(X_fit) == 30
     assert np.bincount(y_fit).tolist() == [15, 15]
-    # Which ones is a promise to checkpoints.
+    # The choice of samples is a promise to checkpoints.
     rows, _ = train_test_split(
         np.arange(40), test_size=0.25, stratify=y, random_state=draw_seed(0) % 2**32
     )

@@ -27,7 +27,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Run all scenarios; return the folder with what their ranks have left."""
+    """Run all scenarios; return the folder with the results of their ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     code = "import sys, two_processes; two_processes.main(sys.argv[1])"
     subprocess.run(
@@ -87,7 +87,7 @@ def test_two_processes_are_one_with_the_mean_of_both_gradients(folder, name, lea
     result = same_ranks(folder, "engine")
     parts = [METHODS[name](Streams(5, rank, 2)) for rank in range(2)]
     expected = steps(Both(parts), parts[0][1], learned)
-    # And not what one process does alone.
+    # And different from a single process.
     alone = steps(*METHODS[name](Streams(5)), learned)
     assert expected.keys() == {*LEARNED[learned]()[0], "records"}
     for key, value in expected.items():
@@ -98,7 +98,7 @@ def test_two_processes_are_one_with_the_mean_of_both_gradients(folder, name, lea
 
 
 def test_shares_of_a_step_are_steps_of_a_longer_run():
-    # Networks and batches of two processes are those that one draws in twice as many steps.
+    # Networks and batches of two processes are those of one process in twice as many steps.
     assert [Streams(0, rank, 2).draw_index(step) for step in range(3) for rank in range(2)] == [
         *range(6)
     ]
@@ -159,7 +159,7 @@ class Silent(Group):
 
 def test_a_run_goes_on_from_the_file_that_the_first_process_wrote(folder):
     first, second = ranks(folder, "resume")
-    # Callbacks are told in the first process alone, and stop both.
+    # Callbacks are only called in the first process, and stop both.
     assert (first.pop("told"), second.pop("told")) == (2, 0)
     assert first["n_iter"] == second["n_iter"] == 2
     for result in (first, second):
@@ -214,7 +214,7 @@ def test_a_lost_process_ends_the_run_with_an_error_and_a_checkpoint(folder, name
     error = (folder / f"{name}-0.txt").read_text()
     assert "LostProcessError: Process 0 of 2 waited for the others in vain" in error
     assert f"The run is kept up to outer step 2 in checkpoint='{folder / name}.npz'" in error
-    # It goes on, even alone.
+    # It can be resumed, even by a single process.
     distiller = quick(folder / f"{name}.npz").fit(*table())
     assert distiller.n_iter_ == 4
 

@@ -1,4 +1,4 @@
-"""What is said of a run: warnings of what goes wrong, and none of a healthy one."""
+"""Reports on a run: warnings of what goes wrong, and none for a healthy run."""
 
 import warnings
 
@@ -51,7 +51,7 @@ def test_a_healthy_run(rng):
 
 
 @pytest.mark.parametrize("begin", [0, 60])
-def test_norms_that_explode_are_told_once(rng, begin):
+def test_norms_that_explode_are_reported_once(rng, begin):
     norms = noise(rng, 200)
     norms[55:] *= 30
     ((step, category, text),) = watch(norms, begin=begin)
@@ -61,7 +61,7 @@ def test_norms_that_explode_are_told_once(rng, begin):
     assert text.endswith("at outer step 75. Do better.")
 
 
-def test_norms_that_explode_again_are_told_again(rng):
+def test_norms_that_explode_again_are_reported_again(rng):
     norms = noise(rng, 150)
     norms[25:50] *= 30
     norms[100:125] *= 30
@@ -72,7 +72,7 @@ def test_norms_that_grow_a_little(rng):
     assert watch(noise(rng, 300) * np.linspace(1, 3, 300)) == []
 
 
-def test_a_loss_that_does_not_fall_is_told_once(rng):
+def test_a_loss_that_does_not_fall_is_reported_once(rng):
     losses = rng.normal(size=25)
     norms, losses = noise(rng, 300), np.tile(2.3 + 0.2 * (losses - losses.mean()), 12)
     ((step, category, text),) = watch(norms, losses)
@@ -105,7 +105,7 @@ def test_steps_that_are_not_finite_do_not_count(rng):
     assert not [text for *_, text in watch(norms, losses) if "risen" in text]
 
 
-def test_nothing_is_told_again_after_a_block_that_is_not_finite(rng):
+def test_nothing_is_reported_again_after_a_block_that_is_not_finite(rng):
     norms, losses = noise(rng, 150), np.full(150, 2.0)
     norms[50:] *= 30
     norms[75:95] = losses[100:120] = np.nan
@@ -113,7 +113,7 @@ def test_nothing_is_told_again_after_a_block_that_is_not_finite(rng):
     assert [step for step, _, text in watch(norms, losses) if "fallen" in text] == [100]
 
 
-def test_one_of_several_processes_speaks(rng):
+def test_only_one_of_several_processes_reports(rng):
     norms = noise(rng, 100)
     norms[50:] *= 100
     assert watch(norms, 2 + 0.1 * rng.normal(size=100), speaks=False) == []
@@ -159,7 +159,7 @@ def test_the_history_has_all_that_is_watched(table):
 
 
 def forecasts(seconds, max_iter, **options):
-    """Report steps that take so long; return what is said of the time."""
+    """Report steps that take so long; return the warnings about the time."""
     run, state = Run(0, RunState(slots=None, method={})), {"slots": None, "method": {}}
     watch = Watch("Distiller", max_iter, 0, "Do better.", **options)
     with warnings.catch_warnings(record=True) as caught:
@@ -183,7 +183,7 @@ def test_a_short_run_is_silent(options):
     assert forecasts(seconds, max_iter=200, **options) == []
 
 
-def test_the_ways_out_leave_out_what_is_done_already(tmp_path):
+def test_the_advice_leaves_out_what_is_done_already(tmp_path):
     def ways_out(**parameters):
         return RaTBPTTDistiller(**parameters)._make_watch(True, True).ways_out
 

@@ -1,8 +1,8 @@
 """Two processes that do one run together; `test_two_processes` starts this, and compares.
 
-Ranks 0 and 1 are forked as `torchrun` would have them, and go through the scenarios; each leaves
-what it got in ``<folder>/<scenario>-<rank>.npz`` or, of an error, ``.txt``. Scenarios that a
-process does not survive have ranks of their own.
+Ranks 0 and 1 are forked as by `torchrun`, and go through the scenarios; each writes its result to
+``<folder>/<scenario>-<rank>.npz`` or, in case of an error, ``.txt``. Scenarios that a process does
+not survive have ranks of their own.
 """
 
 import os
@@ -141,7 +141,7 @@ def engine(group, folder):
 
 
 def seen(distiller):
-    """Return what may not differ between ranks."""
+    """Return the values that must not differ between ranks."""
     history = distiller.history_
     return {
         "X": distiller.transform()[0],
@@ -233,7 +233,7 @@ def other_data(group, folder):
 
 
 def first_refuses(group, folder):
-    """Fail in the first process alone."""
+    """Fail only in the first process."""
     quick(folder / "missing" / "run.npz").fit(*table())
 
 
@@ -300,7 +300,7 @@ def rank_of(rank, scenarios, folder, port):
 
 
 def free_port():
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
