@@ -64,7 +64,7 @@ class Augmentation(Strategy):
     n_parameters: int
     _identity: Callable[[tuple[int, ...]], list[float]]
     _draw: Callable[[torch.Generator, int, tuple[int, ...]], Tensor]
-    # Of the images and of each number, for the whole batch; or of the numbers alone.
+    # Functions of the images and of each number, for the whole batch; or only of the numbers.
     _apply: Callable[..., Tensor]
     _matrix: Callable[..., Tensor]
 

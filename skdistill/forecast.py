@@ -90,7 +90,7 @@ class Forecast:
     def __str__(self) -> str:
         how = "compiled" if self.compiled else "eager"
         return (
-            f"{self.seconds_per_step:.3g} s an outer step ({how}, {self.device}), "
+            f"{self.seconds_per_step:.3g} s per outer step ({how}, {self.device}), "
             f"{duration(self.seconds)} for {self.n_steps} steps, "
             f"{self.peak_bytes / _MIB:.0f} MiB at the peak.\n{self.advice}"
         )
@@ -128,7 +128,7 @@ def advice(memory: PeakMemory, hints: Hints) -> str:
         hints.states: memory.states,
         hints.activations: memory.activations,
         hints.real: memory.real,
-        "the training set (uint8 takes a quarter of float32; on the host nothing)": memory.data,
+        "the training set (uint8 takes a quarter of float32; nothing if on the host)": memory.data,
     }
     largest = max(parts, key=lambda name: parts[name])
     shares = ", ".join(f"{name} {size / _MIB:.0f} MiB" for name, size in parts.items())

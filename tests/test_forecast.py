@@ -28,7 +28,9 @@ def test_estimate_leaves_the_estimator_as_it_was(images):
     assert 0 < forecast.seconds_per_step < 60
     assert forecast.seconds == 7 * forecast.seconds_per_step
     assert not forecast.compiled
-    assert str(forecast).startswith(f"{forecast.seconds_per_step:.3g} s an outer step (eager, cpu)")
+    assert str(forecast).startswith(
+        f"{forecast.seconds_per_step:.3g} s per outer step (eager, cpu)"
+    )
     # The time of a forecast step is that of a step of fit: the same work, within a wide margin.
     seconds = np.median(distiller.fit(*images).history_["seconds"])
     assert 0.1 < forecast.seconds_per_step / seconds < 10

@@ -21,8 +21,8 @@ from statistics import median
 import report
 from wheels import install
 
-# Name: shape of a sample, classes, and what the distiller is told. Some steps are as good as many:
-# the samples are noise, and no step depends on their values.
+# Name: shape of a sample, classes, and parameters of the distiller. A few steps are as good as
+# many: the samples are noise, and the time of a step does not depend on their values.
 RUNS = {
     "table": ((13,), 3, {"ipc": 2, "window": 5, "unroll": 15, "max_iter": 20}),
     "digits": ((1, 8, 8), 10, {"window": 20, "unroll": 30, "max_iter": 10}),
@@ -51,7 +51,7 @@ RUNS = {
 }
 EVALUATIONS = {"digits, evaluation": ((1, 8, 8), 10), "28x28, evaluation": ((1, 28, 28), 10)}
 
-# Each of the two processes: reads what to do, a line each, and answers with seconds.
+# Each of the two processes reads a job from each line, and answers with its seconds.
 CHILD = """
 import json
 import sys
@@ -80,7 +80,7 @@ for line in sys.stdin:
 
 
 def jobs() -> dict[str, tuple]:
-    """Return what there is to compare, by name."""
+    """Return the jobs to compare, by name."""
     tiny = {"window": 1, "unroll": 1, "max_iter": 1, "compile": False}
     evaluation = {"evaluation": {"n_networks": 4, "steps": 40}}
     return RUNS | {

@@ -109,7 +109,7 @@ def main() -> None:
     """Distill with all settings, print a table, write JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--size", type=int, choices=list(DATASETS), default=8)
-    parser.add_argument("--table", choices=list(TABLES), help="in the place of images")
+    parser.add_argument("--table", choices=list(TABLES), help="instead of images")
     parser.add_argument("--data", type=Path, help="folder of the images, as in table1.py")
     parser.add_argument("--minutes", type=float, default=2, help="for each setting and seed")
     parser.add_argument(

@@ -112,8 +112,8 @@ class RealData:
         The rows of ``X`` that are the samples; None means all. On the CPU the other rows are not
         touched; to other devices they are not copied.
     on_host : bool, default=False
-        Whether the samples stay on the CPU as they are, whatever the device, to which each batch is
-        sent. Class indices and weights are on the device in any case.
+        Whether the samples stay on the CPU as they are, whatever the device; each batch is sent to
+        the device. Class indices and weights are on the device in any case.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class RealData:
         return batch if self._weight is None else (*batch, self._weight[index])
 
     def _from_host(self, rows: np.ndarray) -> Tensor:
-        """Send raw samples that are kept on the CPU; narrow ones are to be finished."""
+        """Send raw samples that are kept on the CPU; narrow ones must still be finished."""
         X = self._X[torch.from_numpy(rows if self._rows is None else self._rows[rows])]
         return to_device(self._standardizer.narrow(X) if self._is_narrow else X, self._device)
 

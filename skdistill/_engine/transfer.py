@@ -1,18 +1,18 @@
-"""From the host's memory to a device, without waiting for what the device is at."""
+"""From the host's memory to a device, without waiting for the device's current work."""
 
 import torch
 from torch import Tensor
 
-# Where memory is one, a copy is all there is; and Apple's reads the host's memory at a later time,
-# by when it may hold something else.
+# With shared memory a plain copy is enough; and Apple's device reads the host's memory later, when
+# it may hold something else.
 _AT_ONCE = ("cpu", "mps")
 
 
 def to_device(x: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a tensor of the host's on a device, in this dtype (None keeps its own).
+    """Return a tensor of the host on a device, in this dtype (None keeps its own).
 
-    A plain copy waits until the device has done all that it was told before. One from pinned memory
-    takes its turn among the device's own work, and torch keeps the memory until it is done.
+    A plain copy waits until the device has done all earlier work. A copy from pinned memory is
+    queued with the device's own work, and torch keeps the memory until it is done.
     """
     x = x.to(x.dtype if dtype is None else dtype)
     if device.type in _AT_ONCE or x.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""A run that is ready for its next outer step, and all that this needs."""
+"""A run that is ready for its next outer step, and all that the step needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,16 +26,16 @@ __all__ = ["Fit", "assemble"]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a fit works on.
+    """The values that a fit works with.
 
     Parameters
     ----------
     given : Given
     resumed : Resumed
     data : Checked
-        What is trained on: the given data without what is held out.
+        The data to train on: the given data without the held-out part.
     method : Method
-        Of this process; in a group, the loop's is the average of all.
+        The method of this process; in a group, that of the loop is the average of all.
     synthetic : SyntheticSet
     run : Run
     loop : OuterLoop
@@ -50,7 +50,7 @@ class Fit:
     loop: OuterLoop
 
     def peak(self) -> PeakMemory:
-        """Return what an outer step takes of the memory."""
+        """Return the memory that an outer step takes."""
         problem = self.loop.problem
         placeholder = torch.empty(len(problem.rows), *problem.shape, device="meta")
         return self.method.peak(problem, Synthetic(placeholder, problem.rows.labels("meta")))
@@ -62,15 +62,15 @@ def assemble(
     make_method: Callable[[Problem], Method],
     weighs_terms: bool,
 ) -> Fit:
-    """Return what a fit works on.
+    """Return the values that a fit works with.
 
     Parameters
     ----------
     given : Given
     resumed : Resumed
-        What it goes on with, and the distiller's parameters.
+        The run to continue, and the distiller's parameters.
     make_method : callable
-        Of the distiller with these parameters.
+        Returns the method of the distiller with these parameters.
     weighs_terms : bool
         As in `pose`.
     """

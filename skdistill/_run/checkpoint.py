@@ -27,24 +27,25 @@ _FORMAT, _VERSION = "skdistill.Run", 1
 class Checkpoint:
     """The file of a run.
 
-    A run is written under another name, flushed to the disk and renamed. The file that was there
-    is kept as ``<path>.previous``, and at no moment is there no whole file at ``path``. From
-    `resume` to `release` no other run may write there.
+    A run is written under another name, flushed to the disk and renamed. The previous file is kept
+    as ``<path>.previous``, and there is a whole file at ``path`` at every moment. From `resume` to
+    `release` no other run may write there.
 
     Parameters
     ----------
     path : path
-        Taken as it is: no suffix is added. ``~`` is expanded, and a link is followed: the other
-        files are beside what it leads to, partial ones in a hidden folder.
+        Used as it is: no suffix is added. ``~`` is expanded, and a link is followed: the other
+        files are beside its target, partial ones in a hidden folder.
     every : int or float
         When `save_if_due` saves: after so many outer steps (int) or seconds (float).
     identity : dict
-        What must be the same in a run that is resumed; JSON can say it.
+        Values that must be the same when a run is resumed (JSON-safe).
     open_names : collection of str, default=()
-        Names in `identity` that the user left open ("auto"): the values of a run that is resumed
-        hold, so that another version's defaults do not refuse it.
+        Names in `identity` that the user left open ("auto"): a resumed run keeps its values, so
+        that it is not refused because another version has other defaults.
     defaults : dict of str to dict, default={}
-        Of `describe_defaults`: what a run of an older version has for parameters that came later.
+        The output of `describe_defaults`: the values of a run of an older version for parameters
+        that came later.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class Checkpoint:
         open_names: Collection[str] = (),
         defaults: Mapping[str, Mapping] = MappingProxyType({}),
     ):
-        # Once and for all, for the program may change its folder during a run.
+        # Once and for all, because the program may change its folder during a run.
         self._given = Path(path).expanduser().absolute()
         self.path = self._find_place()
         self.previous = self.path.with_name(f"{self.path.name}.previous")
@@ -114,23 +115,23 @@ class Checkpoint:
         max_iter: int,
         is_complete: Callable[[Run], bool] = lambda run: False,
     ) -> Run | None:
-        """Return the run to go on with: the saved one, or ``earlier`` if it is further on.
+        """Return the run to continue: the saved one, or ``earlier`` if that has done more steps.
 
-        If it is to be written, nobody else may until `release`. A saved run that is complete is
-        read only, wherever it is.
+        If the run will be written, nobody else may write it until `release`. A saved run that is
+        complete is only read, wherever it is.
 
         Raises
         ------
         ValueError
-            If the saved run is another one, or has gone beyond ``max_iter``; if another fit writes
-            to the file, or if nothing can be written there.
+            If the saved run is a different one, or has gone beyond ``max_iter``; if another fit
+            writes to the file, or if nothing can be written there.
         """
         run = self._choose(earlier, random_state, max_iter)
         if self._is_saved(run) and is_complete(run):
             return run
         self._take_lock()
         if {_stamp(self.path)} != (self._own or {None}):
-            # Who had the lock until now has written.
+            # Whoever had the lock until now has written.
             run = self._choose(earlier, random_state, max_iter)
         self._check_writable()
         return run
@@ -160,7 +161,7 @@ class Checkpoint:
         self._lock.release()
 
     def _choose(self, earlier: Run | None, random_state, max_iter: int) -> Run | None:
-        """Return the saved run, or ``earlier`` if it is further on."""
+        """Return the saved run, or ``earlier`` if that has done more steps."""
         saved = self.load()
         if saved is None:
             return earlier
@@ -191,7 +192,7 @@ class Checkpoint:
         InvalidFileError
             If neither can be loaded, or if a newer version wrote the file.
         ValueError
-            If it is another run.
+            If it is a different run.
         """
         self._own, self._is_sound = set(), False
         try:
@@ -234,7 +235,7 @@ class Checkpoint:
                 check_values(run)
                 identity = self._completed(dict(meta["identity"]))
             except Exception as error:
-                # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
+                # A dozen kinds of exceptions, from zipfile's to NumPy's, mean the same here.
                 reason = str(error) or type(error).__name__
                 raise InvalidFileError(f"{path} cannot be loaded: {reason}") from error
         self._check_identity(path, identity)
@@ -242,7 +243,7 @@ class Checkpoint:
 
     @property
     def open_values(self) -> dict:
-        """The values of what was left open: those of the run in the file, if there is one."""
+        """The values of parameters that were left open: those of the run in the file, if any."""
         return {name: self._identity[name] for name in self._open_names}
 
     def _check_identity(self, path: Path, saved: dict) -> None:
@@ -261,7 +262,7 @@ class Checkpoint:
         self._identity = current
 
     def _completed(self, saved: dict) -> dict:
-        """Return an older run's identity with the parameters that came later, if it is as old."""
+        """Return a run's identity, completed by later parameters if the run is older than these."""
         saved, kind = complete(saved, self._defaults), self._identity.get("the distiller")
         if saved.get("the distiller") != kind:
             return saved
@@ -271,7 +272,7 @@ class Checkpoint:
 
     @contextmanager
     def saving(self, run: Run):
-        """Save a run however the block ends, which SIGTERM ends as Ctrl-C does."""
+        """Save a run, however the block ends; SIGTERM ends it like Ctrl-C."""
         with sigterm_interrupts():
             try:
                 yield
@@ -287,7 +288,7 @@ class Checkpoint:
                 self.save(run)
 
     def save_if_due(self, run: Run) -> None:
-        """Save a run if the last time was long enough ago."""
+        """Save a run if it was last saved long enough ago."""
         if isinstance(self._every, Integral):
             due = run.step - self._saved_step >= self._every
         else:
@@ -296,13 +297,13 @@ class Checkpoint:
             self.save(run)
 
     def save(self, run: Run) -> None:
-        """Save a run, unless this step of it was; warn if that fails."""
+        """Save a run, unless this step has been saved; warn if that fails."""
         if run.step == self._saved_step:
             return
         try:
             self._write(run)
         except (OSError, MemoryError) as error:
-            # The same words each time, so that Python shows them once.
+            # The same words each time, so that Python shows them only once.
             warn(
                 f"{self!r} could not be written: {_reason(error)}. The run goes on without; what "
                 "was saved before is still there.",
@@ -324,7 +325,7 @@ class Checkpoint:
             if self._is_sound and stamp is not None:
                 _link(self.path, kept)
                 os.replace(kept, self.previous)
-            # Before it is in place, for this may be interrupted in between.
+            # Before it is in place, because an interruption may come in between.
             self._own = {stamp, _stamp(new)}
             os.replace(new, self.path)
             self._is_sound = True
@@ -341,7 +342,7 @@ class Checkpoint:
 
 
 class NoCheckpoint:
-    """What takes the place of a `Checkpoint` if a run is to have none."""
+    """Replaces a `Checkpoint` if a run has none."""
 
     open_values: Mapping = MappingProxyType({})
 
@@ -361,7 +362,7 @@ class NoCheckpoint:
 
 
 def _stamp(path: Path) -> tuple | None:
-    """Return what tells a file from another at the same place; None if there is none."""
+    """Return what distinguishes a file from others at the same place; None if there is no file."""
     try:
         return _stamp_of(os.stat(path))
     except FileNotFoundError:
@@ -369,17 +370,17 @@ def _stamp(path: Path) -> tuple | None:
 
 
 def _stamp_of(status: os.stat_result) -> tuple:
-    # Not the inode's number, which some file systems over a network make up anew.
+    # Without the inode's number, which some network file systems make up anew.
     return status.st_mtime_ns, status.st_size
 
 
 def _reason(error: OSError | MemoryError) -> str:
-    """Return what went wrong without the name of a partial file, which is another each time."""
+    """Return what went wrong, without the name of a partial file, which differs each time."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name or, where there is no such thing, make a copy."""
+    """Give a file a second name or, where that is impossible, make a copy."""
     try:
         os.link(source, target)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""What a fit is given, checked before any work."""
+"""The input of a fit, checked before any work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,25 +18,25 @@ __all__ = ["Given"]
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What a fit is given, checked before any work.
+    """The input of a fit, checked before any work.
 
     Parameters
     ----------
     data : Checked
     origin : Origin
-        What X and y were before they became arrays.
+        The form of X and y before they became arrays.
     feature_names : sequence of str or None
         Names of a table's columns.
     start : DistilledDataset or None
         The set whose samples come first.
     factors : ndarray of shape (ipc,) or None
-        What multiplies the learning rates.
+        Factors of the learning rates.
     earlier : Run or None
-        The run of an earlier fit that is to be continued.
+        The run of an earlier fit, to be continued.
     learner : Learner or None
-        The networks, which have been tried; None if the method has none.
+        The networks, which have already been tried; None if the method has none.
     provenance : dict
-        What tells the data from others.
+        What identifies the data.
     group : Group
         The processes of the run.
     """
@@ -53,5 +53,5 @@ class Given:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What is learned is of this dtype: that of the networks."""
+        """The dtype of the learned tensors, which is that of the networks."""
         return torch.float32 if self.learner is None else self.learner.dtype

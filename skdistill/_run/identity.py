@@ -31,7 +31,7 @@ def identify(
     kind : type
         The distiller's class.
     parameters : mapping
-        Its parameters, with numbers in the place of "auto".
+        Its parameters, with numbers instead of "auto".
     may_change : collection of str
         Names of those that the samples do not depend on.
     learner : Learner or None

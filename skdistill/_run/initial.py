@@ -1,4 +1,4 @@
-"""The samples that a run begins with: given ones, noise, real ones or centroids."""
+"""The samples that a run begins with: given samples, noise, real samples or centroids."""
 
 import numpy as np
 import torch
@@ -35,11 +35,11 @@ def first_run(
     problem : Problem
     synthetic : SyntheticSet
     init : str or DistilledDataset
-        What the samples start from.
+        The start of the samples.
     X, y : ndarray or Rows, ndarray
         The real samples, in the user's units, and their class indices.
     dtype : torch.dtype
-        Of what is learned.
+        Dtype of the learned tensors.
     """
     tensors = synthetic.first_tensors(
         lambda: _initial_samples(init, X, y, synthetic, problem.rngs),
@@ -63,10 +63,11 @@ def _initial_samples(init, X, y, synthetic: SyntheticSet, rngs: Streams) -> torc
         fresh = gaussian_rows(
             n_fresh * rows.n_classes, layout.network_shape, rngs.torch("synthetic", 0)
         )
-        # In double precision if it stands alone: the run's own precision rounds it.
+        # In double precision if all samples come from it; the precision of the run rounds them
+        # later.
         parts.append(fresh.to(parts[0]) if parts else fresh)
     elif n_fresh:
-        # Chosen as networks see them: in raw units one feature of a large unit would decide.
+        # Chosen as networks see them: in raw units a single feature with large values would decide.
         samples, _ = _CHOOSE[init](
             X,
             y,
@@ -82,7 +83,7 @@ def _initial_samples(init, X, y, synthetic: SyntheticSet, rngs: Streams) -> torc
 def gaussian_set(
     method: Method, problem: Problem, dtype: torch.dtype, learn_labels: bool
 ) -> Synthetic:
-    """Return Gaussian samples with labels, as good as any where time and memory are measured."""
+    """Return Gaussian samples with labels, which are good enough to measure time and memory."""
     labels, n_classes = problem.rows.labels(problem.device), problem.rows.n_classes
     if learn_labels:
         labels = torch.eye(n_classes, device=problem.device, dtype=dtype)[labels]

@@ -17,7 +17,7 @@ from .held_out import HeldOut
 from .state import Best, Run, RunState
 from .watch import Watch
 
-__all__ = ["OuterLoop", "distil", "is_complete"]
+__all__ = ["OuterLoop", "distill", "is_complete"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class OuterLoop:
     n_iter_no_change: int | None
 
 
-def distil(
+def distill(
     run: Run,
     loop: OuterLoop,
     watch: Watch,

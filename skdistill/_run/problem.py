@@ -34,11 +34,11 @@ def pose(
     learner : Learner or None
     rngs : Streams
     provenance : dict
-        What tells the data from others.
+        What identifies the data.
     parameters : mapping
-        Of the distiller.
+        The parameters of the distiller.
     weighs_terms : bool
-        Whether weights of classes multiply the classes' terms of a sum, and not samples' weights.
+        Whether class weights multiply the classes' terms of a sum instead of sample weights.
     feature_names : sequence of str or None
         Names of a table's columns, for warnings.
     """
@@ -51,7 +51,7 @@ def pose(
             error.add_note('The training set is kept on the host with data_device="host".')
         raise
     shape, chunk = data.layout.network_shape, None
-    # What depends on its whole batch, as batch normalization does, cannot be taken in chunks.
+    # Networks that depend on the whole batch, as with batch normalization, cannot take chunks.
     if learner is not None and not learner.couples_samples(shape):
         chunk = chunk_size(learner, shape)
     problem = Problem(
@@ -69,7 +69,7 @@ def pose(
 
 
 def _weigh_terms(class_weight: Mapping | str | None, real: TrainingData) -> torch.Tensor | None:
-    """Return the weights of the classes' terms; None if they count alike."""
+    """Return the weights of the classes' terms; None if all are the same."""
     if not isinstance(class_weight, Mapping):
         return None
     weights = class_weights(class_weight, real.classes, y=None, sample_weight=None)

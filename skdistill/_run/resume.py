@@ -1,4 +1,4 @@
-"""What a fit goes on with: the run in a checkpoint, that of an earlier fit, or none."""
+"""Where a fit starts: from the run in a checkpoint, from that of an earlier fit, or anew."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -28,15 +28,15 @@ __all__ = ["Resumed", "check_continuation", "continued", "resume"]
 
 @dataclass(frozen=True, eq=False)
 class Resumed:
-    """What a run goes on with.
+    """The run to continue, and its parameters.
 
     Parameters
     ----------
     seed : int
     parameters : dict
-        The distiller's, with numbers in the place of "auto".
+        The distiller's parameters, with numbers instead of "auto".
     resolved : dict
-        Those of them that may be "auto".
+        Those parameters that may be "auto".
     run : Run or None
         The run at rest; None begins anew.
     checkpoint : Checkpoint or NoCheckpoint
@@ -63,13 +63,13 @@ def check_continuation(
     ----------
     earlier : Run
     distilled : DistilledDataset
-        What it came to.
+        Its result.
     classes : ndarray of shape (n_classes,)
         Its class labels.
     data : Checked
-        What is to be fitted now.
+        The data of this fit.
     ipc, max_iter : int
-        The parameters of today.
+        The parameters of this fit.
     """
     if distilled.recipe.layout != data.layout or not np.array_equal(classes, data.classes):
         raise ValueError(
@@ -99,7 +99,7 @@ def resume(
     check_values: Callable[[dict], None],
     at_end: ExitStack,
 ) -> Resumed:
-    """Return what all processes of a run go on with.
+    """Return the run that all processes continue, and its parameters.
 
     Parameters
     ----------
@@ -109,17 +109,17 @@ def resume(
     parameters : mapping
         Its parameters.
     resolved : mapping
-        Numbers for those that may be "auto".
+        Numbers for the parameters that may be "auto".
     open_names : collection of str
-        Names of those that the user left open: a run in a checkpoint keeps its own.
+        Names of the parameters that the user left open: a run in a checkpoint keeps its own.
     may_change : collection of str
-        Names of those that the samples do not depend on.
+        Names of the parameters that the samples do not depend on.
     defaults : mapping of str to mapping
         As in `Checkpoint`.
     check_values : callable
-        Raises if a run's own values of parameters are none that they may have.
+        Raises if a run's own values of parameters are not allowed.
     at_end : ExitStack
-        What is to be given back at the end goes to it.
+        Resources to be released at the end go to it.
     """
     parameters = {**parameters, **resolved}
     path, random_state = parameters["checkpoint"], parameters["random_state"]
@@ -130,7 +130,7 @@ def resume(
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
-        # In the first process alone, which writes for all.
+        # Only in the first process, which writes for all.
         nonlocal checkpoint
         if path is not None:
             every = parameters["checkpoint_every"]
@@ -163,7 +163,7 @@ def continued(
     synthetic: SyntheticSet,
     dtype: torch.dtype,
 ) -> Run:
-    """Return a run at rest as one on the device that can go on; what it holds is checked.
+    """Return a run at rest as one on the device that can continue; its contents are checked.
 
     Parameters
     ----------
@@ -172,14 +172,14 @@ def continued(
     problem : Problem
     synthetic : SyntheticSet
     dtype : torch.dtype
-        Of what is learned.
+        Dtype of the learned tensors.
 
     Raises
     ------
     InvalidFileError
-        If the run in the checkpoint is none that can go on.
+        If the run in the checkpoint cannot continue.
     ValueError
-        If that of the earlier fit is none.
+        If that of the earlier fit cannot.
     """
     run, path = resumed.run, resumed.parameters["checkpoint"]
     with _explaining_what_does_not_fit(path):
@@ -202,11 +202,11 @@ def continued(
 
 @contextmanager
 def _explaining_what_does_not_fit(checkpoint: str | os.PathLike | None) -> Iterator[None]:
-    """Say of which run it is that something does not fit this fit."""
+    """Say which run does not fit this fit, and why."""
     try:
         yield
     except Exception as error:
-        # Of many kinds: what is in a file, schedules and samplers have not checked.
+        # Of many kinds: schedules and samplers have not checked what is in a file.
         reason = str(error) or type(error).__name__
         if checkpoint is not None:
             raise InvalidFileError(

@@ -1,4 +1,4 @@
-"""What a run is asked to begin with: samples that come first, and which of them move."""
+"""The requested start of a run: samples that come first, and how fast they move."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["check_factors", "check_start"]
 
 
 def check_factors(factors, ipc: int) -> np.ndarray | None:
-    """Return what multiplies the learning rates, as numbers; or raise ValueError."""
+    """Return the factors of the learning rates as numbers, or raise ValueError."""
     if factors is None:
         return None
     factors = np.asarray(factors, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What all distillers share: validated data in, a distilled data set out."""
+"""The base class of all distillers: validated data in, a distilled data set out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .._run.callbacks import OuterCallbacks, shown_to_monitors
 from .._run.given import Given
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
-from .._run.loop import distil
+from .._run.loop import distill
 from .._run.problem import pose
 from .._run.result import to_dataset
 from .._run.resume import Resumed, check_continuation, resume
@@ -49,31 +49,31 @@ __all__ = ["BaseDistiller"]
 class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
     """Base class of the distillers.
 
-    A subclass declares the parameters that it adds as fields, and says by `_make_method` how they
-    become what the outer loop moves the samples down. It may add checks of parameters against each
-    other in `_check_parameters`.
+    A subclass declares the parameters that it adds as fields, and makes its method from them in
+    `_make_method`: the loss and gradient that the outer loop follows. It may add checks of
+    parameters against each other in `_check_parameters`.
 
     Parameters
     ----------
     {parameters}
     """
 
-    # Of what `fit` takes, the weights alone are a value for each row of X, which meta-estimators
+    # Of the arguments of `fit`, only the weights have a value per row of X, which meta-estimators
     # could split and pass on.
     __metadata_request__fit = {"start": UNUSED, "learning_rate_factors": UNUSED}
 
     # What to change if a run does not go well.
     _advice = "Use a lower learning_rate, or check the scale of X."
-    # Which parameters memory and time grow with.
+    # The parameters with which memory and time grow.
     _hints: ClassVar[Hints] = MATCHING
-    # Whether the method has networks (without, they are used in the evaluation alone).
+    # Whether the method has networks (if not, only the evaluation uses them).
     _needs_network = True
-    # Whether weights of classes multiply those of samples, or the classes' terms of a sum.
+    # Whether class weights multiply sample weights, or the classes' terms of a sum.
     _weighs_terms = False
 
     @abstractmethod
     def _make_method(self, problem: Problem) -> Method:
-        """Return what the outer loop moves the samples down."""
+        """Return the method: the loss and gradient that the outer loop follows."""
 
     def _check_parameters(self) -> None:
         """Raise ValueError for parameters that do not fit each other."""
@@ -84,20 +84,20 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     def _resolve(self, sample_shape: tuple[int, ...]) -> dict:
         """Return numbers for parameters that may be "auto", by name, for samples of this shape.
 
-        They become fitted attributes (``window_``), and stand in the provenance and in a
-        checkpoint. A run that is resumed keeps its own for those that the user left open.
+        They become fitted attributes (``window_``), and are kept in the provenance and in
+        checkpoints. A resumed run keeps its own values where the user left them open.
         """
         return {}
 
     def _autocast(self) -> torch.dtype | None:
-        """Return the precision of convolutions and products during a run, if it is another."""
+        """Return the precision of convolutions and products during a run, if it differs."""
         return None
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     @own_settings()
     def fit(self, X, y=None, *, sample_weight=None, start=None, learning_rate_factors=None) -> Self:
-        """Distil a training set.
+        """Distill a training set.
 
         Parameters
         ----------
@@ -107,17 +107,17 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the real samples, in the loss and in the moments with which samples are
-            standardised. Samples of weight 0 are left out. It takes part in metadata routing
+            standardized. Samples of weight 0 are left out. It takes part in metadata routing
             (``set_fit_request(sample_weight=True)``).
         start : DistilledDataset or None, default=None
-            A set of the same classes whose samples come first; those that ``ipc`` wants beyond them
-            are made as `init` says. Soft labels need `learn_labels`, and a `LinearBasis` as
+            A set of the same classes whose samples come first; `init` makes the rest of the ``ipc``
+            samples per class. Soft labels need `learn_labels`, and a `LinearBasis` as
             `parametrization` needs a set that was distilled with one.
         learning_rate_factors : array-like of shape (ipc,) or None, default=None
-            What multiplies the learning rate of the first sample of every class and its labels, of
-            the second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit.
-            (Bases are learned at the lowest of their samples' rates.) This and ``start`` are what
-            `BoostedDistiller` needs of a distiller.
+            Factors of the learning rate of the first sample of every class and its labels, of the
+            second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit. (Bases
+            are learned at the lowest of their samples' rates.) `BoostedDistiller` needs this
+            parameter and ``start`` of a distiller.
 
         Returns
         -------
@@ -126,11 +126,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         Raises
         ------
         ValueError
-            If a parameter or the data is unfit, or not that of the run in `checkpoint`, before any
+            If a parameter or the data is unfit, or differs from the run in `checkpoint`, before any
             work starts.
         InvalidFileError
-            If the file at `checkpoint` and the one before it are damaged, or hold what no run of
-            these parameters and data could have left.
+            If the file at `checkpoint` and the one before it are damaged, or hold what no run with
+            these parameters and data can have written.
         DivergenceError
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
             the samples as they were before.
@@ -142,7 +142,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             fit = assemble(given, resumed, make_method, self._weighs_terms)
             run, checkpoint = fit.run, resumed.checkpoint
             watch = self._make_watch(given.group.rank == 0, given.start is None)
-            # What callbacks may ask for; the attributes are computed only if one does.
+            # Values for callbacks; the attributes are computed only if a callback asks for them.
             offer = {
                 "X": fit.data.X,
                 "y": fit.data.classes[fit.data.y],
@@ -155,16 +155,17 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                         shown_to_monitors(self, run),
                         explaining_out_of_memory(run, fit.peak, self._hints),
                     ):
-                        distil(run, fit.loop, watch, callbacks, checkpoint)
+                        distill(run, fit.loop, watch, callbacks, checkpoint)
                 finally:
-                    # However the run ended, with an error or Ctrl-C as well, what it had is kept.
+                    # However the run ended, even with an error or Ctrl-C, its result so far is
+                    # kept.
                     if run.step > 0:
                         self._set_fitted(fit)
                         self._run = run.to_cpu_arrays()
         return self
 
     def _set_fitted(self, fit: Fit) -> None:
-        """Set the fitted attributes to what a run has come to: NumPy and JSON-safe Python."""
+        """Set the fitted attributes from a run so far: NumPy and JSON-safe Python."""
         run, real, given = fit.run, fit.synthetic.data, fit.given
         method, parameters = type(self).__name__, fit.resumed.parameters
         distilled = to_dataset(
@@ -188,7 +189,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         return {k: v for k, v in vars(other).items() if k.endswith("_") or k == "_origin"}
 
     def _check(self, X, y, sample_weight, start, learning_rate_factors) -> Given:
-        """Check all that a fit is given, and what an earlier one has left."""
+        """Check all input of a fit, and the run of an earlier fit."""
         factors = check_factors(learning_rate_factors, self.ipc)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         origin = Origin.of(X, y)
@@ -212,12 +213,12 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         )
 
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
-        """Return what a run goes on with: that of the checkpoint, an earlier fit's, or nothing."""
+        """Return where to start: the checkpoint's run, that of an earlier fit, or anew."""
         parameters = self.get_params(deep=False)
         resolved = self._resolve(given.data.layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
-            # It keeps its own values of what the user left open.
+            # It keeps its own values of the parameters that the user left open.
             resolved |= {n: getattr(self, f"{n}_", resolved[n]) for n in open_names}
         return resume(
             given,
@@ -232,13 +233,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         )
 
     def _check_values(self, values: dict) -> None:
-        """Raise ValueError for values of parameters that they may not have."""
+        """Raise ValueError for invalid values of parameters."""
         other = self._with(values)
         other._validate_params()
         other._check_parameters()
 
     def _make_watch(self, speaks: bool, expects_progress: bool) -> Watch:
-        """Return what is said of a run while it goes on."""
+        """Return the object that reports on a run in progress."""
         shows_progress = bool(self.verbose or getattr(self, "_skl_callbacks", None))
         return Watch(
             type(self).__name__,
@@ -251,13 +252,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         )
 
     def _make_learner(self, data: Checked) -> Learner | None:
-        """Return the networks that are distilled through, if the method has any."""
+        """Return the networks to distill through, if the method has any."""
         if not self._needs_network:
             return None
         shape, n_classes = data.layout.network_shape, len(data.classes)
         device, parameter = resolve_device(self.device), "architecture"
         if self.inner_architecture is not None:
-            # Those of the evaluation must be as good, and nobody has tried them by then.
+            # The networks of the evaluation must be valid, too, and have not been tried yet.
             make_learner(self.architecture, shape, n_classes, device)
             parameter = "inner_architecture"
         architecture = getattr(self, parameter)
@@ -273,7 +274,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     @own_settings()
     def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
-        """Say what a long run will take, from a few of its outer steps.
+        """Estimate the time and memory of a run, from a few of its outer steps.
 
         Parameters
         ----------
@@ -329,8 +330,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         -------
         X, y, sample_weight, classes, layout
             The samples that take part, their class indices and weights (or None), the class labels,
-            and the layout of a sample. Samples are an array or, where some of it have weight 0, an
-            object that NumPy makes one of.
+            and the layout of a sample. Samples are an array or, if some have weight 0, an object
+            that NumPy converts to one.
 
         Raises
         ------

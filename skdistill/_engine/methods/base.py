@@ -60,7 +60,7 @@ class Problem:
     prepared : object, default=None
         What the method's `prepare` returned.
     class_weight : Tensor of shape (n_classes,) or None, default=None
-        Weights of the classes, for methods in which all classes count alike. (In the others they
+        Weights of the classes, for methods in which all classes count the same. (In the others they
         are part of the real samples' weights.)
     """
 
