@@ -283,10 +283,10 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
         if n_diverged:
             n_unknown = np.isnan(probabilities).any(axis=1).sum()
             warn(
-                f"{n_diverged} of {len(self.ensemble_)} networks diverged: scores of theirs are "
-                f"not finite, and left out. For {n_unknown} of {len(X)} samples no network has "
-                "finite ones, and what is predicted says nothing. Check the synthetic samples, the "
-                "values of X and the network.",
+                f"{n_diverged} of {len(self.ensemble_)} networks diverged: their scores are not "
+                f"finite for some samples, and left out. For {n_unknown} of {len(X)} samples no "
+                "network has finite scores, and the prediction says nothing. Check the synthetic "
+                "samples, the values of X and the network.",
                 DivergenceWarning,
             )
         return probabilities

@@ -193,8 +193,8 @@ class LinearBasis(SampleParametrization):
             )
         if start is not None and not start.bases:
             raise ValueError(
-                "a set to start from must have been distilled with a LinearBasis, "
-                f"as parametrization={self!r} goes on with its bases; it has none."
+                "a set to start from must have been distilled with a LinearBasis, because "
+                f"parametrization={self!r} continues with its bases; it has none."
             )
 
     def check_layout(self, layout: Layout) -> None:

@@ -134,7 +134,7 @@ def _is_free_of_functions(state: dict) -> bool:
 def _cannot_be_saved(got: str) -> ValueError:
     return ValueError(
         f"preprocessing can be saved without a pickle if it is one of {', '.join(_HOMES)} (without "
-        f"functions); got {got}. joblib.dump saves any, or save a set without: "
+        f"functions); got {got}. joblib.dump saves any; or save the set without it: "
         "dataclasses.replace(distilled, preprocessing=None)."
     )
 

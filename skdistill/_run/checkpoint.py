@@ -305,8 +305,8 @@ class Checkpoint:
         except (OSError, MemoryError) as error:
             # The same words each time, so that Python shows them only once.
             warn(
-                f"{self!r} could not be written: {_reason(error)}. The run goes on without; what "
-                "was saved before is still there.",
+                f"{self!r} could not be written: {_reason(error)}. The run continues "
+                "without; the last saved state is still there.",
                 CheckpointWarning,
             )
         else:
