@@ -159,9 +159,9 @@ def _check_initialization(learner: Learner, name: str) -> None:
     first = learner.flat(learner.module)  # of seed 0
     if torch.equal(first, learner.init(1)):
         warn(
-            f"{name} builds the same network each time, whatever the seed, so "
-            "all fresh networks are the same: samples are made for one network, and the spread over "
-            "networks says nothing. Every call must initialize its parameters anew, as "
+            f"{name} builds the same network each time, whatever the seed, so all fresh networks "
+            "are the same: samples are made for one network, and the spread over networks says "
+            "nothing. Every call must initialize its parameters anew, as "
             "torch's layers do, and not return or copy one network.",
             UserWarning,
         )
