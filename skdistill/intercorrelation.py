@@ -16,6 +16,9 @@ from .networks import Architecture
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
 
+# Returns samples and labels of a size and a draw.
+Chooser = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True, eq=False)
 class SubsampleCurve:
@@ -168,18 +171,11 @@ def subsample_curve(
             data, *test, n_networks=n, architecture=architecture, device=device
         ).accuracies
 
-    def over_draws(choose: Callable[[int, int], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Return the accuracies of the samples that are chosen at each size and draw."""
-        n = -(-n_networks // n_draws)
-        values = np.empty((len(sizes), n_draws, n))
-        for i, size in enumerate(sizes.tolist()):
-            for draw in range(n_draws):
-                chosen_X, chosen_y = choose(size, draw)
-                # As in `compare`: every draw has networks of its own.
-                recipe = replace(bare.recipe, seed=bare.recipe.seed + draw)
-                data = replace(bare, X=chosen_X, y=chosen_y, ipc=size, recipe=recipe)
-                values[i, draw] = accuracies(data, ready, n)
-        return values
+    def over_draws(choose: Chooser) -> np.ndarray:
+        per_draw = -(-n_networks // n_draws)
+        return _over_draws(
+            bare, sizes, n_draws, choose, lambda data: accuracies(data, ready, per_draw)
+        )
 
     def subset(size: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
         rows = _subset_rows(bare, size, _generator(seed, "synthetic", size, draw))
@@ -190,13 +186,10 @@ def subsample_curve(
         assert known is not None  # who asks for them has given them
         return coresets.random_samples(*known, bare.classes, size, rng)
 
-    direct = None
-    if sets:
-        direct = np.full((len(sizes), n_networks), np.nan)
-        for i, size in enumerate(sizes.tolist()):
-            if size in sets:
-                test = check_test_data(sets[size], X, y, warns=False)
-                direct[i] = accuracies(sets[size], test, n_networks)
+    def directly(data: DistilledDataset) -> np.ndarray:
+        return accuracies(data, check_test_data(data, X, y, warns=False), n_networks)
+
+    direct = _at_sizes(sets, sizes, n_networks, directly) if sets else None
     return SubsampleCurve(
         ipc=distilled.ipc,
         sizes=sizes,
@@ -204,6 +197,47 @@ def subsample_curve(
         real=None if known is None else over_draws(real_samples),
         direct=direct,
     )
+
+
+def _over_draws(
+    distilled: DistilledDataset,
+    sizes: np.ndarray,
+    n_draws: int,
+    choose: Chooser,
+    accuracies: Callable[[DistilledDataset], np.ndarray],
+) -> np.ndarray:
+    """Return the accuracies of the samples that are chosen at each size and draw.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+        Gives all but samples, labels and seeds.
+    sizes, n_draws
+        As in `subsample_curve`.
+    choose : callable
+        Returns samples and labels of a size and a draw.
+    accuracies : callable
+        Returns those of the networks that a set trains.
+    """
+    values = []
+    for size in sizes.tolist():
+        for draw in range(n_draws):
+            X, y = choose(size, draw)
+            # As in `compare`: every draw has networks of its own.
+            recipe = replace(distilled.recipe, seed=distilled.recipe.seed + draw)
+            values.append(accuracies(replace(distilled, X=X, y=y, ipc=size, recipe=recipe)))
+    return np.reshape(values, (len(sizes), n_draws, -1))
+
+
+def _at_sizes(
+    sets: Mapping[int, DistilledDataset],
+    sizes: np.ndarray,
+    n_networks: int,
+    accuracies: Callable[[DistilledDataset], np.ndarray],
+) -> np.ndarray:
+    """Return the accuracies of the sets at these sizes; NaN where there is none."""
+    missing = np.full(n_networks, np.nan)
+    return np.stack([accuracies(sets[n]) if n in sets else missing for n in sizes.tolist()])
 
 
 def compare_blocks(

@@ -22,7 +22,7 @@ import torch
 from bench_meta_gradient import CONFIGS, PAPER_CONFIGS, Problem, seconds
 
 from skdistill._engine.optimizers import Adam
-from skdistill._run.checkpoint import Checkpoint
+from skdistill._run.run_file import RunFile
 from skdistill._run.state import Best, Run, RunState
 
 
@@ -42,13 +42,13 @@ def long_run(X: torch.Tensor, n_steps: int) -> Run:
 
 def write_seconds(run: Run, folder: str, repeats: int) -> tuple[float, int]:
     """Return the median seconds of a write, and the file's size in bytes."""
-    checkpoint, times = Checkpoint(Path(folder) / "run.npz", 1, {"benchmark": 1}), []
+    file, times = RunFile(Path(folder) / "run.npz"), []
     for _ in range(repeats + 1):
         began = perf_counter()
-        checkpoint._write(run)
+        file.write(run, {"benchmark": 1})
         times.append(perf_counter() - began)
     # The first has no file before it to keep.
-    return median(times[1:]), os.path.getsize(checkpoint.path)
+    return median(times[1:]), os.path.getsize(file.path)
 
 
 def main() -> None:

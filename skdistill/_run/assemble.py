@@ -1,12 +1,12 @@
 """A run that is ready for its next outer step, and all that the step needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from .._data.class_weight import weigh_samples
-from .._data.training import Checked
+from .._data.training import Checked, TrainingData
 from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
 from .._engine.methods.base import Method, Problem, Synthetic
@@ -92,7 +92,6 @@ def assemble(
     )
     method = make_method(problem)
     problem = replace(problem, prepared=method.prepare(problem))
-    extra = method.extra(problem)
     synthetic = SyntheticSet(
         resolve_parametrization(parameters["parametrization"]),
         parameters["label_lr_scale"] if parameters["learn_labels"] else None,
@@ -101,31 +100,35 @@ def assemble(
         problem.rows,
         given.start,
         given.factors,
-        extra,
+        method.extra(problem),
     )
     if resumed.run is None:
         run = first_run(seed, method, problem, synthetic, parameters["init"], X, y, given.dtype)
     else:
         run = continued(resumed, method, problem, synthetic, given.dtype)
-    held_out = None
-    if rows_out is not None:
-        held_out = HeldOut.of(
-            *rows_out,
-            real,
-            seed,
-            steps=parameters["eval_steps"],
-            architecture=parameters["architecture"],
-            augmentation=parameters["augmentation"],
-        )
     loop = OuterLoop(
         method=Averaged(method, group) if group.size > 1 else method,
         problem=problem,
         parametrization=synthetic.parametrization,
         rates=synthetic.rates(run.state.tensors),
-        least={k: v.least for k, v in extra.items() if v.least is not None},
+        least=synthetic.least,
         max_iter=parameters["max_iter"],
-        held_out=held_out,
+        held_out=_hold_on_device(rows_out, real, seed, parameters),
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
     )
     return Fit(given, resumed, data, method, synthetic, run, loop)
+
+
+def _hold_on_device(rows_out, real: TrainingData, seed: int, parameters: Mapping) -> HeldOut | None:
+    """Return what the samples are validated on, as networks see it; None if nothing is held out."""
+    if rows_out is None:
+        return None
+    return HeldOut.of(
+        *rows_out,
+        real,
+        seed,
+        steps=parameters["eval_steps"],
+        architecture=parameters["architecture"],
+        augmentation=parameters["augmentation"],
+    )

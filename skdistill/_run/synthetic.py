@@ -97,6 +97,11 @@ class SyntheticSet:
         return rates
 
     @property
+    def least(self) -> dict[str, float]:
+        """What the method's further tensors are kept at or above, by name."""
+        return {name: each.least for name, each in self.extra.items() if each.least is not None}
+
+    @property
     def _factors(self) -> np.ndarray:
         return np.ones(self.rows.ipc) if self.factors is None else self.factors
 

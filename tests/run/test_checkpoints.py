@@ -25,9 +25,11 @@ from skdistill._files import npz as _npz
 from skdistill._run import checkpoint as _checkpoint
 from skdistill._run import interruption as _interruption
 from skdistill._run import loop
+from skdistill._run import run_file as _run_file
 from skdistill._run import state as _run
 from skdistill._run.checkpoint import Checkpoint
 from skdistill._run.identity import describe_value, differences
+from skdistill._run.run_file import RunFile
 from skdistill._run.state import Run, RunState
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
 from skdistill.hardness import HardnessSampler
@@ -124,7 +126,7 @@ def test_a_run_that_is_killed_a_hundred_times_ends_with_the_same_bits():
 class Interruption:
     """Raise KeyboardInterrupt, or only count, at a line of the code that keeps runs."""
 
-    def __init__(self, line=None, modules=(_checkpoint, _lock, _npz, _run, loop, outer)):
+    def __init__(self, line=None, modules=(_checkpoint, _run_file, _lock, _npz, _run, loop, outer)):
         self.line, self.n_lines = line, 0
         self.files = {module.__file__ for module in modules}
 
@@ -146,11 +148,11 @@ class Interruption:
         return self.n_lines
 
 
-def interruptions(make_call, module):
-    """Interrupt a call, made anew each time, at each of a module's lines; yield after each time."""
-    for line in range(1, 1 + Interruption(None, [module]).call(make_call())):
+def interruptions(make_call, *modules):
+    """Interrupt a call, made anew each time, at each of the modules' lines; yield after each."""
+    for line in range(1, 1 + Interruption(None, modules).call(make_call())):
         with pytest.raises(KeyboardInterrupt):
-            Interruption(line, [module]).call(make_call())
+            Interruption(line, modules).call(make_call())
         yield line
 
 
@@ -211,7 +213,7 @@ def test_writing_may_be_interrupted_at_any_line(table, path, monkeypatch):
         return partial(save.checkpoint.save, runs[1])
 
     steps = []
-    for _ in interruptions(save, _checkpoint):
+    for _ in interruptions(save, _checkpoint, _run_file):
         steps.append(Checkpoint(path, 1, {}).load().step)
         save.checkpoint.save(runs[2])
         assert everything(Checkpoint(path, 1, {}).load()) == everything(runs[2])
@@ -273,14 +275,14 @@ def test_without_a_random_state_the_seed_is_the_runs(table, path):
 
 @pytest.fixture
 def saves(monkeypatch):
-    steps, write = [], Checkpoint._write
+    steps, write = [], RunFile.write
 
-    def recorded(self, run):
-        write(self, run)
+    def recorded(self, run, identity):
+        write(self, run, identity)
         assert saved_step(self.path) == run.step
         steps.append(run.step)
 
-    monkeypatch.setattr(Checkpoint, "_write", recorded)
+    monkeypatch.setattr(RunFile, "write", recorded)
     return steps
 
 
@@ -807,7 +809,7 @@ def test_a_disk_that_fills_up_does_not_stop_a_run(table, path, monkeypatch, oute
 
 def test_an_error_does_not_claim_that_more_is_kept(table, path, monkeypatch, outer_step):
     quick(path, max_iter=2).fit(*table)
-    monkeypatch.setattr(Checkpoint, "_write", full_disk)
+    monkeypatch.setattr(RunFile, "write", full_disk)
     outer_step(at=4, do=KeyboardInterrupt)
     with (
         pytest.warns(CheckpointWarning),
@@ -840,7 +842,7 @@ def test_a_crash_while_writing_leaves_a_whole_file(table, path, monkeypatch, nam
     with monkeypatch.context() as patch:
         patch.setattr(os, name, crash)
         # Files that a killed process leaves behind are not removed.
-        patch.setattr(Checkpoint, "_remove_partial", lambda self: None)
+        patch.setattr(RunFile, "_remove_partial", lambda self: None)
         with pytest.raises(CrashError):
             checkpoint.save(runs[2])
     another = Checkpoint(path, 1, {})
@@ -1096,14 +1098,14 @@ def test_sigterm_is_like_ctrl_c(table, path, outer_step):
 
 def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch, outer_step):
     outer_step(at=3, do=terminate)
-    write = Checkpoint._write
+    write = RunFile.write
 
-    def terminated(self, run):
+    def terminated(self, run, identity):
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         os.kill(os.getpid(), signal.SIGTERM)
-        write(self, run)
+        write(self, run, identity)
 
-    monkeypatch.setattr(Checkpoint, "_write", terminated)
+    monkeypatch.setattr(RunFile, "write", terminated)
     with pytest.raises(KeyboardInterrupt):
         quick(path).fit(*table)
     assert saved_step(path) == 2

@@ -1,0 +1,91 @@
+"""Whether a saved run is the one that a fit may continue."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from .._data.seeds import draw_seed
+from .identity import complete, differences
+from .state import Run
+
+__all__ = ["agreed", "completed", "further_run"]
+
+
+def completed(saved: dict, current: dict, defaults: Mapping[str, Mapping]) -> dict:
+    """Return a run's identity, completed by later parameters if the run is older than these.
+
+    Parameters
+    ----------
+    saved, current : dict
+        Outputs of `identify`: that in the file, and that of the fit.
+    defaults : mapping of str to mapping
+        The output of `describe_defaults`.
+    """
+    saved, kind = complete(saved, defaults), current.get("the distiller")
+    if saved.get("the distiller") != kind:
+        return saved
+    of_kind = defaults.get(kind, {})
+    return {**{name: of_kind[name] for name in of_kind.keys() & current.keys()}, **saved}
+
+
+def agreed(path: Path, saved: dict, current: dict, open_names: Collection[str]) -> dict:
+    """Return the identity of a run that continues, or raise ValueError if the saved one differs.
+
+    Parameters
+    ----------
+    path : Path
+        The file's path.
+    saved, current : dict
+        Identities: that in the file, and that of the fit.
+    open_names : collection of str
+        Names in it that the user left open: the saved values hold.
+    """
+    taken = {
+        name: saved[name] for name in open_names if type(saved.get(name)) is type(current[name])
+    }
+    current = {**current, **taken}
+    texts = differences(saved, current)
+    if texts:
+        raise ValueError(
+            f"{'; '.join(texts)}; as in the run that checkpoint={os.fspath(path)!r} holds. "
+            "Give another path to begin a new run."
+        )
+    return current
+
+
+def further_run(
+    saved: Run | None, earlier: Run | None, random_state, max_iter: int, name: str
+) -> Run | None:
+    """Return the saved run, or that of an earlier fit if that has done more steps.
+
+    Parameters
+    ----------
+    saved, earlier : Run or None
+    random_state, max_iter
+        The distiller's parameters.
+    name : str
+        How errors name the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the saved run was begun with another seed, or has gone beyond ``max_iter``.
+    """
+    if saved is None:
+        return earlier
+    if earlier is not None:
+        seed = earlier.seed
+    else:
+        seed = saved.seed if random_state is None else draw_seed(random_state)
+    if seed != saved.seed:
+        raise ValueError(
+            f"random_state={random_state!r} must be what the run in {name} was begun with, "
+            f"which gave the seed {saved.seed}; got the seed {seed}. (A RandomState gives "
+            "another seed each time.) Give another path to begin a new run."
+        )
+    if max_iter < saved.step:
+        raise ValueError(
+            f"max_iter={max_iter} must be at least {saved.step}, the outer steps done in the "
+            f"run in {name}. Give another path to begin a new run."
+        )
+    return earlier if earlier is not None and earlier.step > saved.step else saved

@@ -1,0 +1,215 @@
+"""A run in a file, and the run before it in another: read and written as a whole."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from .._data.warn import warn
+from .._files import npz as _npz
+from ..exceptions import CheckpointWarning, InvalidFileError
+from .check import check_values
+from .state import Run
+
+__all__ = ["RunFile", "reason"]
+
+_FORMAT, _VERSION = "skdistill.Run", 1
+
+
+class RunFile:
+    """The file of a run.
+
+    A run is written under another name, flushed to the disk and renamed. The previous file is kept
+    as ``<path>.previous``, and there is a whole file at ``path`` at every moment.
+
+    Parameters
+    ----------
+    path : path
+        Used as it is: no suffix is added. ``~`` is expanded, and a link is followed: the other
+        files are beside its target, partial ones in a hidden folder.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        # Once and for all, because the program may change its folder during a run.
+        self._given = Path(path).expanduser().absolute()
+        self.path = self._find_place()
+        self.previous = self.path.with_name(f"{self.path.name}.previous")
+        # A name nobody else uses: the folder is deleted with its contents.
+        self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
+        # Files that this run may replace: the one that it read and those that it wrote.
+        self._own: set[tuple] = set()
+        # Whether the file at `path` is worth keeping as the previous one.
+        self._is_sound = False
+
+    def __repr__(self) -> str:
+        return f"checkpoint={os.fspath(self._given)!r}"
+
+    def _find_place(self) -> Path:
+        try:
+            place = _npz.place_of(self._given)
+            if place.is_dir():
+                raise IsADirectoryError("it is a folder.")
+        except OSError as error:
+            raise self.unwritable(error) from error
+        return place
+
+    def unwritable(self, error: OSError) -> ValueError:
+        """Return an error that says why nothing can be written here."""
+        return ValueError(
+            f"{self!r} must be a file that can be written: {reason(error).removesuffix('.')}."
+        )
+
+    def check_writable(self) -> None:
+        """Raise ValueError if nothing can be written here."""
+        try:
+            self._make_partial()
+            try:
+                with open(self._partial / "test", "xb") as file:
+                    file.write(bytes(4096))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                self._remove_partial()
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def has_changed(self) -> bool:
+        """Return whether somebody has written the file since it was loaded."""
+        return {_stamp(self.path)} != (self._own or {None})
+
+    def load(
+        self, complete: Callable[[dict], dict], agree: Callable[[Path, dict], None]
+    ) -> Run | None:
+        """Return the run in the file, at rest; None if there is no file.
+
+        If the file is damaged, the one before it is used, with a warning.
+
+        Parameters
+        ----------
+        complete : callable
+            Returns the identity in a file as this version would write it.
+        agree : callable
+            Is called with the file and its identity; raises ValueError if it is a different run.
+
+        Raises
+        ------
+        InvalidFileError
+            If neither can be loaded, or if a newer version wrote the file.
+        ValueError
+            If it is a different run.
+        """
+        self._own, self._is_sound = set(), False
+        try:
+            stamp, run = _read(self.path, complete, agree)
+        except FileNotFoundError:
+            return None
+        except InvalidFileError as error:
+            if isinstance(error.__cause__, _npz.NewerVersionError):
+                # It is no damage: going on from the file before would write over a longer run.
+                raise
+            stamp, run = _stamp(self.path), self._load_previous(error, complete, agree)
+        else:
+            self._is_sound = True
+        self._own = {stamp}
+        return run
+
+    def _load_previous(self, error: InvalidFileError, complete, agree) -> Run:
+        way_out = "Remove them, or give another path, to begin anew."
+        try:
+            _, run = _read(self.previous, complete, agree)
+        except FileNotFoundError:
+            raise InvalidFileError(
+                f"{error} There is no {self.previous} to go on from. {way_out}"
+            ) from error
+        except InvalidFileError as second:
+            raise InvalidFileError(f"{error} {second} {way_out}") from second
+        warn(
+            f"{error} The run goes on from {self.previous}, outer step {run.step}.",
+            CheckpointWarning,
+        )
+        return run
+
+    def write(self, run: Run, identity: dict) -> None:
+        """Write a run and its identity.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, or if somebody else has written since. The file from before is
+            still there.
+        """
+        stamp = _stamp(self.path)
+        if stamp is not None and stamp not in self._own:
+            raise FileExistsError("another run has written to it since")
+        arrays, plain = run.to_cpu_arrays().to_plain()
+        self._make_partial()
+        try:
+            new, kept = self._partial / "new", self._partial / "kept"
+            _npz.write(new, _FORMAT, _VERSION, arrays, {"identity": identity, "run": plain})
+            if self._is_sound and stamp is not None:
+                _link(self.path, kept)
+                os.replace(kept, self.previous)
+            # Before it is in place, because an interruption may come in between.
+            self._own = {stamp, _stamp(new)}
+            os.replace(new, self.path)
+            self._is_sound = True
+        finally:
+            self._remove_partial()
+
+    def _make_partial(self) -> None:
+        # A process that was killed may have left one.
+        self._remove_partial()
+        self._partial.mkdir()
+
+    def _remove_partial(self) -> None:
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def _read(
+    path: Path, complete: Callable[[dict], dict], agree: Callable[[Path, dict], None]
+) -> tuple[tuple, Run]:
+    """Return what distinguishes a file, and the run in it; see `RunFile.load`."""
+    with open(path, "rb") as file:
+        stamp = _stamp_of(os.fstat(file.fileno()))
+        try:
+            arrays, meta = _npz.read(file, _FORMAT, _VERSION, (), "run.")
+            run = Run.from_plain(arrays, meta["run"])
+            check_values(run)
+            identity = complete(dict(meta["identity"]))
+        except Exception as error:
+            # A dozen kinds of exceptions, from zipfile's to NumPy's, mean the same here.
+            cause = str(error) or type(error).__name__
+            raise InvalidFileError(f"{path} cannot be loaded: {cause}") from error
+    agree(path, identity)
+    return stamp, run
+
+
+def _stamp(path: Path) -> tuple | None:
+    """Return what distinguishes a file from others at the same place; None if there is no file."""
+    try:
+        return _stamp_of(os.stat(path))
+    except FileNotFoundError:
+        return None
+
+
+def _stamp_of(status: os.stat_result) -> tuple:
+    # Without the inode's number, which some network file systems make up anew.
+    return status.st_mtime_ns, status.st_size
+
+
+def reason(error: OSError | MemoryError) -> str:
+    """Return what went wrong, without the name of a partial file, which differs each time."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name or, where that is impossible, make a copy."""
+    try:
+        os.link(source, target)
+    except (OSError, AttributeError):
+        shutil.copyfile(source, target)
