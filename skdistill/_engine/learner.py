@@ -99,14 +99,14 @@ class Learner:
         self.criterion: Callable[..., Tensor] = F.cross_entropy
         self.device = torch.device(device)
         self.dtype = dtype
-        self._autocast = autocast
+        self.autocast = autocast
         module = _build_seeded(factory, 0).eval()
         _check_is_pure(module)
         parameters = dict(module.named_parameters())
         self._names = list(parameters)
         self._shapes = [p.shape for p in parameters.values()]
-        self._sizes = [p.numel() for p in parameters.values()]
-        self.n_parameters = sum(self._sizes)
+        self.sizes = [p.numel() for p in parameters.values()]
+        self.n_parameters = sum(self.sizes)
         self.module = module.to(device=self.device, dtype=self.dtype)
 
     def init(self, seed: int) -> Tensor:
@@ -120,16 +120,16 @@ class Learner:
 
     def logits(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)`` of the network with parameters ``theta``."""
-        if self._autocast is None:
+        if self.autocast is None:
             return torch.func.functional_call(self.module, self.parameters(theta), (X,))
         # Without its cache: casts are part of the graph, and a graph is differentiated twice.
-        with torch.autocast(self.device.type, self._autocast, cache_enabled=False):
+        with torch.autocast(self.device.type, self.autocast, cache_enabled=False):
             scores = torch.func.functional_call(self.module, self.parameters(theta), (X,))
         return scores.to(self.dtype)
 
     def parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """Return the parameters by the names that the network's module has for them."""
-        parts = theta.split(self._sizes)
+        parts = theta.split(self.sizes)
         return {k: _loaded(p, s) for k, p, s in zip(self._names, parts, self._shapes)}
 
     def loss(self, theta: Tensor, X: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:

@@ -104,11 +104,14 @@ class Adam:
         theta, m, v = state
         if self.weight_decay:
             grad = grad + self.weight_decay * theta
-        m = torch.lerp(m, grad, 1 - self.beta1)
-        v = torch.addcmul(self.beta2 * v, grad, grad, value=1 - self.beta2)
-        root = (v / correction2).sqrt_().add_(self.eps)
-        theta = theta - m / root * (self.lr / correction1)
-        return torch.stack((theta, m, v))
+        new = torch.empty_like(state)
+        new_theta, new_m, new_v = new
+        torch.lerp(m, grad, 1 - self.beta1, out=new_m)
+        torch.mul(v, self.beta2, out=new_v).addcmul_(grad, grad, value=1 - self.beta2)
+        change = (new_v / correction2).sqrt_().add_(self.eps)
+        torch.div(new_m, change, out=change).mul_(self.lr / correction1)
+        torch.sub(theta, change, out=new_theta)
+        return new
 
     def adjoint(self, state: Tensor, new: Tensor, bar: Tensor, correction1, correction2):
         _, m, v = new
@@ -118,13 +121,13 @@ class Adam:
         theta_bar, m_bar, v_bar = bar
         root = (v / correction2).sqrt_()
         denominator = root + self.eps
-        scaled = theta_bar * (self.lr / correction1) / denominator
+        scaled = (theta_bar * (self.lr / correction1)).div_(denominator)
         m_bar = m_bar - scaled
         # d(theta')/dv goes through the square root, whose slope at 0 is infinite. v' is a weighted
         # sum of squared gradients, so v' = 0 means that every gradient up to here was 0 and with
         # it m': the path's true contribution is 0 there (it vanishes like |g|), not 0 * inf.
-        slope = scaled * m / (2 * correction2 * root * denominator)
-        v_bar = v_bar + torch.where(root > 0, slope, 0.0)
+        slope = (scaled * m).div_((2 * correction2 * root).mul_(denominator))
+        v_bar = v_bar + torch.ops.aten.threshold_backward(slope, root, 0)
         grad_bar = torch.addcmul((1 - self.beta1) * m_bar, grad, v_bar, value=2 - 2 * self.beta2)
         if self.weight_decay:
             theta_bar = torch.add(theta_bar, grad_bar, alpha=self.weight_decay)

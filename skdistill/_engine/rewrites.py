@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 # A convolution with so few values per output (3 x 3 pixels of three channels are 27) is bound by
 # memory: as a matrix product it takes a quarter of the time on a CPU, and its gradients less.
-_FEW_INPUTS = 32
+FEW_INPUTS = 32
 
 
 class Rewrites(TorchFunctionMode):
@@ -38,7 +38,7 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     if input.ndim != 4 or isinstance(padding, str) or groups != 1:
         return None
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    if weight[0].numel() <= _FEW_INPUTS and stride == dilation == (1, 1):
+    if weight[0].numel() <= FEW_INPUTS and stride == dilation == (1, 1):
         out = _as_product(input, weight, padding)
     else:
         out = _Convolution.apply(input, weight, stride, padding, dilation)

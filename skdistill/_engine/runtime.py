@@ -1,6 +1,7 @@
 """Where and in which pieces the engine computes."""
 
 import os
+from functools import cache
 
 import torch
 
@@ -36,6 +37,17 @@ def resolve_device(device) -> torch.device:
             f"'cuda:0'; got {device!r} ({reason})."
         ) from error
     return resolved
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library keep what tensors free, instead of returning it after each step.
+
+    What goes back to the system comes again page by page, each of which costs as much as the
+    arithmetic on it. glibc keeps up to twice the largest block that it has mapped for itself and
+    freed, of at most 32 MiB: so it is shown one. Nothing of it is touched, so that it is free.
+    """
+    torch.empty(32 * 2**20 - 2**16, dtype=torch.uint8, device="cpu")
 
 
 def chunk_size(learner: Learner, sample_shape: tuple[int, ...], synthetic: bool = False) -> int:

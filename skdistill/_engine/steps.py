@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from .chain import Chain
 from .learner import Learner
 from .optimizers import InnerOptimizer
 from .recorded import recorded
 from .rewrites import Rewrites
+from .runtime import keep_freed_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +44,40 @@ def n_chunks(n: int, most: int | None) -> int:
     return next((k for k in range(needed, 2 * needed + 1) if n % k == 0), needed)
 
 
+class Autograd:
+    """The loss of any network, its gradient and the derivative of that, by autograd.
+
+    Parameters
+    ----------
+    learner : Learner
+    """
+
+    def __init__(self, learner: Learner):
+        self.learner = learner
+
+    def gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
+        """Return the sum of the (weighted) loss over samples, and its gradient."""
+        theta = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            if weight:
+                loss = (self.learner.loss(theta, X, y, reduction="none") * weight[0]).sum()
+            else:
+                loss = self.learner.loss(theta, X, y, reduction="sum")
+        return loss.detach(), torch.autograd.grad(loss, theta)[0]
+
+    def curvature(self, theta: Tensor, X: Tensor, y: Tensor, vector: Tensor):
+        """Differentiate the product of the gradient of the summed loss with a vector."""
+        inputs = [x.detach().requires_grad_() for x in (theta, X)]
+        if y.is_floating_point():
+            y = y.detach().requires_grad_()
+            inputs.append(y)
+        with torch.enable_grad():
+            loss = self.learner.loss(inputs[0], inputs[1], y, reduction="sum")
+            (grad,) = torch.autograd.grad(loss, inputs[0], create_graph=True)
+        # A network that is linear in an input has no second derivative there: None means 0.
+        return torch.autograd.grad(grad, inputs, vector, materialize_grads=True)
+
+
 class Steps:
     """The inner step of a network family under an optimizer, and its adjoint, run eagerly.
 
@@ -54,6 +90,9 @@ class Steps:
     augment : callable or None, default=None
         Maps samples and the numbers drawn for them, ``(n_numbers, n)``, to augmented samples: a
         pure function, differentiable in the samples, that does not mix them. None augments nothing.
+    derivatives : Autograd, Chain or None, default=None
+        What differentiates the loss. None: by rules if the network is a chain of layers that have
+        them, and else by autograd.
     """
 
     def __init__(
@@ -62,7 +101,11 @@ class Steps:
         optimizer: InnerOptimizer,
         chunk: int | None = None,
         augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+        derivatives: Autograd | Chain | None = None,
     ):
+        if learner.device.type == "cpu":
+            keep_freed_memory()
+        self.derivatives = derivatives or Chain.of(learner) or Autograd(learner)
         self.learner = learner
         self.optimizer = optimizer
         self.chunk = chunk
@@ -128,25 +171,10 @@ class Steps:
         return zip(*(x.chunk(n) for x in tensors))
 
     def _gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
-        theta = theta.detach().requires_grad_()
-        with torch.enable_grad():
-            if weight:
-                loss = (self.learner.loss(theta, X, y, reduction="none") * weight[0]).sum()
-            else:
-                loss = self.learner.loss(theta, X, y, reduction="sum")
-        return loss.detach(), torch.autograd.grad(loss, theta)[0]
+        return self.derivatives.gradient(theta, X, y, *weight)
 
     def _curvature(self, theta: Tensor, X: Tensor, y: Tensor, vector: Tensor):
-        """Differentiate the product of the gradient of the summed loss with a vector."""
-        inputs = [x.detach().requires_grad_() for x in (theta, X)]
-        if y.is_floating_point():
-            y = y.detach().requires_grad_()
-            inputs.append(y)
-        with torch.enable_grad():
-            loss = self.learner.loss(inputs[0], inputs[1], y, reduction="sum")
-            (grad,) = torch.autograd.grad(loss, inputs[0], create_graph=True)
-        # A network that is linear in an input has no second derivative there: None means 0.
-        return torch.autograd.grad(grad, inputs, vector, materialize_grads=True)
+        return self.derivatives.curvature(theta, X, y, vector)
 
     def _forward(self, state: Tensor, X: Tensor, y: Tensor, *scalars) -> Tensor:
         grad = self._gradient(state[0], X, y)[1] / len(X)
@@ -164,7 +192,8 @@ class Steps:
     def _adjoint(self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, *scalars):
         grad_bar, state_bar = self.optimizer.adjoint(state, new, bar, *scalars)
         theta_bar, *data_bars = self._curvature(state[0], X, y, grad_bar / len(X))
-        return torch.cat((state_bar[:1] + theta_bar, state_bar[1:])), *data_bars
+        state_bar[0] += theta_bar
+        return state_bar, *data_bars
 
 
 class CompiledSteps(Steps):

@@ -11,7 +11,7 @@ from torch import nn
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.rewrites import Rewrites
-from skdistill._engine.steps import CompiledSteps, Steps
+from skdistill._engine.steps import Autograd, CompiledSteps
 from skdistill.networks import ConvNet, resnet18
 
 
@@ -54,7 +54,7 @@ NETWORKS = {
 def test_first_and_second_derivatives(network):
     shape, factory = NETWORKS[network]
     learner = Learner(factory, dtype=torch.float64)
-    steps = Steps(learner, Adam())
+    autograd = Autograd(learner)
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     X, y = draw(5, *shape), torch.arange(5) % 3
     # Away from where scales are 1 and shifts are 0.
@@ -62,8 +62,8 @@ def test_first_and_second_derivatives(network):
     vector = draw(learner.n_parameters)
 
     def results():
-        grad = steps._gradient(theta, X, y)
-        return *grad, *steps._curvature(theta, X, y, vector)
+        grad = autograd.gradient(theta, X, y)
+        return *grad, *autograd.curvature(theta, X, y, vector)
 
     expected = results()
     with Rewrites():
@@ -106,7 +106,7 @@ def test_what_is_not_rewritten_is_left_alone():
 def test_compiled_steps_are_traced_with_them(monkeypatch, learner):
     traced = []
     monkeypatch.setattr(torch, "compile", lambda graph, **options: traced.append(graph) or graph)
-    steps = CompiledSteps(learner, Adam())
+    steps = CompiledSteps(learner, Adam(), derivatives=Autograd(learner))
     X, y = torch.randn(3, 1, 8, 8, dtype=torch.float64), torch.arange(3)
     steps.gradient(learner.init(0), X, y)
     assert "mm" in str(traced[0].code)

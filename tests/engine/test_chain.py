@@ -1,0 +1,142 @@
+"""Chains of layers: rules for their derivatives give what autograd gives."""
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skdistill._engine.chain import Chain
+from skdistill._engine.learner import Learner
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.steps import Autograd, Steps
+from skdistill.networks import MLP, ConvNet, resnet18
+
+
+class Unusual(nn.Sequential):
+    """Layers with options, nested, and with some before the first that has parameters."""
+
+    def __init__(self):
+        super().__init__(
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(4, 6, 3, stride=2, padding=1),
+            nn.Sequential(nn.ReLU(), nn.Conv2d(6, 6, 3, dilation=2, padding=2, bias=False)),
+            nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False),
+            nn.Conv2d(6, 5, 1),
+            nn.GroupNorm(5, 5, eps=0.1),
+            nn.Conv2d(5, 4, (1, 3), padding=(0, 2)),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.append(nn.Linear(self(torch.zeros(1, 4, 12, 12)).shape[1], 3))
+
+
+CHAINS = {
+    "one channel": ((1, 8, 8), partial(ConvNet, (1, 8, 8), 3, width=6)),
+    "odd sides": ((3, 9, 7), partial(ConvNet, (3, 9, 7), 3, width=6, depth=2)),
+    "many channels": ((8, 8, 8), partial(ConvNet, (8, 8, 8), 3, width=6)),
+    "biases": ((3, 8, 8), partial(ConvNet, (3, 8, 8), 3, width=6, norm="none")),
+    "unusual": ((4, 12, 12), Unusual),
+    "mlp of images": ((1, 8, 8), partial(MLP, (1, 8, 8), 3, width=6)),
+    "mlp of a table": ((9,), partial(MLP, (9,), 3, width=40)),
+    "norm first": (
+        (4, 4, 4),
+        lambda: nn.Sequential(nn.GroupNorm(4, 4), nn.Flatten(), nn.Linear(64, 3)),
+    ),
+    "layer norm first": (
+        (9,),
+        lambda: nn.Sequential(nn.LayerNorm(9), nn.Linear(9, 3, bias=False)),
+    ),
+}
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("network", CHAINS)
+def test_first_and_second_derivatives(network, soft):
+    shape, factory = CHAINS[network]
+    learner = Learner(factory, dtype=torch.float64)
+    chain, autograd = Chain.of(learner), Autograd(learner)
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    X, y, weight = draw(5, *shape), torch.arange(5) % 3, draw(5).abs()
+    if soft:
+        y = draw(5, 3).abs()
+    # Away from where scales are 1 and shifts are 0.
+    theta = learner.init(1) + 0.1 * draw(learner.n_parameters)
+    vector, before = draw(learner.n_parameters), X.clone()
+
+    def results(derivatives):
+        return (
+            *derivatives.gradient(theta, X, y),
+            *derivatives.gradient(theta, X, y, weight),
+            *derivatives.curvature(theta, X, y, vector),
+        )
+
+    for new, old in zip(results(chain), results(autograd), strict=True):
+        scale = old.abs().max().item()
+        assert scale > 0
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-12 * scale)
+    assert torch.equal(X, before)
+
+
+class Reversed(nn.Sequential):
+    """A sequence that is no sequence."""
+
+    def forward(self, X):
+        """Return the scores."""
+        for layer in reversed(self):
+            X = layer(X)
+        return X
+
+
+def tied():
+    """Return a network that has one layer twice."""
+    layer = nn.Linear(9, 9)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(9, 3))
+
+
+def hooked():
+    """Return a network with a hook that changes a layer's output."""
+    network = nn.Sequential(nn.Linear(9, 3))
+    network[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return network
+
+
+def image_layers(*layers):
+    """Return a factory of a network with these layers between a convolution and the scores."""
+    return lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), *layers, nn.Flatten(), nn.Linear(256, 3)
+    )
+
+
+OTHERS = {
+    "max pooling": partial(ConvNet, (3, 8, 8), 3, width=4, pooling="max"),
+    "groups": partial(ConvNet, (3, 8, 8), 3, width=8, norm="group"),
+    "batch": partial(ConvNet, (3, 8, 8), 3, width=4, norm="batch"),
+    "activation": partial(ConvNet, (3, 8, 8), 3, width=4, activation="swish"),
+    "grouped convolution": image_layers(nn.Conv2d(4, 4, 3, padding=1, groups=2)),
+    "circular padding": image_layers(nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")),
+    "not affine": image_layers(nn.GroupNorm(4, 4, affine=False)),
+    "resnet": partial(resnet18, (3, 16, 16), 3),
+    "own forward": lambda: Reversed(nn.Linear(3, 3), nn.Linear(9, 3)),
+    "a shared layer": tied,
+    "a hook": hooked,
+}
+
+
+@pytest.mark.parametrize("network", OTHERS)
+def test_other_networks_are_differentiated_by_autograd(network):
+    learner = Learner(OTHERS[network])
+    assert Chain.of(learner) is None
+    assert isinstance(Steps(learner, Adam()).derivatives, Autograd)
+
+
+def test_another_loss_or_precision_is_left_to_autograd():
+    factory = partial(MLP, (9,), 3)
+    assert Chain.of(Learner(factory, autocast=torch.bfloat16)) is None
+    learner = Learner(factory)
+    assert Chain.of(learner) is not None
+    learner.criterion = F.mse_loss
+    assert Chain.of(learner) is None
