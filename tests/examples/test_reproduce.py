@@ -305,7 +305,7 @@ def test_table_1_of_an_image_folder_stands_beside_the_papers(start, tmp_path):
     assert "| DSA (as the paper reports) | 28.8±0.7 |" in done.stdout
 
     # Distilled through networks of another width, evaluated with the usual ones.
-    assert "width=8" in report["provenance"]["parameters"]["architecture"]
+    assert "width=8" in report["provenance"]["parameters"]["inner_architecture"]
     done = start("evaluate", path, "--data", tmp_path, "--networks", "1")
     assert done.returncode == 0, done.stderr
     assert "CIFAR-10 (JPEG copy), whitened, 1 per class: " in done.stdout
