@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from .optimizers import SGD, Adam
@@ -55,8 +56,11 @@ class OuterSGD:
 
     def step(self, slots: Tensor, grad: Tensor, learning_rate: float | Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1)."""
-        sgd = SGD(lr=learning_rate, momentum=self.momentum)
-        return sgd.step(slots, grad, *sgd.scalars(t))
+        # Not by SGD's own step, whose learning rate is a number.
+        if not self.momentum:
+            return (slots[0] - learning_rate * grad).unsqueeze(0)
+        velocity = grad + self.momentum * slots[1]
+        return torch.stack((slots[0] - learning_rate * velocity, velocity))
 
 
 class Clip(Protocol):

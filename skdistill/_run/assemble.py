@@ -12,6 +12,7 @@ from .._engine.memory import PeakMemory
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.streams import Streams
 from ..parametrization import resolve_parametrization
+from .cache import FolderCache
 from .given import Given
 from .held_out import HeldOut, hold_out
 from .initial import first_run
@@ -91,7 +92,10 @@ def assemble(
         given.feature_names,
     )
     method = make_method(problem)
-    problem = replace(problem, prepared=method.prepare(problem))
+    # Of no seed of a run, because runs share what is prepared.
+    shared = replace(problem, rngs=Streams(0))
+    cache = FolderCache(parameters.get("cache"), data, given.learner, writes=group.rank == 0)
+    problem = replace(problem, prepared=method.prepare(shared, cache))
     synthetic = SyntheticSet(
         resolve_parametrization(parameters["parametrization"]),
         parameters["label_lr_scale"] if parameters["learn_labels"] else None,

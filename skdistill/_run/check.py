@@ -9,9 +9,9 @@ import numpy as np
 
 from .._engine.outer import OuterState
 from ..distilled._consistency import is_number
-from .state import Run
+from .state import Run, RunState
 
-__all__ = ["check_state", "check_tensors", "check_values"]
+__all__ = ["check_clipping", "check_state", "check_tensors", "check_values"]
 
 # Values that the history of any run holds.
 _HISTORY = {"loss", "grad_norm", "clip_level", "skipped", "seconds"}
@@ -27,9 +27,6 @@ def check_values(run: Run) -> None:
     n_skipped = state.step - state.n_updates
     words = f"an integer from 0 to {n_skipped}"
     _require(_is_count(state.n_failures, n_skipped), "n_failures", words, state.n_failures)
-    good = _is_size(state.clip_average) if state.n_updates else state.clip_average is None
-    words = "a non-negative number" if state.n_updates else "None before the first update"
-    _require(good, "clip_average", words, state.clip_average)
     _require(isinstance(state.method, dict), "state of the method", "a mapping", state.method)
     _require(_is_size(run.seconds), "seconds", "a non-negative number", run.seconds)
     _check_history(run)
@@ -46,6 +43,16 @@ def check_values(run: Run) -> None:
             isinstance(array, np.ndarray) for array in tensors.values()
         )
         _require(good, name, "a mapping to arrays", tensors)
+
+
+def check_clipping(state: RunState, clips: bool) -> None:
+    """Raise ValueError unless the moving average of the norm is one of a method that clips."""
+    if clips and state.n_updates:
+        good, words = _is_size(state.clip_average), "a non-negative number"
+    else:
+        good = state.clip_average is None
+        words = "None before the first update" if clips else "None where nothing is clipped"
+    _require(good, "clip_average", words, state.clip_average)
 
 
 def _check_history(run: Run) -> None:
@@ -76,8 +83,10 @@ def check_tensors(run: Run, fresh: OuterState) -> None:
     expected = {name: slots.cpu().numpy() for name, slots in fresh.slots.items()}
     _check_arrays("tensors", run.state.slots, expected)
     for name, slots in run.state.slots.items():
-        good = bool((slots[2] >= 0).all())
-        _require(good, f"tensor {name}", "one with second moments that are not negative", slots[2])
+        # Row 1 may have any sign; gradient descent has no others.
+        second = slots[2:]
+        words = "one with second moments that are not negative"
+        _require(bool((second >= 0).all()), f"tensor {name}", words, second)
     if run.best is not None:
         _check_arrays(
             "best tensors", run.best.tensors, {name: v[0] for name, v in expected.items()}

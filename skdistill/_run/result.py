@@ -54,7 +54,7 @@ def to_dataset(
             name: _json_safe(value)
             for name, value in parameters.items()
             # A path on this machine means nothing to others.
-            if not name.startswith("checkpoint")
+            if not name.startswith(("cache", "checkpoint"))
         },
         "seed": run.seed,
         "learning_rate": synthetic.learning_rate_used,

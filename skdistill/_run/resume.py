@@ -14,7 +14,7 @@ from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
 from ..distilled._dataset import DistilledDataset
 from ..exceptions import InvalidFileError
-from .check import check_state, check_tensors
+from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
 from .identity import identify
@@ -189,6 +189,7 @@ def continued(
             dtype,
         )
         fresh = initial_state(method, problem, placeholder)
+        check_clipping(run.state, clips=method.clip is not None)
         check_tensors(run, fresh)
         validates = resumed.parameters["validation_fraction"] is not None
         if path is not None and not validates and run.best:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import ExitStack
 from copy import copy
+from dataclasses import replace
 from math import prod
 from typing import ClassVar, Self
 
@@ -314,6 +315,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         parameters = other.get_params(deep=False)
         _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
+        problem = replace(problem, prepared=method.stand_in(problem))
         dtype = torch.float32 if learner is None else learner.dtype
         synthetic = gaussian_set(method, problem, dtype, self.learn_labels)
         return forecast(method, problem, synthetic, n_steps, self.max_iter, self._hints)

@@ -7,7 +7,7 @@ function of the outer step, so that a run can be resumed at any step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,6 +34,23 @@ class Augmentation(Protocol):
 
     def apply(self, X: Tensor, draws: Tensor) -> Tensor:
         """Return augmented samples."""
+
+
+# Returns the tensors of a result on the CPU, by its name, and makes them only if they are not kept.
+Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], dict[str, Tensor]]
+
+
+class Cache(Protocol):
+    """Where `Method.prepare` keeps what is costly to make."""
+
+    def open(self, parameters: Mapping[str, Any]) -> Keep:
+        """Return what keeps results.
+
+        Parameters
+        ----------
+        parameters : mapping
+            All that they depend on besides the training data and the networks.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +193,17 @@ class Method:
     optimizer: OuterOptimizer = OuterAdam()
     clip: Clip | None = MovingAverageClip()
 
-    def prepare(self, problem: Problem) -> object:
+    def prepare(self, problem: Problem, cache: Cache) -> object:
         """Prepare a run, however long that takes; the result is `Problem.prepared`.
 
-        It is called in every process that begins or resumes a run, so costly results belong in a
-        cache of the method's own.
+        It is called in every process that begins or resumes a run, so costly results belong in the
+        cache. Runs with other seeds share it: the problem's ``rngs`` are the same for all of them,
+        and a method whose preparation is to differ has a parameter for its seed.
         """
+        return None
+
+    def stand_in(self, problem: Problem) -> object:
+        """Return what has the form of `prepare`'s result, made at once: it is to be timed with."""
         return None
 
     def extra(self, problem: Problem) -> dict[str, Extra]:

@@ -1,0 +1,143 @@
+"""What a method prepares before a run, kept in a folder that runs share."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from .._data.training import Checked, describe
+from .._data.warn import warn
+from .._engine.data import as_tensor
+from .._engine.learner import Learner
+from .._engine.methods.base import Keep
+from .._files import npz as _npz
+from ..exceptions import CheckpointWarning, InvalidFileError
+from .identity import describe_value, differences
+
+__all__ = ["FolderCache"]
+
+_FORMAT, _VERSION = "skdistill.Prepared", 1
+
+
+class FolderCache:
+    """The cache of `Method.prepare`: a folder with a file for each result.
+
+    Each file says what its result depends on, so that nothing of other data is ever taken. Two runs
+    that begin at once both make what is not there yet; the files of the second take the place of
+    equal ones.
+
+    Parameters
+    ----------
+    folder : path or None
+        ``~`` is expanded. It is made if only it is missing. None keeps nothing.
+    data : Checked
+        What is trained on, without what is held out.
+    learner : Learner or None
+    writes : bool, default=True
+        Whether this process writes; one of several does.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike | None,
+        data: Checked,
+        learner: Learner | None,
+        writes: bool = True,
+    ):
+        # The program may change its folder during a run.
+        self._folder = None if folder is None else Path(folder).expanduser().absolute()
+        self._data, self._learner, self._writes = data, learner, writes
+
+    def __repr__(self) -> str:
+        return f"cache={os.fspath(self._folder)!r}"
+
+    def open(self, parameters: Mapping) -> Keep:
+        """Return what keeps results; see `Cache.open`.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds results of other data, networks or parameters, or cannot be made.
+        InvalidFileError
+            If a file in it is damaged, none of ours, or of a newer version.
+        """
+        if self._folder is None:
+            return lambda name, make: {k: as_tensor(v) for k, v in _arrays(make()).items()}
+        identity = self._identity(parameters)
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"{self!r} must be a folder, or a place for one: {error.strerror}."
+            ) from error
+        # Before any work, and those too that this run will not need: a folder is of one kind.
+        for path in sorted(self._folder.glob("*.npz")):
+            self._read(path, identity, arrays=False)
+
+        def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            path = self._folder / f"{name}.npz"
+            if path.exists():
+                arrays = self._read(path, identity)
+            else:
+                arrays = _arrays(make())
+                self._write(path, identity, arrays)
+            return {part: as_tensor(array) for part, array in arrays.items()}
+
+        return keep
+
+    def _identity(self, parameters: Mapping) -> dict:
+        X, y, weight, classes, layout = self._data
+        network = self._learner and {
+            "module": repr(self._learner.module),
+            "dtype": str(self._learner.dtype),
+            "autocast": str(self._learner.autocast),
+        }
+        return describe_value(
+            {
+                **parameters,
+                "the network": network,
+                "the shape of samples": layout.network_shape,
+                # Less what is held out, and with the weights of classes in those of samples.
+                "the training data": describe(X, classes[y], weight),
+            }
+        )
+
+    def _read(self, path: Path, identity: dict, arrays: bool = True) -> dict:
+        try:
+            with open(path, "rb") as file:
+                prefix = "result." if arrays else ()
+                found, meta = _npz.read(file, _FORMAT, _VERSION, (), prefix)
+                there = dict(meta["identity"])
+        except Exception as error:
+            # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
+            reason = str(error) or type(error).__name__
+            raise InvalidFileError(
+                f"{path} cannot be loaded: {reason} Remove it to have it made anew, or give "
+                "another folder as cache."
+            ) from error
+        texts = differences(there, identity)
+        if texts:
+            raise ValueError(
+                f"{'; '.join(texts)}; as in what {self!r} holds. Give another folder to begin anew."
+            )
+        return {name.removeprefix("result."): array for name, array in found.items()}
+
+    def _write(self, path: Path, identity: dict, arrays: dict) -> None:
+        if not self._writes:
+            return
+        try:
+            named = {f"result.{name}": array for name, array in arrays.items()}
+            _npz.write(path, _FORMAT, _VERSION, named, {"identity": identity})
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            # The same words each time, so that Python shows them once.
+            warn(
+                f"{self!r} could not be written: {reason}. The run goes on without; what it "
+                "prepared is lost at its end.",
+                CheckpointWarning,
+            )
+
+
+def _arrays(result: Mapping[str, Tensor]) -> dict:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in result.items()}
