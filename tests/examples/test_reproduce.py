@@ -174,6 +174,11 @@ SIZES = {
     "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
     "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
     "labels_and_basis": [*QUICK, "--max-iter", "1"],
+    "settings": [
+        *TIMED,
+        *["--setting", "width=4", "window=2", "unroll=3", "compile=false"],
+        *["--setting", "augmentation=flip_rotate", "window=2", "unroll=3", "compile=false"],
+    ],
     "windows": [*TIMED, "--settings", "0", "1"],
 }
 
