@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import groupby
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -503,6 +503,7 @@ class OneOf(Compose):
         return torch.cat(parts)
 
 
+AugmentationName = Literal["dsa", "flip_rotate"]
 # Geometric steps are consecutive, so that they are one resampling; DSA applies only one of them.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "dsa": OneOf([Color(), Cutout(), Flip(), Rotation(), Crop(), Scale()]),

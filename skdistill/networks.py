@@ -414,6 +414,9 @@ def _check_sides(name: str, input_shape: tuple[int, ...], least: int) -> None:
         )
 
 
+ArchitectureName = Literal[
+    "convnet", "convnet_x4", "convnet_x8", "resnet18", "vgg11", "alexnet", "mlp"
+]
 ARCHITECTURES: dict[str, Architecture] = {
     "convnet": ConvNet,
     "convnet_x4": convnet_x4,

@@ -75,7 +75,8 @@ class Origin:
             import pandas as pd
 
             return pd.DataFrame(X, columns=self.columns)
-        return nw.from_numpy(X, self.columns, backend=self.library).to_native()
+        backend: Any = self.library
+        return nw.from_numpy(X, self.columns, backend=backend).to_native()
 
 
 def like_series(y: np.ndarray, original: Any) -> Any:

@@ -46,7 +46,7 @@ class OlderPicklesMixin:
 
     def __getstate__(self) -> dict[str, Any]:
         # What it is mixed into has one.
-        return stamped(super().__getstate__())  # type: ignore[misc]
+        return stamped(super().__getstate__())  # type: ignore[arg-type]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = unstamped(state, type(self).__name__)

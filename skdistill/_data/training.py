@@ -188,14 +188,14 @@ def _refuse_empty_categories(y) -> None:
         )
 
 
-class _Hasher(NumpyHasher):
+class _Hasher(NumpyHasher):  # type: ignore[misc]  # joblib has no annotations
     """joblib's hash; `Rows` get the hash of the array that they stand for."""
 
     def save(self, obj):
         """Add an object to the hash."""
         if isinstance(obj, Rows):
             for block in _blocks(obj):
-                self._hash.update(memoryview(np.ascontiguousarray(obj[block]).view(np.uint8)))
+                self._hash.update(np.ascontiguousarray(obj[block]).view(np.uint8).data)
             # As joblib describes an array.
             obj = (np.ndarray, ("HASHED", obj.dtype, obj.shape, obj[:1].strides))
         super().save(obj)

@@ -173,7 +173,8 @@ def _copied(
     """Return rows of ``X`` on the device, narrowed, without a copy of them all on the CPU."""
     n = len(X) if rows is None else len(rows)
     # The axes keep their order in memory, as in batches of X itself.
-    order = [0, *sorted(range(1, X.ndim), key=lambda axis: -X.stride(axis))]
+    strides = X.stride()
+    order = [0, *sorted(range(1, X.ndim), key=lambda axis: -strides[axis])]
     dtype = X.dtype if standardizer is None else standardizer.narrow(X[:0]).dtype
     out = torch.empty_permuted((n, *X.shape[1:]), order, dtype=dtype, device=device)
     size = max(1, _BLOCK // max(1, X[:1].numel()))

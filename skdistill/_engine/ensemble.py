@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -233,7 +233,7 @@ def _train_one(
 
 def _in_threads(
     shared: SharedTraining, members: Iterable[Member], n_workers: int
-) -> Iterator[list]:
+) -> Iterator[Iterable[Any]]:
     """Yield, for each network, what is seen at the counts; several are trained at once."""
     try:
         # Calling a network with other parameters swaps them in its module: each thread needs its
@@ -257,7 +257,7 @@ def _in_threads(
             free.put(learner)
 
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="skdistill")
-    pending = deque()
+    pending: deque[Future[list[Any]]] = deque()
     try:
         for member in members:
             pending.append(pool.submit(work, member))
@@ -326,7 +326,11 @@ def _stacked(group: list[Member], device: torch.device) -> Member:
     theta = torch.stack([member.theta for member in group])
     batches = draws = None
     if group[0].batches is not None:
-        batches = torch.stack([member.batches for member in group], dim=1).to(device)
+        batches = torch.stack(
+            [member.batches for member in group if member.batches is not None], dim=1
+        ).to(device)
     if group[0].draws is not None:
-        draws = torch.stack([member.draws for member in group], dim=2).to(device)
+        draws = torch.stack(
+            [member.draws for member in group if member.draws is not None], dim=2
+        ).to(device)
     return Member(theta, batches, draws)

@@ -149,17 +149,17 @@ class Averaged(Method):
     group: Group
 
     @property
-    def optimizer(self) -> OuterOptimizer:
+    def optimizer(self) -> OuterOptimizer:  # type: ignore[override]
         """The optimizer of the method."""
         return self.method.optimizer
 
     @property
-    def clip(self) -> Clip | None:
+    def clip(self) -> Clip | None:  # type: ignore[override]
         """How the method clips gradients."""
         return self.method.clip
 
     @property
-    def project_labels(self):
+    def project_labels(self) -> Callable[[Tensor], Tensor]:  # type: ignore[override]
         """How the method keeps learned labels valid."""
         return self.method.project_labels
 

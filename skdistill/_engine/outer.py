@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -54,6 +55,9 @@ class OuterState:
         return {name: slots[0] for name, slots in self.slots.items()}
 
 
+_State = TypeVar("_State", bound=OuterState)
+
+
 @dataclass(frozen=True)
 class Record:
     """What one outer step reports: loss, norm before clipping, the method's ``detail``."""
@@ -87,11 +91,11 @@ def initial_state(method: Method, problem: Problem, tensors: Mapping[str, Tensor
 def update(
     method: Method,
     problem: Problem,
-    state: OuterState,
+    state: _State,
     parametrization: Parametrization,
     learning_rates: Mapping[str, float | Tensor],
     least: Mapping[str, float] | None = None,
-) -> tuple[OuterState, Record]:
+) -> tuple[_State, Record]:
     """Do one outer step; if its loss or gradient is not finite, only the counts move.
 
     Parameters
@@ -141,9 +145,7 @@ def update(
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
 
 
-def observed(
-    method: Method, state: OuterState, record: Record, accuracy: float | None
-) -> OuterState:
+def observed(method: Method, state: _State, record: Record, accuracy: float | None) -> _State:
     """Return the state after the method has observed the result of an outer step."""
     if record.skipped:
         return state

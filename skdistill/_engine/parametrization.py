@@ -112,6 +112,11 @@ class Parametrization:
             X = self.samples(inputs)
         grads = dict(zip(inputs, torch.autograd.grad(X, list(inputs.values()), gradient.X)))
         if LABELS in tensors:
+            if gradient.y is None:
+                raise ValueError(
+                    "learn_labels must be False for a method whose Gradient has no y, the "
+                    "derivative with respect to the labels."
+                )
             grads[LABELS] = gradient.y
         return grads | {EXTRA + k: bar for k, bar in gradient.extra.items()}
 

@@ -24,12 +24,18 @@ def mean_squared_error(scores: Tensor, y: Tensor, reduction: str = "mean") -> Te
     if not y.is_floating_point():
         y = F.one_hot(y, scores.shape[-1]).to(scores)
     losses = (scores - y).square().sum(dim=-1) / 2
-    return {"mean": torch.mean, "sum": torch.sum, "none": lambda x: x}[reduction](losses)
+    reductions: dict[str, Callable[[Tensor], Tensor]] = {
+        "mean": torch.mean,
+        "sum": torch.sum,
+        "none": lambda x: x,
+    }
+    return reductions[reduction](losses)
 
 
 def loss_of(name: str) -> Loss:
     """Return the loss that a protocol names."""
-    return {"cross-entropy": F.cross_entropy, "mse": mean_squared_error}[name]
+    losses: dict[str, Loss] = {"cross-entropy": F.cross_entropy, "mse": mean_squared_error}
+    return losses[name]
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,16 @@ class Scheduled:
         new[0] = state[0] + factor * (new[0] - state[0])
         return new
 
+    def adjoint(self, state: Tensor, new: Tensor, bar: Tensor, *scalars) -> tuple[Tensor, Tensor]:
+        """Raise an error: nobody unrolls an evaluation."""
+        raise NotImplementedError
+
 
 def protocol_optimizer(protocol: TrainingProtocol, n_steps: int) -> InnerOptimizer:
     """Return the optimizer that trains a network for so many steps."""
     rate, decay = protocol.learning_rate, protocol.weight_decay
     if protocol.optimizer == "adam":
-        optimizer = Adam(lr=rate, weight_decay=decay)
+        optimizer: InnerOptimizer = Adam(lr=rate, weight_decay=decay)
     else:
         optimizer = SGD(lr=rate, momentum=protocol.momentum, weight_decay=decay)
     if protocol.schedule == "constant":

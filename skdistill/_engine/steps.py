@@ -181,9 +181,11 @@ class Steps:
         return self.optimizer.step(state, grad, *scalars)
 
     def _augmented(self, X: Tensor, draws: Tensor) -> Tensor:
+        assert self.augment is not None
         return self.augment(X, draws)
 
     def _augmentation_adjoint(self, X: Tensor, draws: Tensor, bar: Tensor) -> Tensor:
+        assert self.augment is not None
         X = X.detach().requires_grad_()
         with torch.enable_grad():
             augmented = self.augment(X, draws)
@@ -233,10 +235,11 @@ class CompiledSteps(Steps):
             if len(graphs) == self._MAX_SHAPES:
                 return function(*tensors)
             graphs[shapes] = self._compiled(function, tensors)
-        if graphs[shapes] is None:
+        graph = graphs[shapes]
+        if graph is None:
             return function(*tensors)
         with torch.no_grad():
-            return graphs[shapes](*tensors)
+            return graph(*tensors)
 
     def _compiled(self, function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
         """Return ``function`` compiled for tensors like these, or None if that fails."""

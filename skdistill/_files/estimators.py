@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -194,7 +195,7 @@ def _decode(plain, arrays: dict[str, np.ndarray]):
             state = {k: _decode(v, arrays) for k, v in state.items()}
             state |= {name: None for name in _OF_A_MACHINE if name in state}
             if _is_free_of_functions(state):
-                kind = _class(name)
+                kind: Any = _class(name)
                 transformer = kind.__new__(kind)
                 # scikit-learn's own check warns if another version wrote it.
                 transformer.__setstate__(state)

@@ -95,7 +95,7 @@ def write(
     # If the folder exists by now, its name differs only in case, on a system that ignores case.
     for name in sorted(set(names)):
         (folder / name).mkdir(parents=True)
-    seen = Counter()
+    seen = Counter[str]()
     # ASCII would be enough for numbers, but class names may be anything.
     with open(folder / _TABLE, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -64,7 +64,8 @@ def write(
     try:
         with open(partial, "xb") as file:
             # Not compressed: floats hardly shrink, and `read` can bound the memory it takes.
-            np.savez(file, **arrays, **{_META: np.frombuffer(text.encode(), np.uint8)})
+            contents: dict[str, Any] = {**arrays, _META: np.frombuffer(text.encode(), np.uint8)}
+            np.savez(file, **contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -1,14 +1,29 @@
 """Calls scikit-learn's callbacks in the outer steps of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from .._data.bases import MYPY
 from .._engine.group import Group
 from .state import Run
 
-__all__ = ["OuterCallbacks", "shown_to_monitors"]
+__all__ = ["CallbackSupportMixin", "OuterCallbacks", "shown_to_monitors", "with_callbacks"]
+
+# See `_data.bases`.
+if MYPY:
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+    class CallbackSupportMixin:
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+        def _init_callback_context(self, *, max_subtasks: int | None = 0) -> Any: ...
+
+    def with_callbacks(method: _Function) -> _Function: ...
+
+else:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 
 class OuterCallbacks:
@@ -22,7 +37,7 @@ class OuterCallbacks:
     group : Group
     """
 
-    def __init__(self, estimator, offer: dict, group: Group):
+    def __init__(self, estimator: Any, offer: dict[str, Any], group: Group):
         self._estimator, self._group = estimator, group
         self._offer = {"estimator": estimator, **offer}
         # scikit-learn keeps the context of every task, so steps without callbacks get none.
@@ -30,7 +45,7 @@ class OuterCallbacks:
         if self._are_there:
             # Callbacks are promised arrays; only for them, samples that are `Rows` are copied.
             self._offer["X"] = np.asarray(self._offer["X"])
-        self._fit = None
+        self._fit: Any = None
 
     def fit_begins(self, n_steps: int) -> None:
         """Report the beginning of a run of so many outer steps."""
@@ -58,7 +73,7 @@ class OuterCallbacks:
 
 
 @contextmanager
-def shown_to_monitors(estimator, run: Run) -> Iterator[None]:
+def shown_to_monitors(estimator: Any, run: Run) -> Iterator[None]:
     """Let `skdistill.monitoring` look at an estimator's run while it goes on."""
     try:
         estimator._current_run = run

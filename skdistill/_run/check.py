@@ -4,6 +4,7 @@ A checksum cannot tell: a file may be whole and hold anything.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,9 @@ def check_tensors(run: Run, fresh: OuterState) -> None:
         of its tensors count.
     """
     expected = {name: slots.cpu().numpy() for name, slots in fresh.slots.items()}
-    _check_arrays("tensors", run.state.slots, expected)
+    # At rest, tensors are arrays.
+    slots_at_rest: Mapping[str, Any] = run.state.slots
+    _check_arrays("tensors", slots_at_rest, expected)
     for name, slots in run.state.slots.items():
         # Row 1 may have any sign; gradient descent has no others.
         second = slots[2:]

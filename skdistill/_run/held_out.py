@@ -87,7 +87,13 @@ class HeldOut:
         return float(curve[:, -1].mean())
 
 
-def hold_out(fraction: float | None, X, y, weight, seed: int):
+def hold_out(
+    fraction: float | None,
+    X: np.ndarray | Rows,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray | Rows, np.ndarray, np.ndarray | None, tuple[Rows, np.ndarray] | None]:
     """Return training data and, unless ``fraction`` is None, a stratified held-out part of it.
 
     Both are rows of ``X``, which is not copied. The held-out part is samples and their class

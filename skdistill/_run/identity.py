@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from functools import partial
+from math import isfinite
 from numbers import Integral, Real
 
 import joblib
@@ -70,7 +71,8 @@ def describe_value(value):
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        return float(value) if np.isfinite(value) else str(value)
+        number = float(value)  # of a Fraction, too
+        return number if isfinite(number) else str(number)
     if isinstance(value, list | tuple):
         return [describe_value(v) for v in value]
     if isinstance(value, Mapping):

@@ -1,6 +1,7 @@
 """The problem that a run poses to its method."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -68,9 +69,12 @@ def pose(
     return real, problem
 
 
-def _weigh_terms(class_weight: Mapping | str | None, real: TrainingData) -> torch.Tensor | None:
+def _weigh_terms(
+    class_weight: Mapping[Any, float] | str | None, real: TrainingData
+) -> torch.Tensor | None:
     """Return the weights of the classes' terms; None if all are the same."""
     if not isinstance(class_weight, Mapping):
         return None
     weights = class_weights(class_weight, real.classes, y=None, sample_weight=None)
+    assert weights is not None  # a mapping has some
     return as_tensor(weights).to(device=real.device, dtype=torch.float32)

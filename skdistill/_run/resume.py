@@ -182,6 +182,7 @@ def continued(
         If that of the earlier fit cannot.
     """
     run, path = resumed.run, resumed.parameters["checkpoint"]
+    assert run is not None
     with _explaining_what_does_not_fit(path):
         placeholder = synthetic.first_tensors(
             lambda: torch.zeros(len(problem.rows), *problem.shape),

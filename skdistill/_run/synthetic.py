@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class SyntheticSet:
 
     strategy: SampleParametrization
     label_lr_scale: float | None
-    learning_rate: float | str
+    learning_rate: float | Literal["auto"]
     data: TrainingData
     rows: ClassRows
     start: DistilledDataset | None
@@ -87,9 +88,11 @@ class SyntheticSet:
 
     def rates(self, tensors: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         """Return the learning rate of each tensor, or one for each of its rows if they differ."""
-        rates = {EXTRA + name: each.learning_rate for name, each in self.extra.items()}
+        rates: dict[str, float | Tensor] = {
+            EXTRA + name: each.learning_rate for name, each in self.extra.items()
+        }
         for name, rate in self._rates(self.rows.spread(self._factors)).items():
-            if np.ptp(rate) == 0:
+            if isinstance(rate, float) or np.ptp(rate) == 0:
                 rates[name] = float(np.max(rate))
             else:
                 column = (-1, *[1] * (tensors[name].ndim - 1))

@@ -1,10 +1,11 @@
 """What "auto" stands for in the parameters of `RaTBPTTDistiller`, by the size of the samples."""
 
 from math import ceil
+from typing import Any, Final, Literal
 
 __all__ = ["AUTO", "resolve_inner_loop"]
 
-AUTO = "auto"
+AUTO: Final = "auto"
 
 # Window, unroll and learning rate of the inner Adam for images whose longer side is at most this
 # many pixels, and for all larger ones. Tables take the smallest size: for them the settings are
@@ -20,8 +21,13 @@ _SGD_LR = 0.01
 
 
 def resolve_inner_loop(
-    sample_shape: tuple[int, ...], window, unroll, inner_lr, optimizer: str, uses_window: bool
-) -> dict:
+    sample_shape: tuple[int, ...],
+    window: int | Literal["auto"],
+    unroll: int | Literal["auto"],
+    inner_lr: float | Literal["auto"],
+    optimizer: str,
+    uses_window: bool,
+) -> dict[str, Any]:
     """Return `window`, `unroll` and `inner_lr` as numbers; given numbers stay as they are.
 
     Parameters
@@ -36,18 +42,20 @@ def resolve_inner_loop(
     side = max(sample_shape[1:], default=1)
     size = next((size for size in _INNER_LOOPS if side <= size), max(_INNER_LOOPS))
     usual_window, usual_unroll, adam_lr = _INNER_LOOPS[size]
-    if unroll == AUTO:
+    if isinstance(unroll, str):
         # In proportion to a window that is longer than the usual one.
-        longer = 1 if window == AUTO or not uses_window else max(1, window / usual_window)
-        unroll = ceil(usual_unroll * longer)
+        longer = 1 if isinstance(window, str) or not uses_window else max(1, window / usual_window)
+        n_steps = ceil(usual_unroll * longer)
+    else:
+        n_steps = unroll
     if not uses_window:
-        window = unroll
-    elif window == AUTO:
+        window = n_steps
+    elif isinstance(window, str):
         # A third of a long unrolling, as in [Feng23, C.2].
-        window = min(unroll, max(usual_window, unroll // 3))
-    if inner_lr == AUTO:
+        window = min(n_steps, max(usual_window, n_steps // 3))
+    if isinstance(inner_lr, str):
         if optimizer == "sgd":
             inner_lr = _SGD_LR
         else:
-            inner_lr = adam_lr if unroll <= _LONG_UNROLL else _PAPER_LR
-    return {"window": int(window), "unroll": int(unroll), "inner_lr": float(inner_lr)}
+            inner_lr = adam_lr if n_steps <= _LONG_UNROLL else _PAPER_LR
+    return {"window": int(window), "unroll": int(n_steps), "inner_lr": float(inner_lr)}

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from inspect import get_annotations
 from textwrap import fill, indent
-from typing import Any, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 __all__ = ["Parameters", "may_change", "param"]
 
@@ -31,7 +31,7 @@ _WIDTH = 100
 def param(
     *,
     default: Any = MISSING,
-    constraints: Sequence,
+    constraints: Sequence[Any],
     kind: str,
     doc: str,
     may_change: bool = False,
@@ -66,7 +66,10 @@ def param(
 class Parameters:
     """Base of estimators whose parameters are fields."""
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    _parameter_constraints: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         if "__init__" in vars(cls):
             raise TypeError(
                 f"{cls.__name__} must declare its parameters as fields (name: type = param(...)), "
@@ -93,12 +96,12 @@ class Parameters:
         super().__init_subclass__(**kwargs)
 
 
-def may_change(estimator) -> set[str]:
+def may_change(estimator: Parameters) -> set[str]:
     """Return the names of the parameters that may differ when a run is resumed."""
     return {f.name for f in fields(estimator) if f.metadata["may_change"]}
 
 
-def _entry(f: Field) -> str:
+def _entry(f: Field[Any]) -> str:
     """Return a parameter's entry in numpydoc's section."""
     text = f"{f.name} : {f.metadata['kind']}"
     if f.default is not MISSING:

@@ -1,16 +1,18 @@
 """The parameters that all distillers have, each declared once."""
 
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from .._data.validation import Interval, StrOptions
-from ..augmentation import AUGMENTATIONS, Augmentation
+from ..augmentation import AUGMENTATIONS, Augmentation, AugmentationName
 from ..distilled._consistency import MAX_NETWORKS, MAX_STEPS
 from ..distilled._dataset import DistilledDataset
-from ..networks import ARCHITECTURES
+from ..networks import ARCHITECTURES, Architecture, ArchitectureName
 from ..parametrization import SampleParametrization
 from ._parameters import Parameters, param
 
@@ -40,7 +42,7 @@ class SharedParameters(Parameters):
         kind="int",
         doc="Real samples in each outer step; at most all of the training set.",
     )
-    class_weight: Any = param(
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
         default=None,
         constraints=[dict, StrOptions({"balanced"}), None],
         kind='dict, "balanced" or None',
@@ -50,7 +52,7 @@ class SharedParameters(Parameters):
         proportion to its samples: the synthetic samples, although equally many of each class, teach
         networks the frequencies of the classes in `y`.""",
     )
-    learning_rate: float | str = param(
+    learning_rate: float | Literal["auto"] = param(
         default="auto",
         constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         kind='float or "auto"',
@@ -59,7 +61,7 @@ class SharedParameters(Parameters):
         x 28. [Feng23, C.1]: 0.001 for 3 x 32 x 32 pixels, a quarter of "auto", for many more
         steps.""",
     )
-    init: Any = param(
+    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="gaussian",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
@@ -67,7 +69,7 @@ class SharedParameters(Parameters):
         and real starts comparable; random real samples; the centroids of k-means in every class; or
         a set that was distilled before.""",
     )
-    parametrization: Any = param(
+    parametrization: Literal["pixels"] | SampleParametrization = param(
         default="pixels",
         constraints=[StrOptions({"pixels"}), SampleParametrization],
         kind='{"pixels"}, Pixels or LinearBasis',
@@ -91,7 +93,7 @@ class SharedParameters(Parameters):
         does not give it; its code has 1 for a learning rate of 0.001, which for 3 x 32 x 32 pixels
         is a quarter of "auto".""",
     )
-    augmentation: Any = param(
+    augmentation: AugmentationName | Augmentation | None = param(
         default=None,
         constraints=[StrOptions(set(AUGMENTATIONS)), Augmentation, None],
         kind='{"dsa", "flip_rotate"}, Augmentation or None',
@@ -103,7 +105,7 @@ class SharedParameters(Parameters):
         changes leave a sample in its class depends on the data: a mirrored digit is no longer a
         digit, and a table has no sides.""",
     )
-    architecture: Any = param(
+    architecture: Literal["auto"] | ArchitectureName | Architecture = param(
         default="auto",
         constraints=[StrOptions({"auto", *ARCHITECTURES}), callable],
         kind="{" + ", ".join(f'"{name}"' for name in ("auto", *ARCHITECTURES)) + "} or callable",
@@ -111,7 +113,7 @@ class SharedParameters(Parameters):
         ``(input_shape, n_classes) -> torch.nn.Module``. [Feng23, section 4]: a ConvNet of width 128
         and depth 3, or 4 for 64 x 64 pixels. See `skdistill.networks`.""",
     )
-    inner_architecture: Any = param(
+    inner_architecture: Literal["auto"] | ArchitectureName | Architecture | None = param(
         default=None,
         constraints=[StrOptions({"auto", *ARCHITECTURES}), callable, None],
         kind="like `architecture`, or None",
@@ -120,7 +122,7 @@ class SharedParameters(Parameters):
         ``functools.partial(skdistill.networks.ConvNet, width=32)``, allow more outer steps in the
         same time. None takes `architecture`.""",
     )
-    image_shape: Any = param(
+    image_shape: tuple[int, int, int] | list[int] | None = param(
         default=None,
         constraints=[tuple, list, None],
         kind="tuple of int or None",
@@ -171,7 +173,7 @@ class SharedParameters(Parameters):
         interrupted.""",
         may_change=True,
     )
-    checkpoint: Any = param(
+    checkpoint: str | os.PathLike[str] | None = param(
         default=None,
         constraints=[str, os.PathLike, None],
         kind="path or None",
@@ -195,7 +197,7 @@ class SharedParameters(Parameters):
         raises KeyboardInterrupt in the main thread during a run with a checkpoint.""",
         may_change=True,
     )
-    random_state: Any = param(
+    random_state: int | np.random.RandomState | None = param(
         default=None,
         constraints=["random_state"],
         kind="int, RandomState instance or None",
@@ -203,7 +205,7 @@ class SharedParameters(Parameters):
         gives the same bits on the CPU. Global random states are neither read nor changed.""",
         may_change=True,
     )
-    device: Any = param(
+    device: str | torch.device = param(
         default="auto",
         constraints=[str, torch.device],
         kind="str",

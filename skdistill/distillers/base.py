@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from math import prod
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from sklearn.base import BaseEstimator, clone
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils.metadata_routing import UNUSED
 
+from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.training import Checked, check_training_data, describe
@@ -25,7 +26,12 @@ from .._engine.runtime import resolve_device
 from .._engine.settings import own_settings
 from .._engine.streams import Streams
 from .._run.assemble import Fit, assemble
-from .._run.callbacks import OuterCallbacks, shown_to_monitors
+from .._run.callbacks import (
+    CallbackSupportMixin,
+    OuterCallbacks,
+    shown_to_monitors,
+    with_callbacks,
+)
 from .._run.given import Given
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
@@ -36,6 +42,7 @@ from .._run.resume import Resumed, check_continuation, resume
 from .._run.start import check_factors, check_start
 from .._run.watch import Watch, explaining_out_of_memory, ways_out
 from ..augmentation import check_augmentation
+from ..distilled._dataset import DistilledDataset
 from ..evaluation._network_checks import make_learner
 from ..evaluation._output import DistillerOutputMixin
 from ..forecast import MATCHING, Forecast, Hints, forecast
@@ -82,7 +89,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     def _check_classes(self, n_classes: int) -> None:
         """Raise ValueError for parameters that do not fit so many classes."""
 
-    def _resolve(self, sample_shape: tuple[int, ...]) -> dict:
+    def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         """Return numbers for parameters that may be "auto", by name, for samples of this shape.
 
         They become fitted attributes (``window_``), and are kept in the provenance and in
@@ -97,7 +104,15 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
     @own_settings()
-    def fit(self, X, y=None, *, sample_weight=None, start=None, learning_rate_factors=None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        start: DistilledDataset | None = None,
+        learning_rate_factors: ArrayLike | None = None,
+    ) -> Self:
         """Distill a training set.
 
         Parameters
@@ -183,13 +198,20 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self.distilled_ = distilled
         self._origin = given.origin
 
-    def _fitted_attributes(self, fit: Fit) -> dict:
+    def _fitted_attributes(self, fit: Fit) -> dict[str, Any]:
         """Return what `_set_fitted` would set now, by name."""
         other = copy(self)
         other._set_fitted(fit)
         return {k: v for k, v in vars(other).items() if k.endswith("_") or k == "_origin"}
 
-    def _check(self, X, y, sample_weight, start, learning_rate_factors) -> Given:
+    def _check(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        start: DistilledDataset | None,
+        learning_rate_factors: ArrayLike | None,
+    ) -> Given:
         """Check all input of a fit, and the run of an earlier fit."""
         factors = check_factors(learning_rate_factors, self.ipc)
         earlier = getattr(self, "_run", None) if self.warm_start else None
@@ -233,7 +255,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             at_end,
         )
 
-    def _check_values(self, values: dict) -> None:
+    def _check_values(self, values: dict[str, Any]) -> None:
         """Raise ValueError for invalid values of parameters."""
         other = self._with(values)
         other._validate_params()
@@ -267,14 +289,21 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             architecture, shape, n_classes, device, self._autocast(), parameter=parameter
         )
 
-    def _with(self, resolved: dict) -> Self:
+    def _with(self, resolved: dict[str, Any]) -> Self:
         """Return this distiller with other values of parameters."""
         other = copy(self)
         vars(other).update(resolved)
         return other
 
     @own_settings()
-    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+    def estimate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_steps: int = 3,
+    ) -> Forecast:
         """Estimate the time and memory of a run, from a few of its outer steps.
 
         Parameters
@@ -320,7 +349,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         synthetic = gaussian_set(method, problem, dtype, self.learn_labels)
         return forecast(method, problem, synthetic, n_steps, self.max_iter, self._hints)
 
-    def check_input(self, X, y, *, sample_weight=None) -> Checked:
+    def check_input(
+        self, X: ArrayLike, y: ArrayLike | None, *, sample_weight: ArrayLike | None = None
+    ) -> Checked:
         """Check parameters and data as `fit` does before any work.
 
         Parameters

@@ -1,26 +1,31 @@
 """Boost-DD: distilled sets whose every prefix of blocks is a good set of its size."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.bases import BaseEstimator, MetaEstimatorMixin
 from .._data.seeds import draw_seed
 from .._data.validation import Interval, fit_context
 from .._engine.group import join_group
 from .._files import npz as _npz
 from .._files.lock import InUseError, NoLocksError, WriteLock
+from .._run.callbacks import CallbackSupportMixin, with_callbacks
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._output import DistillerOutputMixin
 from ..evaluation._protocol import EvaluationResult
 from ..exceptions import InvalidFileError
 from ..forecast import Forecast
+from ..networks import Architecture
 from .base import BaseDistiller
 from .rat_bptt import RaTBPTTDistiller
 
@@ -115,7 +120,7 @@ class BoostedDistiller(
     (12, 4)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "ipc": [Interval(Integral, 1, None, closed="left")],
         "block_size": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, 1, closed="both")],
@@ -125,16 +130,21 @@ class BoostedDistiller(
         "random_state": ["random_state"],
     }
 
+    # What `fit` sets.
+    budgets_: list[int]
+    distiller_: BaseDistiller
+    _seed: int
+
     def __init__(
         self,
-        ipc=10,
+        ipc: int = 10,
         *,
-        block_size=5,
-        beta=0.0,
-        distiller=None,
-        warm_start=False,
-        checkpoint=None,
-        random_state=None,
+        block_size: int = 5,
+        beta: float = 0.0,
+        distiller: BaseDistiller | None = None,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.ipc = ipc
         self.block_size = block_size
@@ -147,7 +157,13 @@ class BoostedDistiller(
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
     # As in `BaseDistiller`, y has a default only for the sake of the error.
-    def fit(self, X, y=None, *, sample_weight=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Distill a training set block by block.
 
         Parameters
@@ -233,7 +249,11 @@ class BoostedDistiller(
             return seed
         # The seeds of the blocks depend on their number as well, and beta matters from the second
         # on.
-        here = {"seed": seed, "block_size": int(self.block_size), "beta": float(self.beta)}
+        here: dict[str, Any] = {
+            "seed": seed,
+            "block_size": int(self.block_size),
+            "beta": float(self.beta),
+        }
         folder = self._folder()
         saved = _common_to_all(folder, here)
         if is_open:
@@ -249,6 +269,7 @@ class BoostedDistiller(
 
     def _folder(self) -> Path:
         """Return the folder of the checkpoints."""
+        assert self.checkpoint is not None
         return Path(self.checkpoint).expanduser().absolute()
 
     def _budgets_after(self, done: int) -> list[int]:
@@ -294,7 +315,14 @@ class BoostedDistiller(
         self.budgets_ = [*self.budgets_, budget]
         return self.distilled_
 
-    def estimate(self, X, y, *, sample_weight=None, n_steps=3) -> Forecast:
+    def estimate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_steps: int = 3,
+    ) -> Forecast:
         """Estimate what distilling all blocks will take, from a few steps of the first and last.
 
         Parameters
@@ -337,7 +365,9 @@ class BoostedDistiller(
             n_steps=len(budgets) * last.n_steps,
         )
 
-    def transform(self, X=None, *, ipc=None):
+    def transform(
+        self, X: ArrayLike | None = None, *, ipc: int | None = None
+    ) -> tuple[Any, np.ndarray]:
         """Return the synthetic samples and their labels, of all blocks or of the first ones.
 
         Parameters
@@ -371,7 +401,14 @@ class BoostedDistiller(
         return X_syn[:n], y_syn[:n]
 
     def evaluate_budgets(
-        self, X, y, *, sample_weight=None, n_networks=None, steps=None, architecture=None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_networks: int | None = None,
+        steps: int | Sequence[int] | Literal["curve"] | None = None,
+        architecture: str | Architecture | None = None,
     ) -> dict[int, EvaluationResult]:
         """Train fresh networks on the samples of every budget, and test them.
 
@@ -399,11 +436,11 @@ class BoostedDistiller(
         )
         return dict(zip(self.budgets_, results))
 
-    def _evaluates_like(self):
+    def _evaluates_like(self) -> BaseDistiller:
         return self.distiller_
 
 
-def _common_to_all(folder: Path, here: dict) -> dict:
+def _common_to_all(folder: Path, here: dict[str, Any]) -> dict[str, Any]:
     """Return what all blocks in a folder share: ``here`` if there is nothing yet."""
     saved = _read_common(folder)
     if saved is not None:
@@ -432,7 +469,7 @@ def _common_to_all(folder: Path, here: dict) -> dict:
         lock.release()
 
 
-def _read_common(folder: Path) -> dict | None:
+def _read_common(folder: Path) -> dict[str, Any] | None:
     """Return what all blocks in a folder share; None if there is nothing yet."""
     try:
         with open(folder / _COMMON, "rb") as file:

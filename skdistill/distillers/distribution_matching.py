@@ -1,7 +1,8 @@
 """Distribution matching: synthetic samples whose mean embedding equals that of the real ones."""
 
+from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
         them. The default is that of [Zhao23].""",
     )
-    class_weight: Any = param(
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
         default=None,
         constraints=[dict, StrOptions({"balanced"}), None],
         kind='dict, "balanced" or None',
@@ -105,7 +106,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         a class that is not named has 1. None and "balanced" are the same here: all classes count
         the same, however many samples they have.""",
     )
-    init: Any = param(
+    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
@@ -119,7 +120,7 @@ class DistributionMatchingDistiller(BaseDistiller):
     def _make_method(self, problem: Problem) -> DistributionMatching:
         labels = problem.real.y.cpu().numpy()
         return DistributionMatching(
-            embed=Embedding(problem.learner, problem.shape),
+            embed=Embedding(problem.networks, problem.shape),
             real_rows=[np.flatnonzero(labels == c) for c in range(problem.rows.n_classes)],
             batch_size=self.batch_size,
         )

@@ -1,23 +1,25 @@
 """RaT-BPTT: random truncated backpropagation through time."""
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .._data.validation import Interval, StrOptions
 from .._data.warn import warn
 from .._engine.methods.base import Problem
-from .._engine.methods.unrolled import Unrolled
+from .._engine.methods.unrolled import Sampler, Unrolled
 from .._engine.optimizers import SGD, Adam, InnerOptimizer
 from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import UNROLLED
 from ..hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
 from ..sampling import UniformSampler
-from ..windows import SCHEDULES, WindowSchedule, resolve_schedule
+from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
 from ._auto import AUTO, resolve_inner_loop
 from ._parameters import param
 from .base import BaseDistiller
@@ -91,7 +93,7 @@ class RaTBPTTDistiller(BaseDistiller):
     ((10, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
 
-    window: int | str = param(
+    window: int | Literal["auto"] = param(
         default=AUTO,
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
@@ -102,7 +104,7 @@ class RaTBPTTDistiller(BaseDistiller):
         runs of an hour on 28 pixels and more, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or
         100.""",
     )
-    unroll: int | str = param(
+    unroll: int | Literal["auto"] = param(
         default=AUTO,
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
@@ -110,7 +112,7 @@ class RaTBPTTDistiller(BaseDistiller):
         images of up to 8 pixels per side, 45 for larger ones, and more in proportion to a longer
         `window`. [Feng23, C.2]: 200, 250 or 300; about three times the window.""",
     )
-    sampler: Any = param(
+    sampler: Literal["uniform"] | HardnessSampler = param(
         default="uniform",
         constraints=[StrOptions({"uniform"}), HardnessSampler],
         kind='{"uniform"} or HardnessSampler',
@@ -133,13 +135,13 @@ class RaTBPTTDistiller(BaseDistiller):
         classes; the real batch is drawn from all classes in any case. [Feng23] does not give it;
         its code has 50 of the 200 classes of Tiny-ImageNet.""",
     )
-    inner_optimizer: str = param(
+    inner_optimizer: Literal["adam", "sgd"] = param(
         default="adam",
         constraints=[StrOptions({"adam", "sgd"})],
         kind='{"adam", "sgd"}',
         doc="Optimizer of the networks. [Feng23, section 4]: Adam.",
     )
-    inner_lr: float | str = param(
+    inner_lr: float | Literal["auto"] = param(
         default=AUTO,
         constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({AUTO})],
         kind='float or "auto"',
@@ -160,7 +162,7 @@ class RaTBPTTDistiller(BaseDistiller):
         kind="float",
         doc="""L2 penalty that the inner optimizer adds to the gradient. [Feng23, C.1]: none.""",
     )
-    schedule: Any = param(
+    schedule: ScheduleName | WindowSchedule = param(
         default="rat-bptt",
         constraints=[StrOptions(set(SCHEDULES)), WindowSchedule],
         kind="str or WindowSchedule",
@@ -171,7 +173,7 @@ class RaTBPTTDistiller(BaseDistiller):
         when the loss stagnates; [Feng23, figure 6]), or an object from `skdistill.windows` with
         parameters of its own.""",
     )
-    compile: bool | str = param(
+    compile: bool | Literal["auto"] = param(
         default="auto",
         constraints=["boolean", StrOptions({"auto"})],
         kind='bool or "auto"',
@@ -182,7 +184,7 @@ class RaTBPTTDistiller(BaseDistiller):
         some minutes long.""",
         may_change=True,
     )
-    precision: str = param(
+    precision: Literal["auto", "float32", "bfloat16"] = param(
         default="auto",
         constraints=[StrOptions({"auto", "float32", "bfloat16"})],
         kind='{"auto", "float32", "bfloat16"}',
@@ -192,6 +194,23 @@ class RaTBPTTDistiller(BaseDistiller):
         away from the exact one, single precision's at most 5%. "auto" is therefore "float32".""",
     )
 
+    if TYPE_CHECKING:
+        # What `fit` sets. Annotations would make parameters of them.
+        @property
+        def window_(self) -> int:
+            """What `window` stood for."""
+            raise NotImplementedError
+
+        @property
+        def unroll_(self) -> int:
+            """What `unroll` stood for."""
+            raise NotImplementedError
+
+        @property
+        def inner_lr_(self) -> float:
+            """What `inner_lr` stood for."""
+            raise NotImplementedError
+
     _advice = (
         "Use a shorter window, a lower inner_lr, or check the scale of X ([Feng23, section 3 and "
         "C.2])."
@@ -199,10 +218,10 @@ class RaTBPTTDistiller(BaseDistiller):
     _hints = UNROLLED
 
     def _check_parameters(self) -> None:
-        both_given = AUTO not in (self.window, self.unroll)
         uses_window = resolve_schedule(self.schedule).uses_window
-        if both_given and uses_window and self.window > self.unroll:
-            raise ValueError(f"window={self.window} must be at most unroll={self.unroll}.")
+        window, unroll = self.window, self.unroll
+        if window != AUTO and unroll != AUTO and uses_window and window > unroll:
+            raise ValueError(f"window={window} must be at most unroll={unroll}.")
         if self.inner_batch_size is not None and self.inner_batch_size > self.ipc:
             raise ValueError(
                 f"inner_batch_size={self.inner_batch_size} must be at most ipc={self.ipc}: it "
@@ -218,7 +237,7 @@ class RaTBPTTDistiller(BaseDistiller):
                 "number of classes in y."
             )
 
-    def _resolve(self, sample_shape):
+    def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         return resolve_inner_loop(
             sample_shape,
             self.window,
@@ -228,14 +247,15 @@ class RaTBPTTDistiller(BaseDistiller):
             resolve_schedule(self.schedule).uses_window,
         )
 
-    def _autocast(self):
+    def _autocast(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "bfloat16" else None
 
     def _make_method(self, problem: Problem) -> Unrolled:
-        learner, augmentation = problem.learner, problem.augmentation
+        learner, augmentation = problem.networks, problem.augmentation
+        window, unroll, _ = self._inner_loop()
         # As for the real batch: None if the network couples samples.
         chunk = chunk_size(learner, problem.shape, synthetic=True)
-        make_steps = Steps
+        make_steps: Callable[..., Steps] = Steps
         if self._compiles(problem):
             # "auto" has promised nothing; only one of several processes warns.
             speaks = self.compile != "auto" and problem.rngs.rank == 0
@@ -249,13 +269,17 @@ class RaTBPTTDistiller(BaseDistiller):
             ),
             sampler=self._make_sampler(problem),
             schedule=resolve_schedule(self.schedule),
-            window=self.window,
-            unroll=self.unroll,
+            window=window,
+            unroll=unroll,
             inner_batch_size=self.inner_batch_size,
             classes_per_step=self.classes_per_step,
         )
 
-    def _make_sampler(self, problem: Problem):
+    def _inner_loop(self) -> tuple[int, int, float]:
+        """Return `window`, `unroll` and `inner_lr`, of which `_resolve` has made numbers."""
+        return cast("tuple[int, int, float]", (self.window, self.unroll, self.inner_lr))
+
+    def _make_sampler(self, problem: Problem) -> Sampler:
         rngs, n_samples = problem.rngs, len(problem.real)
 
         def generator(step: int) -> np.random.Generator:
@@ -263,29 +287,30 @@ class RaTBPTTDistiller(BaseDistiller):
 
         # UniformSampler calls it with an epoch's number.
         uniform = UniformSampler(n_samples, self.batch_size, generator)
-        if isinstance(self.sampler, str):
+        sampler = self.sampler
+        if isinstance(sampler, str):
             return uniform
 
-        def score(X, y, step: int) -> np.ndarray:
-            return scores_in_a_run(problem, X, y, self.sampler.n_networks, self.sampler.steps, step)
+        def score(X: Tensor, y: Tensor, step: int) -> np.ndarray:
+            return scores_in_a_run(problem, X, y, sampler.n_networks, sampler.steps, step)
 
-        return AdaptiveSampler(self.sampler, uniform, n_samples, self.batch_size, generator, score)
+        return AdaptiveSampler(sampler, uniform, n_samples, self.batch_size, generator, score)
 
     def _compiles(self, problem: Problem) -> bool:
         if self.compile != "auto":
             return bool(self.compile)
+        window, unroll, _ = self._inner_loop()
         per_class = self.inner_batch_size or self.ipc
         # On average (unroll + window) / 2 steps, and an adjoint costs about three.
-        n_steps = self.max_iter * ((self.unroll + self.window) / 2 + 3 * self.window)
+        n_steps = self.max_iter * ((unroll + window) / 2 + 3 * window)
         batch = (self.classes_per_step or problem.rows.n_classes) * per_class
-        return pays_to_compile(problem.learner, problem.shape, batch, n_steps)
+        return pays_to_compile(problem.networks, problem.shape, batch, n_steps)
 
     def _make_inner_optimizer(self) -> InnerOptimizer:
+        *_, lr = self._inner_loop()
         if self.inner_optimizer == "adam":
-            return Adam(lr=self.inner_lr, weight_decay=self.inner_weight_decay)
-        return SGD(
-            lr=self.inner_lr, momentum=self.inner_momentum, weight_decay=self.inner_weight_decay
-        )
+            return Adam(lr=lr, weight_decay=self.inner_weight_decay)
+        return SGD(lr=lr, momentum=self.inner_momentum, weight_decay=self.inner_weight_decay)
 
 
 def _warn_of_eager_steps(reason: str) -> None:

@@ -1,7 +1,7 @@
 """The output of a fitted distiller: its samples, and what networks learn from them."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +34,11 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     n_iter_: int
     feature_names_in_: np.ndarray
     _origin: Origin
+
+    if TYPE_CHECKING:
+        # scikit-learn makes these of what `fit` and `score` take.
+        def set_fit_request(self, *, sample_weight: bool | str | None = ...) -> Self: ...
+        def set_score_request(self, *, sample_weight: bool | str | None = ...) -> Self: ...
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; one of 0.1.0 has the columns of a pandas frame, and no origin."""

@@ -113,9 +113,7 @@ def scores_in_a_run(
     step : int
         The outer step; together with the run's seed it determines the networks.
     """
-    # Samples are drawn by hardness for methods that train networks.
-    assert problem.learner is not None
-    family = NetworkFamily(problem.learner, chunk_size(problem.learner, problem.shape))
+    family = NetworkFamily(problem.networks, chunk_size(problem.networks, problem.shape))
     seed = problem.rngs.integer("hardness", step)
     training = TrainingSamples(X, y, TrainingProtocol(steps), seed)
     wrong = np.zeros(len(problem.real), dtype=np.int64)

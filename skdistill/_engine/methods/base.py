@@ -92,6 +92,13 @@ class Problem:
     prepared: object = None
     class_weight: Tensor | None = None
 
+    @property
+    def networks(self) -> Learner:
+        """The networks of a method that has some."""
+        if self.learner is None:
+            raise ValueError("this method has no networks.")
+        return self.learner
+
 
 @dataclass(frozen=True, eq=False)
 class Synthetic:
@@ -189,7 +196,7 @@ class Method:
         How the gradient is clipped; None clips nothing.
     """
 
-    project_labels = NonNegative()
+    project_labels: Callable[[Tensor], Tensor] = NonNegative()
     optimizer: OuterOptimizer = OuterAdam()
     clip: Clip | None = MovingAverageClip()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,7 +140,8 @@ class DistributionMatching(Method):
         rng = problem.rngs.numpy("real_batch", index)
         rows = np.concatenate([_some(rows, self.batch_size, rng) for rows in self.real_rows])
         classes = torch.arange(len(self.real_rows), device=theta.device)[:, None]
-        sums, total = 0, 0
+        sums: Any = 0
+        total: Any = 0
         for part in np.array_split(rows, n_chunks(len(rows), problem.chunk)):
             X, y, *weight = problem.real.batch(part)
             embedded = self.embed(theta, _augmented(problem.augmentation, X, y, draws))
@@ -197,13 +199,17 @@ class DistributionMatching(Method):
             total = y.sum(dim=0).clamp(min=torch.finfo(y.dtype).eps)
             gaps = ((y.T @ embedded) / total[:, None] - real) ** 2
             loss = _summed(gaps, problem.class_weight, slice(None))
-        return Gradient(loss.detach(), *torch.autograd.grad(loss, (X, y)))
+        X_bar, y_bar = torch.autograd.grad(loss, (X, y))
+        return Gradient(loss.detach(), X_bar, y_bar)
 
 
 def _augmented(
     augmentation: Augmentation | None, X: Tensor, y: Tensor, draws: Tensor | None
 ) -> Tensor:
-    return X if draws is None else augmentation.apply(X, draws[:, y])
+    if draws is None:
+        return X
+    assert augmentation is not None  # that they were drawn for
+    return augmentation.apply(X, draws[:, y])
 
 
 def _summed(gaps: Tensor, class_weight: Tensor | None, classes) -> Tensor:
