@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +71,7 @@ class Chain:
     ) -> tuple[Tensor, Tensor]:
         """Return the sum of the (weighted) loss over samples, and its gradient."""
         values = self._parameters(theta)
-        x, kept, grads = _channels_last(X), [], []
+        x, kept, grads = _channels_last(X), list[Any](), list[Tensor]()
         for layer, own in zip(self._layers, values):
             x, keep = layer.forward(x, *own)
             kept.append(keep)
@@ -86,7 +87,7 @@ class Chain:
         Returns the derivatives with respect to ``theta``, ``X`` and, if labels are soft, ``y``.
         """
         values, tangents = self._parameters(theta), self._parameters(vector)
-        x, kept, grads = _channels_last(X).unsqueeze(0), [], []
+        x, kept, grads = _channels_last(X).unsqueeze(0), list[Any](), list[Tensor]()
         for layer, own, along in zip(self._layers, values, tangents):
             x, keep = layer.pair_forward(x, *own, *along)
             kept.append(keep)
@@ -103,7 +104,7 @@ class Chain:
         return [[next(pieces) for _ in range(layer.n_parameters)] for layer in self._layers]
 
 
-def _flat(module: nn.Module) -> list[nn.Module]:
+def _flat(module: Any) -> list[nn.Module]:
     """Return the layers of nested `nn.Sequential`s, in order; of any other module itself."""
     hooks = module._forward_hooks or module._forward_pre_hooks
     if hooks or type(module).forward is not nn.Sequential.forward:
@@ -111,7 +112,7 @@ def _flat(module: nn.Module) -> list[nn.Module]:
     return [layer for child in module for layer in _flat(child)]
 
 
-def _layer(module: nn.Module, is_flat: bool) -> Layer | None:
+def _layer(module: Any, is_flat: bool) -> Layer | None:
     """Return the rule of a module for images or for what was flattened, or None without one."""
     if module._forward_hooks or module._forward_pre_hooks:
         return None
@@ -228,15 +229,19 @@ class Layer:
 
     def forward(self, x: Tensor, *parameters: Tensor) -> tuple[Tensor, object]:
         """Return the output, and what to keep."""
+        raise NotImplementedError
 
     def backward(self, g: Tensor, kept, wants_input: bool, *parameters: Tensor) -> tuple:
         """Return the gradients of the input (None unless it is wanted) and of the parameters."""
+        raise NotImplementedError
 
     def pair_forward(self, x: Tensor, *parameters: Tensor) -> tuple[Tensor, object]:
         """Return the output's pair, and what to keep."""
+        raise NotImplementedError
 
     def pair_backward(self, g: Tensor, kept, *parameters: Tensor) -> tuple[Tensor, ...]:
         """Return the pair of the input's gradient, and the tangents of the parameters' ones."""
+        raise NotImplementedError
 
 
 class _ReLU(Layer):

@@ -51,7 +51,7 @@ def _initial(theta: Tensor, n_slots: int) -> Tensor:
 class SGD:
     """``torch.optim.SGD``: heavy-ball momentum without dampening, L2 added to the gradient."""
 
-    lr: float | Tensor = 0.01
+    lr: float = 0.01
     momentum: float = 0.0
     weight_decay: float = 0.0
 
@@ -69,15 +69,9 @@ class SGD:
         if self.weight_decay:
             grad = grad + self.weight_decay * state[0]
         if not self.momentum:
-            return self._moved(state[0], grad).unsqueeze(0)
+            return torch.add(state[0], grad, alpha=-self.lr).unsqueeze(0)
         velocity = torch.add(grad, state[1], alpha=self.momentum)
-        return torch.stack((self._moved(state[0], velocity), velocity))
-
-    def _moved(self, theta: Tensor, direction: Tensor) -> Tensor:
-        # `alpha` takes numbers alone; the outer loop may have one rate per row.
-        if isinstance(self.lr, Tensor):
-            return theta - self.lr * direction
-        return torch.add(theta, direction, alpha=-self.lr)
+        return torch.stack((torch.add(state[0], velocity, alpha=-self.lr), velocity))
 
     def adjoint(self, state: Tensor, new: Tensor, bar: Tensor):
         theta_bar = bar[0]

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 
 from .._data.class_weight import weigh_samples
+from .._data.rows import Rows
 from .._data.training import Checked, TrainingData
 from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
@@ -124,7 +127,12 @@ def assemble(
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 
-def _hold_on_device(rows_out, real: TrainingData, seed: int, parameters: Mapping) -> HeldOut | None:
+def _hold_on_device(
+    rows_out: tuple[Rows, np.ndarray] | None,
+    real: TrainingData,
+    seed: int,
+    parameters: Mapping[str, Any],
+) -> HeldOut | None:
     """Return what the samples are validated on, as networks see it; None if nothing is held out."""
     if rows_out is None:
         return None
@@ -132,7 +140,7 @@ def _hold_on_device(rows_out, real: TrainingData, seed: int, parameters: Mapping
         *rows_out,
         real,
         seed,
-        steps=parameters["eval_steps"],
-        architecture=parameters["architecture"],
-        augmentation=parameters["augmentation"],
+        parameters["eval_steps"],
+        parameters["architecture"],
+        parameters["augmentation"],
     )

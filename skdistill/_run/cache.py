@@ -50,7 +50,7 @@ class FolderCache:
         self._data, self._learner, self._writes = data, learner, writes
 
     def __repr__(self) -> str:
-        return f"cache={os.fspath(self._folder)!r}"
+        return f"cache={None if self._folder is None else os.fspath(self._folder)!r}"
 
     def open(self, parameters: Mapping) -> Keep:
         """Return what keeps results; see `Cache.open`.
@@ -62,21 +62,22 @@ class FolderCache:
         InvalidFileError
             If a file in it is damaged, none of ours, or of a newer version.
         """
-        if self._folder is None:
+        folder = self._folder
+        if folder is None:
             return lambda name, make: {k: as_tensor(v) for k, v in _arrays(make()).items()}
         identity = self._identity(parameters)
         try:
-            self._folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
             raise ValueError(
                 f"{self!r} must be a folder, or a place for one: {error.strerror}."
             ) from error
         # Before any work, and those too that this run will not need: a folder is of one kind.
-        for path in sorted(self._folder.glob("*.npz")):
+        for path in sorted(folder.glob("*.npz")):
             self._read(path, identity, arrays=False)
 
         def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-            path = self._folder / f"{name}.npz"
+            path = folder / f"{name}.npz"
             if path.exists():
                 arrays = self._read(path, identity)
             else:

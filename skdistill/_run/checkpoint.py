@@ -84,7 +84,7 @@ class Checkpoint:
             writes to the file, or if nothing can be written there.
         """
         run = self._choose(earlier, random_state, max_iter)
-        if self._is_saved(run) and is_complete(run):
+        if run is not None and self._is_saved(run) and is_complete(run):
             return run
         self._take_lock()
         if self._file.has_changed():

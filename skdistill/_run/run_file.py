@@ -14,6 +14,8 @@ from .state import Run
 __all__ = ["RunFile", "reason"]
 
 _FORMAT, _VERSION = "skdistill.Run", 1
+# What distinguishes a file from others at the same place: its time and size.
+_Stamp = tuple[int, int]
 
 
 class RunFile:
@@ -42,7 +44,7 @@ class RunFile:
         # A name nobody else uses: the folder is deleted with its contents.
         self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
         # Files that this run may replace: the one that it read and those that it wrote.
-        self._own: set[tuple] = set()
+        self._own: set[_Stamp | None] = set()
         # Whether the file at `path` is worth keeping as the previous one.
         self._is_sound = False
 
@@ -172,7 +174,7 @@ class RunFile:
 
 def _read(
     path: Path, complete: Callable[[dict], dict], agree: Callable[[Path, dict], None]
-) -> tuple[tuple, Run]:
+) -> tuple[_Stamp, Run]:
     """Return what distinguishes a file, and the run in it; see `RunFile.load`."""
     with open(path, "rb") as file:
         stamp = _stamp_of(os.fstat(file.fileno()))
@@ -189,7 +191,7 @@ def _read(
     return stamp, run
 
 
-def _stamp(path: Path) -> tuple | None:
+def _stamp(path: Path) -> _Stamp | None:
     """Return what distinguishes a file from others at the same place; None if there is no file."""
     try:
         return _stamp_of(os.stat(path))
@@ -197,7 +199,7 @@ def _stamp(path: Path) -> tuple | None:
         return None
 
 
-def _stamp_of(status: os.stat_result) -> tuple:
+def _stamp_of(status: os.stat_result) -> _Stamp:
     # Without the inode's number, which some network file systems make up anew.
     return status.st_mtime_ns, status.st_size
 

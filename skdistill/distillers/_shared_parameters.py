@@ -212,7 +212,7 @@ class SharedParameters(Parameters):
         doc='Where to compute: "auto" is a CUDA GPU if there is one, else the CPU.',
         may_change=True,
     )
-    data_device: str = param(
+    data_device: Literal["device", "host"] = param(
         default="device",
         constraints=[StrOptions({"device", "host"})],
         kind='{"device", "host"}',

@@ -4,12 +4,21 @@ import ast
 import inspect
 from dataclasses import fields
 from numbers import Integral
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
 
-from skdistill.distillers import BaseDistiller, Gradient, Interval, Method, base, param
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill.distillers import (
+    BaseDistiller,
+    Gradient,
+    Interval,
+    Method,
+    StrOptions,
+    base,
+    param,
+)
 from skdistill.distillers._shared_parameters import SharedParameters
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
@@ -122,3 +131,21 @@ def test_a_parameter_may_be_declared_again_with_another_default():
         )
 
     assert (Shrink().ipc, Other().ipc, Other(3).ipc) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("kind", [RaTBPTTDistiller, DistributionMatchingDistiller], ids=repr)
+def test_types_name_the_words_that_constraints_allow(kind):
+    in_types, in_constraints = {}, {}
+    for f in fields(kind):
+        words = set(get_args(f.type)) if get_origin(f.type) is Literal else set()
+        words |= {w for t in get_args(f.type) if get_origin(t) is Literal for w in get_args(t)}
+        in_types[f.name] = words
+        options = [c for c in f.metadata["constraints"] if isinstance(c, StrOptions)]
+        in_constraints[f.name] = set().union(*(c.options for c in options))
+    assert in_types == in_constraints
+    assert in_types["init"] == {"gaussian", "real", "kmeans"}
+
+
+def test_a_method_must_give_the_labels_derivative_if_labels_are_learned():
+    with pytest.raises(ValueError, match="learn_labels must be False for a method whose Gradient"):
+        Shrink(**SMALL, learn_labels=True).fit(X, Y)

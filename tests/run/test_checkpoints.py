@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -509,6 +510,7 @@ def test_values_are_distinguished():
         assert not [b for j, b in enumerate(described) if j != i and b == a], different[i]
     # Values that cannot be pickled are only distinguished by their type.
     assert describe_value(threading.Lock()) == "_thread.lock"
+    assert describe_value(Fraction(1, 4)) == 0.25
 
 
 def test_a_parameter_that_only_one_of_two_runs_has_is_a_difference():
