@@ -106,6 +106,10 @@ class Steps:
         if learner.device.type == "cpu":
             keep_freed_memory()
         self.derivatives = derivatives or Chain.of(learner) or Autograd(learner)
+        # Whether steps and adjoints can do without all that torch does for autograd's sake. (Not
+        # every device can.)
+        by_rules = isinstance(self.derivatives, Chain)
+        self.without_autograd = by_rules and learner.device.type == "cpu"
         self.learner = learner
         self.optimizer = optimizer
         self.chunk = chunk
@@ -216,6 +220,7 @@ class CompiledSteps(Steps):
 
     def __init__(self, *args, report: Callable[[str], None] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.without_autograd = False  # they are traced
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
         self._table: Tensor | tuple = ()

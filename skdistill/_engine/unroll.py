@@ -129,10 +129,17 @@ def meta_gradient(
     outer_loss : callable
         Maps parameters to the loss on real data and its gradient.
     """
-    with torch.no_grad():
+    # An augmentation is differentiated by autograd.
+    without = loop.steps.without_autograd and loop.draws is None
+    mode = torch.inference_mode if without else torch.no_grad
+    with mode():
         state = run(loop, loop.steps.optimizer.init(theta), 0, start)
         states = run_keeping(loop, state, start, window)
-        loss, theta_bar = outer_loss(states[-1, 0])
+    with torch.no_grad():
+        # A copy: what inference mode made could enter no graph.
+        loss, theta_bar = outer_loss(states[-1, 0].clone())
+    with mode():
         bar = torch.zeros_like(states[-1])
         bar[0] = theta_bar
-        return MetaGradient(loss, *pull_back(loop, states, start, bar))
+        bars = pull_back(loop, states, start, bar)
+    return MetaGradient(loss, *(bar if bar is None else bar.clone() for bar in bars))
