@@ -1,5 +1,7 @@
 """The parameters of the runs in [Feng23], by data set and samples per class."""
 
+from typing import Any
+
 __all__ = ["paper_settings"]
 
 # The columns of Table 1: samples per class, by data set.
@@ -32,7 +34,7 @@ _MINI_BATCHES = {
 }
 
 
-def paper_settings(dataset: str, ipc: int) -> dict:
+def paper_settings(dataset: str, ipc: int) -> dict[str, Any]:
     """Return the parameters with which the paper distills a benchmark of its Table 1.
 
     The paper is [Feng23]_. Sections, appendices and tables below are the paper's.

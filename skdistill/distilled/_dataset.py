@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,11 +69,11 @@ class TrainingProtocol:
     steps: int
     learning_rate: float = 0.001
     batch_size: int = 256
-    loss: str = "cross-entropy"
-    optimizer: str = "adam"
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.0
     weight_decay: float = 0.0
-    schedule: str = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class EvaluationRecipe:
     learning_rate: float = 0.001
     batch_size: int = 256
     seed: int = 0
-    augmentation: str | dict | None = None
-    loss: str = "cross-entropy"
-    optimizer: str = "adam"
+    augmentation: str | dict[str, Any] | None = None
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.0
     weight_decay: float = 0.0
-    schedule: str = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
 
     @property
     def protocol(self) -> TrainingProtocol:
@@ -496,7 +496,7 @@ class DistilledDataset:
         plain = json.loads(json.dumps(dict(self.provenance)))
         return stamped({**vars(self), "provenance": plain})
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(unstamped(state, type(self).__name__))
 
     def to_torch(self, standardize: bool = True) -> "TensorDataset":

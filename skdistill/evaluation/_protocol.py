@@ -327,7 +327,7 @@ class Comparison:
         return "\n".join(lines)
 
 
-BASELINES: dict[str, Callable] = {
+BASELINES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "random real samples": coresets.random_samples,
     "herding": coresets.herding,
     "k-means centroids": coresets.kmeans_centroids,
