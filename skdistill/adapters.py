@@ -55,7 +55,31 @@ def _classifier_has(method: str, networks_have: bool) -> Callable[[Any], bool]:
     return check
 
 
-class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
+class _Adapter(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
+    """An estimator whose `fit` passes the samples and their weights to a distiller."""
+
+    # The distiller requests the weights; see `get_metadata_routing`.
+    __metadata_request__fit = {"sample_weight": UNUSED}
+
+    distiller: Any
+    # What `fit` sets.
+    distiller_: Any
+    classes_: np.ndarray
+    n_features_in_: int
+
+    def get_metadata_routing(self) -> Any:
+        """Return scikit-learn's router: weights in `fit` go to the distiller."""
+        return _router(self)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class DistilledClassifier(ClassifierMixin, _Adapter):
     """Distill the training set, then train a classifier on the few synthetic samples.
 
     Parameters
@@ -107,15 +131,9 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
     3
     """
 
-    # The distiller requests the weights; see `get_metadata_routing`.
-    __metadata_request__fit = {"sample_weight": UNUSED}
-
-    # What `fit` sets.
-    distiller_: Any
+    # What `fit` sets as well.
     classifier_: Any
     ensemble_: np.ndarray | None
-    classes_: np.ndarray
-    n_features_in_: int
 
     def __init__(self, distiller: Any = None, classifier: Any = None):
         self.distiller = distiller
@@ -293,16 +311,10 @@ class DistilledClassifier(ClassifierMixin, MetaEstimatorMixin, OlderPicklesMixin
 
     def get_metadata_routing(self) -> Any:
         """Return scikit-learn's router: weights in `fit` go to the distiller."""
-        return _router(self).add_self_request(self)
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: images have more than two dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
+        return super().get_metadata_routing().add_self_request(self)
 
 
-class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
+class DistillationSampler(_Adapter):
     """Replace the training set by a distilled one in imbalanced-learn's pipelines.
 
     imbalanced-learn's `Pipeline` calls `fit_resample` when it is fitted and skips this step when it
@@ -345,14 +357,6 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
     >>> X_syn.shape, y_syn.tolist()
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
-
-    # The distiller requests the weights; see `get_metadata_routing`.
-    __metadata_request__fit = {"sample_weight": UNUSED}
-
-    # What `fit` sets.
-    distiller_: Any
-    classes_: np.ndarray
-    n_features_in_: int
 
     def __init__(
         self,
@@ -440,17 +444,6 @@ class DistillationSampler(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
         distilled = self.fit(X, y, sample_weight=sample_weight).distiller_.distilled_
         X_syn = Origin.of(X).frame(distilled.X.copy())
         return X_syn, like_series(distilled.hard_labels(), y)
-
-    def get_metadata_routing(self) -> Any:
-        """Return scikit-learn's router: weights go to the distiller."""
-        return _router(self)
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.input_tags.three_d_array = True
-        return tags
 
 
 def _distiller(owner: Any) -> Any:

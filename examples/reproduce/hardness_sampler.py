@@ -8,9 +8,7 @@ beforehand.
     python examples/reproduce/hardness_sampler.py --seeds 0 1 2
 """
 
-from report import DIGITS, RESULTS, Report, about, arguments, margins, print_margins
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from report import RESULTS, arguments, on_digits, print_margins
 
 from skdistill import RaTBPTTDistiller
 from skdistill.hardness import HardnessSampler
@@ -52,14 +50,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=1.0)
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
-    X, y = load_digits(return_X_y=True)
-    data = train_test_split(X, y, stratify=y, random_state=0)
-    report = Report(
-        args.json,
-        about(args, DIGITS),
-        ("name", "seed"),
-        lambda rows: margins(rows, SAMPLERS, "uniform"),
-    )
+    data, report = on_digits(args, SAMPLERS, "uniform")
     for row in report.run_all(SAMPLERS, args.seeds, lambda *run: one_run(*run, args, data)):
         print(
             "seed {seed}  {name:8s}  ".format(**row)

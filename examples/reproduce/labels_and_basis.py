@@ -9,9 +9,7 @@ get the same number of outer steps, which take longer for the rows with more sam
 """
 
 import numpy as np
-from report import DIGITS, RESULTS, Report, about, arguments, margins, print_margins
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from report import RESULTS, arguments, on_digits, print_margins
 
 from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import evaluate
@@ -57,14 +55,7 @@ def main() -> None:
     parser.add_argument("--max-iter", type=int, default=200)
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
     args = parser.parse_args()
-    X, y = load_digits(return_X_y=True)
-    data = train_test_split(X, y, stratify=y, random_state=0)
-    report = Report(
-        args.json,
-        about(args, DIGITS),
-        ("name", "seed"),
-        lambda rows: margins(rows, list(ROWS), PLAIN),
-    )
+    data, report = on_digits(args, list(ROWS), PLAIN)
     print("                      seed  storage  accuracy (%)  seconds")
     for row in report.run_all(ROWS, args.seeds, lambda *run: one_run(*run, args, data)):
         print(

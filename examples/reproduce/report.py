@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = "scikit-learn's digits, a quarter held out"
@@ -140,6 +142,14 @@ def mean_and_std(values: Iterable[float]) -> list[float]:
     """Return mean and standard deviation, as a report's summary holds them."""
     values = list(values)
     return [float(np.mean(values)), float(np.std(values))]
+
+
+def on_digits(args: argparse.Namespace, names: Sequence[str], reference: str):
+    """Return digits, of which a quarter is held out, and a report of margins over a reference."""
+    X, y = load_digits(return_X_y=True)
+    data = train_test_split(X, y, stratify=y, random_state=0)
+    summarize = partial(margins, names=names, reference=reference)
+    return data, Report(args.json, about(args, DIGITS), ("name", "seed"), summarize)
 
 
 def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:

@@ -20,10 +20,8 @@ from functools import partial
 import data
 from report import RESULTS, Report, about, arguments
 from sklearn.model_selection import train_test_split
-from windows import TimeLimit, summarize
+from windows import summarize, timed_row
 
-from skdistill import RaTBPTTDistiller
-from skdistill.evaluation import evaluate
 from skdistill.networks import ConvNet
 
 # Parameters that a setting has unless it gives others.
@@ -33,29 +31,13 @@ UNSAID = {"compile": True}
 
 
 def one_run(setting: dict, seed: int, args, arrays) -> dict:
-    """Distill for `minutes`, and test the result on the held-out images."""
-    X_train, X_held, y_train, y_held = arrays
+    """Distill with a setting, and return a row of the report."""
     parameters = dict(setting)
     width = parameters.pop("width", None)
     if width is not None:
         parameters["inner_architecture"] = partial(ConvNet, width=width)
-    distiller = RaTBPTTDistiller(
-        ipc=args.ipc,
-        image_shape=(1, 8, 8) if args.dataset == "digits" else None,
-        max_iter=10**6,
-        random_state=seed,
-        **UNSAID | parameters,
-    )
-    distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
-    result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
-    return {
-        "setting": label(setting),
-        "seed": seed,
-        "steps": distiller.n_iter_,
-        "seconds": sum(distiller.history_["seconds"]),
-        "accuracy": result.mean,
-        "accuracies": result.accuracies.tolist(),
-    }
+    parameters = {"ipc": args.ipc, **UNSAID, **parameters}
+    return timed_row(parameters, label(setting), seed, args, arrays)
 
 
 def label(setting: dict) -> str:

@@ -65,22 +65,25 @@ def load(args) -> list[np.ndarray]:
 
 
 def one_run(setting: tuple, seed: int, args, arrays) -> dict:
-    """Distill for `minutes`, and test the result on the held-out images."""
-    X_train, X_held, y_train, y_held = arrays
+    """Distill with a setting, and return a row of the report."""
     window, unroll, inner_lr = setting
+    parameters = {"window": window, "unroll": unroll, "inner_lr": inner_lr, "compile": False}
+    return timed_row(parameters, label(setting), seed, args, arrays)
+
+
+def timed_row(parameters: dict, setting: str, seed: int, args, arrays) -> dict:
+    """Distill for `minutes`, test the result on the held-out images, and return a row."""
+    X_train, X_held, y_train, y_held = arrays
     distiller = RaTBPTTDistiller(
-        window=window,
-        unroll=unroll,
-        inner_lr=inner_lr,
         image_shape=(1, 8, 8) if args.dataset == "digits" else None,
         max_iter=10**6,
-        compile=False,
         random_state=seed,
+        **parameters,
     )
     distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
     result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
     return {
-        "setting": label(setting),
+        "setting": setting,
         "seed": seed,
         "steps": distiller.n_iter_,
         "seconds": sum(distiller.history_["seconds"]),

@@ -16,7 +16,7 @@ parent's parameters, and declares those that it adds or gives another default or
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from inspect import get_annotations
 from textwrap import fill, indent
@@ -68,6 +68,8 @@ class Parameters:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     _parameter_constraints: ClassVar[dict[str, Any]]
+    # What else docstrings of subclasses share, by the word that stands in its place.
+    _texts: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "__init__" in vars(cls):
@@ -87,13 +89,19 @@ class Parameters:
                 f"{', '.join(sorted(wrong))} is declared in another way."
             )
         cls._parameter_constraints = {f.name: f.metadata["constraints"] for f in fields(cls)}
-        if cls.__doc__ and _PLACE in cls.__doc__:
-            # Python 3.13 takes the indentation out of docstrings, earlier versions leave it.
-            before = cls.__doc__.partition(_PLACE)[0].rpartition("\n")[2]
+        if cls.__doc__:
             entries = "\n".join(map(_entry, fields(cls)))
-            cls.__doc__ = cls.__doc__.replace(before + _PLACE, indent(entries, before))
+            for place, text in {_PLACE: entries, **cls._texts}.items():
+                cls.__doc__ = _filled(cls.__doc__, place, text)
         # Only now, because scikit-learn reads the signature of __init__.
         super().__init_subclass__(**kwargs)
+
+
+def _filled(docstring: str, place: str, text: str) -> str:
+    """Return a docstring with a text, indented as it is there, where ``place`` stands."""
+    # Python 3.13 takes the indentation out of docstrings, earlier versions leave it.
+    before = docstring.partition(place)[0].rpartition("\n")[2]
+    return docstring.replace(before + place, indent(text, before))
 
 
 def may_change(estimator: Parameters) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
@@ -53,6 +54,18 @@ from ._shared_parameters import SharedParameters
 
 __all__ = ["BaseDistiller"]
 
+# Fitted attributes that docstrings of distillers describe in the same words.
+_FITTED = """n_iter_ : int
+    Outer steps done.
+classes_ : ndarray of shape (n_classes,)
+    The class labels.
+device_ : str
+    Where the run was computed.
+n_features_in_ : int
+    Number of features, or of values in an image, of a sample.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the features; only if `fit` was given a DataFrame whose column names are strings."""
+
 
 class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin, BaseEstimator):
     """Base class of the distillers.
@@ -72,6 +85,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     # What to change if a run does not go well.
     _advice = "Use a lower learning_rate, or check the scale of X."
+    _texts: ClassVar[Mapping[str, str]] = {"{fitted}": _FITTED}
     # The parameters with which memory and time grow.
     _hints: ClassVar[Hints] = MATCHING
     # Whether the method has networks (if not, only the evaluation uses them).

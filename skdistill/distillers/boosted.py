@@ -26,6 +26,7 @@ from ..evaluation._protocol import EvaluationResult
 from ..exceptions import InvalidFileError
 from ..forecast import Forecast
 from ..networks import Architecture
+from ._parameters import Parameters, param
 from .base import BaseDistiller
 from .rat_bptt import RaTBPTTDistiller
 
@@ -36,6 +37,7 @@ _COMMON, _FORMAT, _VERSION = "boosted.npz", "skdistill.BoostedRun", 1
 
 
 class BoostedDistiller(
+    Parameters,
     CallbackSupportMixin,
     MetaEstimatorMixin,
     DistillerOutputMixin,
@@ -51,32 +53,7 @@ class BoostedDistiller(
 
     Parameters
     ----------
-    ipc : int, default=10
-        Samples per class in all.
-    block_size : int, default=5
-        Samples per class in a block; 5 as in [Feng23, 5.2]. If `ipc` is not a multiple of it, the
-        last block is smaller; if `ipc` is smaller, there is a single block of `ipc` samples.
-    beta : float, default=0.0
-        Factor of the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting: earlier
-        samples stay the same bit for bit. Weak boosting is 0.1 in [Feng23]: they adapt a little,
-        and so prefixes change.
-    distiller : estimator or None, default=None
-        Distills a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It is
-        cloned, its `ipc` is replaced, and its `max_iter` is that of each block. A search reaches
-        its parameters as ``distiller__window`` and so on, but only if it is given: as in
-        scikit-learn's meta-estimators, None has no parameters, so pass ``RaTBPTTDistiller()``.
-    warm_start : bool, default=False
-        Whether `fit` adds blocks to those of an earlier `fit`, up to a larger `ipc`. It also
-        continues an interrupted `fit`, with the block that was not finished.
-    checkpoint : path or None, default=None
-        Folder, made if it does not exist, in which every block has a checkpoint, as often as the
-        distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, or
-        with a larger `ipc`, also in another process, takes finished blocks from there and continues
-        the block that was interrupted. Other parameters or data are refused, as by
-        `RaTBPTTDistiller`. None writes nothing.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the blocks, each differently. None takes fresh entropy, unless the distiller has a
-        `random_state`.
+    {parameters}
 
     Attributes
     ----------
@@ -120,39 +97,62 @@ class BoostedDistiller(
     (12, 4)
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        "ipc": [Interval(Integral, 1, None, closed="left")],
-        "block_size": [Interval(Integral, 1, None, closed="left")],
-        "beta": [Interval(Real, 0, 1, closed="both")],
-        "distiller": [BaseDistiller, None],
-        "warm_start": ["boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "random_state": ["random_state"],
-    }
-
-    # What `fit` sets.
-    budgets_: list[int]
-    distiller_: BaseDistiller
-    _seed: int
-
-    def __init__(
-        self,
-        ipc: int = 10,
-        *,
-        block_size: int = 5,
-        beta: float = 0.0,
-        distiller: BaseDistiller | None = None,
-        warm_start: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ):
-        self.ipc = ipc
-        self.block_size = block_size
-        self.beta = beta
-        self.distiller = distiller
-        self.warm_start = warm_start
-        self.checkpoint = checkpoint
-        self.random_state = random_state
+    ipc: int = param(
+        default=10,
+        constraints=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        doc="Samples per class in all.",
+        kw_only=False,
+    )
+    block_size: int = param(
+        default=5,
+        constraints=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        doc="""Samples per class in a block; 5 as in [Feng23, 5.2]. If `ipc` is not a multiple of
+        it, the last block is smaller; if `ipc` is smaller, there is a single block of `ipc`
+        samples.""",
+    )
+    beta: float = param(
+        default=0.0,
+        constraints=[Interval(Real, 0, 1, closed="both")],
+        kind="float",
+        doc="""Factor of the learning rate of earlier blocks, from 0 to 1. 0 is strong boosting:
+        earlier samples stay the same bit for bit. Weak boosting is 0.1 in [Feng23]: they adapt a
+        little, and so prefixes change.""",
+    )
+    distiller: BaseDistiller | None = param(
+        default=None,
+        constraints=[BaseDistiller, None],
+        kind="estimator or None",
+        doc="""Distills a block: any distiller of this package; None is ``RaTBPTTDistiller()``. It
+        is cloned, its `ipc` is replaced, and its `max_iter` is that of each block. A search reaches
+        its parameters as ``distiller__window`` and so on, but only if it is given: as in
+        scikit-learn's meta-estimators, None has no parameters, so pass ``RaTBPTTDistiller()``.""",
+    )
+    warm_start: bool = param(
+        default=False,
+        constraints=["boolean"],
+        kind="bool",
+        doc="""Whether `fit` adds blocks to those of an earlier `fit`, up to a larger `ipc`. It also
+        continues an interrupted `fit`, with the block that was not finished.""",
+    )
+    checkpoint: str | os.PathLike[str] | None = param(
+        default=None,
+        constraints=[str, os.PathLike, None],
+        kind="path or None",
+        doc="""Folder, made if it does not exist, in which every block has a checkpoint, as often as
+        the distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, or
+        with a larger `ipc`, also in another process, takes finished blocks from there and continues
+        the block that was interrupted. Other parameters or data are refused, as by
+        `RaTBPTTDistiller`. None writes nothing.""",
+    )
+    random_state: int | np.random.RandomState | None = param(
+        default=None,
+        constraints=["random_state"],
+        kind="int, RandomState instance or None",
+        doc="""Seeds the blocks, each differently. None takes fresh entropy, unless the distiller
+        has a `random_state`.""",
+    )
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
@@ -204,7 +204,8 @@ class BoostedDistiller(
         if not earlier:
             for name in [name for name in vars(self) if name.endswith("_")]:
                 delattr(self, name)
-            self._seed, self.budgets_, self.history_, self.n_iter_ = seed, [], {}, 0
+            self._seed, self.history_, self.n_iter_ = seed, {}, 0
+            self.budgets_: list[int] = []
         start = self.distilled_ if earlier else None
         budgets = self._budgets_after(self.budgets_[-1] if self.budgets_ else 0)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))

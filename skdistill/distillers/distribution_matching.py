@@ -42,14 +42,7 @@ class DistributionMatchingDistiller(BaseDistiller):
         One value per outer step: "loss" (the summed squared distance), "grad_norm" (before
         clipping), "clip_level", "skipped", "seconds", and with `validation_fraction`
         "validation_accuracy". None stands for values that were not finite or not measured.
-    n_iter_ : int
-        Outer steps done.
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    device_ : str
-        Where the run was computed.
-    n_features_in_ : int
-        Number of features, or of values in an image, of a sample.
+    {fitted}
 
     See Also
     --------

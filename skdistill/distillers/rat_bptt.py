@@ -51,18 +51,11 @@ class RaTBPTTDistiller(BaseDistiller):
         before clipping), "clip_level", "skipped", "seconds", "start" and "window" (in inner
         steps), and with `validation_fraction` "validation_accuracy". None stands for values that
         were not finite or not measured.
-    n_iter_ : int
-        Outer steps done.
     window_, unroll_ : int
         The values of `window` and `unroll` that were used.
     inner_lr_ : float
         The value of `inner_lr` that was used.
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    device_ : str
-        Where the run was computed.
-    n_features_in_ : int
-        Number of features, or of values in an image, of a sample.
+    {fitted}
 
     See Also
     --------

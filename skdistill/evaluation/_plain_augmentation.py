@@ -3,24 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..augmentation import (
-    Augmentation,
-    Color,
-    Compose,
-    Crop,
-    Cutout,
-    Flip,
-    OneOf,
-    Rotation,
-    Scale,
-    check_augmentation,
-)
+from .. import augmentation as kinds
+from ..augmentation import Augmentation, check_augmentation
 
 __all__ = ["from_plain", "to_plain"]
 
 # The classes that have a plain form. A file can name no others.
 _CLASSES: dict[str, Callable[..., Augmentation]] = {
-    kind.__name__: kind for kind in (Color, Compose, Crop, Cutout, Flip, OneOf, Rotation, Scale)
+    name: getattr(kinds, name)
+    for name in ("Color", "Compose", "Crop", "Cutout", "Flip", "OneOf", "Rotation", "Scale")
 }
 
 
