@@ -141,5 +141,5 @@ def meta_gradient(
     with mode():
         bar = torch.zeros_like(states[-1])
         bar[0] = theta_bar
-        bars = pull_back(loop, states, start, bar)
-    return MetaGradient(loss, *(bar if bar is None else bar.clone() for bar in bars))
+        X_bar, y_bar = pull_back(loop, states, start, bar)
+    return MetaGradient(loss, X_bar.clone(), None if y_bar is None else y_bar.clone())
