@@ -21,7 +21,7 @@ from torch import nn
 from skdistill import RaTBPTTDistiller
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceError, DivergenceWarning
-from skdistill.networks import network_factory
+from skdistill.networks import ConvNet, network_factory
 from skdistill.windows import MovingWindow
 
 
@@ -274,11 +274,20 @@ def test_compile_true_warns_once_why_steps_run_eagerly(monkeypatch, images, comp
 
 def test_compiles_long_runs_only():
     distiller = RaTBPTTDistiller(window=15, unroll=45)
-    learner = Learner(network_factory("convnet", (1, 28, 28), 10))
+    learner = Learner(lambda: ConvNet((1, 28, 28), 10, norm="batch"))
     problem = a_problem(torch.zeros(10, 1, 28, 28), torch.arange(10), 1, learner)
     assert not distiller.set_params(max_iter=5)._compiles(problem)
     assert distiller.set_params(max_iter=2000)._compiles(problem)
     assert not distiller.set_params(compile=False)._compiles(problem)
+
+
+def test_compiles_steps_by_rules_only_if_small_and_many():
+    distiller = RaTBPTTDistiller(window=20, unroll=60)
+    for side, compiles in ((8, True), (28, False)):
+        learner = Learner(network_factory("convnet", (1, side, side), 10))
+        problem = a_problem(torch.zeros(10, 1, side, side), torch.arange(10), 1, learner)
+        assert not distiller.set_params(max_iter=1000)._compiles(problem)
+        assert distiller.set_params(max_iter=10000)._compiles(problem) == compiles
 
 
 def test_verbose_prints_and_silence_is_silent(images, capsys):
