@@ -14,8 +14,38 @@ from .._engine.rows import ClassRows
 from .._engine.runtime import chunk_size, resolve_device
 from .._engine.streams import Streams
 from ..augmentation import check_augmentation
+from ..evaluation._network_checks import make_learner
 
-__all__ = ["pose"]
+__all__ = ["make_networks", "pose"]
+
+
+def make_networks(
+    parameters: Mapping[str, Any],
+    data: Checked,
+    needs_network: bool,
+    autocast: torch.dtype | None,
+) -> Learner | None:
+    """Return the networks to distill through, which have been tried, if the method has any.
+
+    Parameters
+    ----------
+    parameters : mapping
+        The parameters of the distiller.
+    data : Checked
+    needs_network : bool
+        Whether the method has networks.
+    autocast : torch.dtype or None
+        As in `Learner`.
+    """
+    if not needs_network:
+        return None
+    shape, n_classes = data.layout.network_shape, len(data.classes)
+    device, name = resolve_device(parameters["device"]), "architecture"
+    if parameters["inner_architecture"] is not None:
+        # The networks of the evaluation must be valid, too, and have not been tried yet.
+        make_learner(parameters["architecture"], shape, n_classes, device)
+        name = "inner_architecture"
+    return make_learner(parameters[name], shape, n_classes, device, autocast, parameter=name)
 
 
 def pose(

@@ -21,7 +21,6 @@ from .._data.frames import Origin
 from .._data.training import Checked, check_training_data, describe
 from .._data.validation import check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
-from .._engine.learner import Learner
 from .._engine.methods.base import Method, Problem
 from .._engine.runtime import resolve_device
 from .._engine.settings import own_settings
@@ -37,14 +36,13 @@ from .._run.given import Given
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
-from .._run.problem import pose
+from .._run.problem import make_networks, pose
 from .._run.result import to_dataset
 from .._run.resume import Resumed, check_continuation, resume
 from .._run.start import check_factors, check_start
 from .._run.watch import Watch, explaining_out_of_memory, ways_out
 from ..augmentation import check_augmentation
 from ..distilled._dataset import DistilledDataset
-from ..evaluation._network_checks import make_learner
 from ..evaluation._output import DistillerOutputMixin
 from ..forecast import MATCHING, Forecast, Hints, forecast
 from ..networks import check_architecture
@@ -237,6 +235,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             )
         parametrization = resolve_parametrization(self.parametrization)
         start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
+        parameters = self.get_params(deep=False)
+        learner = make_networks(parameters, data, self._needs_network, self._autocast())
         return Given(
             data=data,
             origin=origin,
@@ -244,7 +244,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             start=start,
             factors=factors,
             earlier=earlier,
-            learner=self._make_learner(data),
+            learner=learner,
             provenance=describe(data.X, data.classes[data.y], data.sample_weight),
             group=join_group(),
         )
@@ -286,21 +286,6 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             speaks,
             expects_progress,
             ways_out(shows_progress, self.checkpoint is not None, self._hints.time),
-        )
-
-    def _make_learner(self, data: Checked) -> Learner | None:
-        """Return the networks to distill through, if the method has any."""
-        if not self._needs_network:
-            return None
-        shape, n_classes = data.layout.network_shape, len(data.classes)
-        device, parameter = resolve_device(self.device), "architecture"
-        if self.inner_architecture is not None:
-            # The networks of the evaluation must be valid, too, and have not been tried yet.
-            make_learner(self.architecture, shape, n_classes, device)
-            parameter = "inner_architecture"
-        architecture = getattr(self, parameter)
-        return make_learner(
-            architecture, shape, n_classes, device, self._autocast(), parameter=parameter
         )
 
     def _with(self, resolved: dict[str, Any]) -> Self:
@@ -353,9 +338,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         other = clone(self)
         data = other.check_input(X, y, sample_weight=sample_weight)
         other = other._with(other._resolve(data.layout.network_shape))
-        learner = other._make_learner(data)
         names = getattr(other, "feature_names_in_", None)
         parameters = other.get_params(deep=False)
+        learner = make_networks(parameters, data, self._needs_network, self._autocast())
         _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
         problem = replace(problem, prepared=method.stand_in(problem))
