@@ -205,6 +205,10 @@ class Steps:
 class CompiledSteps(Steps):
     """Like `Steps`, but each function is traced and compiled for the shapes that it meets first.
 
+    What autograd and `Rewrites` make is compiled, not the rules of a chain: the compiler fuses the
+    small operations that make the rules faster uncompiled, but not the larger ones of the rules. On
+    one core, compiled rules take 1.2 to 1.5 times as long on 28 x 28 and 32 x 32 pixels.
+
     Each function has at most two sets of shapes, such as a step's and the real batch's. Other
     shapes, such as a smaller last chunk, and whatever cannot be compiled run eagerly.
 
@@ -220,6 +224,8 @@ class CompiledSteps(Steps):
 
     def __init__(self, *args, report: Callable[[str], None] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self._uncompiled = self.derivatives
+        self.derivatives = Autograd(self.learner)
         self.without_autograd = False  # they are traced
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
@@ -253,6 +259,7 @@ class CompiledSteps(Steps):
         except Exception as error:
             # Compilation is optional: a machine without a C++ compiler still gets the result.
             _logger.debug("running eagerly: %s", error)
+            self.derivatives = self._uncompiled
             if self._report is not None:
                 report, self._report = self._report, None
                 first, *_ = str(error).strip().splitlines() or [""]

@@ -281,13 +281,12 @@ def test_compiles_long_runs_only():
     assert not distiller.set_params(compile=False)._compiles(problem)
 
 
-def test_compiles_steps_by_rules_only_if_small_and_many():
+def test_compiles_steps_by_rules_only_if_there_are_many():
     distiller = RaTBPTTDistiller(window=20, unroll=60)
-    for side, compiles in ((8, True), (28, False)):
-        learner = Learner(network_factory("convnet", (1, side, side), 10))
-        problem = a_problem(torch.zeros(10, 1, side, side), torch.arange(10), 1, learner)
-        assert not distiller.set_params(max_iter=1000)._compiles(problem)
-        assert distiller.set_params(max_iter=10000)._compiles(problem) == compiles
+    learner = Learner(network_factory("convnet", (1, 8, 8), 10))
+    problem = a_problem(torch.zeros(10, 1, 8, 8), torch.arange(10), 1, learner)
+    assert not distiller.set_params(max_iter=1000)._compiles(problem)
+    assert distiller.set_params(max_iter=3000)._compiles(problem)
 
 
 def test_verbose_prints_and_silence_is_silent(images, capsys):
