@@ -84,6 +84,20 @@ def paper_memory_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def fit_table(report: dict) -> str:
+    """Return the table of bench_fit.py's report."""
+    lines = ["| round | first run (s) | second run (s) | higher (s) |", "|---|---|---|---|"]
+    lines += [
+        f"| {i} | {r['first_s']:.1f} | {r['second_s']:.1f} | {r['higher_s']:.1f} |"
+        for i, r in enumerate(report["rounds"], 1)
+    ]
+    ratios = report["ratios"]
+    lines.append(
+        f"| median ratio to higher | {ratios['first_ratio']:.2f} | {ratios['second_ratio']:.2f} | |"
+    )
+    return "\n".join([about(report), "", *lines])
+
+
 def accuracy_table(report: dict) -> str:
     """Return the table of compiled_accuracy.py's report."""
     lines = ["| seed | eager (%) | compiled (%) |", "|---|---|---|"]
@@ -106,6 +120,7 @@ def about(report: dict) -> str:
 TABLES = {
     "meta-gradient": meta_gradient_table,
     "evaluation": evaluation_table,
+    "fit": fit_table,
     "growth": growth_table,
     "precision": precision_table,
     "accuracy": accuracy_table,

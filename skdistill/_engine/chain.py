@@ -106,15 +106,25 @@ class Chain:
 
 def _flat(module: Any) -> list[nn.Module]:
     """Return the layers of nested `nn.Sequential`s, in order; of any other module itself."""
-    hooks = module._forward_hooks or module._forward_pre_hooks
-    if hooks or type(module).forward is not nn.Sequential.forward:
+    if _is_altered(module) or type(module).forward is not nn.Sequential.forward:
         return [module]
     return [layer for child in module for layer in _flat(child)]
 
 
+def _is_altered(module: nn.Module) -> bool:
+    """Return whether this module may compute otherwise than its class: it has hooks, or methods."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks) or "forward" in vars(module)
+
+
 def _layer(module: Any, is_flat: bool) -> Layer | None:
     """Return the rule of a module for images or for what was flattened, or None without one."""
-    if module._forward_hooks or module._forward_pre_hooks:
+    if _is_altered(module):
         return None
     kind = type(module)
     if kind is nn.ReLU:

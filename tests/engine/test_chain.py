@@ -104,6 +104,20 @@ def hooked():
     return network
 
 
+def patched():
+    """Return a network with a layer whose forward pass somebody has replaced."""
+    network = nn.Sequential(nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 3))
+    network[1].forward = torch.tanh
+    return network
+
+
+def clipped():
+    """Return a network with a hook that changes a layer's gradient."""
+    network = nn.Sequential(nn.Linear(9, 3))
+    network[0].register_full_backward_hook(lambda module, inputs, outputs: inputs)
+    return network
+
+
 def image_layers(*layers):
     """Return a factory of a network with these layers between a convolution and the scores."""
     return lambda: nn.Sequential(
@@ -123,6 +137,8 @@ OTHERS = {
     "own forward": lambda: Reversed(nn.Linear(3, 3), nn.Linear(9, 3)),
     "a shared layer": tied,
     "a hook": hooked,
+    "a hook on the way back": clipped,
+    "a replaced forward pass": patched,
 }
 
 
