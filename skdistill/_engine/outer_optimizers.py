@@ -63,6 +63,84 @@ class OuterSGD:
         return torch.stack((slots[0] - learning_rate * velocity, velocity))
 
 
+@dataclass(frozen=True)
+class OuterLAMB:
+    """LAMB: Adam whose steps have the length of the tensor that they move [You20].
+
+    In each tensor, Adam's change ``u = m / (sqrt(v) + eps)``, of corrected moments, plus
+    ``weight_decay`` times the values, is multiplied by ``norm(values) / norm(u)``; by 1 where one
+    of these norms is 0. The norms are those of all rows, also of those that are held back. The
+    defaults are those of ``optax.lamb``, with which FRePo learns its samples and labels.
+
+    Parameters
+    ----------
+    beta1, beta2, eps, weight_decay : float
+
+    References
+    ----------
+    .. [You20] Y. You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76
+       minutes", ICLR 2020.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+
+    def init(self, tensor: Tensor) -> Tensor:
+        """Return the state before the first step."""
+        return Adam().init(tensor)
+
+    def step(self, slots: Tensor, grad: Tensor, learning_rate: float | Tensor, t: int) -> Tensor:
+        """Return the state after step ``t`` (counted from 1)."""
+        theta, m, v = slots
+        m = torch.lerp(m, grad, 1 - self.beta1)
+        v = self.beta2 * v + (1 - self.beta2) * grad.square()
+        change = m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)).sqrt() + self.eps)
+        if self.weight_decay:
+            change = change + self.weight_decay * theta
+        size, length = theta.norm(), change.norm()
+        # Values of 0 would never move, and a change of 0 has no direction.
+        ratio = torch.where((size == 0) | (length == 0), torch.ones_like(size), size / length)
+        return torch.stack((theta - learning_rate * (ratio * change), m, v))
+
+
+@dataclass(frozen=True)
+class OuterAdaBelief:
+    """AdaBelief: Adam with the variance of the gradients instead of their squares [Zhuang20].
+
+    The variance is that around the moving average *before* the step, with ``eps_root`` added in
+    every step, as in ``optax.adabelief``, whose defaults these are, and with which RCIG learns its
+    samples and labels. ([Zhuang20] takes the average after the step.)
+
+    Parameters
+    ----------
+    beta1, beta2, eps, eps_root : float
+
+    References
+    ----------
+    .. [Zhuang20] J. Zhuang et al., "AdaBelief Optimizer: Adapting Stepsizes by the Belief in
+       Observed Gradients", NeurIPS 2020.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-16
+    eps_root: float = 1e-16
+
+    def init(self, tensor: Tensor) -> Tensor:
+        """Return the state before the first step."""
+        return Adam().init(tensor)
+
+    def step(self, slots: Tensor, grad: Tensor, learning_rate: float | Tensor, t: int) -> Tensor:
+        """Return the state after step ``t`` (counted from 1)."""
+        theta, m, v = slots
+        v = self.beta2 * v + (1 - self.beta2) * (grad - m).square() + self.eps_root
+        m = torch.lerp(m, grad, 1 - self.beta1)
+        change = m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)).sqrt() + self.eps)
+        return torch.stack((theta - learning_rate * change, m, v))
+
+
 class Clip(Protocol):
     """How a gradient is clipped by its norm."""
 

@@ -6,7 +6,14 @@ fields that `param` declares. :doc:`/howto/extend` shows a whole one.
 
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Extra, Free, Gradient, Method, NonNegative, Problem, Synthetic
-from .._engine.outer_optimizers import MovingAverageClip, NormClip, OuterAdam, OuterSGD
+from .._engine.outer_optimizers import (
+    MovingAverageClip,
+    NormClip,
+    OuterAdaBelief,
+    OuterAdam,
+    OuterLAMB,
+    OuterSGD,
+)
 from ._parameters import param
 from .base import BaseDistiller
 from .boosted import BoostedDistiller
@@ -25,7 +32,9 @@ __all__ = [
     "MovingAverageClip",
     "NonNegative",
     "NormClip",
+    "OuterAdaBelief",
     "OuterAdam",
+    "OuterLAMB",
     "OuterSGD",
     "Problem",
     "RaTBPTTDistiller",

@@ -1,9 +1,102 @@
 """What moves the synthetic samples, beside Adam, which the outer step is tested with."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
-from skdistill._engine.outer_optimizers import MovingAverageClip, NormClip, OuterSGD
+from skdistill._engine.outer_optimizers import (
+    MovingAverageClip,
+    NormClip,
+    OuterAdaBelief,
+    OuterLAMB,
+    OuterSGD,
+)
+
+
+def lamb(values, grads, rates, decay):
+    """Return the values after LAMB's steps, by its formula, number by number."""
+    theta, m, v = (
+        [[float(a) for a in row] for row in part] for part in (values, 0 * values, 0 * values)
+    )
+    cells = [(i, j) for i in range(len(theta)) for j in range(len(theta[0]))]
+    for t, grad in enumerate(grads, 1):
+        change = {}
+        for i, j in cells:
+            g = float(grad[i, j])
+            m[i][j] = 0.9 * m[i][j] + 0.1 * g
+            v[i][j] = 0.999 * v[i][j] + 0.001 * g * g
+            root = math.sqrt(v[i][j] / (1 - 0.999**t))
+            change[i, j] = m[i][j] / (1 - 0.9**t) / (root + 1e-6) + decay * theta[i][j]
+        size = math.sqrt(sum(theta[i][j] ** 2 for i, j in cells))
+        length = math.sqrt(sum(c**2 for c in change.values()))
+        ratio = size / length if size and length else 1.0
+        for i, j in cells:
+            theta[i][j] -= rates[i] * ratio * change[i, j]
+    return np.array(theta)
+
+
+def adabelief(values, grads, rates):
+    """Return the values after AdaBelief's steps, by its formula, number by number."""
+    theta = values.astype(float)
+    for i, j in np.ndindex(*theta.shape):
+        m = s = 0.0
+        for t, grad in enumerate(grads, 1):
+            g = float(grad[i, j])
+            s = 0.999 * s + 0.001 * (g - m) ** 2 + 1e-16
+            m = 0.9 * m + 0.1 * g
+            root = math.sqrt(s / (1 - 0.999**t))
+            theta[i, j] -= rates[i] * m / (1 - 0.9**t) / (root + 1e-16)
+    return theta
+
+
+REFERENCES = {
+    "LAMB": (OuterLAMB(), lambda *args: lamb(*args, decay=0.0)),
+    "LAMB with decay": (OuterLAMB(weight_decay=0.3), lambda *args: lamb(*args, decay=0.3)),
+    "AdaBelief": (OuterAdaBelief(), adabelief),
+}
+
+
+def steps(optimizer, start, grads, rates):
+    """Return the state after a step for each gradient, at a rate for each row."""
+    slots = optimizer.init(torch.as_tensor(start))
+    column = torch.tensor(rates, dtype=slots.dtype)[:, None]
+    for t, grad in enumerate(grads, 1):
+        slots = optimizer.step(slots, torch.as_tensor(grad), column, t)
+    return slots
+
+
+@pytest.mark.parametrize("start", ["any", "zero"])
+@pytest.mark.parametrize("name", REFERENCES)
+def test_steps_are_those_of_the_formula_at_a_rate_for_each_sample(name, start):
+    optimizer, reference = REFERENCES[name]
+    rng = np.random.default_rng(0)
+    values, rates = rng.normal(size=(3, 2)) * (start == "any"), [0.0, 0.1, 0.3]
+    # The third gradient of 0 leaves a change of the moments alone.
+    grads = [scale * rng.normal(size=(3, 2)) for scale in (1.0, 10.0, 0.0, 0.1)]
+    slots = steps(optimizer, values, grads, rates)
+    assert slots.shape == (3, 3, 2)
+    np.testing.assert_allclose(slots[0], reference(values, grads, rates), rtol=1e-12, atol=0)
+    # A sample that is held back keeps every bit.
+    assert slots[0, 0].tolist() == values[0].tolist()
+    # Checkpoints refuse second moments below 0.
+    assert (slots[2] >= 0).all()
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_gradients_of_zero_from_the_beginning_move_nothing(name):
+    optimizer, _ = REFERENCES[name]
+    start = np.zeros((2, 2)) if name == "LAMB with decay" else np.ones((2, 2))
+    slots = steps(optimizer, start, 2 * [np.zeros((2, 2))], [0.1, 0.1])
+    assert slots[0].tolist() == start.tolist()
+
+
+def test_steps_of_lamb_have_the_length_of_the_values():
+    rng = np.random.default_rng(0)
+    start, grad = rng.normal(size=(2, 3, 2))
+    moved = steps(OuterLAMB(), start, [grad], 3 * [0.1])[0].numpy()
+    assert np.linalg.norm(moved - start) == pytest.approx(0.1 * np.linalg.norm(start), rel=1e-12)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
