@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from .initial import first_run
 from .loop import OuterLoop
 from .problem import pose
 from .resume import Resumed, continued
+from .start import check_label_loss
 from .state import Run
 from .synthetic import SyntheticSet
 
@@ -107,8 +108,10 @@ def assemble(
         problem.rows,
         given.start,
         given.factors,
+        method,
         method.extra(problem),
     )
+    check_label_loss(given.start, synthetic.label_loss)
     if resumed.run is None:
         run = first_run(seed, method, problem, synthetic, parameters["init"], X, y, given.dtype)
     else:
@@ -120,7 +123,7 @@ def assemble(
         rates=synthetic.rates(run.state.tensors),
         least=synthetic.least,
         max_iter=parameters["max_iter"],
-        held_out=_hold_on_device(rows_out, real, seed, parameters),
+        held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
     )
@@ -132,6 +135,7 @@ def _hold_on_device(
     real: TrainingData,
     seed: int,
     parameters: Mapping[str, Any],
+    loss: Literal["cross-entropy", "mse"],
 ) -> HeldOut | None:
     """Return what the samples are validated on, as networks see it; None if nothing is held out."""
     if rows_out is None:
@@ -143,4 +147,5 @@ def _hold_on_device(
         parameters["eval_steps"],
         parameters["architecture"],
         parameters["augmentation"],
+        loss,
     )

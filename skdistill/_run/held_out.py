@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -11,6 +12,7 @@ from torch import Tensor
 from .._data.rows import Rows, take, whole_and_rows
 from .._data.training import TrainingData
 from .._engine.data import RealData, as_tensor
+from .._engine.protocols import loss_of
 from .._engine.runtime import chunk_size
 from ..augmentation import check_augmentation
 from ..distilled._dataset import TrainingProtocol
@@ -55,6 +57,7 @@ class HeldOut:
         steps: int,
         architecture,
         augmentation,
+        loss: Literal["cross-entropy", "mse"],
     ) -> HeldOut:
         """Return held-out samples with their class indices, and the data of the run."""
         layout = real.layout
@@ -62,6 +65,7 @@ class HeldOut:
         learner = make_learner(
             architecture, layout.network_shape, len(real.classes), real.device, check=False
         )
+        learner.criterion = loss_of(loss)
         augmentation = check_augmentation(augmentation, layout.network_shape)
         family = NetworkFamily(
             learner, chunk_size(learner, layout.network_shape), augmentation=augmentation
@@ -76,7 +80,7 @@ class HeldOut:
             rows=rows,
             on_host=real.real.on_host,
         )
-        return cls(family, held, TrainingProtocol(int(steps)), seed)
+        return cls(family, held, TrainingProtocol(int(steps), loss=loss), seed)
 
     def accuracy(self, X: Tensor, y: Tensor) -> float:
         """Return the mean accuracy of networks trained on standardized samples."""

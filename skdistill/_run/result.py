@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
 import sklearn
@@ -77,7 +78,7 @@ def to_dataset(
         y=y,
         classes=real.classes,
         ipc=synthetic.rows.ipc,
-        recipe=_recipe(real, parameters, run.seed),
+        recipe=_recipe(real, parameters, run.seed, synthetic.label_loss),
         provenance=provenance,
         bases=bases,
         feature_names=None if feature_names is None else tuple(feature_names),
@@ -86,7 +87,9 @@ def to_dataset(
     )
 
 
-def _recipe(real: TrainingData, parameters: Mapping, seed: int) -> EvaluationRecipe:
+def _recipe(
+    real: TrainingData, parameters: Mapping, seed: int, loss: Literal["cross-entropy", "mse"]
+) -> EvaluationRecipe:
     """Return how networks are to be trained on the samples."""
     architecture = resolve_architecture(parameters["architecture"], real.layout.network_shape)
     return EvaluationRecipe(
@@ -98,6 +101,7 @@ def _recipe(real: TrainingData, parameters: Mapping, seed: int) -> EvaluationRec
         n_networks=int(parameters["n_networks"]),
         seed=seed,
         augmentation=to_plain(parameters["augmentation"]),
+        loss=loss,
     )
 
 

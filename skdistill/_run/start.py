@@ -6,7 +6,7 @@ from .._data.training import Checked
 from ..distilled._dataset import DistilledDataset
 from ..parametrization import SampleParametrization
 
-__all__ = ["check_factors", "check_start"]
+__all__ = ["check_factors", "check_label_loss", "check_start"]
 
 
 def check_factors(factors, ipc: int) -> np.ndarray | None:
@@ -55,3 +55,20 @@ def check_start(
         )
     parametrization.check(init, start)
     return start
+
+
+def check_label_loss(start: DistilledDataset | None, loss: str) -> None:
+    """Raise ValueError if soft labels of a set to start from mean something else in this run.
+
+    Parameters
+    ----------
+    start : DistilledDataset or None
+    loss : str
+        The loss by which networks learn the labels of the run.
+    """
+    if start is not None and start.y.ndim == 2 and start.recipe.loss != loss:
+        raise ValueError(
+            f"init and start must hold labels that networks learn by {loss!r}, as those of this "
+            f"method; those of the set given are learned by {start.recipe.loss!r}. "
+            "with_hard_labels() of that set makes labels for every method."
+        )

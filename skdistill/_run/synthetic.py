@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._data.training import TrainingData
 from .._engine.data import as_tensor
-from .._engine.methods.base import Extra
+from .._engine.methods.base import Extra, Method
 from .._engine.parametrization import EXTRA, LABELS, Parametrization
 from .._engine.rows import ClassRows
 from ..distilled._dataset import BasisBlock, DistilledDataset
@@ -39,6 +39,8 @@ class SyntheticSet:
     factors : ndarray of shape (ipc,) or None
         Factors of the learning rates of the first sample of every class, of the second, and so on;
         None if all are 1.
+    method : Method
+        It says what learned labels start with, and how networks learn them.
     extra : mapping of str to Extra
         The method's further tensors, by name.
     """
@@ -50,6 +52,7 @@ class SyntheticSet:
     rows: ClassRows
     start: DistilledDataset | None
     factors: np.ndarray | None
+    method: Method
     extra: Mapping[str, Extra]
 
     @property
@@ -80,11 +83,17 @@ class SyntheticSet:
         }
 
     def _first_labels(self) -> Tensor:
-        """Return the labels that a run starts with: those of ``start``, then one-hot labels."""
+        """Return the labels that a run starts with: soft ones of ``start``, then the method's."""
         one_hot = torch.eye(self.rows.n_classes).repeat(self.rows.ipc, 1)
+        labels = self.method.first_labels(one_hot)
         if self.start is not None and self.start.y.ndim == 2:
-            one_hot[: len(self.start)] = as_tensor(self.start.y)
-        return one_hot
+            labels[: len(self.start)] = as_tensor(self.start.y)
+        return labels
+
+    @property
+    def label_loss(self) -> Literal["cross-entropy", "mse"]:
+        """The loss by which networks learn the labels."""
+        return "cross-entropy" if self.label_lr_scale is None else self.method.label_loss
 
     def rates(self, tensors: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
         """Return the learning rate of each tensor, or one for each of its rows if they differ."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -190,6 +190,9 @@ class Method:
     ----------
     project_labels : callable
         Makes learned labels valid after a step.
+    label_loss : {"cross-entropy", "mse"}
+        The loss by which networks of an evaluation learn learned labels: labels that may be
+        negative need "mse".
     optimizer : OuterOptimizer
         What moves the samples, labels and further tensors.
     clip : Clip or None
@@ -197,6 +200,7 @@ class Method:
     """
 
     project_labels: Callable[[Tensor], Tensor] = NonNegative()
+    label_loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     optimizer: OuterOptimizer = OuterAdam()
     clip: Clip | None = MovingAverageClip()
 
@@ -212,6 +216,10 @@ class Method:
     def stand_in(self, problem: Problem) -> object:
         """Return what has the form of `prepare`'s result, made at once: it is to be timed with."""
         return None
+
+    def first_labels(self, one_hot: Tensor) -> Tensor:
+        """Return what learned labels start with, for one-hot labels ``(n, n_classes)``."""
+        return one_hot
 
     def extra(self, problem: Problem) -> dict[str, Extra]:
         """Return further tensors to learn, by name, with their initial values."""
