@@ -53,6 +53,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "swish": nn.SiLU,
 }
+# The standard deviation of a normal distribution that is cut off at two deviations.
+_TRUNCATED = 0.87962566103423978
 
 
 class ConvNet(nn.Sequential):
@@ -80,6 +82,20 @@ class ConvNet(nn.Sequential):
         "batch" has a catch: see Notes.
     pooling : {"avg", "max", "none"}, default="avg"
     activation : {"relu", "leaky_relu", "sigmoid", "swish"}, default="relu"
+    doubling : bool, default=False
+        Whether each block has twice the channels of the one before, as in [Zhou22]_ and [Loo23]_:
+        128, 256, 512 for ``width=128``.
+    stem : bool, default=False
+        Whether a convolution of the same width and an activation come before the blocks, as in
+        [Nguyen21]_.
+    padding : int, default=1
+        Padding of the first convolution. The codes of [Zhao21]_ and [Zhou22]_ have 3 for images
+        with one channel, which makes 28 x 28 pixels 32 x 32.
+    initialization : {"torch", "lecun", "he"}, default="torch"
+        How weights are drawn: as torch's layers do; "lecun", as flax does and with it [Zhou22]_ and
+        [Loo23]_, from a normal distribution of variance ``1 / fan_in`` that is cut off at two
+        standard deviations, with biases of 0; "he", as [Nguyen21]_ and [Loo22]_ do, from one of
+        variance ``2 / fan_in``, with biases of standard deviation 0.1.
 
     Raises
     ------
@@ -107,6 +123,14 @@ class ConvNet(nn.Sequential):
        ICLR 2021.
     .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
        arXiv:2311.07025.
+    .. [Nguyen21] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
+       Wide Convolutional Networks", NeurIPS 2021.
+    .. [Zhou22] Y. Zhou, E. Nezhadarya and J. Ba, "Dataset Distillation using Neural Feature
+       Regression", NeurIPS 2022.
+    .. [Loo22] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random
+       Feature Approximation", NeurIPS 2022.
+    .. [Loo23] N. Loo, R. Hasani, M. Lechner and D. Rus, "Dataset Distillation with Convexified
+       Implicit Gradients", ICML 2023.
 
     Examples
     --------
@@ -114,6 +138,8 @@ class ConvNet(nn.Sequential):
     >>> from skdistill.networks import ConvNet
     >>> ConvNet((3, 32, 32), 10)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
+    >>> ConvNet((3, 32, 32), 10, width=8, norm="none", doubling=True)[6]
+    Conv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
 
     def __init__(
@@ -126,6 +152,10 @@ class ConvNet(nn.Sequential):
         norm: Literal["instance", "batch", "layer", "group", "none"] = "instance",
         pooling: Literal["avg", "max", "none"] = "avg",
         activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu",
+        doubling: bool = False,
+        stem: bool = False,
+        padding: int = 1,
+        initialization: Literal["torch", "lecun", "he"] = "torch",
     ):
         channels, *sides = input_shape
         side = min(sides)
@@ -134,29 +164,68 @@ class ConvNet(nn.Sequential):
         _check_option("norm", norm, _NORMS)
         _check_option("pooling", pooling, _POOLINGS)
         _check_option("activation", activation, _ACTIVATIONS)
+        _check_option("initialization", initialization, _INITIALIZATIONS)
+        if padding < 0:
+            raise ValueError(f"padding={padding} must be at least 0.")
         if norm == "group" and width % 4:
             raise ValueError(f"width={width} must be divisible by 4 for norm='group'.")
         shrink = 1 if pooling == "none" else 2
         if depth < 1:
             raise ValueError(f"depth={depth} must be at least 1.")
-        if side < shrink**depth:
+        # A convolution adds twice its padding and takes two pixels.
+        sides = [n + 2 * (padding - 1) for n in sides]
+        if min(sides) < shrink**depth:
             raise ValueError(
-                f"A ConvNet with depth={depth} needs images of at least {shrink**depth} "
-                f"pixels per side; got {sides[0]} x {sides[1]}. "
+                f"A ConvNet with depth={depth} needs images of at least "
+                f"{shrink**depth - 2 * (padding - 1)} "
+                f"pixels per side; got {input_shape[1]} x {input_shape[2]}. "
                 "Use architecture='mlp' or a callable of your own."
             )
-        blocks = []
+        blocks: list[nn.Module] = []
+        if stem:
+            blocks += [
+                nn.Conv2d(channels, width, kernel_size=3, padding=padding),
+                _ACTIVATIONS[activation](),
+            ]
+            channels, padding = width, 1
         for _ in range(depth):
             bias = norm not in _SUBTRACT_BIAS
             block = [
-                nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=bias),
+                nn.Conv2d(channels, width, kernel_size=3, padding=padding, bias=bias),
                 _NORMS[norm](width, *sides),
                 _ACTIVATIONS[activation](),
                 _POOLINGS[pooling](),
             ]
             blocks += [layer for layer in block if not isinstance(layer, nn.Identity)]
-            channels, sides = width, [n // shrink for n in sides]
-        super().__init__(*blocks, nn.Flatten(), nn.Linear(width * prod(sides), n_classes))
+            channels, sides, padding = width, [n // shrink for n in sides], 1
+            width = 2 * width if doubling else width
+        super().__init__(*blocks, nn.Flatten(), nn.Linear(channels * prod(sides), n_classes))
+        _INITIALIZATIONS[initialization](self)
+
+
+def _as_lecun(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            std = layer.weight[0].numel() ** -0.5 / _TRUNCATED
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _as_he(network: nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=(2 / layer.weight[0].numel()) ** 0.5)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, std=0.1)
+
+
+# Given a network whose layers torch has initialized.
+_INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {
+    "torch": lambda network: None,
+    "lecun": _as_lecun,
+    "he": _as_he,
+}
 
 
 def _check_option(name: str, value: str, options: Mapping[str, object]) -> None:
@@ -189,6 +258,9 @@ class MLP(nn.Sequential):
         Units of each hidden layer.
     depth : int, default=2
         Number of hidden layers.
+    norm : {"layer", "none"}, default="layer"
+    initialization : {"torch", "lecun", "he"}, default="torch"
+        As in `ConvNet`.
 
     Examples
     --------
@@ -200,16 +272,25 @@ class MLP(nn.Sequential):
     """
 
     def __init__(
-        self, input_shape: tuple[int, ...], n_classes: int, width: int = 128, depth: int = 2
+        self,
+        input_shape: tuple[int, ...],
+        n_classes: int,
+        width: int = 128,
+        depth: int = 2,
+        *,
+        norm: Literal["layer", "none"] = "layer",
+        initialization: Literal["torch", "lecun", "he"] = "torch",
     ):
-        features = 1
-        for n in input_shape:
-            features *= n
+        _check_option("norm", norm, {"layer": None, "none": None})
+        _check_option("initialization", initialization, _INITIALIZATIONS)
+        features = prod(input_shape)
         layers: list[nn.Module] = [nn.Flatten()]
         for _ in range(depth):
-            layers += [nn.Linear(features, width), nn.LayerNorm(width), nn.ReLU()]
+            normalized = [nn.LayerNorm(width)] if norm == "layer" else []
+            layers += [nn.Linear(features, width), *normalized, nn.ReLU()]
             features = width
         super().__init__(*layers, nn.Linear(features, n_classes))
+        _INITIALIZATIONS[initialization](self)
 
 
 def convnet_x4(input_shape: tuple[int, ...], n_classes: int) -> ConvNet:

@@ -1,5 +1,6 @@
 """Networks: shapes, the depths of [Feng23], and the learner as a function of parameters."""
 
+import json
 import pickle
 import random
 import subprocess
@@ -18,7 +19,9 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
+from skdistill.distilled import DistilledDataset
 from skdistill.evaluation import evaluate
+from skdistill.evaluation._plain_architecture import from_plain, to_plain
 from skdistill.networks import ARCHITECTURES, MLP, VGG11, ConvNet, network_factory, resnet18
 
 OPTIONS = [
@@ -77,6 +80,123 @@ def test_too_small_images_name_the_way_out():
 def test_a_table_has_no_convnet():
     with pytest.raises(ValueError, match="architecture='convnet' must be given images"):
         network_factory("convnet", (7,), 3)
+
+
+def test_blocks_that_double_after_a_stem_with_wide_padding():
+    network = ConvNet(
+        (1, 28, 28), 3, width=4, norm="none", doubling=True, stem=True, padding=3, depth=3
+    )
+    channels = [(m.in_channels, m.out_channels) for m in layers(network, nn.Conv2d)]
+    assert channels == [(1, 4), (4, 4), (4, 8), (8, 16)]
+    # 28 + 2 * (3 - 1) = 32 pixels, halved three times.
+    assert network[-1].in_features == 16 * 4 * 4
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "variance", "bias"), [("lecun", 1, 0), ("he", 2, 0.1), ("torch", 1 / 3, None)]
+)
+@pytest.mark.parametrize("kind", ["convnet", "mlp"])
+def test_initializations(name, variance, bias, kind):
+    torch.manual_seed(0)
+    if kind == "convnet":
+        network = ConvNet((16, 8, 8), 10, width=64, norm="none", initialization=name)
+    else:
+        network = MLP((64,), 10, width=256, norm="none", initialization=name)
+    for layer in layers(network, nn.Conv2d | nn.Linear):
+        fan_in = layer.weight[0].numel()
+        assert float(layer.weight.detach().var()) * fan_in == pytest.approx(variance, rel=0.1)
+        if name == "lecun":
+            # Cut off at two deviations of the normal distribution before it is cut off.
+            assert float(layer.weight.detach().abs().max()) < 2 * fan_in**-0.5 / 0.879
+        if bias is not None:
+            assert float(layer.bias.detach().std()) == pytest.approx(bias, rel=0.7)
+
+
+def test_a_perceptron_without_normalization():
+    assert layers(MLP((5,), 2), nn.LayerNorm)
+    assert not layers(MLP((5,), 2, norm="none"), nn.LayerNorm)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (ConvNet, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
+        (MLP, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
+        (MLP, {"norm": "instance"}, "norm must be one of 'layer', 'none'; got 'instance'"),
+        (ConvNet, {"padding": -1}, "padding=-1 must be at least 0"),
+        (ConvNet, {"padding": 0, "depth": 3}, "needs images of at least 10 .*; got 8 x 8"),
+    ],
+)
+def test_bad_initializations_norms_and_paddings(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        kind((1, 8, 8), 3, **options)
+
+
+# What a recipe keeps of a network -----------------------------------------------------------------
+
+PLAIN = {
+    "mlp": "mlp",
+    ConvNet: "convnet",
+    partial(ConvNet): {"class": "ConvNet"},
+    partial(ConvNet, width=8, norm="none", doubling=True): {
+        "class": "ConvNet", "width": 8, "norm": "none", "doubling": True
+    },
+    partial(MLP, width=8, depth=1): {"class": "MLP", "width": 8, "depth": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("architecture", "plain"), PLAIN.items(), ids=range(len(PLAIN)))
+def test_networks_of_the_package_have_a_plain_form(architecture, plain):
+    assert to_plain(architecture) == json.loads(json.dumps(plain)) == plain
+    shape = (1, 8, 8)
+    built = network_factory(from_plain(plain), shape, 3)()
+    expected = network_factory(architecture, shape, 3)()
+    assert str(built) == str(expected)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        lambda shape, n_classes: ConvNet(shape, n_classes),
+        partial(ConvNet, width=np.int64(8)),
+        partial(ConvNet, (1, 8, 8)),
+        partial(resnet18),
+    ],
+    ids=range(4),
+)
+def test_other_networks_have_none(architecture):
+    assert to_plain(architecture) is None
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"class": "Sequential"},
+        {"class": ["ConvNet"]},
+        {"class": "ConvNet", "width": 10**9},
+        {"class": "ConvNet", "width": "8"},
+        {"class": "ConvNet", "n_classes": 5},
+        {"class": "MLP", "doubling": True},
+        {"width": 8},
+    ],
+    ids=str,
+)
+def test_a_file_can_name_no_other_network(plain):
+    with pytest.raises(ValueError, match="architecture cannot be restored from"):
+        from_plain(plain)
+
+
+def test_a_set_keeps_the_options_of_its_networks(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(20, 6, 6)), np.arange(20) % 2
+    distiller = tools.quick(architecture=partial(ConvNet, width=4, norm="none")).fit(X, y)
+    distiller.distilled_.save(tmp_path / "set.npz")
+    loaded = DistilledDataset.load(tmp_path / "set.npz")
+    assert loaded.recipe.architecture == {"class": "ConvNet", "width": 4, "norm": "none"}
+    assert evaluate(loaded, X, y).mean == distiller.score(X, y)
+    assert "fresh networks (ConvNet(width=4, norm='none'))" in loaded._repr_html_().replace(
+        "&#x27;", "'"
+    )
 
 
 def test_learner_equals_the_module():

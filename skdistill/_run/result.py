@@ -14,7 +14,7 @@ from .._data.training import TrainingData
 from .._engine.data import as_tensor
 from .._version import __version__
 from ..distilled._dataset import DistilledDataset, EvaluationRecipe
-from ..evaluation._plain_augmentation import to_plain
+from ..evaluation import _plain_architecture, _plain_augmentation
 from ..networks import resolve_architecture
 from .state import Run
 from .synthetic import SyntheticSet
@@ -96,11 +96,11 @@ def _recipe(
         layout=real.layout,
         mean=tuple(real.mean.tolist()),
         scale=tuple(real.scale.tolist()),
-        architecture=architecture if isinstance(architecture, str) else None,
+        architecture=_plain_architecture.to_plain(architecture),
         steps=int(parameters["eval_steps"]),
         n_networks=int(parameters["n_networks"]),
         seed=seed,
-        augmentation=to_plain(parameters["augmentation"]),
+        augmentation=_plain_augmentation.to_plain(parameters["augmentation"]),
         loss=loss,
     )
 

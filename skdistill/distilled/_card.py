@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ._known import accuracy, class_texts, mapping, protocol, short, storage
+from ._known import accuracy, class_texts, mapping, network, protocol, short, storage
 
 if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
@@ -119,8 +119,8 @@ def _how_made(distilled: "DistilledDataset") -> str:
 
 
 def _caveats(distilled: "DistilledDataset") -> str:
-    network = distilled.recipe.architecture
-    made_for = "one kind" if network is None else f"the kind {_escaped(short(network))}"
+    kind = network(distilled)
+    made_for = "one kind" if kind is None else f"the kind {_escaped(short(kind, 200))}"
     return "\n".join(
         [
             f"* The samples are made to train networks of {made_for}, for about as many steps as "

@@ -157,7 +157,7 @@ def _all(is_good: Callable[[Any], bool], values: object, n: int | None = None) -
 
 # The plain values of a recipe; layout, mean and scale are checked against each other.
 _RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "architecture": (lambda v: v is None or isinstance(v, str), "a string or None"),
+    "architecture": (lambda v: v is None or isinstance(v, str | dict), "a name, a dict or None"),
     "steps": (_is_count_to(MAX_STEPS), f"an integer from 1 to {MAX_STEPS:,}"),
     "n_networks": (_is_count_to(MAX_NETWORKS), f"an integer from 1 to {MAX_NETWORKS:,}"),
     "learning_rate": (

@@ -88,8 +88,9 @@ class EvaluationRecipe:
         Mean and standard deviation of the training set, one value per channel (images) or feature
         (tables), with which samples are standardized before a network sees them. They are at most
         1e38 in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
-    architecture : str or None
-        Name of the network family; None if it was a callable of the user's, which is not saved.
+    architecture : str, dict or None
+        Name of the network family, or the plain form of one with options, ``{"class": "ConvNet",
+        "width": 32}``; None if it was a callable of the user's, which is not saved.
     steps : int
         Steps of Adam, learning rate `learning_rate`, that train each network; at most ten million.
     n_networks : int, default=10
@@ -125,7 +126,7 @@ class EvaluationRecipe:
     layout: Layout
     mean: tuple[float, ...]
     scale: tuple[float, ...]
-    architecture: str | None
+    architecture: str | dict[str, Any] | None
     steps: int
     n_networks: int = 10
     learning_rate: float = 0.001

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
 
-__all__ = ["accuracy", "class_texts", "labels", "mapping", "protocol", "short", "storage"]
+__all__ = [
+    "accuracy",
+    "class_texts",
+    "labels",
+    "mapping",
+    "network",
+    "protocol",
+    "short",
+    "storage",
+]
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -52,17 +61,26 @@ def storage(distilled: "DistilledDataset") -> str:
     return f"{text}; they take the storage of {distilled.storage:.3g} per class"
 
 
+def network(distilled: "DistilledDataset") -> str | None:
+    """Return what the recipe calls its networks, or None if they are not saved."""
+    plain = distilled.recipe.architecture
+    if not isinstance(plain, dict):
+        return plain
+    options = ", ".join(f"{name}={value!r}" for name, value in plain.items() if name != "class")
+    return f"{plain.get('class')}({options})"
+
+
 def protocol(distilled: "DistilledDataset") -> str:
     """Return how networks are trained on the set."""
     recipe = distilled.recipe
-    network = "of a kind that is not saved" if recipe.architecture is None else recipe.architecture
+    kind = network(distilled) or "of a kind that is not saved"
     batches = f", mini-batches of {recipe.batch_size}" if len(distilled) > recipe.batch_size else ""
     augmentation = "no augmentation"
     if recipe.augmentation is not None:
         augmentation = f"augmentation {short(json.dumps(recipe.augmentation), 300)}"
     return (
-        f"{recipe.n_networks} fresh networks ({short(network)}), {recipe.steps} steps of Adam with "
-        f"learning rate {recipe.learning_rate:g}{batches}, {augmentation}"
+        f"{recipe.n_networks} fresh networks ({short(kind, 200)}), {recipe.steps} steps of Adam "
+        f"with learning rate {recipe.learning_rate:g}{batches}, {augmentation}"
     )
 
 

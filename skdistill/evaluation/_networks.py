@@ -24,8 +24,8 @@ from ..distilled._dataset import DistilledDataset, TrainingProtocol
 from ..exceptions import DivergenceWarning
 from ..networks import Architecture
 from ..sampling import UniformSampler
+from . import _plain_architecture, _plain_augmentation
 from ._network_checks import make_learner
-from ._plain_augmentation import from_plain
 
 __all__ = [
     "NOT_FINITE",
@@ -102,14 +102,15 @@ class TrainingSamples:
 
 def network_family(
     distilled: DistilledDataset,
-    architecture: str | Architecture | None,
+    architecture: str | Architecture | dict[str, Any] | None,
     device: str | torch.device,
     augmentation: str | Augmentation | None = "recipe",
     check: bool = True,
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
-    The networks of a callable are tried (`make_learner`) unless ``check`` is false.
+    The architecture may be one in its plain form, as recipes have it. The networks of a callable
+    are tried (`make_learner`) unless ``check`` is false.
 
     Raises
     ------
@@ -121,11 +122,14 @@ def network_family(
         raise ValueError(
             "architecture must be given: the set was distilled with a callable, which is not saved."
         )
+    if isinstance(architecture, dict):
+        architecture, check = _plain_architecture.from_plain(architecture), False
+        assert architecture is not None
     device = resolve_device(device)
     recipe = distilled.recipe
     shape = recipe.layout.network_shape
     if isinstance(augmentation, str) and augmentation == "recipe":
-        augmentation = from_plain(recipe.augmentation)
+        augmentation = _plain_augmentation.from_plain(recipe.augmentation)
     augmentation = check_augmentation(augmentation, shape)
     learner = make_learner(architecture, shape, len(distilled.classes), device, check=check)
     learner.criterion = loss_of(recipe.loss)

@@ -395,7 +395,10 @@ ILL = {
     ),
     "rate": (recipe(learning_rate=0), "recipe.learning_rate must be a positive number .* got 0"),
     "rate large": (recipe(learning_rate=1e308), "recipe.learning_rate must be .*; got 1e"),
-    "architecture": (recipe(architecture=["mlp"]), "recipe.architecture must be a string or None"),
+    "architecture": (
+        recipe(architecture=["mlp"]),
+        "recipe.architecture must be a name, a dict or None",
+    ),
     "augmentation": (recipe(augmentation=[]), "recipe.augmentation must be a name, a dict or None"),
     "mean long": (recipe(mean=[0.0, 1.0]), "recipe.mean must be 1 numbers"),
     "mean huge": (recipe(mean=[-1e308]), r"recipe.mean must be .* from -1e\+38 to 1e\+38; got"),
