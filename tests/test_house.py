@@ -19,7 +19,8 @@ FLOORS = [
     {"_engine"},
     {"_data"},
     {"_files"},
-    {"distilled", "networks", "windows", "augmentation", "sampling", "coresets", "forecast"},
+    {"distilled", "networks", "windows", "augmentation", "sampling", "coresets", "forecast"}
+    | {"learning_rates"},
     {"parametrization", "preprocessing", "paper"},
     {"evaluation"},
     {"hardness", "intercorrelation", "_run"},

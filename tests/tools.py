@@ -18,6 +18,7 @@ from skdistill._engine.rows import ClassRows
 from skdistill._engine.streams import Streams
 from skdistill._run import loop
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
+from skdistill.distillers import BaseDistiller, Extra, Gradient, OuterSGD
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +62,39 @@ def a_problem(X, y, ipc, learner=None, weight=None, rngs=Streams(0), **options):
     rows = ClassRows(int(y.max()) + 1, ipc)
     shape, device = tuple(X.shape[1:]), torch.device("cpu")
     return Problem(real_data(X, y, weight), rows, shape, device, rngs, learner, **options)
+
+
+class Slope(Method):
+    """Moves samples down, and labels and a further tensor up, each by its learning rate.
+
+    The history holds where they were before each step.
+    """
+
+    optimizer, clip = OuterSGD(momentum=0), None
+
+    def extra(self, problem):
+        return {"height": Extra(torch.zeros(1), learning_rate=0.5)}
+
+    def gradient(self, problem, synthetic, state, step):
+        X, y, height = synthetic.X, synthetic.y, synthetic.extra["height"]
+        where = {"where": X.mean().item(), "label": y.double().mean().item()}
+        up = {"height": -torch.ones_like(height)}
+        return Gradient(X.sum(), torch.ones_like(X), -torch.ones_like(y), up, where), state
+
+
+class Slide(BaseDistiller):
+    """A distiller each of whose steps is as long as its learning rate, whatever the data."""
+
+    _needs_network = False
+
+    def _make_method(self, problem):
+        return Slope()
+
+
+def slide(**parameters):
+    """Return a distiller of eight steps of 0.1, and of 0.05 for the labels."""
+    usual = {"max_iter": 8, "learning_rate": 0.1, "learn_labels": True, "label_lr_scale": 0.5}
+    return Slide(**usual | {"n_networks": 1, "eval_steps": 2, "random_state": 0} | parameters)
 
 
 class Scaled(Method):

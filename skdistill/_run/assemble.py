@@ -14,6 +14,7 @@ from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.streams import Streams
+from ..learning_rates import resolve_rate_schedule
 from ..parametrization import resolve_parametrization
 from .cache import FolderCache
 from .given import Given
@@ -121,6 +122,7 @@ def assemble(
         problem=problem,
         parametrization=synthetic.parametrization,
         rates=synthetic.rates(run.state.tensors),
+        schedule=resolve_rate_schedule(parameters["learning_rate_schedule"]),
         least=synthetic.least,
         max_iter=parameters["max_iter"],
         held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),

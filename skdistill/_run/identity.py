@@ -12,6 +12,7 @@ import numpy as np
 from .._data.older_versions import RENAMED_PARAMETERS, parameter_defaults
 from .._engine.learner import Learner
 from ..distilled._dataset import DistilledDataset
+from ..learning_rates import resolve_rate_schedule
 
 __all__ = ["complete", "describe_defaults", "describe_value", "differences", "identify"]
 
@@ -50,9 +51,14 @@ def identify(
     module = None if isinstance(architecture, str) or learner is None else learner.module
     # Without validation, networks are evaluated after the run alone.
     others = {*may_change, *(["eval_steps"] if parameters["validation_fraction"] is None else [])}
+    rates = parameters["learning_rate_schedule"]
+    if resolve_rate_schedule(rates).uses_max_iter:
+        # Otherwise max_iter says how far a run goes, and not what its steps are.
+        rates = {"schedule": rates, "max_iter": parameters["max_iter"]}
     identity = {
         "the distiller": kind,
         **{name: value for name, value in parameters.items() if name not in others},
+        "learning_rate_schedule": rates,
         "the network": None if module is None else repr(module),
         "X, y and sample_weight": provenance,
         "start": start if start is not parameters["init"] else None,

@@ -11,6 +11,7 @@ from torch import Tensor
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import observed, update
 from .._engine.parametrization import Parametrization
+from ..learning_rates import LearningRateSchedule, factor_of
 from .callbacks import OuterCallbacks
 from .checkpoint import Checkpoint, NoCheckpoint
 from .held_out import HeldOut
@@ -31,7 +32,9 @@ class OuterLoop:
     parametrization : Parametrization
         Samples and labels as a function of the learned tensors.
     rates : mapping of str to float or Tensor
-        The learning rate of each tensor.
+        The learning rate of each tensor, before the schedule.
+    schedule : LearningRateSchedule
+        What multiplies the learning rates in each outer step.
     least : mapping of str to float
         Lower bounds of the method's further tensors, by name.
     max_iter : int
@@ -47,11 +50,19 @@ class OuterLoop:
     problem: Problem
     parametrization: Parametrization
     rates: Mapping[str, float | Tensor]
+    schedule: LearningRateSchedule
     least: Mapping[str, float]
     max_iter: int
     held_out: HeldOut | None
     validation_interval: int
     n_iter_no_change: int | None
+
+    def rates_at(self, step: int) -> Mapping[str, float | Tensor]:
+        """Return the learning rate of each tensor in the outer step after so many."""
+        factor = factor_of(self.schedule, step, self.max_iter)
+        if factor == 1:
+            return self.rates
+        return {name: factor * rate for name, rate in self.rates.items()}
 
 
 def distill(
@@ -75,7 +86,12 @@ def distill(
             break
         callbacks.step_begins()
         state, record = update(
-            loop.method, loop.problem, run.state, loop.parametrization, loop.rates, loop.least
+            loop.method,
+            loop.problem,
+            run.state,
+            loop.parametrization,
+            loop.rates_at(run.step),
+            loop.least,
         )
         best, validated = validate(run, state, loop)
         state = observed(loop.method, state, record, validated.get("validation_accuracy"))

@@ -14,6 +14,7 @@ from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
 from ..distilled._dataset import DistilledDataset
 from ..exceptions import InvalidFileError
+from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
@@ -56,6 +57,7 @@ def check_continuation(
     data: Checked,
     ipc: int,
     max_iter: int,
+    rates: str | LearningRateSchedule,
 ) -> None:
     """Raise ValueError unless an earlier fit's run can be continued.
 
@@ -69,7 +71,8 @@ def check_continuation(
     data : Checked
         The data of this fit.
     ipc, max_iter : int
-        The parameters of this fit.
+    rates : str or LearningRateSchedule
+        The parameters of this fit, of which ``rates`` is its `learning_rate_schedule`.
     """
     if distilled.recipe.layout != data.layout or not np.array_equal(classes, data.classes):
         raise ValueError(
@@ -85,6 +88,14 @@ def check_continuation(
         raise ValueError(
             f"max_iter={max_iter} must be at least {earlier.step}, the outer steps "
             "done in the earlier fit; warm_start=True continues it."
+        )
+    planned = distilled.provenance["parameters"]["max_iter"]
+    if max_iter != planned and resolve_rate_schedule(rates).uses_max_iter:
+        raise ValueError(
+            f"max_iter={max_iter} must be {planned}, as in the earlier fit, which warm_start=True "
+            f"continues: with learning_rate_schedule={rates!r} the learning rate of every step "
+            'depends on max_iter. Use learning_rate_schedule="constant" for more steps at the full '
+            "rate, or warm_start=False to begin anew."
         )
 
 

@@ -12,6 +12,7 @@ from .._data.validation import Interval, StrOptions
 from ..augmentation import AUGMENTATIONS, Augmentation, AugmentationName
 from ..distilled._consistency import MAX_NETWORKS, MAX_STEPS
 from ..distilled._dataset import DistilledDataset
+from ..learning_rates import RATE_SCHEDULES, LearningRateSchedule, RateScheduleName
 from ..networks import ARCHITECTURES, Architecture, ArchitectureName
 from ..parametrization import SampleParametrization
 from ._parameters import Parameters, param
@@ -60,6 +61,16 @@ class SharedParameters(Parameters):
         values, ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28
         x 28. [Feng23, C.1]: 0.001 for 3 x 32 x 32 pixels, a quarter of "auto", for many more
         steps.""",
+    )
+    learning_rate_schedule: RateScheduleName | LearningRateSchedule = param(
+        default="constant",
+        constraints=[StrOptions(set(RATE_SCHEDULES)), LearningRateSchedule],
+        kind='{"constant", "linear", "cosine"} or LearningRateSchedule',
+        doc="""How all learning rates of the outer optimizer change during the run: "constant" not
+        at all; "linear" and "cosine" fall from their values to 0, as a function of the outer step
+        and `max_iter`; or an object from `skdistill.learning_rates`, with a rise at the beginning,
+        say, or another end. A run whose rates depend on `max_iter` cannot be continued with another
+        `max_iter`, because its first steps would have been others.""",
     )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="gaussian",
@@ -181,11 +192,11 @@ class SharedParameters(Parameters):
         to continue it exactly. If the file exists, `fit` continues from it, also in another
         process, and the result is the same, bit for bit on the CPU, as if nothing had happened; a
         finished run is returned at once. Parameters and data must be those of the run: others are
-        refused, except `max_iter`, which may be larger, and parameters that the samples do not
-        depend on (`device`, `data_device`, `n_networks`, `verbose`, and `eval_steps` if nothing is
-        validated). The
-        previous file is kept as ``<checkpoint>.previous``, and is used, with a warning, if the last
-        one is damaged. None writes nothing.""",
+        refused, except `max_iter`, which may be larger (unless `learning_rate_schedule` depends on
+        it), and parameters that the samples do not depend on (`device`, `data_device`,
+        `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The previous file is
+        kept as ``<checkpoint>.previous``, and is used, with a warning, if the last one is damaged.
+        None writes nothing.""",
         may_change=True,
     )
     checkpoint_every: float = param(

@@ -45,6 +45,7 @@ from ..augmentation import check_augmentation
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._output import DistillerOutputMixin
 from ..forecast import MATCHING, Forecast, Hints, forecast
+from ..learning_rates import resolve_rate_schedule
 from ..networks import check_architecture
 from ..parametrization import resolve_parametrization
 from ._parameters import may_change
@@ -231,7 +232,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         data = self.check_input(X, y, sample_weight=sample_weight)
         if earlier is not None:
             check_continuation(
-                earlier, self.distilled_, self.classes_, data, self.ipc, self.max_iter
+                earlier,
+                self.distilled_,
+                self.classes_,
+                data,
+                self.ipc,
+                self.max_iter,
+                self.learning_rate_schedule,
             )
         parametrization = resolve_parametrization(self.parametrization)
         start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
@@ -380,6 +387,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             )
         parametrization = resolve_parametrization(self.parametrization)
         parametrization.check(self.init)
+        resolve_rate_schedule(self.learning_rate_schedule)
         self._check_parameters()
         check_augmentation(self.augmentation)
         check_architecture(self.architecture)

@@ -196,6 +196,10 @@ def test_a_parameter_that_came_later_has_its_default_in_older_runs(copied):
     for parameters, message in [
         ({"classes_per_step": 1}, "classes_per_step must be None; got 1"),
         ({"inner_momentum": 0.5}, "inner_momentum must be 0.9; got 0.5"),
+        (
+            {"learning_rate_schedule": "cosine"},
+            r"learning_rate_schedule must be 'constant'; got \{'schedule': 'cosine', .*\d\}",
+        ),
         ({"schedule__tol": 0.5}, r"schedule must be .*'tol': 0.001.*; got .*'tol': 0.5.*"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}; as in the run"):
