@@ -35,6 +35,8 @@ class OuterState:
         Steps skipped in a row up to now.
     clip_average : float or None
         Moving average of the norm of the gradient; None before the first.
+    averages : dict of str to Tensor or None
+        Moving averages of the values of the learned tensors; None if they are not averaged.
     """
 
     slots: dict[str, Tensor]
@@ -43,6 +45,7 @@ class OuterState:
     n_updates: int = 0
     n_failures: int = 0
     clip_average: float | None = None
+    averages: dict[str, Tensor] | None = None
 
     def __setstate__(self, state: dict) -> None:
         """Restore a pickle; those of 0.1.0 have other names."""
@@ -53,6 +56,11 @@ class OuterState:
     def tensors(self) -> dict[str, Tensor]:
         """The learned tensors, by name."""
         return {name: slots[0] for name, slots in self.slots.items()}
+
+    @property
+    def result(self) -> dict[str, Tensor]:
+        """The values that are the run's result so far: the averages, or the learned tensors."""
+        return self.tensors if self.averages is None else self.averages
 
 
 _State = TypeVar("_State", bound=OuterState)
@@ -82,10 +90,13 @@ def gaussian_rows(n: int, sample_shape: tuple[int, ...], generator: torch.Genera
     return X / X.flatten(1).norm(dim=1).view(-1, *[1] * len(sample_shape))
 
 
-def initial_state(method: Method, problem: Problem, tensors: Mapping[str, Tensor]) -> OuterState:
-    """Return the state of a run that starts from these tensors."""
+def initial_state(
+    method: Method, problem: Problem, tensors: Mapping[str, Tensor], averages: bool = False
+) -> OuterState:
+    """Return the state of a run that starts from these tensors, and perhaps averages them."""
     slots = {name: method.optimizer.init(tensor) for name, tensor in tensors.items()}
-    return OuterState(slots=slots, method=method.init(problem))
+    first = {name: tensor.clone() for name, tensor in tensors.items()} if averages else None
+    return OuterState(slots=slots, method=method.init(problem), averages=first)
 
 
 def update(
@@ -95,6 +106,7 @@ def update(
     parametrization: Parametrization,
     learning_rates: Mapping[str, float | Tensor],
     least: Mapping[str, float] | None = None,
+    ema_decay: float | None = None,
 ) -> tuple[_State, Record]:
     """Do one outer step; if its loss or gradient is not finite, only the counts move.
 
@@ -105,6 +117,8 @@ def update(
         By tensor. A rate may be a tensor that broadcasts: one rate per sample, for example.
     least : mapping or None, default=None
         Lower bounds of further learned tensors, by name.
+    ema_decay : float or None, default=None
+        Decay of the state's averages; not None if there are some.
     """
     began = perf_counter()
     tensors = state.tensors
@@ -133,9 +147,15 @@ def update(
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, bound in (least or {}).items():
         slots[EXTRA + name][0].clamp_(min=bound)
+    averages = state.averages
+    if averages is not None and ema_decay is not None:
+        averages = {
+            name: averaged(old, slots[name][0], ema_decay, t) for name, old in averages.items()
+        }
     new = replace(
         state,
         slots=slots,
+        averages=averages,
         method=method_state,
         step=state.step + 1,
         n_updates=t,
@@ -143,6 +163,16 @@ def update(
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def averaged(average: Tensor, value: Tensor, decay: float, t: int) -> Tensor:
+    """Return the exponential moving average after value number ``t`` (counted from 1).
+
+    It is corrected as Adam's moments are, the sum of ``decay**(t - s) * value_s`` divided by that
+    of the weights, so that what was there before the first value has no weight. In this form a
+    value that never changes is its average to the bit.
+    """
+    return torch.lerp(average, value, (1 - decay) / (1 - decay**t))
 
 
 def observed(method: Method, state: _State, record: Record, accuracy: float | None) -> _State:

@@ -114,7 +114,8 @@ def assemble(
     )
     check_label_loss(given.start, synthetic.label_loss)
     if resumed.run is None:
-        run = first_run(seed, method, problem, synthetic, parameters["init"], X, y, given.dtype)
+        init, averages = parameters["init"], parameters["ema_decay"] is not None
+        run = first_run(seed, method, problem, synthetic, init, X, y, given.dtype, averages)
     else:
         run = continued(resumed, method, problem, synthetic, given.dtype)
     loop = OuterLoop(
@@ -124,6 +125,7 @@ def assemble(
         rates=synthetic.rates(run.state.tensors),
         schedule=resolve_rate_schedule(parameters["learning_rate_schedule"]),
         least=synthetic.least,
+        ema_decay=parameters["ema_decay"],
         max_iter=parameters["max_iter"],
         held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),
         validation_interval=parameters["validation_interval"],

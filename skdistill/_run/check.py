@@ -39,6 +39,7 @@ def check_values(run: Run) -> None:
     for name, tensors in {
         "tensors": state.slots,
         **({"best tensors": best.tensors} if best else {}),
+        **({} if state.averages is None else {"averages": state.averages}),
     }.items():
         good = isinstance(tensors, dict) and all(
             isinstance(array, np.ndarray) for array in tensors.values()
@@ -90,10 +91,15 @@ def check_tensors(run: Run, fresh: OuterState) -> None:
         second = slots[2:]
         words = "one with second moments that are not negative"
         _require(bool((second >= 0).all()), f"tensor {name}", words, second)
+    values = {name: slots[0] for name, slots in expected.items()}
     if run.best is not None:
-        _check_arrays(
-            "best tensors", run.best.tensors, {name: v[0] for name, v in expected.items()}
-        )
+        _check_arrays("best tensors", run.best.tensors, values)
+    averages: Any = run.state.averages
+    if fresh.averages is None:
+        _require(averages is None, "averages", "None with ema_decay=None", averages)
+    else:
+        _require(averages is not None, "averages", "arrays with ema_decay", averages)
+        _check_arrays("averages", averages, values)
 
 
 def _check_arrays(

@@ -25,6 +25,7 @@ def first_run(
     X,
     y: np.ndarray,
     dtype: torch.dtype,
+    averages: bool,
 ) -> Run:
     """Return a run before its first outer step.
 
@@ -40,13 +41,15 @@ def first_run(
         The real samples, in the user's units, and their class indices.
     dtype : torch.dtype
         Dtype of the learned tensors.
+    averages : bool
+        Whether they are averaged.
     """
     tensors = synthetic.first_tensors(
         lambda: _initial_samples(init, X, y, synthetic, problem.rngs),
         problem.rngs.torch("synthetic", 0),
         dtype,
     )
-    return Run(seed, RunState(**vars(initial_state(method, problem, tensors))))
+    return Run(seed, RunState(**vars(initial_state(method, problem, tensors, averages))))
 
 
 def _initial_samples(init, X, y, synthetic: SyntheticSet, rngs: Streams) -> torch.Tensor:

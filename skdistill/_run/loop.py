@@ -37,6 +37,8 @@ class OuterLoop:
         What multiplies the learning rates in each outer step.
     least : mapping of str to float
         Lower bounds of the method's further tensors, by name.
+    ema_decay : float or None
+        Decay of the averages of the tensors; None if they are not averaged.
     max_iter : int
     held_out : HeldOut or None
         The data on which the samples are validated; None validates nothing.
@@ -52,6 +54,7 @@ class OuterLoop:
     rates: Mapping[str, float | Tensor]
     schedule: LearningRateSchedule
     least: Mapping[str, float]
+    ema_decay: float | None
     max_iter: int
     held_out: HeldOut | None
     validation_interval: int
@@ -92,6 +95,7 @@ def distill(
             loop.parametrization,
             loop.rates_at(run.step),
             loop.least,
+            loop.ema_decay,
         )
         best, validated = validate(run, state, loop)
         state = observed(loop.method, state, record, validated.get("validation_accuracy"))
@@ -113,11 +117,11 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
         return run.best, {}
     if state.step % loop.validation_interval and state.step != loop.max_iter:
         return run.best, {"validation_accuracy": None}
-    synthetic = loop.parametrization.synthetic(state.tensors)
+    synthetic = loop.parametrization.synthetic(state.result)
     accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y)
     best = run.best
     if best is None or accuracy > best.accuracy:
-        tensors = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
+        tensors = {name: tensor.cpu().numpy() for name, tensor in state.result.items()}
         best = Best(accuracy, state.step, tensors)
     return best, {"validation_accuracy": accuracy}
 

@@ -32,6 +32,8 @@ def to_dataset(
 ) -> DistilledDataset:
     """Return the samples of a run: the best that were validated or, if none were, the last.
 
+    If what is learned is averaged, both are averages.
+
     Parameters
     ----------
     run : Run
@@ -45,7 +47,7 @@ def to_dataset(
     feature_names : sequence of str or None
         Names of a table's columns.
     """
-    real, tensors = synthetic.data, run.state.tensors
+    real, tensors = synthetic.data, run.state.result
     if run.best is not None:
         tensors = {k: as_tensor(v).to(real.device) for k, v in run.best.tensors.items()}
     X, y, bases = synthetic.result(tensors)

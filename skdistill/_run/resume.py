@@ -200,7 +200,8 @@ def continued(
             problem.rngs.torch("synthetic", 0),
             dtype,
         )
-        fresh = initial_state(method, problem, placeholder)
+        averages = resumed.parameters["ema_decay"] is not None
+        fresh = initial_state(method, problem, placeholder, averages)
         check_clipping(run.state, clips=method.clip is not None)
         check_tensors(run, fresh)
         validates = resumed.parameters["validation_fraction"] is not None

@@ -125,6 +125,9 @@ class Run:
         """Return arrays by names and JSON-safe values that together hold a run at rest."""
         state = {_NAMES_IN_FILES.get(k, k): v for k, v in vars(self.state).items()}
         del state["best"], state["seconds"]
+        if state["averages"] is None:
+            # As in files of versions that had none.
+            del state["averages"]
         plain = {
             "seed": self.seed,
             "state": state,

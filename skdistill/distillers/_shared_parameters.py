@@ -72,6 +72,17 @@ class SharedParameters(Parameters):
         say, or another end. A run whose rates depend on `max_iter` cannot be continued with another
         `max_iter`, because its first steps would have been others.""",
     )
+    ema_decay: float | None = param(
+        default=None,
+        constraints=[Interval(Real, 0, 1, closed="neither"), None],
+        kind="float or None",
+        doc="""Decay of an exponential moving average of all that is learned: samples (or bases and
+        coefficients), labels and further tensors. If given, the average is the result, and what is
+        validated and shown to callbacks, while the run goes on from the values themselves. It is
+        corrected as Adam's moments are, so that the start of the samples has no weight in it, and
+        skipped steps do not count. RCIG has 0.99 with this correction; FTD 0.9995, say. With None
+        the last values are the result.""",
+    )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="gaussian",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],

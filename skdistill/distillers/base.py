@@ -207,7 +207,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self.n_features_in_ = prod(real.layout.user_shape)
         self.n_iter_ = run.step
         self.history_ = run.history
-        self.extra_ = fit.synthetic.extra_values(run.state.tensors)
+        self.extra_ = fit.synthetic.extra_values(run.state.result)
         self.distilled_ = distilled
         self._origin = given.origin
 
