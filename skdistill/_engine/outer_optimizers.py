@@ -74,7 +74,13 @@ class OuterLAMB:
 
     Parameters
     ----------
-    beta1, beta2, eps, weight_decay : float
+    beta1 : float, default=0.9
+        Decay of the moving average of the gradients.
+    beta2 : float, default=0.999
+        Decay of that of their squares.
+    eps : float, default=1e-6
+        Added to the root.
+    weight_decay : float, default=0.0
 
     References
     ----------
@@ -115,7 +121,14 @@ class OuterAdaBelief:
 
     Parameters
     ----------
-    beta1, beta2, eps, eps_root : float
+    beta1 : float, default=0.9
+        Decay of the moving average of the gradients.
+    beta2 : float, default=0.999
+        Decay of that of the squared differences from it.
+    eps : float, default=1e-16
+        Added to the root.
+    eps_root : float, default=1e-16
+        Added to the squares in every step.
 
     References
     ----------
