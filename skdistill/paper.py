@@ -1,8 +1,45 @@
-"""The parameters of the runs in [Feng23], by data set and samples per class."""
+"""The parameters of the runs in the methods' papers, by data set and samples per class."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["paper_settings"]
+
+
+@dataclass(frozen=True, eq=False)
+class Paper:
+    """The benchmarks of a paper, and the parameters of its runs.
+
+    Parameters
+    ----------
+    where : str
+        Where the benchmarks stand, for errors.
+    columns : mapping of str to tuple of int
+        Samples per class, by data set.
+    settings : callable
+        ``(dataset, ipc) -> dict`` of a distiller's parameters, for each of them.
+    """
+
+    where: str
+    columns: Mapping[str, tuple[int, ...]]
+    settings: Callable[[str, int], dict[str, Any]]
+
+    def parameters(self, dataset: object, ipc: object) -> dict[str, Any]:
+        """Return the parameters of a run; raise ValueError if the paper has no such run."""
+        if not isinstance(dataset, str) or dataset not in self.columns:
+            raise ValueError(
+                f"dataset must be one of {', '.join(map(repr, self.columns))}, those of "
+                f"{self.where}; got {dataset!r}."
+            )
+        budgets = self.columns[dataset]
+        if isinstance(ipc, bool) or ipc not in budgets:
+            raise ValueError(
+                f"ipc must be one of {', '.join(map(str, budgets))} for {dataset!r}, as in "
+                f"{self.where}; got {ipc!r}."
+            )
+        return self.settings(dataset, int(ipc))  # type: ignore[call-overload]
+
 
 # The columns of Table 1: samples per class, by data set.
 _COLUMNS = {
@@ -108,11 +145,14 @@ def paper_settings(dataset: str, ipc: int) -> dict[str, Any]:
     >>> distiller = RaTBPTTDistiller(**settings, random_state=0)
     >>> pipe = make_pipeline(ZCAWhitener(regularization=0.1), distiller)
     """
-    _check(dataset, ipc)
+    return RAT_BPTT.parameters(dataset, ipc)
+
+
+def _rat_bptt(dataset: str, ipc: int) -> dict[str, Any]:
     window, unroll = _WINDOWS.get((dataset, ipc), _OTHER_WINDOWS)
     inner_batch_size, classes_per_step = _MINI_BATCHES.get((dataset, ipc), (None, None))
     return {
-        "ipc": int(ipc),
+        "ipc": ipc,
         "window": window,
         "unroll": unroll,
         "max_iter": 50_000,
@@ -134,15 +174,26 @@ def paper_settings(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
-def _check(dataset: object, ipc: object) -> None:
-    """Raise ValueError unless Table 1 has this column."""
-    if not isinstance(dataset, str) or dataset not in _COLUMNS:
-        raise ValueError(
-            f"dataset must be one of {', '.join(map(repr, _COLUMNS))}, those of Table 1 of "
-            f"[Feng23]; got {dataset!r}."
-        )
-    if isinstance(ipc, bool) or ipc not in _COLUMNS[dataset]:
-        columns = ", ".join(map(str, _COLUMNS[dataset]))
-        raise ValueError(
-            f"ipc must be one of {columns} for {dataset!r}, as in Table 1 of [Feng23]; got {ipc!r}."
-        )
+def _matching(dataset: str, ipc: int) -> dict[str, Any]:
+    # The defaults of main_DM.py, the code that [Zhao23] publishes, but for the evaluation.
+    return {
+        "ipc": ipc,
+        "max_iter": 20_000,
+        "batch_size": 256,
+        "outer_optimizer": "sgd",
+        "learning_rate": 1.0,
+        "init": "real",
+        "learn_labels": False,
+        "augmentation": "dsa",
+        "architecture": "convnet",
+        "n_networks": 20,
+        "eval_steps": 300 if ipc == 1 else 1000,
+    }
+
+
+RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
+MATCHING = Paper(
+    "the known runs of [Zhao23]",
+    dict.fromkeys(("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)),
+    _matching,
+)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from skdistill import RaTBPTTDistiller, paper_settings
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller, paper_settings
+from skdistill.distillers import BaseDistiller
 from skdistill.networks import network_factory
 
 # window, unroll, batch_size, learn_labels, classes, side; read from [Feng23].
@@ -75,3 +76,37 @@ def test_the_result_belongs_to_the_caller():
 def test_what_table_1_does_not_have(arguments, message):
     with pytest.raises(ValueError, match=message):
         paper_settings(*arguments)
+    with pytest.raises(ValueError, match=message):
+        RaTBPTTDistiller.from_paper(*arguments)
+
+
+def test_a_distiller_has_the_values_of_its_paper_and_those_that_are_given():
+    distiller = RaTBPTTDistiller.from_paper("cifar10", ipc=10, max_iter=3, random_state=1)
+    expected = {**paper_settings("cifar10", 10), "max_iter": 3, "random_state": 1}
+    assert distiller.get_params() == RaTBPTTDistiller(**expected).get_params()
+
+
+def test_distribution_matching_has_the_values_of_its_own_paper():
+    # Read in main_DM.py, the paper's code.
+    assert DistributionMatchingDistiller.from_paper("cifar100", 50).get_params() == (
+        DistributionMatchingDistiller(
+            ipc=50, max_iter=20_000, batch_size=256, outer_optimizer="sgd", learning_rate=1.0,
+            init="real", augmentation="dsa", architecture="convnet", n_networks=20,
+            eval_steps=1000,
+        ).get_params()
+    )  # fmt: skip
+    X = np.random.default_rng(0).integers(256, size=(20, 32, 32, 3)).astype(np.uint8)
+    y = np.arange(20) % 10
+    distiller = DistributionMatchingDistiller.from_paper("cifar10", 1, max_iter=1, batch_size=1)
+    X_syn, _ = distiller.fit(X, y).transform()
+    assert X_syn.shape == (10, 32, 32, 3)
+    with pytest.raises(ValueError, match=r"dataset must be one of 'cifar10', .* runs of \[Zh"):
+        DistributionMatchingDistiller.from_paper("cub200", 1)
+
+
+def test_a_distiller_without_a_paper_says_so():
+    class Own(BaseDistiller):
+        """A user's."""
+
+    with pytest.raises(ValueError, match="Own knows no runs of a paper"):
+        Own.from_paper("cifar10", 1)

@@ -47,6 +47,7 @@ from ..evaluation._output import DistillerOutputMixin
 from ..forecast import MATCHING, Forecast, Hints, forecast
 from ..learning_rates import resolve_rate_schedule
 from ..networks import check_architecture
+from ..paper import Paper
 from ..parametrization import resolve_parametrization
 from ._parameters import may_change
 from ._shared_parameters import SharedParameters
@@ -91,6 +92,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _needs_network = True
     # Whether class weights multiply sample weights, or the classes' terms of a sum.
     _weighs_terms = False
+    # The runs of the method's paper.
+    _paper: ClassVar[Paper | None] = None
 
     @abstractmethod
     def _make_method(self, problem: Problem) -> Method:
@@ -113,6 +116,44 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     def _autocast(self) -> torch.dtype | None:
         """Return the precision of convolutions and products during a run, if it differs."""
         return None
+
+    @classmethod
+    def from_paper(cls, dataset: str, ipc: int, **parameters: Any) -> Self:
+        """Return a distiller with the parameters of a run in the method's paper.
+
+        Where each value stands in the paper, the page of the class says, and for RaT-BPTT that of
+        `skdistill.paper_settings`. They are for a GPU and for hours.
+
+        Parameters
+        ----------
+        dataset : str
+            The data set, as in `skdistill.datasets`: "cifar10", for example.
+        ipc : int
+            Samples per class.
+        **parameters
+            Parameters of the distiller, which take the place of the paper's: `random_state`, say,
+            or a `max_iter` that time allows.
+
+        Returns
+        -------
+        distiller : estimator
+            It is not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the paper has no such run; the message says which it has.
+
+        Examples
+        --------
+        >>> from skdistill import RaTBPTTDistiller
+        >>> distiller = RaTBPTTDistiller.from_paper("cifar10", ipc=10, max_iter=1000)
+        >>> distiller.window, distiller.unroll, distiller.max_iter
+        (80, 250, 1000)
+        """
+        if cls._paper is None:
+            raise ValueError(f"{cls.__name__} knows no runs of a paper; pass it its parameters.")
+        return cls(**cls._paper.parameters(dataset, ipc) | parameters)
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)

@@ -18,6 +18,7 @@ from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import UNROLLED
 from ..hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
+from ..paper import RAT_BPTT
 from ..sampling import UniformSampler
 from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
 from ._auto import AUTO, resolve_inner_loop
@@ -210,6 +211,7 @@ class RaTBPTTDistiller(BaseDistiller):
         "C.2])."
     )
     _hints = UNROLLED
+    _paper = RAT_BPTT
 
     def _check_parameters(self) -> None:
         uses_window = resolve_schedule(self.schedule).uses_window

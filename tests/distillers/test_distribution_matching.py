@@ -378,6 +378,15 @@ def test_warm_start_continues_bit_for_bit(images, augmentation):
     assert abs(parts.transform()[0] - before).max() > 1e-3
 
 
+def test_gradient_descent_moves_by_the_gradients_themselves(images):
+    distil = partial(quick, outer_optimizer="sgd", max_iter=1)
+    start, moved = (distil(learning_rate=rate).fit(*images) for rate in (1e-12, 0.5))
+    way = (moved.transform()[0] - start.transform()[0]) / moved.distilled_.recipe.scale[0]
+    assert np.linalg.norm(way) == pytest.approx(0.5 * moved.history_["grad_norm"][0], rel=1e-4)
+    # Nothing is clipped.
+    assert moved.history_["clip_level"] == [None]
+
+
 def test_weights_equal_repetition(images):
     X, y = images
     weight = np.random.default_rng(2).integers(0, 4, size=len(y))
@@ -423,6 +432,8 @@ def test_a_fixed_sample_still_counts(images):
         ({"augmentation": Rotation(degrees=200)}, "'degrees' .* Got 200"),
         ({"init": "zeros"}, "'init' parameter .* Got 'zeros'"),
         ({"ipc": 21}, "ipc=21 must be at most 20"),
+        ({"outer_optimizer": "adamw"}, "'outer_optimizer' parameter .* Got 'adamw'"),
+        ({"outer_optimizer": "sgd"}, "learning_rate='auto' must be a number with outer_opt.*1 in"),
         ({"n_iter_no_change": 3}, "must come with a validation_fraction"),
     ],
 )

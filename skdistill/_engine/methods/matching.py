@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..learner import Learner
 from ..memory import PeakMemory, matching_peak
+from ..outer_optimizers import Clip, OuterOptimizer
 from ..steps import n_chunks
 from ..transfer import to_device
 from .base import Augmentation, Gradient, Method, Problem, State, Synthetic
@@ -86,11 +87,16 @@ class DistributionMatching(Method):
         The rows of each class in the training set.
     batch_size : int
         Real samples per class in each outer step; a class that has fewer uses all.
+    optimizer : OuterOptimizer, default=OuterAdam()
+    clip : Clip or None, default=MovingAverageClip()
+        As in `Method`.
     """
 
     embed: Embedding
     real_rows: Sequence[np.ndarray]
     batch_size: int
+    optimizer: OuterOptimizer = Method.optimizer
+    clip: Clip | None = Method.clip
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
