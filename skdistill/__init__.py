@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .distilled._dataset import DistilledDataset
     from .distillers.boosted import BoostedDistiller
     from .distillers.distribution_matching import DistributionMatchingDistiller
+    from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
+    from .kernel_ridge import KernelRidgeClassifier
     from .paper import paper_settings
     from .preprocessing import ZCAWhitener
 
@@ -24,6 +26,8 @@ _HOMES = {
     "DistilledClassifier": "adapters",
     "DistilledDataset": "distilled",
     "DistributionMatchingDistiller": "distillers.distribution_matching",
+    "KIPDistiller": "distillers.kip",
+    "KernelRidgeClassifier": "kernel_ridge",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "ZCAWhitener": "preprocessing",
     "paper_settings": "paper",
@@ -35,6 +39,8 @@ __all__ = [
     "DistilledClassifier",
     "DistilledDataset",
     "DistributionMatchingDistiller",
+    "KIPDistiller",
+    "KernelRidgeClassifier",
     "RaTBPTTDistiller",
     "ZCAWhitener",
     "paper_settings",

@@ -88,9 +88,10 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         Distills the training set; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
     classifier : estimator or None, default=None
         Trained on the synthetic samples; cloned before it is fitted. It gets flattened images and,
-        instead of learned soft labels, the label of the largest probability. None trains the
-        distiller's own networks by its recipe, `n_networks` of them for `eval_steps` steps, and
-        averages their probabilities.
+        instead of learned soft labels, the label of the largest probability. One with a method
+        ``fit_distilled``, as `KernelRidgeClassifier` has, gets the distilled set itself, with
+        learned labels and scale. None trains the distiller's own networks by its recipe,
+        `n_networks` of them for `eval_steps` steps, and averages their probabilities.
 
     Attributes
     ----------
@@ -174,6 +175,8 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         ensemble = classifier = None
         if self.classifier is None:
             ensemble = _train_ensemble(_networks(distiller), distilled)
+        elif hasattr(self.classifier, "fit_distilled"):
+            classifier = clone(self.classifier).fit_distilled(distilled)
         else:
             X_syn = _flat(distilled.X.copy())
             classifier = clone(self.classifier).fit(X_syn, distilled.hard_labels())

@@ -42,6 +42,12 @@ MATCHING = Hints(
     real="batch_size (the real samples' activations)",
     time=("batch_size", "ipc", "the width of the networks"),
 )
+KERNEL = Hints(
+    states="ipc (the kernel of the synthetic samples)",
+    activations="ipc (the synthetic samples and their gradients)",
+    real="depth (a block of the kernel of real and synthetic samples)",
+    time=("batch_size", "ipc", "depth"),
+)
 
 
 @dataclass(frozen=True)

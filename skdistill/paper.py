@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 __all__ = ["paper_settings"]
@@ -191,9 +192,27 @@ def _matching(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+def _kip(dataset: str, ipc: int) -> dict[str, Any]:
+    # The parameters at the head of kip/KIP.ipynb, the code of [Nguyen21], and of its FC network.
+    return {
+        "ipc": ipc,
+        "max_iter": 300,
+        "batch_size": 5000,
+        "learning_rate": 0.04,
+        "init": "real",
+        "learn_labels": False,
+        "kernel": "ntk",
+        "depth": 1,
+        "weight_std": sqrt(2),
+        "bias_std": 0.1,
+        "regularization": 1e-6,
+    }
+
+
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
 MATCHING = Paper(
     "the known runs of [Zhao23]",
     dict.fromkeys(("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)),
     _matching,
 )
+KIP = Paper("the notebook of [Nguyen21]'s code", {"cifar10": (10,)}, _kip)

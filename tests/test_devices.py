@@ -11,6 +11,7 @@ from skdistill import (
     BoostedDistiller,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    KIPDistiller,
     RaTBPTTDistiller,
     ZCAWhitener,
 )
@@ -136,6 +137,21 @@ def test_a_table_with_time_stamps_comes_to_a_device_without_double_precision(tab
         accuracy = got.score(*table)
     assert_same_results(got, expected)
     assert accuracy == expected.score(*table)
+
+
+@pytest.mark.parametrize("augmentation", [None, "dsa"])
+def test_kip_is_that_of_the_cpu(augmentation, images):
+    X, y = images
+    weight = np.arange(len(y)) % 4.0
+    distiller = KIPDistiller(
+        **SHARED, learn_labels=True, augmentation=augmentation, class_weight={0: 2.0}
+    )
+    expected = on(distiller, "cpu").fit(X, y, sample_weight=weight)
+    with SimulatedDevice(has_float64=True):
+        got = on(distiller, NAME).fit(X, y, sample_weight=weight)
+        scores = got.kernel_classifier().decision_function(X)
+    assert_same_results(got, expected)
+    assert_allclose(scores, expected.kernel_classifier().decision_function(X), rtol=1e-3, atol=1e-4)
 
 
 def test_an_outer_step_waits_for_the_device_once(images, device_waits):

@@ -21,7 +21,7 @@ FLOORS = [
     {"_files"},
     {"distilled", "networks", "windows", "augmentation", "sampling", "coresets", "forecast"}
     | {"learning_rates"},
-    {"parametrization", "preprocessing", "paper"},
+    {"parametrization", "preprocessing", "paper", "kernel_ridge"},
     {"evaluation"},
     {"hardness", "intercorrelation", "_run"},
     {"distillers"},

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from torch import nn
 
-from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller, paper_settings
+from skdistill import (
+    DistributionMatchingDistiller,
+    KIPDistiller,
+    RaTBPTTDistiller,
+    paper_settings,
+)
 from skdistill.distillers import BaseDistiller
 from skdistill.networks import network_factory
 
@@ -102,6 +107,12 @@ def test_distribution_matching_has_the_values_of_its_own_paper():
     assert X_syn.shape == (10, 32, 32, 3)
     with pytest.raises(ValueError, match=r"dataset must be one of 'cifar10', .* runs of \[Zh"):
         DistributionMatchingDistiller.from_paper("cub200", 1)
+
+
+def test_kip_has_the_values_of_its_notebook_which_are_its_defaults():
+    assert KIPDistiller.from_paper("cifar10", 10).get_params() == KIPDistiller(10).get_params()
+    with pytest.raises(ValueError, match=r"ipc must be one of 10 for 'cifar10', as in the noteb"):
+        KIPDistiller.from_paper("cifar10", 1)
 
 
 def test_a_distiller_without_a_paper_says_so():

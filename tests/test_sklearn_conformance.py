@@ -13,6 +13,8 @@ from skdistill import (
     DistillationSampler,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    KernelRidgeClassifier,
+    KIPDistiller,
     ZCAWhitener,
 )
 from skdistill.evaluation._output import DistillerOutputMixin
@@ -24,11 +26,14 @@ unrolled = partial(short, window=1, unroll=2)
 ESTIMATORS = [
     unrolled(),
     short(DistributionMatchingDistiller),
+    short(KIPDistiller),
     BoostedDistiller(ipc=2, block_size=1, distiller=unrolled()),
     DistilledClassifier(unrolled()),
     DistilledClassifier(unrolled(), LogisticRegression()),
+    DistilledClassifier(short(KIPDistiller), KernelRidgeClassifier()),
     DistillationSampler(unrolled()),
     ZCAWhitener(),
+    KernelRidgeClassifier(),
 ]
 
 # Checks that a distiller cannot pass, because its transform returns samples *and* labels, not as

@@ -12,6 +12,8 @@ from skdistill import (
     BoostedDistiller,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    KernelRidgeClassifier,
+    KIPDistiller,
     ZCAWhitener,
 )
 from skdistill._engine.learner import Learner
@@ -68,6 +70,7 @@ DISTILLERS = {
     "basis": quick(parametrization=LinearBasis(n_basis=2), ipc=2),
     "own network": quick(architecture=ConvNet),
     "matching": quick(DistributionMatchingDistiller, augmentation="flip_rotate"),
+    "kip": quick(KIPDistiller, augmentation="flip_rotate", learn_labels=True),
     "boosted": BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0),
     "bfloat16": quick(precision="bfloat16"),
 }
@@ -103,6 +106,7 @@ def test_no_switch_changes_a_bit_of_what_else_computes(switch, images):
         yield whitener.inverse_transform(whitener.transform(X))
         yield classifier.predict_proba(X)
         yield classifier.score(X, y)
+        yield KernelRidgeClassifier().fit_distilled(distilled).decision_function(X)
         yield forgetting_scores(X, y, n_epochs=2, **few)
         yield disagreement_scores(distilled, X, y, **few)
         parts = accuracy_by_hardness(distilled, X, y, np.arange(40), n_networks=2, bins=2)

@@ -18,6 +18,8 @@ from skdistill import (
     DistilledClassifier,
     DistilledDataset,
     DistributionMatchingDistiller,
+    KernelRidgeClassifier,
+    KIPDistiller,
     RaTBPTTDistiller,
     ZCAWhitener,
 )
@@ -59,6 +61,7 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
         verbose=True,
     )
     DistributionMatchingDistiller(ipc=10, architecture="convnet", class_weight="balanced")
+    KIPDistiller(ipc=10, kernel="nngp", depth=2, learn_labels=True)
     BoostedDistiller(10, block_size=5, distiller=distiller, checkpoint=os.fspath("folder"))
     Shrink(factor=0.5, ipc=3, learning_rate="auto")
 
@@ -72,6 +75,7 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     assert_type(evaluate(distilled, torch.zeros(3, 4), [0, 1, 2], steps=[1, 2]), EvaluationResult)
     assert_type(DistilledClassifier(distiller).fit(X, y).predict(X), np.ndarray)
     assert_type(DistillationSampler(class_weight=None).fit(X, y), DistillationSampler)
+    assert_type(KIPDistiller().fit(X, y).kernel_classifier(), KernelRidgeClassifier)
     assert_type(ZCAWhitener(per_sample=True).fit(X).transform(X), np.ndarray)
     herding(X, np.asarray(y), np.unique(y), 1, np.random.default_rng(0))
 
@@ -80,6 +84,7 @@ def wrong(gradient: Gradient) -> None:
     # A parameter that there is not.
     RaTBPTTDistiller(windw=3)  # type: ignore[call-arg]
     DistributionMatchingDistiller(window=3)  # type: ignore[call-arg]
+    KIPDistiller(window=3)  # type: ignore[call-arg]
     BoostedDistiller(window=3)  # type: ignore[call-arg]
     Shrink(facter=0.5)  # type: ignore[call-arg]
     DistilledClassifier(windw=3)  # type: ignore[call-arg]
@@ -87,6 +92,7 @@ def wrong(gradient: Gradient) -> None:
     # One of the wrong type.
     RaTBPTTDistiller(ipc="ten")  # type: ignore[arg-type]
     DistributionMatchingDistiller(ipc="ten")  # type: ignore[arg-type]
+    KIPDistiller(kernel="rbf")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]
     Shrink(ipc="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]

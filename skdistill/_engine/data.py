@@ -147,6 +147,11 @@ class RealData:
         return self._y
 
     @property
+    def weight(self) -> Tensor | None:
+        """The weights of all samples; None if they weigh the same."""
+        return self._weight
+
+    @property
     def n_bytes(self) -> int:
         """The memory of the device that the samples take."""
         if self.on_host and self._device.type != "cpu":

@@ -82,9 +82,14 @@ class FullyConnected:
         return T if self.kind == "ntk" else K
 
 
+def rows_of_a_block(n_columns: int, device: torch.device) -> int:
+    """Return how many rows of a kernel are computed at a time."""
+    return max(1, _BLOCK.get(device.type, _BLOCK_GPU) // n_columns)
+
+
 def blocks(n_rows: int, n_columns: int, device: torch.device) -> Iterator[slice]:
-    """Yield consecutive rows of a kernel, as many at a time as are computed best."""
-    size = max(1, _BLOCK.get(device.type, _BLOCK_GPU) // n_columns)
+    """Yield the rows of a kernel in blocks, each of them a slice."""
+    size = rows_of_a_block(n_columns, device)
     for first in range(0, n_rows, size):
         yield slice(first, min(first + size, n_rows))
 

@@ -10,6 +10,9 @@ from .steps import n_chunks
 _ADJOINT, _GRADIENT = 2.0, 0.92
 # States besides those that are kept: one before the window, its sensitivity, a step's own.
 _OTHER_STATES = 6
+# Matrices of a kernel that autograd keeps at once, without and with a hidden layer, and copies of
+# the synthetic samples: themselves, their gradient, and what autograd keeps.
+_KERNEL, _KERNEL_LAYER, _KERNEL_SAMPLES = 4, 14, 5
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,34 @@ def matching_peak(
         activations=int(_GRADIENT * _most(n_synthetic, chunk) * sample),
         # Without gradients, a layer's output is freed once the next layer but one is computed.
         real=int(_GRADIENT * _most(n_real, chunk) * sample),
+        data=data_bytes,
+    )
+
+
+def kernel_peak(
+    n_features: int, n_synthetic: int, n_rows: int, n_layers: int, data_bytes: int
+) -> PeakMemory:
+    """Return the peak of a step of `KernelRidge`, which computes in double precision.
+
+    Parameters
+    ----------
+    n_features : int
+        Values of a sample.
+    n_synthetic : int
+        Synthetic samples.
+    n_rows : int
+        Real samples in a block of their kernel with the synthetic ones.
+    n_layers : int
+        Hidden layers of the networks that the kernel stands for.
+    data_bytes : int
+        Bytes of the training set.
+    """
+    per_value = 8 * (_KERNEL + _KERNEL_LAYER * n_layers)
+    return PeakMemory(
+        states=per_value * n_synthetic**2,
+        activations=8 * _KERNEL_SAMPLES * n_synthetic * n_features,
+        # A batch is in single precision first.
+        real=per_value * n_rows * n_synthetic + (8 + 4) * n_rows * n_features,
         data=data_bytes,
     )
 

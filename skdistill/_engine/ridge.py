@@ -78,5 +78,5 @@ def fit_shifted(K: Tensor, y: Tensor, shift: float | Tensor) -> Regression:
             return Regression(torch.cholesky_solve(y, L), n_raised)
         if more >= 1:
             # No multiple of its trace makes a semi-definite matrix that is finite singular.
-            return Regression(torch.full_like(y, torch.nan), n_raised)
+            return Regression(torch.nan * (K @ y), n_raised)
         more, n_raised = max(_FACTOR * more, least), n_raised + 1

@@ -1,5 +1,6 @@
-"""The order of synthetic samples: the first of every class, then the second of every class..."""
+"""Which rows are of which class: in a synthetic set, and in batches of real samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassRows:
-    """Which rows of a synthetic set belong to which class: prefixes hold equally many of each.
+    """The order of a synthetic set: the first sample of every class, then the second, and so on.
+
+    Prefixes hold equally many of each class.
 
     Parameters
     ----------
@@ -34,3 +37,21 @@ class ClassRows:
     def spread(self, per_rank: np.ndarray) -> np.ndarray:
         """Return for each row the value given for its position within its class."""
         return np.repeat(per_rank, self.n_classes)
+
+
+def rows_by_class(y: Tensor, n_classes: int) -> list[np.ndarray]:
+    """Return the rows of each class among these class indices."""
+    labels = y.cpu().numpy()
+    return [np.flatnonzero(labels == c) for c in range(n_classes)]
+
+
+def balanced_batch(
+    by_class: Sequence[np.ndarray], n_per_class: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return ``n_per_class`` rows of each class at random; a class that has fewer gives all."""
+    return np.concatenate(
+        [
+            rows if len(rows) <= n_per_class else rng.choice(rows, n_per_class, replace=False)
+            for rows in by_class
+        ]
+    )

@@ -37,14 +37,14 @@ def make_networks(
     autocast : torch.dtype or None
         As in `Learner`.
     """
-    if not needs_network:
-        return None
     shape, n_classes = data.layout.network_shape, len(data.classes)
     device, name = resolve_device(parameters["device"]), "architecture"
-    if parameters["inner_architecture"] is not None:
+    if parameters["inner_architecture"] is not None or not needs_network:
         # The networks of the evaluation must be valid, too, and have not been tried yet.
         make_learner(parameters["architecture"], shape, n_classes, device)
         name = "inner_architecture"
+    if not needs_network:
+        return None
     return make_learner(parameters[name], shape, n_classes, device, autocast, parameter=name)
 
 

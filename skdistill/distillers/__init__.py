@@ -18,6 +18,7 @@ from ._parameters import param
 from .base import BaseDistiller
 from .boosted import BoostedDistiller
 from .distribution_matching import DistributionMatchingDistiller
+from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Free",
     "Gradient",
     "Interval",
+    "KIPDistiller",
     "Method",
     "MovingAverageClip",
     "NonNegative",

@@ -434,6 +434,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         check_architecture(self.architecture)
         if self.inner_architecture is not None:
             check_architecture(self.inner_architecture, "inner_architecture")
+            if not self._needs_network:
+                raise ValueError(
+                    f"inner_architecture must be None: {type(self).__name__} distills through no "
+                    "networks; those of score and evaluate are `architecture`."
+                )
         resolve_device(self.device)
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         parametrization.check_layout(checked.layout)

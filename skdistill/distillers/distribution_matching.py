@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, Literal
 
-import numpy as np
-
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.matching import DistributionMatching, Embedding
 from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
+from .._engine.rows import rows_by_class
 from ..distilled._dataset import DistilledDataset
 from ..forecast import MATCHING
 from ..paper import MATCHING as PAPER
@@ -137,10 +136,10 @@ class DistributionMatchingDistiller(BaseDistiller):
             )
 
     def _make_method(self, problem: Problem) -> DistributionMatching:
-        labels, adam = problem.real.y.cpu().numpy(), self.outer_optimizer == "adam"
+        adam = self.outer_optimizer == "adam"
         return DistributionMatching(
             embed=Embedding(problem.networks, problem.shape),
-            real_rows=[np.flatnonzero(labels == c) for c in range(problem.rows.n_classes)],
+            real_rows=rows_by_class(problem.real.y, problem.rows.n_classes),
             batch_size=self.batch_size,
             optimizer=OuterAdam() if adam else OuterSGD(),
             clip=MovingAverageClip() if adam else None,

@@ -8,7 +8,7 @@ import pytest
 import tools
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, KIPDistiller
 
 quick = partial(tools.quick, max_iter=2)
 
@@ -91,7 +91,7 @@ def test_the_weights_are_kept_with_the_result(rare):
     assert fitted.distilled_.provenance["training_data"] == plain
 
 
-@pytest.mark.parametrize("make", [quick, DistributionMatchingDistiller])
+@pytest.mark.parametrize("make", [quick, DistributionMatchingDistiller, KIPDistiller])
 @pytest.mark.parametrize(
     ("class_weight", "message"),
     [

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import DistributionMatchingDistiller, KIPDistiller, RaTBPTTDistiller
 from skdistill.distillers import (
     BaseDistiller,
     Gradient,
@@ -133,7 +133,9 @@ def test_a_parameter_may_be_declared_again_with_another_default():
     assert (Shrink().ipc, Other().ipc, Other(3).ipc) == (1, 2, 3)
 
 
-@pytest.mark.parametrize("kind", [RaTBPTTDistiller, DistributionMatchingDistiller], ids=repr)
+@pytest.mark.parametrize(
+    "kind", [RaTBPTTDistiller, DistributionMatchingDistiller, KIPDistiller], ids=repr
+)
 def test_types_name_the_words_that_constraints_allow(kind):
     in_types, in_constraints = {}, {}
     for f in fields(kind):

@@ -75,6 +75,8 @@ def test_a_singular_kernel_has_derivatives():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
 def test_a_kernel_without_a_solution_gives_nan(value):
-    found = ridge.fit(torch.full((3, 3), value), torch.ones(3, 2), 1e-6)
+    K = torch.full((3, 3), value, requires_grad=True)
+    found = ridge.fit(K, torch.ones(3, 2), 1e-6)
     assert found.coefficients.isnan().all()
     assert found.coefficients.shape == (3, 2)
+    assert torch.autograd.grad(found.coefficients.sum(), K)[0].isnan().all()

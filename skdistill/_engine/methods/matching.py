@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..learner import Learner
 from ..memory import PeakMemory, matching_peak
 from ..outer_optimizers import Clip, OuterOptimizer
+from ..rows import balanced_batch
 from ..steps import n_chunks
 from ..transfer import to_device
 from .base import Augmentation, Gradient, Method, Problem, State, Synthetic
@@ -144,7 +145,7 @@ class DistributionMatching(Method):
     ) -> Tensor:
         """Return each class's (weighted) mean embedding of a real batch."""
         rng = problem.rngs.numpy("real_batch", index)
-        rows = np.concatenate([_some(rows, self.batch_size, rng) for rows in self.real_rows])
+        rows = balanced_batch(self.real_rows, self.batch_size, rng)
         classes = torch.arange(len(self.real_rows), device=theta.device)[:, None]
         sums: Any = 0
         total: Any = 0
@@ -223,8 +224,3 @@ def _summed(gaps: Tensor, class_weight: Tensor | None, classes) -> Tensor:
     if class_weight is None:
         return gaps.sum()
     return (gaps * class_weight[classes, None]).sum()
-
-
-def _some(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return ``n`` of these rows at random, or all if there are not more."""
-    return rows if len(rows) <= n else rng.choice(rows, n, replace=False)
