@@ -1,10 +1,11 @@
 """How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``.
 
 Nothing is downloaded. The examples are run for their pictures, unless ``-D plot_gallery=0`` says
-otherwise; with ``-j auto`` as many at a time as there are cores. Two kinds of pages are written at
-the beginning of a build, into ``docs/generated``: the reference, from the package's public names
-(``reference.py``), and the measured results, from the files in ``examples/reproduce/results``
-(``reproduction.py``). ``links.py`` checks the links of what was built.
+otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of pages are written
+at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
+(``reference.py``), what each method can, from the classes (``methods.py``), and the measured
+results, from the files in ``examples/reproduce/results`` (``reproduction.py``). ``links.py`` checks
+the links of what was built.
 """
 
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
@@ -62,6 +64,7 @@ html_sidebars = {
         "performance",
         "reproducing",
         "scaling",
+        "user_guide/methods",
     )
 }
 
@@ -85,6 +88,7 @@ def write_generated_pages(app):
     """Write the pages that are made of the package and of the results."""
     generated = Path(app.srcdir, "generated")
     reference.write(generated)
+    methods.write(generated)
     reproduction.write(HERE.parent / "examples" / "reproduce" / "results", generated)
 
 

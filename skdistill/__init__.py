@@ -9,6 +9,7 @@ from ._version import __version__ as __version__
 if TYPE_CHECKING:
     from .adapters import DistillationSampler, DistilledClassifier
     from .distilled._dataset import DistilledDataset
+    from .distillers._all import all_distillers
     from .distillers.boosted import BoostedDistiller
     from .distillers.distribution_matching import DistributionMatchingDistiller
     from .distillers.kip import KIPDistiller
@@ -30,6 +31,7 @@ _HOMES = {
     "KernelRidgeClassifier": "kernel_ridge",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "ZCAWhitener": "preprocessing",
+    "all_distillers": "distillers._all",
     "paper_settings": "paper",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "KernelRidgeClassifier",
     "RaTBPTTDistiller",
     "ZCAWhitener",
+    "all_distillers",
     "paper_settings",
 ]
 

@@ -22,12 +22,15 @@ class Hints:
         As in `PeakMemory`.
     time : tuple of str
         Parameters to lower for less time; the first helps most.
+    step : str, default=""
+        What an outer step computes, for the table of all methods.
     """
 
     states: str
     activations: str
     real: str
     time: tuple[str, ...]
+    step: str = ""
 
 
 UNROLLED = Hints(
@@ -35,18 +38,21 @@ UNROLLED = Hints(
     activations="ipc, inner_batch_size or classes_per_step (the synthetic samples' activations)",
     real="batch_size (the real samples' activations)",
     time=("window and unroll together", "batch_size", "the width of the networks"),
+    step="a fresh network's training of up to unroll steps, window of them differentiated",
 )
 MATCHING = Hints(
     states="the width of the networks (their parameters)",
     activations="ipc (the synthetic samples' activations)",
     real="batch_size (the real samples' activations)",
     time=("batch_size", "ipc", "the width of the networks"),
+    step="a fresh network's pass over real and synthetic samples, differentiated for the latter",
 )
 KERNEL = Hints(
     states="ipc (the kernel of the synthetic samples)",
     activations="ipc (the synthetic samples and their gradients)",
     real="depth (a block of the kernel of real and synthetic samples)",
     time=("batch_size", "ipc", "depth"),
+    step="the kernels of real and synthetic samples, and a regression",
 )
 
 

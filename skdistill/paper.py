@@ -39,7 +39,7 @@ class Paper:
                 f"ipc must be one of {', '.join(map(str, budgets))} for {dataset!r}, as in "
                 f"{self.where}; got {ipc!r}."
             )
-        return self.settings(dataset, int(ipc))  # type: ignore[call-overload]
+        return self.settings(dataset, int(ipc))
 
 
 # The columns of Table 1: samples per class, by data set.

@@ -49,6 +49,7 @@ from ..learning_rates import resolve_rate_schedule
 from ..networks import check_architecture
 from ..paper import Paper
 from ..parametrization import resolve_parametrization
+from ._features import check_refusals
 from ._parameters import may_change
 from ._shared_parameters import SharedParameters
 
@@ -72,7 +73,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     A subclass declares the parameters that it adds as fields, and makes its method from them in
     `_make_method`: the loss and gradient that the outer loop follows. It may add checks of
-    parameters against each other in `_check_parameters`.
+    parameters against each other in `_check_parameters`, and lists in `_refuses` what its method
+    cannot do.
 
     Parameters
     ----------
@@ -92,6 +94,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _needs_network = True
     # Whether class weights multiply sample weights, or the classes' terms of a sum.
     _weighs_terms = False
+    # What the method cannot do, of `_features.FEATURES`, each with the reason.
+    _refuses: ClassVar[Mapping[str, str]] = {}
     # The runs of the method's paper.
     _paper: ClassVar[Paper | None] = None
 
@@ -281,6 +285,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 self.max_iter,
                 self.learning_rate_schedule,
             )
+        group = join_group()
+        asked = start if factors is None else factors
+        self._check_refusals(start=asked, n_processes=group.size)
         parametrization = resolve_parametrization(self.parametrization)
         start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
         parameters = self.get_params(deep=False)
@@ -294,7 +301,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             earlier=earlier,
             learner=learner,
             provenance=describe(data.X, data.classes[data.y], data.sample_weight),
-            group=join_group(),
+            group=group,
         )
 
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
@@ -322,6 +329,10 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         other = self._with(values)
         other._validate_params()
         other._check_parameters()
+
+    def _check_refusals(self, **given: Any) -> None:
+        """Raise ValueError for what the method cannot do, given parameters and arguments."""
+        check_refusals(type(self), self._refuses, given)
 
     def _make_watch(self, speaks: bool, expects_progress: bool) -> Watch:
         """Return the object that reports on a run in progress."""
@@ -391,6 +402,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         learner = make_networks(parameters, data, self._needs_network, self._autocast())
         _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
+        if type(method).peak is Method.peak:
+            raise NotImplementedError(
+                f"estimate asks {type(method).__name__} for its peak of memory: it must have a "
+                "method `peak`, as skdistill.distillers.Method describes it."
+            )
         problem = replace(problem, prepared=method.stand_in(problem))
         dtype = torch.float32 if learner is None else learner.dtype
         synthetic = gaussian_set(method, problem, dtype, self.learn_labels)
@@ -429,6 +445,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         parametrization = resolve_parametrization(self.parametrization)
         parametrization.check(self.init)
         resolve_rate_schedule(self.learning_rate_schedule)
+        self._check_refusals(**self.get_params(deep=False), sample_weight=sample_weight)
         self._check_parameters()
         check_augmentation(self.augmentation)
         check_architecture(self.architecture)
@@ -441,6 +458,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 )
         resolve_device(self.device)
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
+        self._check_refusals(layout=checked.layout)
         parametrization.check_layout(checked.layout)
         check_class_weight(self.class_weight, checked.classes)
         self._check_classes(len(checked.classes))

@@ -198,7 +198,9 @@ class BoostedDistiller(
             )
         self._check_checkpoints()
         # An error that would stop the last block must stop the first.
-        self._make_distiller(self.ipc, 0, seed=0).check_input(X, y, sample_weight=sample_weight)
+        last = self._make_distiller(self.ipc, 0, seed=0)
+        last._check_refusals(start=X)
+        last.check_input(X, y, sample_weight=sample_weight)
         # Only one of several processes looks into the folder, or makes it.
         seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
         if not earlier:

@@ -239,6 +239,8 @@ def test_the_distiller_of_the_how_to_is_short_and_works(digits):
         clone(distiller).set_params(learn_labels=True).fit(X, y)
     with pytest.raises(ValueError, match="'decay' parameter"):
         clone(distiller).set_params(decay=1.5).fit(X, y)
+    with pytest.raises(NotImplementedError, match="estimate asks MovingMeans for its peak"):
+        distiller.estimate(X, y)
     losses = distiller.history_["loss"]
     assert losses[-1] < losses[0] / 3
     assert distiller.extra_["factor"][0] != 1

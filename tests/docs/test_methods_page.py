@@ -1,0 +1,54 @@
+"""The page of what each method can: its tables are what the classes say."""
+
+import sys
+
+import pytest
+from tools import ROOT
+
+from skdistill import all_distillers
+from skdistill.distillers import BaseDistiller
+from skdistill.distillers._features import FEATURES
+
+sys.path.insert(0, str(ROOT / "docs"))
+import methods
+
+
+class Refusing(BaseDistiller):
+    """A distiller that can do little."""
+
+    _needs_network = False
+    _refuses = {"tables": "it needs pixels", "learned labels": "no label enters its loss"}
+
+
+def cells(text, name):
+    """Return the cells of the row of a class."""
+    lines = [line[5:].removeprefix("- ") for line in text.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.endswith(f"skdistill.{name}`"))
+    return lines[start : start + len(methods.HEADS)]
+
+
+def test_every_method_has_a_row_of_what_its_class_says(tmp_path):
+    methods.write(tmp_path)
+    text = (tmp_path / "methods.txt").read_text(encoding="utf-8")
+    for name, kind in all_distillers():
+        row = cells(text, name)
+        assert row[4] == ("yes" if kind._needs_network else "no")
+        # Each says what a step is, for this table.
+        assert row[5] != "–", name
+    assert cells(text, "DistributionMatchingDistiller")[1:4] == ["yes", "yes", "if asked for"]
+    assert "cifar10: 1, 10, 50" in cells(text, "RaTBPTTDistiller")[8]
+    features = (tmp_path / "features.txt").read_text(encoding="utf-8")
+    assert all(name in features for name in FEATURES)
+
+
+def test_refusals_are_in_the_tables():
+    row = cells(methods.method_table([Refusing]), "Refusing")
+    assert row[1:5] == ["no", "yes", "no", "no"]
+    text = methods.refusal_table([Refusing])
+    assert "- learned labels\n     - no label enters its loss" in text
+    assert methods.refusal_table([]) == "No method refuses any.\n"
+
+
+@pytest.mark.parametrize("name", [name for name, _ in all_distillers()])
+def test_classes_refuse_features_by_their_names(name):
+    assert dict(all_distillers())[name]._refuses.keys() <= FEATURES.keys()
