@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .distillers._all import all_distillers
     from .distillers.boosted import BoostedDistiller
     from .distillers.distribution_matching import DistributionMatchingDistiller
+    from .distillers.frepo import FRePoDistiller
     from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
     from .kernel_ridge import KernelRidgeClassifier
@@ -29,6 +30,7 @@ _HOMES = {
     "DistributionMatchingDistiller": "distillers.distribution_matching",
     "KIPDistiller": "distillers.kip",
     "KernelRidgeClassifier": "kernel_ridge",
+    "FRePoDistiller": "distillers.frepo",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "ZCAWhitener": "preprocessing",
     "all_distillers": "distillers._all",
@@ -41,6 +43,7 @@ __all__ = [
     "DistilledClassifier",
     "DistilledDataset",
     "DistributionMatchingDistiller",
+    "FRePoDistiller",
     "KIPDistiller",
     "KernelRidgeClassifier",
     "RaTBPTTDistiller",

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from typing import Any
+
+from .learning_rates import CosineDecay
+from .networks import ConvNet
 
 __all__ = ["paper_settings"]
 
@@ -209,6 +213,43 @@ def _kip(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+# What trains networks in the evaluation of script/distill.py; 1000 steps otherwise.
+_FREPO_STEPS = {("cifar100", 10): 2000, ("cifar100", 50): 5000}
+
+
+def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
+    # script/distill.py and the command in the README of the code that [Zhou22] publishes.
+    colored = dataset != "fashion_mnist"
+    return {
+        "ipc": ipc,
+        "max_iter": 500_000,
+        "batch_size": 1024,
+        "learning_rate": 3e-4,
+        "learning_rate_schedule": CosineDecay(final=0.1),
+        "init": "real",
+        "learn_labels": True,
+        "label_lr_scale": 1.0,
+        "flips": dataset == "cifar10" or (dataset == "cifar100" and ipc == 1),
+        "regularization": 1e-6,
+        "pool_size": 10,
+        "pool_max_age": 100,
+        "pool_steps": 1,
+        "pool_lr": 3e-4,
+        "pool_batch_size": 1000,
+        "architecture": partial(
+            ConvNet,
+            width=128,
+            depth=3,
+            norm="none",
+            doubling=True,
+            padding=1 if colored else 3,
+            initialization="lecun",
+        ),
+        "n_networks": 5,
+        "eval_steps": _FREPO_STEPS.get((dataset, ipc), 1000),
+    }
+
+
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
 MATCHING = Paper(
     "the known runs of [Zhao23]",
@@ -216,3 +257,8 @@ MATCHING = Paper(
     _matching,
 )
 KIP = Paper("the notebook of [Nguyen21]'s code", {"cifar10": (10,)}, _kip)
+FREPO = Paper(
+    "the known runs of [Zhou22]",
+    dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
+    _frepo,
+)

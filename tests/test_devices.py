@@ -11,6 +11,7 @@ from skdistill import (
     BoostedDistiller,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    FRePoDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
     ZCAWhitener,
@@ -54,6 +55,10 @@ def matching(**parameters):
     return DistributionMatchingDistiller(**{**SHARED, "ipc": 2, **parameters})
 
 
+def frepo(**parameters):
+    return FRePoDistiller(**{**SHARED, "ipc": 2, **parameters})
+
+
 def boosted(**parameters):
     return BoostedDistiller(
         ipc=2, block_size=1, beta=0.5, distiller=rat_bptt(**parameters), random_state=0
@@ -74,8 +79,14 @@ DISTILLERS = {
     "boosted": boosted(learn_labels=True),
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),
+    "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
     "DM with labels": matching(learn_labels=True, augmentation="flip_rotate"),
 }
+
+
+# Methods by regression compute it in double precision (on the CPU, for torch's one kind of device
+# that has none).
+NEED_FLOAT64 = {"FRePo"}
 
 
 def on(distiller, device):
@@ -112,7 +123,7 @@ def table():
 @pytest.mark.parametrize("name", DISTILLERS)
 def test_a_fit_is_that_of_the_cpu(name, images):
     expected = on(DISTILLERS[name], "cpu").fit(*images)
-    with SimulatedDevice() as device:
+    with SimulatedDevice(has_float64=name in NEED_FLOAT64) as device:
         got = on(DISTILLERS[name], NAME).fit(*images)
     assert device.sent
     assert_same_results(got, expected)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tools
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, FRePoDistiller
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceWarning
 from skdistill.forecast import Forecast
@@ -60,6 +60,13 @@ def test_every_distiller_has_a_forecast(images):
     assert "window" not in forecast.advice
     memory = DistributionMatchingDistiller(ipc=4).estimate(*images, n_steps=1).memory
     assert memory.activations == pytest.approx(2 * forecast.memory.activations, rel=1e-4)
+
+
+def test_the_forecast_of_a_pool_is_of_all_its_networks(images):
+    parameters = Learner(network_factory("convnet", (1, 6, 6), 2)).n_parameters
+    small, large = (FRePoDistiller(pool_size=size).estimate(*images, n_steps=1) for size in (2, 5))
+    assert large.memory.states - small.memory.states == 3 * 3 * 4 * parameters
+    assert "pool_size" in large.advice
 
 
 def test_the_forecast_of_boosting_is_of_all_blocks(images):

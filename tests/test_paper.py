@@ -6,6 +6,7 @@ from torch import nn
 
 from skdistill import (
     DistributionMatchingDistiller,
+    FRePoDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
     paper_settings,
@@ -113,6 +114,28 @@ def test_kip_has_the_values_of_its_notebook_which_are_its_defaults():
     assert KIPDistiller.from_paper("cifar10", 10).get_params() == KIPDistiller(10).get_params()
     with pytest.raises(ValueError, match=r"ipc must be one of 10 for 'cifar10', as in the noteb"):
         KIPDistiller.from_paper("cifar10", 1)
+
+
+def test_feature_regression_has_the_values_of_its_own_paper():
+    # Read in script/distill.py, the paper's code.
+    flips = {("cifar10", 1), ("cifar10", 10), ("cifar10", 50), ("cifar100", 1)}
+    for dataset in ("cifar10", "cifar100", "fashion_mnist"):
+        for ipc in (1, 10, 50):
+            distiller = FRePoDistiller.from_paper(dataset, ipc)
+            assert distiller.flips == ((dataset, ipc) in flips)
+            assert distiller.batch_size == 1024
+            assert distiller.learning_rate == 3e-4
+            factor = distiller.learning_rate_schedule.factor
+            assert factor(500_000, 500_000) == pytest.approx(0.1)
+    assert (distiller.pool_size, distiller.pool_max_age, distiller.max_iter) == (10, 100, 500_000)
+    network = distiller.architecture((1, 28, 28), 10)
+    layers = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in layers] == [128, 256, 512]
+    assert network[-1].in_features == 512 * 4 * 4
+    # The others are the defaults.
+    settings = distiller.get_params()
+    for name in ("init", "learn_labels", "label_lr_scale", "regularization", "pool_lr"):
+        assert settings[name] == FRePoDistiller().get_params()[name]
 
 
 def test_a_distiller_without_a_paper_says_so():

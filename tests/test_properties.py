@@ -16,6 +16,7 @@ from skdistill import (
     DistillationSampler,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    FRePoDistiller,
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -96,8 +97,19 @@ INNER = {
     "inner_weight_decay": REAL,
     "schedule": st.sampled_from([*SCHEDULES, "none"]),
 }
+POOL = {
+    "flips": st.booleans(),
+    "learn_labels": st.booleans(),
+    "regularization": REAL,
+    "pool_size": WHOLE,
+    "pool_max_age": WHOLE,
+    "pool_steps": WHOLE,
+    "pool_lr": REAL,
+    "pool_batch_size": WHOLE,
+}
 short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
 rat_bptt = partial(short, window=1, unroll=2)
+regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
 
 
@@ -132,8 +144,12 @@ def check_set(distiller, X, y):
     assert X_syn.shape == (ipc * len(classes), *X.shape[1:])
     assert np.isfinite(X_syn).all()
     assert X_syn.dtype == (np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)
-    np.testing.assert_array_equal(y_syn, np.tile(classes, ipc))
-    assert y_syn.dtype == y.dtype
+    if y_syn.ndim == 2:
+        assert y_syn.shape == (ipc * len(classes), len(classes))
+        assert np.isfinite(y_syn).all()
+    else:
+        np.testing.assert_array_equal(y_syn, np.tile(classes, ipc))
+        assert y_syn.dtype == y.dtype
     assert set(map(len, distiller.history_.values())) == {distiller.n_iter_}
 
 
@@ -154,6 +170,14 @@ def test_distribution_matching(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(matching(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | POOL))
+def test_feature_regression(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        check_set(regression(**parameters).fit(X, y), X, y)
 
 
 @settings(bounded, max_examples=60)

@@ -27,7 +27,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tools import quick
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, KIPDistiller
+from skdistill import (
+    BoostedDistiller,
+    DistributionMatchingDistiller,
+    FRePoDistiller,
+    KIPDistiller,
+)
 from skdistill.datasets import load_image_folder
 from skdistill.windows import MovingWindow
 
@@ -50,10 +55,11 @@ def frame():
         quick(),
         DistributionMatchingDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
         KIPDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
+        quick(FRePoDistiller),
         BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
         make_pipeline(StandardScaler(), quick()),
     ],
-    ids=["RaT-BPTT", "DM", "KIP", "boosted", "pipeline"],
+    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "boosted", "pipeline"],
 )
 def test_folds_are_stratified(distiller):
     y = np.repeat(["a", "b", "c"], 9)

@@ -12,6 +12,7 @@ from skdistill import (
     BoostedDistiller,
     DistilledClassifier,
     DistributionMatchingDistiller,
+    FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
     ZCAWhitener,
@@ -71,6 +72,7 @@ DISTILLERS = {
     "own network": quick(architecture=ConvNet),
     "matching": quick(DistributionMatchingDistiller, augmentation="flip_rotate"),
     "kip": quick(KIPDistiller, augmentation="flip_rotate", learn_labels=True),
+    "FRePo": quick(FRePoDistiller, ipc=2, pool_size=1, pool_batch_size=1),
     "boosted": BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0),
     "bfloat16": quick(precision="bfloat16"),
 }

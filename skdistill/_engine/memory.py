@@ -126,6 +126,48 @@ def kernel_peak(
     )
 
 
+def pooled_peak(
+    learner: Learner,
+    pool_bytes: int,
+    n_slots: int,
+    n_features: int,
+    sample_shape: tuple[int, ...],
+    n_support: int,
+    n_real: int,
+    chunk: int | None,
+    data_bytes: int,
+) -> PeakMemory:
+    """Return the peak of a step of `FeatureRegression`.
+
+    Parameters
+    ----------
+    learner : Learner
+    pool_bytes : int
+        Bytes of the pool's networks and their moments.
+    n_slots : int
+        Tensors in a state of the optimizer of the networks.
+    n_features : int
+        Values of a sample that the regression sees.
+    sample_shape : tuple of int
+    n_support, n_real : int
+        Synthetic samples, mirrored ones included, and samples of the real batch.
+    chunk : int or None
+        Most samples that go through the network at once.
+    data_bytes : int
+        Bytes of the training set.
+    """
+    state = n_slots * learner.n_parameters * learner.dtype.itemsize
+    sample = learner.activation_bytes(sample_shape)
+    # Features are kept in the precision of the networks and in double precision.
+    features = n_features * (learner.dtype.itemsize + 8)
+    return PeakMemory(
+        states=pool_bytes + _OTHER_STATES * state,
+        activations=int(_GRADIENT * _most(n_support, chunk) * sample) + n_support * features,
+        real=int(_GRADIENT * _most(n_real, chunk) * sample) + n_real * features,
+        data=data_bytes,
+    )
+
+
 def _most(n: int, chunk: int | None) -> int:
     """Return the number of samples in the largest chunk."""
     return -(-n // n_chunks(n, chunk))

@@ -18,6 +18,7 @@ from ._parameters import param
 from .base import BaseDistiller
 from .boosted import BoostedDistiller
 from .distribution_matching import DistributionMatchingDistiller
+from .frepo import FRePoDistiller
 from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
 
@@ -26,6 +27,7 @@ __all__ = [
     "BoostedDistiller",
     "DistributionMatchingDistiller",
     "Extra",
+    "FRePoDistiller",
     "Free",
     "Gradient",
     "Interval",

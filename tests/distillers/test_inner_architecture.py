@@ -8,15 +8,16 @@ from sklearn.datasets import load_iris
 from tools import quick
 from torch import nn
 
-from skdistill import DistributionMatchingDistiller
+from skdistill import DistributionMatchingDistiller, FRePoDistiller
 from skdistill.networks import MLP
 
 unrolled = partial(quick, eval_steps=20)
 matching = partial(unrolled, DistributionMatchingDistiller)
+regression = partial(unrolled, FRePoDistiller)
 NARROW = partial(MLP, width=8)
 
 
-@pytest.mark.parametrize("make", [unrolled, matching])
+@pytest.mark.parametrize("make", [unrolled, matching, regression])
 def test_samples_are_those_of_the_inner_networks(make):
     X, y = load_iris(return_X_y=True)
     inner = make(inner_architecture=NARROW).fit(X, y)

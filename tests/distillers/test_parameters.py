@@ -9,7 +9,12 @@ from typing import ClassVar, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from skdistill import DistributionMatchingDistiller, KIPDistiller, RaTBPTTDistiller
+from skdistill import (
+    DistributionMatchingDistiller,
+    FRePoDistiller,
+    KIPDistiller,
+    RaTBPTTDistiller,
+)
 from skdistill.distillers import (
     BaseDistiller,
     Gradient,
@@ -134,7 +139,9 @@ def test_a_parameter_may_be_declared_again_with_another_default():
 
 
 @pytest.mark.parametrize(
-    "kind", [RaTBPTTDistiller, DistributionMatchingDistiller, KIPDistiller], ids=repr
+    "kind",
+    [RaTBPTTDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller],
+    ids=repr,
 )
 def test_types_name_the_words_that_constraints_allow(kind):
     in_types, in_constraints = {}, {}

@@ -39,6 +39,11 @@ class Embedding:
         self.learner = learner
         self._layer = _last_linear_layer(learner, sample_shape)
 
+    @property
+    def n_features(self) -> int:
+        """How many values an embedded sample has."""
+        return self._layer.in_features
+
     def __call__(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the embedded samples, ``(n, n_features)``."""
         inputs: list[Tensor] = []
