@@ -76,6 +76,7 @@ DISTILLERS = {
     "hardness": rat_bptt(sampler=HardnessSampler(n_networks=2, steps=2)),
     "validation": rat_bptt(validation_fraction=0.3, validation_interval=2, n_iter_no_change=1),
     "backward": rat_bptt(schedule="backward"),
+    "averages": rat_bptt(ema_decay=0.9, learning_rate_schedule="cosine", learn_labels=True),
     "boosted": boosted(learn_labels=True),
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),

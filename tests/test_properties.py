@@ -85,6 +85,8 @@ PARAMETERS = {
     "n_iter_no_change": st.one_of(st.none(), st.integers(0, 3)),
     "random_state": st.one_of(st.none(), st.integers(-1, 2**32 - 1)),
     "augmentation": st.sampled_from([None, None, "dsa", "flip_rotate", "flip"]),
+    "learning_rate_schedule": st.sampled_from(["constant", "linear", "cosine", "none"]),
+    "ema_decay": st.sampled_from([None, 0.5, 0.999, 1.0]),
 }
 INNER = {
     "window": WHOLE,

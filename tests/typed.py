@@ -22,12 +22,14 @@ from skdistill import (
     KIPDistiller,
     RaTBPTTDistiller,
     ZCAWhitener,
+    all_distillers,
 )
 from skdistill.augmentation import Compose, Flip, Rotation
 from skdistill.coresets import herding
 from skdistill.distillers import BaseDistiller, Gradient, Method, Problem, param
 from skdistill.evaluation import EvaluationResult, evaluate
 from skdistill.hardness import HardnessSampler
+from skdistill.learning_rates import CosineDecay
 from skdistill.networks import ConvNet
 from skdistill.parametrization import LinearBasis
 from skdistill.windows import MovingWindow
@@ -57,6 +59,8 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
         image_shape=(1, 8, 8),
         checkpoint=Path("run.npz"),
         random_state=np.random.RandomState(0),
+        learning_rate_schedule=CosineDecay(final=0.1),
+        ema_decay=0.99,
         device=torch.device("cpu"),
         verbose=True,
     )
@@ -65,6 +69,8 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     BoostedDistiller(10, block_size=5, distiller=distiller, checkpoint=os.fspath("folder"))
     Shrink(factor=0.5, ipc=3, learning_rate="auto")
 
+    assert_type(RaTBPTTDistiller.from_paper("cifar10", ipc=10, max_iter=3), RaTBPTTDistiller)
+    assert_type(all_distillers(), list[tuple[str, type[BaseDistiller]]])
     assert_type(distiller.fit(X, y, sample_weight=weights), RaTBPTTDistiller)
     assert_type(distiller.set_params(ipc=3).set_fit_request(sample_weight=True), RaTBPTTDistiller)
     assert_type(distiller.distilled_.subset(1), DistilledDataset)
@@ -97,6 +103,7 @@ def wrong(gradient: Gradient) -> None:
     Shrink(ipc="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]
     RaTBPTTDistiller(architecture="konvnet")  # type: ignore[arg-type]
+    RaTBPTTDistiller(learning_rate_schedule="exponential")  # type: ignore[arg-type]
     DistributionMatchingDistiller(augmentation="flip")  # type: ignore[arg-type]
     BoostedDistiller(distiller=RaTBPTTDistiller)  # type: ignore[arg-type]
     MovingWindow("sideways")  # type: ignore[arg-type]
