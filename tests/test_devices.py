@@ -16,7 +16,7 @@ from skdistill import (
     RaTBPTTDistiller,
     ZCAWhitener,
 )
-from skdistill._engine import ensemble
+from skdistill._engine import ensemble, native
 from skdistill._engine.ensemble import Plan
 from skdistill._engine.runtime import resolve_device
 from skdistill._run import loop
@@ -30,6 +30,12 @@ from skdistill.hardness import (
 from skdistill.intercorrelation import subsample_curve
 from skdistill.networks import MLP, ConvNet
 from skdistill.parametrization import LinearBasis
+
+
+@pytest.fixture(autouse=True)
+def without_fused_layers(monkeypatch):
+    """Let the CPU compute by the same operations as the device."""
+    monkeypatch.setattr(native, "load", lambda dtype: None)
 
 
 def small_network(input_shape, n_classes):

@@ -73,7 +73,9 @@ def pays_to_compile(
     """
     if learner.device.type != "cpu":
         return False
-    if Chain.of(learner) is not None:
-        return n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
+    chain = Chain.of(learner)
+    if chain is not None:
+        # Nothing that is compiled is faster than `fused.py`.
+        return not chain.is_fused and n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
     mib = batch_size * learner.activation_bytes(sample_shape) / 2**20
     return n_steps * (0.0025 + 0.0019 * mib) > _SECONDS_TO_COMPILE

@@ -55,6 +55,10 @@ class Autograd:
     def __init__(self, learner: Learner):
         self.learner = learner
 
+    def optimizer(self, optimizer: InnerOptimizer) -> InnerOptimizer:
+        """Return what computes an optimizer's steps here."""
+        return optimizer
+
     def gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
         """Return the sum of the (weighted) loss over samples, and its gradient."""
         theta = theta.detach().requires_grad_()
@@ -111,7 +115,7 @@ class Steps:
         by_rules = isinstance(self.derivatives, Chain)
         self.without_autograd = by_rules and learner.device.type == "cpu"
         self.learner = learner
-        self.optimizer = optimizer
+        self.optimizer = self.derivatives.optimizer(optimizer)
         self.chunk = chunk
         self.augment = augment
 
@@ -213,7 +217,7 @@ class CompiledSteps(Steps):
 
     Parameters
     ----------
-    *args, **kwargs
+    learner, optimizer, *args, **kwargs
         As for `Steps`.
     report : callable or None, default=None
         Called once, with the reason, if something could not be compiled.
@@ -221,10 +225,17 @@ class CompiledSteps(Steps):
 
     _MAX_SHAPES = 2
 
-    def __init__(self, *args, report: Callable[[str], None] | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: InnerOptimizer,
+        *args,
+        report: Callable[[str], None] | None = None,
+        **kwargs,
+    ):
+        super().__init__(learner, optimizer, *args, **kwargs)
         self._uncompiled = self.derivatives
-        self.derivatives = Autograd(self.learner)
+        self.derivatives, self.optimizer = Autograd(learner), optimizer
         self.without_autograd = False  # they are traced
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}

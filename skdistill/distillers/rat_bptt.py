@@ -173,10 +173,10 @@ class RaTBPTTDistiller(BaseDistiller):
         kind='bool or "auto"',
         doc="""Whether to compile the inner steps and their adjoints with ``torch.compile``, which
         takes half a minute to a minute. On a CPU a network of any layers is then about twice as
-        fast; one that has rules of its own (``"convnet"`` and ``"mlp"``) takes half of its time on
-        8 x 8 pixels, and nearly all on 28 x 28. Steps that cannot be compiled run uncompiled, with
-        a warning unless "auto" chose to compile. The results differ in the last bits. "auto"
-        compiles on a CPU if the number of steps repays it.""",
+        fast. ``"convnet"`` is not: the functions that this package has for it are faster, from the
+        first step (they need a C compiler, like compiled steps). Steps that cannot be compiled run
+        uncompiled, with a warning unless "auto" chose to compile. The results differ in the last
+        bits. "auto" compiles on a CPU if the number of steps repays it.""",
         may_change=True,
     )
     precision: Literal["auto", "float32", "bfloat16"] = param(

@@ -11,6 +11,7 @@ from torch import Tensor
 from .._data.layout import Layout
 from .._data.rows import Rows, whole_and_rows
 from .._data.warn import warn
+from .._engine.chain import scorer
 from .._engine.data import RealData, Standardizer, as_tensor
 from .._engine.ensemble import Member, Plan, SharedTraining, choose_plan, train
 from .._engine.group import join_group
@@ -248,9 +249,10 @@ def logits_in_chunks(
     family: NetworkFamily, theta: Tensor, data: RealData
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the class scores of consecutive samples, and the samples' class indices."""
+    scores = scorer(family.learner)
     for first in range(0, len(data), family.chunk):
         X, y = data.batch(np.arange(first, min(first + family.chunk, len(data))))
-        yield family.learner.logits(theta, X), y
+        yield scores(theta, X), y
 
 
 def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:

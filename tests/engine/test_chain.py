@@ -41,6 +41,30 @@ CHAINS = {
     "unusual": ((4, 12, 12), Unusual),
     "mlp of images": ((1, 8, 8), partial(MLP, (1, 8, 8), 3, width=6)),
     "mlp of a table": ((9,), partial(MLP, (9,), 3, width=40)),
+    "no pooling": ((3, 6, 5), partial(ConvNet, (3, 6, 5), 3, width=6, pooling="none")),
+    "many channels first": (
+        (6, 9, 11),
+        lambda: nn.Sequential(
+            nn.Conv2d(6, 18, 3, padding=1),
+            nn.GroupNorm(18, 18),
+            nn.ReLU(),
+            nn.AvgPool2d(3),
+            nn.Conv2d(18, 5, 3, padding=1, bias=False),
+            nn.GroupNorm(5, 5),
+            nn.Flatten(),
+            nn.Linear(45, 3),
+        ),
+    ),
+    "few inputs later": (
+        (1, 7, 8),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 2, 5, padding=(1, 2)),
+            nn.ReLU(),
+            nn.Conv2d(2, 17, (3, 2), bias=False),
+            nn.Flatten(),
+            nn.Linear(17 * 3 * 7, 3),
+        ),
+    ),
     "norm first": (
         (4, 4, 4),
         lambda: nn.Sequential(nn.GroupNorm(4, 4), nn.Flatten(), nn.Linear(64, 3)),
@@ -52,12 +76,13 @@ CHAINS = {
 }
 
 
+@pytest.mark.parametrize("is_fused", [False, True], ids=["rules", "fused"])
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("network", CHAINS)
-def test_first_and_second_derivatives(network, soft):
+def test_first_and_second_derivatives(network, soft, is_fused):
     shape, factory = CHAINS[network]
     learner = Learner(factory, dtype=torch.float64)
-    chain, autograd = Chain.of(learner), Autograd(learner)
+    chain, autograd = Chain.of(learner, is_fused), Autograd(learner)
     generator = torch.Generator().manual_seed(0)
     draw = partial(torch.randn, generator=generator, dtype=torch.float64)
     X, y, weight = draw(5, *shape), torch.arange(5) % 3, draw(5).abs()
@@ -74,11 +99,53 @@ def test_first_and_second_derivatives(network, soft):
             *derivatives.curvature(theta, X, y, vector),
         )
 
+    torch.testing.assert_close(chain.scores(theta, X), learner.logits(theta, X), rtol=0, atol=1e-12)
     for new, old in zip(results(chain), results(autograd), strict=True):
         scale = old.abs().max().item()
         assert scale > 0
         torch.testing.assert_close(new, old, rtol=0, atol=1e-12 * scale)
     assert torch.equal(X, before)
+
+
+def test_layers_of_images_are_fused():
+    _, factory = CHAINS["one channel"]
+    assert Chain.of(Learner(factory)).is_fused
+    assert not Chain.of(Learner(factory), is_fused=False).is_fused
+    assert not Chain.of(Learner(CHAINS["mlp of a table"][1])).is_fused
+
+
+def test_in_single_precision_fused_layers_are_as_exact_as_the_rules():
+    shape = (3, 32, 32)
+    factory = partial(ConvNet, shape, 10, width=32)
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    exact = Learner(factory, dtype=torch.float64)
+    X, y, vector = draw(4, *shape), torch.arange(4), draw(exact.n_parameters)
+    theta = exact.init(0) + 0.1 * draw(exact.n_parameters)
+    expected = Chain.of(exact, is_fused=False).curvature(theta, X, y, vector)
+
+    def error(is_fused):
+        chain = Chain.of(Learner(factory), is_fused)
+        got = chain.curvature(theta.float(), X.float(), y, vector.float())
+        return [(a - b).norm() / b.norm() for a, b in zip(got, expected, strict=True)]
+
+    for fused, rules in zip(error(True), error(False)):
+        assert fused < 2 * rules + 1e-7
+
+
+@pytest.mark.parametrize("is_fused", [False, True], ids=["rules", "fused"])
+def test_what_is_not_a_number_stays_none(is_fused):
+    # A rectifier that makes NaN a zero would let a run that has diverged look sound.
+    shape, factory = CHAINS["one channel"]
+    learner = Learner(factory)
+    chain = Chain.of(learner, is_fused)
+    theta, y = learner.init(0), torch.arange(2)
+    X = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    X[0, 0, 3, 3] = torch.nan
+    loss, grad = chain.gradient(theta, X, y)
+    assert loss.isnan()
+    assert grad.isnan().all()
+    assert all(x.isnan().any() for x in chain.curvature(theta, X, y, theta))
 
 
 class Reversed(nn.Sequential):

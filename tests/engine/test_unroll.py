@@ -1,6 +1,6 @@
 """The meta-gradient is exact: against autograd, finite differences and the library higher."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import higher
@@ -95,7 +95,8 @@ def by_autograd(loop, theta, start, window, real, soft=False):
     """Return the truncated meta-gradient by autograd through the whole unrolled graph."""
     steps = loop.steps
     if isinstance(steps.optimizer, Adam):
-        steps = Steps(steps.learner, SafeAdam(**vars(steps.optimizer)), augment=steps.augment)
+        constants = {each.name: getattr(steps.optimizer, each.name) for each in fields(Adam)}
+        steps = Steps(steps.learner, SafeAdam(**constants), augment=steps.augment)
     loop = replace(loop, steps=steps)
     state = run(loop, steps.optimizer.init(theta), 0, start).detach()
     X, y = loop.X.clone().requires_grad_(), loop.y.clone()

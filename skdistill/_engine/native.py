@@ -1,0 +1,146 @@
+"""The functions of ``native.c``, compiled for this machine when they are first needed.
+
+A C compiler (``$CC`` or ``cc``) takes two seconds for them. What it makes is kept in the user's
+cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``), under a name that the source, the compiler and
+the processor decide. Without a C compiler, or if ``SKDISTILL_NATIVE=0`` is in the environment,
+there are none, and torch's own operations compute the same, slower.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_info
+
+_logger = logging.getLogger(__name__)
+
+_SOURCE = Path(__file__).with_name("native.c")
+_REAL = {torch.float32: "float", torch.float64: "double"}
+_FLAGS = ["-O3", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
+# The compiler may hang, or a network's file system.
+_SECONDS = 120
+
+# Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision.
+_FUNCTIONS = {
+    "winograd_input": "ppnnnn",
+    "winograd_input_adjoint": "ppnnnn",
+    "winograd_output": "pppnnnn",
+    "winograd_output_adjoint": "ppnnnn",
+    "winograd_kernels": "ppnn",
+    "winograd_kernels_adjoint": "ppnn",
+    "few_inputs": "ppppnnnnnnnnn",
+    "few_inputs_weights": "pppnnnnnnnnn",
+    "few_inputs_folded": "ppnnnnnnnn",
+    "adam": "pppndddddd",
+    "adam_adjoint": "pppppndddddd",
+    "norm_relu_pool": "pppppnnnnnd",
+    "norm_relu_pool_backward": "pppppppnnnnn",
+    "norm_relu_pool_pair": "pppppppnnnnnd",
+    "norm_relu_pool_pair_backward": "ppppppppnnnnn",
+}
+_TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "d": ctypes.c_double}
+
+
+@cache
+def load(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the functions for arrays of a precision, or None if they cannot be had."""
+    if dtype not in _REAL or os.environ.get("SKDISTILL_NATIVE") == "0":
+        return None
+    try:
+        library = ctypes.CDLL(str(_built(_REAL[dtype])))
+        for name, kinds in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.argtypes = [_TYPES[kind] for kind in kinds]
+            # Those that may lack memory say so.
+            function.restype = _check if name.startswith("few") else None
+    except Exception as error:
+        # They are optional: a machine without a C compiler still gets the result.
+        _logger.info("without the functions of native.c: %s", error)
+        return None
+    return library
+
+
+def _check(failed: int) -> None:
+    if failed:
+        raise MemoryError("no memory for a padded image.")
+
+
+def _built(real: str) -> Path:
+    """Return the compiled library, compiling it unless it is kept."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if sys.platform == "win32" or shutil.which(compiler[0]) is None:
+        raise FileNotFoundError(f"no C compiler {compiler[0]!r}")
+    openmp = _openmp()
+    flags = [*_FLAGS, "-march=native", f"-DREAL={real}"]
+    identity = [
+        _SOURCE.read_text(),
+        *compiler,
+        *flags,
+        str(openmp),
+        platform.machine(),
+        _processor(),
+    ]
+    name = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:20]
+    folder = _folder()
+    file = folder / f"native-{name}.so"
+    if file.exists():
+        return file
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        made, of_source = Path(work) / "native.so", Path(work) / "native.o"
+        threads = ["-fopenmp"] if openmp else []
+        _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
+        _run(
+            [
+                *compiler,
+                "-shared",
+                str(of_source),
+                *([openmp] if openmp else []),
+                "-lm",
+                "-o",
+                str(made),
+            ]
+        )
+        # At once, because other processes may look for it, or make it too.
+        os.replace(made, file)
+    return file
+
+
+def _openmp() -> str | None:
+    """Return the OpenMP library that torch has loaded: a second one would have its own threads."""
+    torch.get_num_threads()
+    found = [info["filepath"] for info in threadpool_info() if info["user_api"] == "openmp"]
+    of_torch = [file for file in found if Path(torch.__file__).parent in Path(file).parents]
+    return next(iter([*of_torch, *found]), None)
+
+
+def _processor() -> str:
+    """Return what decides which instructions there are: home folders are shared by machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _folder() -> Path:
+    """Return a folder to keep the library in that only this user can write."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(caches) / "skdistill"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip()}")

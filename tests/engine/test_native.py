@@ -1,0 +1,100 @@
+"""The functions of ``native.c``: compiled once per machine, and never needed."""
+
+import logging
+from functools import partial
+
+import pytest
+import torch
+
+from skdistill._engine import native
+from skdistill._engine.chain import Chain
+from skdistill._engine.fused import NormReLUPool, Winograd
+from skdistill._engine.layers import Convolution
+from skdistill._engine.learner import Learner
+from skdistill.networks import ConvNet
+
+NETWORK = partial(ConvNet, (1, 8, 8), 3, width=6)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Return `native.load` with an empty cache folder, which forgets what it has loaded."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.load.cache_clear()
+    yield native.load
+    native.load.cache_clear()
+
+
+def test_a_machine_with_a_compiler_has_them():
+    assert native.load(torch.float32) is not None
+    assert native.load(torch.float64) is not None
+    assert native.load(torch.float16) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("CC", "no-such-compiler", "no C compiler"),
+        ("CC", "false", "false"),
+        ("XDG_CACHE_HOME", "/dev/null/cache", "Not a directory"),
+        ("SKDISTILL_NATIVE", "0", None),
+    ],
+)
+def test_without_them_the_rules_compute_the_same(name, value, reason, load, monkeypatch, caplog):
+    monkeypatch.setenv(name, value)
+    learner = Learner(NETWORK, dtype=torch.float64)
+    with caplog.at_level(logging.INFO, "skdistill._engine.native"):
+        chain = Chain.of(learner)
+    assert not chain.is_fused
+    assert [reason in text for text in caplog.messages] == ([] if reason is None else [True])
+    monkeypatch.undo()
+    load.cache_clear()
+    fused = Chain.of(learner)
+    assert fused.is_fused
+    X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    args = learner.init(0), X, torch.arange(3)
+    for a, b in zip(chain.gradient(*args), fused.gradient(*args), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_what_was_compiled_is_kept(load, tmp_path, monkeypatch):
+    assert load(torch.float32) is not None
+    (file,) = (tmp_path / "skdistill").iterdir()
+    assert (tmp_path / "skdistill").stat().st_mode & 0o077 == 0  # nobody else's code is run
+    made = file.stat().st_mtime_ns
+    load.cache_clear()
+    monkeypatch.setattr(native, "_run", pytest.fail)
+    assert load(torch.float32) is not None
+    assert file.stat().st_mtime_ns == made
+    # A home folder may be shared by machines whose processors have other instructions.
+    load.cache_clear()
+    commands = []
+    monkeypatch.setattr(native, "_processor", lambda: "another")
+    monkeypatch.setattr(native, "_run", commands.append)
+    assert load(torch.float32) is None
+    assert commands
+
+
+def test_threads_do_not_change_a_bit():
+    kernels = native.load(torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 16, 16, 16, 40, generator=generator)
+    row, w = torch.randn(4, 40, generator=generator), torch.randn(40 * 360, generator=generator)
+    norm = NormReLUPool(1e-5, 2, kernels)
+    conv = Winograd(Convolution(torch.nn.Conv2d(40, 40, 3, padding=1)), kernels)
+
+    def results(n_threads):
+        torch.set_num_threads(n_threads)
+        y, kept = norm.pair_forward(x, *row)
+        v = conv._input(x[0])
+        back = torch.empty_like(x[0])
+        conv._input_adjoint(v, back)
+        return y, *norm.pair_backward(y, kept, *row), v, back, conv._weight(w)
+
+    before = torch.get_num_threads()
+    try:
+        one, two = results(1), results(2)
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a, b)
