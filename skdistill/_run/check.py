@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._engine.outer import OuterState
-from ..distilled._consistency import is_number
+from ..distilled._rules import is_number
 from .state import Run, RunState
 
 __all__ = ["check_clipping", "check_state", "check_tensors", "check_values"]

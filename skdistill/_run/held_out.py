@@ -15,7 +15,7 @@ from .._engine.data import RealData, as_tensor
 from .._engine.protocols import loss_of
 from .._engine.runtime import chunk_size
 from ..augmentation import check_augmentation
-from ..distilled._dataset import TrainingProtocol
+from ..distilled._protocol import TrainingProtocol
 from ..evaluation._network_checks import make_learner
 from ..evaluation._networks import (
     NetworkFamily,

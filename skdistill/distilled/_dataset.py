@@ -21,6 +21,7 @@ from .._files import npz as _npz
 from ..exceptions import InvalidFileError
 from . import _card, _html, _to_frame
 from ._consistency import check_consistency
+from ._protocol import TrainingProtocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,44 +40,6 @@ _BASES = "bases."
 
 
 @dataclass(frozen=True)
-class TrainingProtocol:
-    """How a network is trained on samples and labels.
-
-    Parameters
-    ----------
-    steps : int
-        Steps of the optimizer.
-    learning_rate : float, default=0.001
-        The default is that of Appendix C.1 of [Feng23]_.
-    batch_size : int, default=256
-        More samples than this are trained on in mini-batches of this size.
-    loss : {"cross-entropy", "mse"}, default="cross-entropy"
-        "mse" is half the squared error, summed over classes, which takes soft labels of any sign.
-    optimizer : {"adam", "sgd"}, default="adam"
-    momentum : float, default=0.0
-        Momentum of "sgd".
-    weight_decay : float, default=0.0
-        L2 penalty that is added to the gradient.
-    schedule : {"constant", "cosine", "step"}, default="constant"
-        Schedule of the learning rate: "cosine" falls to 0, "step" to a tenth in the middle.
-
-    References
-    ----------
-    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
-       arXiv:2311.07025.
-    """
-
-    steps: int
-    learning_rate: float = 0.001
-    batch_size: int = 256
-    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "step"] = "constant"
-
-
-@dataclass(frozen=True)
 class EvaluationRecipe:
     """How networks are trained on a distilled set, fixed before any test data is seen.
 
@@ -92,10 +55,10 @@ class EvaluationRecipe:
         Name of the network family, or the plain form of one with options, ``{"class": "ConvNet",
         "width": 32}``; None if it was a callable of the user's, which is not saved.
     steps : int
-        Steps of Adam, learning rate `learning_rate`, that train each network; at most ten million.
+        Steps that train each network; at most ten million.
     n_networks : int, default=10
         Freshly initialized networks over which accuracy is averaged; at most ten thousand.
-    learning_rate : float, default=0.001
+    learning_rate : float or "stable", default=0.001
         At most 1000. The default is that of Appendix C.1 of [Feng23]_.
     batch_size : int, default=256
         Sets with more samples than this are trained on in mini-batches of this size.
@@ -110,6 +73,13 @@ class EvaluationRecipe:
     momentum : float, default=0.0
     weight_decay : float, default=0.0
     schedule : {"constant", "cosine", "step"}, default="constant"
+    milestones : tuple of float, default=(0.5,)
+    gamma : float, default=0.1
+    final_factor : float, default=0.0
+    warmup_steps : int, default=0
+    targets : {"given", "centered", "hard", "softmax"}, default="given"
+    label_scale : float, default=1.0
+    subtract_initial : bool, default=False
         As in `TrainingProtocol`.
 
     Notes
@@ -129,7 +99,7 @@ class EvaluationRecipe:
     architecture: str | dict[str, Any] | None
     steps: int
     n_networks: int = 10
-    learning_rate: float = 0.001
+    learning_rate: float | Literal["stable"] = 0.001
     batch_size: int = 256
     seed: int = 0
     augmentation: str | dict[str, Any] | None = None
@@ -138,6 +108,13 @@ class EvaluationRecipe:
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "step"] = "constant"
+    milestones: tuple[float, ...] = (0.5,)
+    gamma: float = 0.1
+    final_factor: float = 0.0
+    warmup_steps: int = 0
+    targets: Literal["given", "centered", "hard", "softmax"] = "given"
+    label_scale: float = 1.0
+    subtract_initial: bool = False
 
     @property
     def protocol(self) -> TrainingProtocol:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._dataset import DistilledDataset
+    from ._dataset import DistilledDataset, EvaluationRecipe
 
 __all__ = [
     "accuracy",
@@ -79,9 +79,32 @@ def protocol(distilled: "DistilledDataset") -> str:
     if recipe.augmentation is not None:
         augmentation = f"augmentation {short(json.dumps(recipe.augmentation), 300)}"
     return (
-        f"{recipe.n_networks} fresh networks ({short(kind, 200)}), {recipe.steps} steps of Adam "
-        f"with learning rate {recipe.learning_rate:g}{batches}, {augmentation}"
+        f"{recipe.n_networks} fresh networks ({short(kind, 200)}), {recipe.steps} steps of "
+        f"{_optimizer(recipe)}{batches}, {augmentation}"
     )
+
+
+def _optimizer(recipe: "EvaluationRecipe") -> str:
+    """Return what a step is: the optimizer, its rate and the loss, without what is usual."""
+    stable = recipe.learning_rate == "stable"
+    rate = (
+        "the largest stable learning rate" if stable else f"learning rate {recipe.learning_rate:g}"
+    )
+    parts = [f"{'Adam' if recipe.optimizer == 'adam' else 'SGD'} with {rate}"]
+    parts += [f"momentum {recipe.momentum:g}"] if recipe.momentum else []
+    parts += [f"weight decay {recipe.weight_decay:g}"] if recipe.weight_decay else []
+    if recipe.schedule == "cosine":
+        parts.append(f"cosine schedule to {recipe.final_factor:g} of it")
+    elif recipe.schedule == "step":
+        shares = ", ".join(f"{share:.3g}" for share in recipe.milestones)
+        parts.append(f"{recipe.gamma:g} times it after {shares} of the steps")
+    parts += [f"{recipe.warmup_steps} steps of warm-up"] if recipe.warmup_steps else []
+    if recipe.loss == "mse":
+        parts.append("squared error")
+        parts += [f"labels times {recipe.label_scale:g}"] if recipe.label_scale != 1 else []
+    parts += [f"{recipe.targets} labels"] if recipe.targets != "given" else []
+    parts += ["scores without the initial ones"] if recipe.subtract_initial else []
+    return ", ".join(parts)
 
 
 def accuracy(distilled: "DistilledDataset") -> str | None:

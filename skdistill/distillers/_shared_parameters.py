@@ -10,8 +10,8 @@ import torch
 
 from .._data.validation import Interval, StrOptions
 from ..augmentation import AUGMENTATIONS, Augmentation, AugmentationName
-from ..distilled._consistency import MAX_NETWORKS, MAX_STEPS
 from ..distilled._dataset import DistilledDataset
+from ..distilled._rules import MAX_NETWORKS, MAX_STEPS
 from ..learning_rates import RATE_SCHEDULES, LearningRateSchedule, RateScheduleName
 from ..networks import ARCHITECTURES, Architecture, ArchitectureName
 from ..parametrization import SampleParametrization

@@ -21,6 +21,7 @@ from .._files import npz as _npz
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from .._run.callbacks import CallbackSupportMixin, with_callbacks
 from ..distilled._dataset import DistilledDataset
+from ..distilled._protocol import EvaluationProtocol
 from ..evaluation._output import DistillerOutputMixin
 from ..evaluation._protocol import EvaluationResult
 from ..exceptions import InvalidFileError
@@ -408,6 +409,7 @@ class BoostedDistiller(
         X: ArrayLike,
         y: ArrayLike,
         *,
+        protocol: str | EvaluationProtocol | None = None,
         sample_weight: ArrayLike | None = None,
         n_networks: int | None = None,
         steps: int | Sequence[int] | Literal["curve"] | None = None,
@@ -419,7 +421,7 @@ class BoostedDistiller(
         ----------
         X, y : array-like
             Test samples in the layout of the training samples, and their labels.
-        sample_weight, n_networks, steps, architecture
+        protocol, sample_weight, n_networks, steps, architecture
             As in `evaluate`.
 
         Returns
@@ -432,6 +434,7 @@ class BoostedDistiller(
             [self.distilled_.subset(ipc) for ipc in self.budgets_],
             X,
             y,
+            protocol=protocol,
             sample_weight=sample_weight,
             n_networks=n_networks,
             steps=steps,

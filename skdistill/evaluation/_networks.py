@@ -16,12 +16,19 @@ from .._engine.data import RealData, Standardizer, as_tensor
 from .._engine.ensemble import Member, Plan, SharedTraining, choose_plan, train
 from .._engine.group import join_group
 from .._engine.learner import Learner
-from .._engine.protocols import loss_of, protocol_optimizer
+from .._engine.protocols import (
+    WithoutInitialScores,
+    largest_stable_rate,
+    loss_of,
+    protocol_optimizer,
+    targets,
+)
 from .._engine.runtime import chunk_size, resolve_device
 from .._engine.streams import Streams
 from .._engine.transfer import to_device
 from ..augmentation import Augmentation, check_augmentation
-from ..distilled._dataset import DistilledDataset, TrainingProtocol
+from ..distilled._dataset import DistilledDataset
+from ..distilled._protocol import TrainingProtocol
 from ..exceptions import DivergenceWarning
 from ..networks import Architecture
 from ..sampling import UniformSampler
@@ -134,6 +141,8 @@ def network_family(
     augmentation = check_augmentation(augmentation, shape)
     learner = make_learner(architecture, shape, len(distilled.classes), device, check=check)
     learner.criterion = loss_of(recipe.loss)
+    if recipe.subtract_initial:
+        learner = WithoutInitialScores(learner)
     standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
     chunk = chunk_size(learner, shape)
     return NetworkFamily(learner, chunk, recipe.layout, standardizer, augmentation)
@@ -231,9 +240,14 @@ def train_networks(
         draws = [augmentation.draw(generator, size, tuple(X.shape[1:])) for _ in range(n_steps)]
         return Member(theta, batches, to_device(torch.stack(draws), X.device, X.dtype))
 
+    rate = None
+    if protocol.learning_rate == "stable":
+        # Of the first network, whichever are trained here: no network depends on which others are.
+        first = learner.init(Streams(training.seed).integer("evaluation_network", 0))
+        rate = largest_stable_rate(learner, first, X)
     shared = SharedTraining(
         learner,
-        protocol_optimizer(protocol, n_steps),
+        protocol_optimizer(protocol, n_steps, rate),
         X,
         y,
         tuple(map(int, counts)),
@@ -286,6 +300,7 @@ def training_samples(family: NetworkFamily, distilled: DistilledDataset) -> Trai
         y = as_tensor(distilled.y).to(device=learner.device, dtype=learner.dtype)
     else:
         y = as_tensor(np.searchsorted(distilled.classes, distilled.y)).to(learner.device)
+    y = targets(recipe.protocol, y, len(distilled.classes), learner.dtype)
     return TrainingSamples(X, y, recipe.protocol, recipe.seed)
 
 

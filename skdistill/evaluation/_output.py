@@ -13,7 +13,9 @@ from .._data.frames import Origin
 from .._data.older_versions import OlderPicklesMixin
 from .._data.validation import as_array, get_output_config
 from ..distilled._dataset import DistilledDataset
+from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
+from ._papers import check_said_once, resolve_protocol
 from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 
 __all__ = ["DistillerOutputMixin"]
@@ -153,6 +155,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         X: ArrayLike,
         y: ArrayLike,
         *,
+        protocol: str | EvaluationProtocol | None = None,
         sample_weight: ArrayLike | None = None,
         n_networks: int | None = None,
         steps: int | Sequence[int] | Literal["curve"] | None = "curve",
@@ -164,13 +167,17 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         ----------
         X, y : array-like
             Test samples in the layout of the training samples, and their labels.
+        protocol : str, EvaluationProtocol or None, default=None
+            How the samples are judged, as in `skdistill.evaluation.evaluate`: the name of a paper,
+            for instance. None or "recipe" trains networks as `score` does.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the test samples in the accuracy.
         n_networks : int or None, default=None
-            Networks to train; None takes the parameter `n_networks`.
+            Networks to train; None takes those of the protocol, or the parameter `n_networks`.
         steps : int, sequence of int, None or "curve", default="curve"
             Steps of training; a sequence gives the accuracy at each, and the largest counts. None
-            takes the parameter `eval_steps`, and "curve" five counts up to it.
+            takes the parameter `eval_steps`, and "curve" five counts up to it; with a protocol,
+            both take its steps.
         architecture : str, callable or None, default=None
             Network family; None takes the parameter `architecture`.
 
@@ -183,6 +190,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             [self.distilled_],
             X,
             y,
+            protocol=protocol,
             sample_weight=sample_weight,
             n_networks=n_networks,
             steps=steps,
@@ -196,11 +204,17 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         X: ArrayLike,
         y: ArrayLike,
         *,
+        protocol: str | EvaluationProtocol | None,
         steps: int | Sequence[int] | str | None,
         architecture: str | Architecture | None,
         **options: Any,
     ) -> list[EvaluationResult]:
         """Evaluate sets: the fitted set, or parts of it."""
+        protocols = [resolve_protocol(protocol, distilled) for distilled in sets]
+        if protocols[0] is not None and isinstance(steps, str) and steps == "curve":
+            steps = None
+        for resolved in protocols:
+            check_said_once(resolved, steps, architecture)
         test = check_test_data(self.distilled_, self._check_samples(X), y)
         source = self._evaluates_like()
         if isinstance(steps, str):
@@ -213,13 +227,14 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             evaluate_checked(
                 distilled,
                 *test,
+                protocol=resolved,
                 steps=steps,
                 architecture=architecture,
                 augmentation=source.augmentation,
                 device=source.device,
                 **options,
             )
-            for distilled in sets
+            for distilled, resolved in zip(sets, protocols)
         ]
 
     def __sklearn_tags__(self) -> Any:

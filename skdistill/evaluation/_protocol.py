@@ -1,12 +1,14 @@
 """Train networks on a distilled set, report their accuracy, and compare with real samples.
 
-The protocol is that of [Feng23, section 4 and C.1]: ten freshly initialized networks, Adam with
-learning rate 0.001 and no schedule, mean and standard deviation of the test accuracy. The number of
-steps is fixed before the test set is seen; nothing is selected on it.
+The protocol of a set is its recipe, by default that of [Feng23, section 4 and C.1]: ten freshly
+initialized networks, Adam with learning rate 0.001 and no schedule, mean and standard deviation of
+the test accuracy. Another one, a paper's for instance, may take its place. The number of steps is
+fixed before the test set is seen; nothing is selected on it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +31,10 @@ from .._engine.settings import own_settings
 from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
+from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
 from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
+from ._papers import check_said_once, resolve_protocol, under, warn_of_negative_labels
 
 __all__ = [
     "BASELINES",
@@ -89,6 +93,7 @@ def evaluate(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    protocol: str | EvaluationProtocol | None = None,
     sample_weight: ArrayLike | None = None,
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
@@ -107,10 +112,16 @@ def evaluate(
     y : array-like of shape (n,)
         Test labels. A label that is no class of the distilled set counts as an error, with a
         warning.
+    protocol : str, EvaluationProtocol or None, default=None
+        How the set is judged. None or "recipe" is the set's own recipe, which ``score`` always
+        uses; the name of a paper, "dm" or "frepo" for instance, is how that paper judges its sets:
+        see `paper_protocol`. What a protocol says must not be given again below, except
+        `n_networks`.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the test samples in the accuracy.
     n_networks : int or None, default=None
-        Networks to train; None takes the recipe's, 10 by default, as in section 4 of [Feng23]_.
+        Networks to train; None takes the protocol's or recipe's, 10 by default, as in section 4 of
+        [Feng23]_.
     steps : int, sequence of int or None, default=None
         Steps of training; a sequence gives the accuracy at each, and the largest counts. None
         takes the recipe's.
@@ -133,13 +144,14 @@ def evaluate(
     ValueError
         If the test samples have another shape than the training samples had, hold NaN or infinity,
         or no architecture or augmentation is known, because the set was distilled with one that is
-        not saved.
+        not saved; or if `protocol` is unknown, or says what another argument says as well.
 
     Warns
     -----
     UserWarning
         If the test samples cannot be in the units of the training samples, because whitening was
-        left out or pixels were divided by 255; or if a callable builds the same network each time.
+        left out or pixels were divided by 255; if a callable builds the same network each time; or
+        if networks are to learn negative labels by cross-entropy, which has no minimum for them.
     DivergenceWarning
         If the scores of some networks are not finite. Their answers for these samples count as
         errors.
@@ -165,10 +177,22 @@ def evaluate(
     >>> result = evaluate(distiller.distilled_, X, y, n_networks=2, steps=[10, 20])
     >>> result.curve.shape
     (2, 2)
+
+    By the rules of another paper, but with fewer steps:
+
+    >>> from dataclasses import replace
+    >>> from skdistill.evaluation import paper_protocol
+    >>> protocol = replace(paper_protocol("dm", distiller.distilled_), steps=10)
+    >>> result = evaluate(distiller.distilled_, X, y, protocol=protocol, n_networks=2)
+    >>> result.steps.tolist()
+    [10]
     """
+    protocol = resolve_protocol(protocol, distilled)
+    check_said_once(protocol, steps, architecture, augmentation)
     return evaluate_checked(
         distilled,
         *check_test_data(distilled, X, y),
+        protocol=protocol,
         sample_weight=sample_weight,
         n_networks=n_networks,
         steps=steps,
@@ -184,17 +208,24 @@ def evaluate_checked(
     X: np.ndarray | Rows,
     y: np.ndarray,
     *,
+    protocol: EvaluationProtocol | None = None,
     sample_weight: ArrayLike | None = None,
     n_networks: int | None = None,
     steps: int | Sequence[int] | None = None,
-    architecture: str | Architecture | None = None,
+    architecture: str | Architecture | dict[str, Any] | None = None,
     augmentation: str | Augmentation | None = "recipe",
     device: str | torch.device = "auto",
 ) -> EvaluationResult:
     """Do as `evaluate` does, with test data that `check_test_data` returned.
 
-    To evaluate several sets on the same data, check the data once, with one warning.
+    To evaluate several sets on the same data, check the data once, with one warning. What the
+    protocol says goes before the other arguments.
     """
+    if protocol is not None:
+        distilled = under(distilled, protocol)
+        architecture = architecture if protocol.architecture is None else protocol.architecture
+        if protocol.augmentation is None or protocol.augmentation != "recipe":
+            augmentation = protocol.augmentation
     recipe = distilled.recipe
     architecture = recipe.architecture if architecture is None else architecture
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
@@ -203,8 +234,14 @@ def evaluate_checked(
         raise ValueError(f"steps must be positive integers; got {steps!r}.")
     if n_networks < 1:
         raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
+    if counts[-1] <= recipe.warmup_steps:
+        raise ValueError(
+            f"steps must be more than the warm-up of the recipe, {recipe.warmup_steps} steps; "
+            f"got {steps!r}."
+        )
 
     family = network_family(distilled, architecture, device, augmentation)
+    warn_of_negative_labels(distilled)
     test = family.data(X, y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
@@ -232,7 +269,9 @@ def evaluate_checked(
 @own_settings()
 def _job(
     distilled: DistilledDataset,
-    of_family: tuple[str | Architecture | None, str | torch.device, str | Augmentation | None],
+    of_family: tuple[
+        str | Architecture | dict[str, Any] | None, str | torch.device, str | Augmentation | None
+    ],
     networks: np.ndarray,
     counts: Sequence[int],
     X: np.ndarray | Rows,

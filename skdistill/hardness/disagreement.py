@@ -11,7 +11,8 @@ from .._data.seeds import draw_seed
 from .._engine.methods.base import Problem
 from .._engine.runtime import chunk_size
 from .._engine.settings import own_settings
-from ..distilled._dataset import DistilledDataset, TrainingProtocol
+from ..distilled._dataset import DistilledDataset
+from ..distilled._protocol import TrainingProtocol
 from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
 from ..evaluation._protocol import check_test_data
 from ..networks import Architecture

@@ -13,7 +13,7 @@ from .._data.training import check_training_data, training_data
 from .._data.validation import check_image_shape
 from .._engine.runtime import chunk_size, resolve_device
 from .._engine.settings import own_settings
-from ..distilled._dataset import TrainingProtocol
+from ..distilled._protocol import TrainingProtocol
 from ..evaluation._network_checks import make_learner
 from ..evaluation._networks import NetworkFamily, TrainingSamples
 from ..networks import Architecture
