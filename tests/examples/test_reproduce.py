@@ -173,6 +173,7 @@ SIZES = {
     "figure11": [*TIMED, "--divide", "40", "--every", "1"],
     "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
     "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
+    "kip": ["--dataset", "digits", "--steps", "0", "2", "--batch-size", "100"],
     "labels_and_basis": [*QUICK, "--max-iter", "1"],
     "settings": [
         *TIMED,
