@@ -23,9 +23,11 @@ from .ridge import in_double
 _PARALLEL = 1e-13
 # The norm of a sample is not smaller than this, so that an angle with it exists.
 _SMALLEST = 1e-60
-# Values of a block of a kernel: on one core blocks that stay in the cache are faster.
+# Values of a block of a kernel: on one core blocks that stay in the cache are faster. But each
+# costs a pass over its columns' samples and their gradient, so that it has some rows at least.
 _BLOCK = {"cpu": 2**16}
 _BLOCK_GPU = 2**22
+_FEWEST_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class FullyConnected:
 
 def rows_of_a_block(n_columns: int, device: torch.device) -> int:
     """Return how many rows of a kernel are computed at a time."""
-    return max(1, _BLOCK.get(device.type, _BLOCK_GPU) // n_columns)
+    return max(_FEWEST_ROWS, _BLOCK.get(device.type, _BLOCK_GPU) // n_columns)
 
 
 def blocks(n_rows: int, n_columns: int, device: torch.device) -> Iterator[slice]:

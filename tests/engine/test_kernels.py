@@ -118,7 +118,7 @@ def test_single_precision_is_computed_in_double():
 
 
 def test_blocks_are_all_rows_once():
-    parts = list(blocks(1000, 300, torch.device("cpu")))
+    parts = list(blocks(1000, 200, torch.device("cpu")))
     assert len(parts) > 1
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(1000))
-    assert list(blocks(2, 10**9, torch.device("cpu"))) == [slice(0, 1), slice(1, 2)]
+    assert {part.stop - part.start for part in blocks(512, 10**9, torch.device("cpu"))} == {256}

@@ -178,7 +178,7 @@ def test_labels_bases_and_scores_are_the_same_in_all_processes(folder):
     np.testing.assert_array_equal(result["X"], result["whole"])
 
 
-@pytest.mark.parametrize("name", ["no_seed", "boosted", "other_distiller"])
+@pytest.mark.parametrize("name", ["no_seed", "boosted", "other_distiller", "without_networks"])
 def test_processes_agree(folder, name):
     result = same_ranks(folder, name)
     assert np.isfinite(result["X"]).all()

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from tools import OuterStep, StopAfter, a_problem, table, tiny
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, KIPDistiller
 from skdistill._engine import outer
 from skdistill._engine.group import Averaged, join_group
 from skdistill._engine.learner import Learner
@@ -203,6 +203,14 @@ def other_distiller(group, folder):
     return {"X": distiller.transform()[0], "loss": distiller.history_["loss"]}
 
 
+def without_networks(group, folder):
+    """Do a run of a method without networks, whose labels are learned."""
+    distiller = KIPDistiller(
+        max_iter=3, batch_size=4, learn_labels=True, random_state=0, device="cpu"
+    ).fit(*table())
+    return {"X": distiller.transform()[0], "y": distiller.transform()[1]}
+
+
 def all_that_is_learned(group, folder):
     """Learn labels and bases from samples drawn by hardness; stop, and go on from the file."""
     options = {
@@ -274,8 +282,8 @@ def not_a_number(group, folder):
 # --- processes --------------------------------------------------------------------------------
 
 TOGETHER = [
-    engine, fit, resume, no_seed, boosted, other_distiller, all_that_is_learned, not_a_number,
-    other_data, first_refuses,
+    engine, fit, resume, no_seed, boosted, other_distiller, without_networks, all_that_is_learned,
+    not_a_number, other_data, first_refuses,
 ]  # fmt: skip
 
 
