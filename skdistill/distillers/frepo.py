@@ -211,6 +211,7 @@ class FRePoDistiller(BaseDistiller):
         activations="ipc (the synthetic samples' activations)",
         real="batch_size (the real samples' activations and features)",
         time=("batch_size", "ipc", "the width of the networks"),
+        step="features of real and synthetic samples, a regression, and a step of a pool's network",
     )
 
     _paper = PAPER
