@@ -17,15 +17,15 @@ NeurIPS 2022; its code is ``lib/datadistillation/frepo.py`` of github.com/yongch
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from .methods.base import Augmentation, State
 from .steps import Steps
 from .streams import Streams
+from .transfer import to_device
 
-State = dict[str, Any]
 _COUNTS = ("n_too_old", "n_diverged")
 
 
@@ -43,12 +43,15 @@ class Pool:
         Steps of training after which a network is too old.
     batch_size : int or None, default=None
         Synthetic samples in a step of training, at random if there are more; None for all.
+    augmentation : Augmentation or None, default=None
+        How they are changed in each step.
     """
 
     steps: Steps
     size: int
     max_age: int
     batch_size: int | None = None
+    augmentation: Augmentation | None = None
 
     def init(self, rngs: Streams) -> State:
         """Return the state of a new pool.
@@ -100,9 +103,11 @@ class Pool:
         if network["age"] > self.max_age:
             return self._replaced(state, k, rngs, step, "n_too_old")
         slots, done = network["slots"], network["n_steps"]
-        generator = rngs.torch("pool batch", step)
+        batches = rngs.torch("pool batch", step)
+        changes = rngs.torch("pool augmentation", step)
         for t in range(done + 1, done + n_steps + 1):
-            slots = self.steps.forward(slots, *self._batch(X, y, generator), t)
+            X_batch, y_batch = self._batch(X, y, batches)
+            slots = self.steps.forward(slots, self._augmented(X_batch, changes), y_batch, t)
         if not torch.isfinite(slots).all().item():
             return self.diverged(state, k, rngs, step)
         older = {"slots": slots, "n_steps": done + n_steps, "age": network["age"] + n_steps}
@@ -153,6 +158,12 @@ class Pool:
         # The first numbers are those of the networks with which a pool begins.
         state = _with(state, k, self._fresh(rngs, self.size + step))
         return {**state, count: state[count] + 1}
+
+    def _augmented(self, X: Tensor, generator: torch.Generator) -> Tensor:
+        if self.augmentation is None:
+            return X
+        draws = self.augmentation.draw(generator, len(X), tuple(X.shape[1:]))
+        return self.augmentation.apply(X, to_device(draws, X.device, X.dtype))
 
     def _batch(self, X: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if self.batch_size is None or len(X) <= self.batch_size:

@@ -15,7 +15,6 @@ from .._engine.pool import Pool
 from .._engine.protocols import mean_squared_error
 from .._engine.runtime import chunk_size
 from .._engine.steps import Steps
-from ..augmentation import AUGMENTATIONS, Augmentation, AugmentationName
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import FREPO as PAPER
@@ -81,10 +80,14 @@ class FRePoDistiller(BaseDistiller):
     cosine to a tenth, is constant by default, so that a run can be prolonged
     (``learning_rate_schedule=CosineDecay(final=0.1)`` is the code's).
 
+    `augmentation` changes the real batch, and the synthetic samples on which the networks of the
+    pool are trained, as those of the evaluation; the samples of the regression have their mirror
+    images, with `flips`. The code augments nothing in distillation but by these.
+
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"): those named with each parameter, a ConvNet of
     widths 128, 256 and 512 without normalization, and five networks in the evaluation. The code
-    whitens color images (`ZCAWhitener`, regularization 0.1), and augments them in the evaluation.
+    also whitens color images (`ZCAWhitener`, regularization 0.1), and augments in the evaluation.
 
     References
     ----------
@@ -139,17 +142,6 @@ class FRePoDistiller(BaseDistiller):
         kind="float",
         doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Zhou22]: 1,
         because LAMB scales each tensor's steps by its length.""",
-    )
-    augmentation: AugmentationName | Augmentation | None = param(
-        default=None,
-        constraints=[StrOptions(set(AUGMENTATIONS)), Augmentation, None],
-        kind='{"dsa", "flip_rotate"}, Augmentation or None',
-        doc="""Augmentation of the synthetic samples while `score` and `evaluate`, and validation
-        during a run, train networks on them. As in [Zhou22], nothing is augmented in the outer
-        steps, except by `flips`. "flip_rotate" mirrors left to right or not, and turns by up to 15
-        degrees; "dsa" is one of color, cutout, flip, rotation, crop and scale for a batch; or an
-        object from `skdistill.augmentation`. [Zhou22] augments by color, crop, rotation,
-        translation and cutout and, except for digits and clothes, flips.""",
     )
     flips: bool = param(
         default=False,
@@ -236,6 +228,7 @@ class FRePoDistiller(BaseDistiller):
                 self.pool_size,
                 self.pool_max_age,
                 self.pool_batch_size,
+                problem.augmentation,
             ),
             batch=UniformSampler(len(problem.real), self.batch_size, generator).batch,
             regularization=self.regularization,

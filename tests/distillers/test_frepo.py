@@ -1,5 +1,6 @@
 """FRePo: the regression against other ways to compute it, its pool in a run, and the distiller."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +25,7 @@ from skdistill._engine.pool import Pool
 from skdistill._engine.protocols import mean_squared_error
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
+from skdistill.augmentation import Rotation
 from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceWarning, InvalidFileError
 from skdistill.parametrization import LinearBasis
@@ -269,6 +271,28 @@ def test_a_checkpoint_whose_pool_is_another_is_refused(images, tmp_path, monkeyp
         quick(checkpoint=tmp_path / "run").fit(*images)
 
 
+def test_augmentation_changes_the_real_batch(learner, problem):
+    X, y, *_ = problem
+    turn, (method, plain) = Rotation(90.0), regression_of(learner, X, y)
+    draws = turn.draw(Streams(0).torch("real_augmentation", 3), 20, SHAPE)
+    theta = learner.init(0)
+    expected, *_ = method._real_features(a_problem(turn.apply(X, draws), y, 2, learner), theta, 3)
+    for chunk in (None, 7):
+        turned = replace(plain, augmentation=turn, chunk=chunk)
+        torch.testing.assert_close(method._real_features(turned, theta, 3)[0], expected)
+    assert not torch.allclose(method._real_features(plain, theta, 3)[0], expected)
+
+
+def test_augmentation_changes_what_networks_are_trained_on(learner, problem):
+    X, y, _, X_syn, y_syn = problem
+    turn, pool = Rotation(90.0), regression_of(learner, X, y)[0].pool
+    begun = pool.init(Streams(0))
+    draws = turn.draw(Streams(0).torch("pool augmentation", 3), 6, SHAPE)
+    expected = pool.advance(begun, 1, turn.apply(X_syn, draws), y_syn, Streams(0), 3)
+    got = replace(pool, augmentation=turn).advance(begun, 1, X_syn, y_syn, Streams(0), 3)
+    assert torch.equal(pool.network(got, 1), pool.network(expected, 1))
+
+
 # --- the distiller ----------------------------------------------------------------------------
 
 
@@ -302,6 +326,7 @@ def test_what_comes_out(images):
     "parameters",
     [
         {"flips": True},
+        {"augmentation": "dsa"},
         {"regularization": 1.0},
         {"batch_size": 8},
         {"pool_size": 3},

@@ -20,6 +20,7 @@ from ..outer_optimizers import OuterLAMB
 from ..pool import Pool
 from ..protocols import mean_squared_error
 from ..steps import n_chunks
+from ..transfer import to_device
 from .base import Free, Gradient, Method, Problem, State, Synthetic
 from .matching import Embedding
 
@@ -127,12 +128,26 @@ class FeatureRegression(Method):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the features, labels and (perhaps) weights of the real batch."""
         rows, parts = self.batch(index), []
-        for part in np.array_split(rows, n_chunks(len(rows), problem.chunk)):
+        n = n_chunks(len(rows), problem.chunk)
+        draws = self._draws(problem, len(rows), index)
+        part_draws = [None] * n if draws is None else draws.tensor_split(n, dim=1)
+        for part, numbers in zip(np.array_split(rows, n), part_draws):
             X, y, *weight = problem.real.batch(part)
+            if numbers is not None:
+                assert problem.augmentation is not None  # that they were drawn for
+                X = problem.augmentation.apply(X, numbers)
             labels = centered_one_hot(y, problem.rows.n_classes, X.dtype)
             parts.append((self.embed(theta, X), labels, *weight))
         features, labels, *weight = map(torch.cat, zip(*parts))
         return features, labels, weight[0] if weight else None
+
+    def _draws(self, problem: Problem, n: int, index: int) -> Tensor | None:
+        """Draw the numbers of the real batch's augmentation, ``(n_numbers, n)``."""
+        if problem.augmentation is None:
+            return None
+        generator = problem.rngs.torch("real_augmentation", index)
+        draws = problem.augmentation.draw(generator, n, problem.shape)
+        return to_device(draws, problem.device, self.embed.learner.dtype)
 
     def _support(self, problem: Problem, theta: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         """Return the samples of the regression and their features.
