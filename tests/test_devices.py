@@ -65,6 +65,10 @@ def frepo(**parameters):
     return FRePoDistiller(**{**SHARED, "ipc": 2, **parameters})
 
 
+def kip(**parameters):
+    return KIPDistiller(**{**SHARED, "ipc": 2, **parameters})
+
+
 def boosted(**parameters):
     return BoostedDistiller(
         ipc=2, block_size=1, beta=0.5, distiller=rat_bptt(**parameters), random_state=0
@@ -86,6 +90,7 @@ DISTILLERS = {
     "boosted": boosted(learn_labels=True),
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),
+    "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
     "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
     "DM with labels": matching(learn_labels=True, augmentation="flip_rotate"),
 }
@@ -93,7 +98,7 @@ DISTILLERS = {
 
 # Methods by regression compute it in double precision (on the CPU, for torch's one kind of device
 # that has none).
-NEED_FLOAT64 = {"FRePo"}
+NEED_FLOAT64 = {"FRePo", "KIP"}
 
 
 def on(distiller, device):
@@ -157,19 +162,13 @@ def test_a_table_with_time_stamps_comes_to_a_device_without_double_precision(tab
     assert accuracy == expected.score(*table)
 
 
-@pytest.mark.parametrize("augmentation", [None, "dsa"])
-def test_kip_is_that_of_the_cpu(augmentation, images):
-    X, y = images
-    weight = np.arange(len(y)) % 4.0
-    distiller = KIPDistiller(
-        **SHARED, learn_labels=True, augmentation=augmentation, class_weight={0: 2.0}
-    )
-    expected = on(distiller, "cpu").fit(X, y, sample_weight=weight)
-    with SimulatedDevice(has_float64=True):
-        got = on(distiller, NAME).fit(X, y, sample_weight=weight)
-        scores = got.kernel_classifier().decision_function(X)
-    assert_same_results(got, expected)
-    assert_allclose(scores, expected.kernel_classifier().decision_function(X), rtol=1e-3, atol=1e-4)
+def test_a_kernel_regression_predicts_on_the_device(images):
+    fitted = on(kip(), "cpu").fit(*images)
+    expected = fitted.kernel_classifier().decision_function(images[0])
+    with SimulatedDevice(has_float64=True) as device:
+        got = fitted.set_params(device=NAME).kernel_classifier().decision_function(images[0])
+    assert device.sent
+    assert_allclose(got, expected, rtol=1e-9)
 
 
 def test_an_outer_step_waits_for_the_device_once(images, device_waits):

@@ -17,6 +17,7 @@ from skdistill import (
     DistilledClassifier,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    KIPDistiller,
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -109,10 +110,19 @@ POOL = {
     "pool_lr": REAL,
     "pool_batch_size": WHOLE,
 }
+KERNEL = {
+    "learn_labels": st.booleans(),
+    "kernel": st.sampled_from(["ntk", "nngp", "rbf"]),
+    "depth": WHOLE,
+    "weight_std": REAL,
+    "bias_std": REAL,
+    "regularization": REAL,
+}
 short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
 rat_bptt = partial(short, window=1, unroll=2)
 regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
+kernel = partial(short, KIPDistiller, init="gaussian")
 
 
 def some(parameters):
@@ -180,6 +190,16 @@ def test_feature_regression(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(regression(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | KERNEL))
+def test_kernel_inducing_points(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        distiller = kernel(**parameters).fit(X, y)
+        check_set(distiller, X, y)
+        assert np.isfinite(distiller.kernel_classifier().decision_function(X)).all()
 
 
 @settings(bounded, max_examples=60)
