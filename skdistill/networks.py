@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import nn
 
+from ._data.layout import usual_architecture
 from ._data.validation import InvalidParameterError
 
 __all__ = [
@@ -515,7 +516,7 @@ def resolve_architecture(
     """Return "convnet" or "mlp" for "auto", and anything else as it is."""
     if architecture != "auto":
         return architecture
-    return "convnet" if len(input_shape) == 3 and min(input_shape[1:]) >= 4 else "mlp"
+    return usual_architecture(input_shape)
 
 
 def network_factory(

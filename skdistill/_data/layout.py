@@ -6,6 +6,7 @@ The engine sees ``(n, features)`` for tables and ``(n, channels, height, width)`
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 
@@ -109,6 +110,11 @@ class Layout:
             f"{name} must hold samples of shape {self.user_shape}, as in fit; "
             f"got samples of shape {X.shape[1:]}."
         )
+
+
+def usual_architecture(network_shape: tuple[int, ...]) -> Literal["convnet", "mlp"]:
+    """Return the name of the networks that "auto" stands for, for samples of this shape."""
+    return "convnet" if len(network_shape) == 3 and min(network_shape[1:]) >= 4 else "mlp"
 
 
 def infer_layout(shape: tuple[int, ...], image_shape: tuple[int, int, int] | None) -> Layout:

@@ -13,6 +13,7 @@ __all__ = [
     "as_numbers",
     "class_indices",
     "find_classes",
+    "in_double",
     "standardize",
     "unknown_labels",
     "warn_of_lost_digits",
@@ -68,7 +69,7 @@ def standardize(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) ->
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(samples), rows):
             block = slice(first, first + rows)
-            out[block] = _in_double(samples[block], mean, scale)
+            out[block] = in_double(samples[block], mean, scale)
             if not np.isfinite(out[block]).all():
                 raise ValueError(
                     "X must hold finite numbers that networks can compute with, standardized in "
@@ -82,7 +83,7 @@ def warn_of_other_units(X: np.ndarray, layout: Layout, mean: Numbers, scale: Num
     if len(X) < _FEW:
         return
     # Evenly spaced samples, so that sorted labels do not matter.
-    part = _in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
+    part = in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
     size, spread = float(np.abs(part).mean()), float(part.std())
     if size <= _FAR and spread >= _NARROW:
         return
@@ -126,7 +127,8 @@ def warn_of_lost_digits(
     )
 
 
-def _in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
+def in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
+    """Return samples of the networks' layout, standardized, in double precision."""
     column = (-1, *[1] * (samples.ndim - 2))
     mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))
     return (samples.astype(np.float64) - mean) / scale

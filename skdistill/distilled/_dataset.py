@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
     from ..evaluation._protocol import EvaluationResult
+    from ._protocol import EvaluationProtocol
 
 __all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
 
@@ -264,6 +265,151 @@ class DistilledDataset:
             feature_names=names_after(before, distilled.X[0].size) if names is None else names,
             original_dtypes=dtypes_before(before, X),
         )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        image_shape: Sequence[int] | None = None,
+        mean: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        standardized: bool = False,
+        preprocessing: Any = None,
+        protocol: "str | EvaluationProtocol | None" = None,
+        feature_names: Sequence[str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> "DistilledDataset":
+        """Return a set whose samples were made elsewhere: by another package, or chosen by hand.
+
+        It evaluates, compares, saves and loads like a set of a distiller.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_classes * ipc, ...)
+            The samples, in any order: ``(n, features)``, ``(n, H, W)``, ``(n, C, H, W)`` or ``(n,
+            H, W, C)``.
+        y : array-like or tensor of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
+            Their labels, equally many of each class, or soft labels, which may have any sign and
+            any sum.
+        classes : array-like of shape (n_classes,) or None, default=None
+            The labels that test data has. None takes the distinct ones of `y`. Soft labels need
+            them, in the order of their columns.
+        image_shape : tuple of int or None, default=None
+            ``(channels, height, width)`` of the samples, needed if they are flat or if it is
+            ambiguous.
+        mean, scale : float, array-like of shape (n_channels or n_features,) or None, default=None
+            Mean and standard deviation of the training data per channel or feature. Networks see
+            samples standardized by them, test samples as well. None means that networks see `X` as
+            it is.
+        standardized : bool, default=False
+            Whether `X` has been standardized by `mean` and `scale` already, as the tensors of most
+            papers are: the set then holds it in the units of the training data, in which test data
+            is to be passed. False means that `X` is in these units.
+        preprocessing : fitted transformer or None, default=None
+            What the training data went through before `X` was made from it: a `ZCAWhitener`, for
+            instance. Test data then is passed as it was before. `mean` and `scale` come after it.
+        protocol : str, EvaluationProtocol or None, default=None
+            The recipe of the set, by which ``score`` and `skdistill.evaluation.evaluate` train
+            networks on it: see `with_protocol`. None is the protocol of a distiller's defaults: ten
+            networks, "convnet" or "mlp", 300 steps of Adam, no augmentation, and cross-entropy, or
+            "mse" if any label is negative.
+        feature_names : sequence of str or None, default=None
+            Names of the features; None takes the columns of a DataFrame.
+        provenance : mapping or None, default=None
+            Where the samples come from, JSON-safe: ``{"method": "MTT", "url": ...}``.
+        seed : int, default=0
+            Determines the networks' initializations, mini-batches and augmentations.
+
+        Returns
+        -------
+        DistilledDataset
+            Rows are ordered so that the first ``k * n_classes`` are ``k`` samples of every class,
+            by the largest of soft labels. These keep their order if their largest values are not
+            equally many of each class.
+
+        Raises
+        ------
+        ValueError
+            If shapes, labels and classes do not fit each other, if a value is not finite, or if `X`
+            cannot be in the units that `mean`, `scale` and `standardized` say: bytes from 0 to 255
+            without a mean and a scale, for instance. (What only looks wrong can be made by
+            ``DistilledDataset(...)``, which does not look.)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdistill import DistilledDataset
+        >>> from skdistill.evaluation import evaluate
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(4, 3, 8, 8))  # standardized, as another code has saved them
+        >>> y = [[0.6, -0.6], [0.4, -0.3], [-0.5, 0.5], [-0.7, 0.9]]
+        >>> distilled = DistilledDataset.from_arrays(
+        ...     X, y, classes=["cat", "dog"], mean=[0.49, 0.48, 0.45], scale=0.25, standardized=True
+        ... )
+        >>> distilled.ipc, distilled.hard_labels().tolist(), distilled.recipe.loss
+        (2, ['cat', 'dog', 'cat', 'dog'], 'mse')
+        >>> X_test = rng.uniform(size=(20, 3, 8, 8))  # pixels
+        >>> result = evaluate(distilled, X_test, ["cat", "dog"] * 10, n_networks=2, steps=5)
+        >>> result.accuracies.shape
+        (2,)
+        """
+        from ._from_arrays import fields_from_arrays
+
+        parts = fields_from_arrays(
+            X,
+            y,
+            classes,
+            image_shape,
+            mean,
+            scale,
+            standardized,
+            preprocessing,
+            feature_names,
+            provenance,
+            seed,
+        )
+        made = cls(**parts)
+        check_consistency(
+            replace(
+                made, classes=plain_labels(made.classes, "classes"), y=plain_labels(made.y, "y")
+            )
+        )
+        return made if protocol is None else made.with_protocol(protocol)
+
+    def with_protocol(self, protocol: "str | EvaluationProtocol") -> "DistilledDataset":
+        """Return the set with a recipe that trains networks by this protocol.
+
+        Do this before test data is seen: the recipe is what ``score`` follows.
+
+        Parameters
+        ----------
+        protocol : str or EvaluationProtocol
+            As in `skdistill.evaluation.evaluate`.
+
+        Returns
+        -------
+        DistilledDataset
+
+        Raises
+        ------
+        ValueError
+            If the protocol is unknown, or its networks cannot be kept in a recipe: a name can, and
+            a `functools.partial` of `skdistill.networks.ConvNet` or `skdistill.networks.MLP`.
+
+        Examples
+        --------
+        >>> from skdistill.datasets import load_distilled
+        >>> distilled = load_distilled("digits").with_protocol("dm")
+        >>> distilled.recipe.optimizer, distilled.recipe.steps
+        ('sgd', 1001)
+        """
+        from ..evaluation._papers import with_recipe
+
+        return with_recipe(self, protocol)
 
     def __len__(self) -> int:
         return len(self.X)

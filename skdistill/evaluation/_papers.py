@@ -7,12 +7,39 @@ from typing import Any, Literal
 
 from .._data.layout import Layout
 from .._data.warn import warn
-from ..augmentation import Augmentation, Color, Crop, Cutout, Flip, OneOf, Rotation, Scale
+from ..augmentation import (
+    Augmentation,
+    Color,
+    Crop,
+    Cutout,
+    Flip,
+    OneOf,
+    Rotation,
+    Scale,
+    check_augmentation,
+)
 from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol, TrainingProtocol
-from ..networks import MLP, Architecture, ConvNet, resolve_architecture
+from ..networks import (
+    MLP,
+    Architecture,
+    ConvNet,
+    check_architecture,
+    describe_architecture,
+    resolve_architecture,
+)
+from . import _plain_augmentation
+from ._plain_architecture import to_plain
 
-__all__ = ["PROTOCOLS", "check_said_once", "paper_protocol", "resolve_protocol", "under"]
+__all__ = [
+    "PROTOCOLS",
+    "check_said_once",
+    "paper_protocol",
+    "resolve_protocol",
+    "under",
+    "warn_of_negative_labels",
+    "with_recipe",
+]
 
 
 def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol:
@@ -167,6 +194,37 @@ def under(distilled: DistilledDataset, protocol: EvaluationProtocol | None) -> D
     names = ["n_networks", *(field.name for field in fields(TrainingProtocol))]
     training = {name: getattr(protocol, name) for name in names}
     return replace(distilled, recipe=replace(distilled.recipe, **training))
+
+
+def with_recipe(
+    distilled: DistilledDataset, protocol: str | EvaluationProtocol
+) -> DistilledDataset:
+    """Return the set with a recipe that says all of a protocol, as `with_protocol` describes.
+
+    Raises
+    ------
+    ValueError
+        If a recipe cannot keep the protocol's networks.
+    """
+    resolved = resolve_protocol(protocol, distilled)
+    if resolved is None:
+        return distilled
+    recipe = under(distilled, resolved).recipe
+    if resolved.architecture is not None:
+        shape = recipe.layout.network_shape
+        check_architecture(resolved.architecture)
+        architecture = to_plain(resolve_architecture(resolved.architecture, shape))
+        if architecture is None:
+            raise ValueError(
+                "protocol must have an architecture that a recipe can keep: a name, or a "
+                "functools.partial of ConvNet or MLP in skdistill.networks; got "
+                f"{describe_architecture(resolved.architecture)}."
+            )
+        recipe = replace(recipe, architecture=architecture)
+    if resolved.augmentation is None or resolved.augmentation != "recipe":
+        augmentation = check_augmentation(resolved.augmentation, recipe.layout.network_shape)
+        recipe = replace(recipe, augmentation=_plain_augmentation.to_plain(augmentation))
+    return replace(distilled, recipe=recipe)
 
 
 def warn_of_negative_labels(distilled: DistilledDataset) -> None:
