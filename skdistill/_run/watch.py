@@ -129,6 +129,15 @@ class Watch:
                 "them."
             )
 
+    def check_result(self, run: Run) -> None:
+        """Raise DivergenceError if the last step was so long that the result has overflowed."""
+        finite = (bool(tensor.isfinite().all()) for tensor in run.state.tensors.values())
+        if run.best is None and not all(finite):
+            raise DivergenceError(
+                f"What is learned is not finite after outer step {run.step}: a step was too long. "
+                + self.advice
+            )
+
 
 def _blocks(run: Run, name: str) -> list[list[float]]:
     """Return a column of the history in blocks, without values that were not finite.

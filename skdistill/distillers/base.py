@@ -207,7 +207,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             these parameters and data can have written.
         DivergenceError
             If ten meta-gradients in a row are not finite. The fitted attributes are set, and hold
-            the samples as they were before.
+            the samples as they were before. Also if samples or labels overflow in the last step.
         """
         with keeping_features(self), ExitStack() as at_end:
             given = self._check(X, y, sample_weight, start, learning_rate_factors)

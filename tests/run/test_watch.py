@@ -11,7 +11,7 @@ from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine.outer import Record
 from skdistill._run.state import Run, RunState
 from skdistill._run.watch import Watch
-from skdistill.exceptions import DivergenceWarning, LongRunWarning
+from skdistill.exceptions import DivergenceError, DivergenceWarning, LongRunWarning
 
 
 def watch(norms, losses=None, begin=0, **options):
@@ -191,3 +191,12 @@ def test_the_advice_leaves_out_what_is_done_already(tmp_path):
     assert "checkpoint=" in ways_out()
     few = ways_out(verbose=1, checkpoint=tmp_path / "run.npz")
     assert few.startswith("a lower max_iter, window and unroll together")
+
+
+def test_samples_that_overflow_in_the_last_step_are_no_result(table, outer_step):
+    outer_step(factor=lambda step: 1e10)
+    distiller = DistributionMatchingDistiller(
+        outer_optimizer="sgd", learning_rate=1e38, max_iter=1, random_state=0
+    )
+    with pytest.raises(DivergenceError, match="not finite after outer step 1: a step was too long"):
+        distiller.fit(*table)
