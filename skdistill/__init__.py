@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .distillers.frepo import FRePoDistiller
     from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
+    from .distillers.rfad import RFADDistiller
     from .kernel_ridge import KernelRidgeClassifier
     from .paper import paper_settings
     from .preprocessing import ZCAWhitener
@@ -31,6 +32,7 @@ _HOMES = {
     "KIPDistiller": "distillers.kip",
     "KernelRidgeClassifier": "kernel_ridge",
     "FRePoDistiller": "distillers.frepo",
+    "RFADDistiller": "distillers.rfad",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "ZCAWhitener": "preprocessing",
     "all_distillers": "distillers._all",
@@ -46,6 +48,7 @@ __all__ = [
     "FRePoDistiller",
     "KIPDistiller",
     "KernelRidgeClassifier",
+    "RFADDistiller",
     "RaTBPTTDistiller",
     "ZCAWhitener",
     "all_distillers",

@@ -250,6 +250,26 @@ def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
+    # run_distillation.py, distillation.py and models.py, the code of [Loo22].
+    return {
+        "ipc": ipc,
+        "max_iter": 100_000,
+        "batch_size": 5120,
+        "learning_rate": 0.001,
+        "init": "real",
+        "learn_labels": False,
+        "loss": "platt",
+        "log_scale_lr": 0.01,
+        "regularization": 5e-3,
+        "n_feature_networks": 8,
+        "redraw_every": 1,
+        "architecture": partial(ConvNet, width=256, depth=3, norm="none", initialization="he"),
+        "n_networks": 10,
+        "eval_steps": 1000,
+    }
+
+
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
 MATCHING = Paper(
     "the known runs of [Zhao23]",
@@ -261,4 +281,9 @@ FREPO = Paper(
     "the known runs of [Zhou22]",
     dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
     _frepo,
+)
+RFAD = Paper(
+    "the known runs of [Loo22]",
+    dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
+    _rfad,
 )

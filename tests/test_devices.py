@@ -14,6 +14,7 @@ from skdistill import (
     FRePoDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RFADDistiller,
     ZCAWhitener,
 )
 from skdistill._engine import ensemble, native
@@ -65,6 +66,10 @@ def frepo(**parameters):
     return FRePoDistiller(**{**SHARED, "ipc": 2, **parameters})
 
 
+def rfad(**parameters):
+    return RFADDistiller(**{**SHARED, **parameters})
+
+
 def kip(**parameters):
     return KIPDistiller(**{**SHARED, "ipc": 2, **parameters})
 
@@ -91,6 +96,7 @@ DISTILLERS = {
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),
     "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
+    "RFAD": rfad(redraw_every=2, augmentation="dsa", learn_labels=True),
     "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
     "DM with labels": matching(learn_labels=True, augmentation="flip_rotate"),
 }
@@ -98,7 +104,7 @@ DISTILLERS = {
 
 # Methods by regression compute it in double precision (on the CPU, for torch's one kind of device
 # that has none).
-NEED_FLOAT64 = {"FRePo", "KIP"}
+NEED_FLOAT64 = {"FRePo", "KIP", "RFAD"}
 
 
 def on(distiller, device):

@@ -9,6 +9,7 @@ from skdistill import (
     FRePoDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RFADDistiller,
     paper_settings,
 )
 from skdistill.distillers import BaseDistiller
@@ -136,6 +137,17 @@ def test_feature_regression_has_the_values_of_its_own_paper():
     settings = distiller.get_params()
     for name in ("init", "learn_labels", "label_lr_scale", "regularization", "pool_lr"):
         assert settings[name] == FRePoDistiller().get_params()[name]
+
+
+def test_random_features_have_the_values_of_their_own_paper():
+    distiller = RFADDistiller.from_paper("cifar10", 10)
+    assert (distiller.batch_size, distiller.n_feature_networks) == (5120, 8)
+    assert (distiller.learning_rate, distiller.max_iter) == (0.001, 100_000)
+    network = distiller.architecture((3, 32, 32), 10)
+    assert [m.out_channels for m in network if isinstance(m, nn.Conv2d)] == [256] * 3
+    # The others are the defaults.
+    for name in ("init", "loss", "log_scale_lr", "regularization", "redraw_every", "learn_labels"):
+        assert getattr(distiller, name) == getattr(RFADDistiller(), name)
 
 
 def test_a_distiller_without_a_paper_says_so():

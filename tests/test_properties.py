@@ -18,6 +18,7 @@ from skdistill import (
     DistributionMatchingDistiller,
     FRePoDistiller,
     KIPDistiller,
+    RFADDistiller,
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -118,8 +119,17 @@ KERNEL = {
     "bias_std": REAL,
     "regularization": REAL,
 }
+RANDOM_FEATURES = {
+    "loss": st.sampled_from(["platt", "mse", "hinge"]),
+    "log_scale_lr": REAL,
+    "learn_labels": st.booleans(),
+    "regularization": REAL,
+    "n_feature_networks": WHOLE,
+    "redraw_every": WHOLE,
+}
 short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
 rat_bptt = partial(short, window=1, unroll=2)
+random_features = partial(short, RFADDistiller, init="gaussian")
 regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
 kernel = partial(short, KIPDistiller, init="gaussian")
@@ -190,6 +200,14 @@ def test_feature_regression(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(regression(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | RANDOM_FEATURES))
+def test_random_features(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        check_set(random_features(**parameters).fit(X, y), X, y)
 
 
 @bounded

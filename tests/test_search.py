@@ -32,6 +32,7 @@ from skdistill import (
     DistributionMatchingDistiller,
     FRePoDistiller,
     KIPDistiller,
+    RFADDistiller,
 )
 from skdistill.datasets import load_image_folder
 from skdistill.windows import MovingWindow
@@ -56,10 +57,11 @@ def frame():
         DistributionMatchingDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
         KIPDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
         quick(FRePoDistiller),
+        quick(RFADDistiller, n_feature_networks=1),
         BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
         make_pipeline(StandardScaler(), quick()),
     ],
-    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "boosted", "pipeline"],
+    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "RFAD", "boosted", "pipeline"],
 )
 def test_folds_are_stratified(distiller):
     y = np.repeat(["a", "b", "c"], 9)

@@ -16,6 +16,7 @@ from skdistill import (
     FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
+    RFADDistiller,
     ZCAWhitener,
 )
 from skdistill.evaluation._output import DistillerOutputMixin
@@ -29,6 +30,7 @@ ESTIMATORS = [
     short(DistributionMatchingDistiller),
     short(KIPDistiller),
     short(FRePoDistiller, pool_size=2),
+    short(RFADDistiller, n_feature_networks=1),
     BoostedDistiller(ipc=2, block_size=1, distiller=unrolled()),
     DistilledClassifier(unrolled()),
     DistilledClassifier(unrolled(), LogisticRegression()),

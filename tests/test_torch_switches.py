@@ -15,6 +15,7 @@ from skdistill import (
     FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
+    RFADDistiller,
     ZCAWhitener,
 )
 from skdistill._engine.learner import Learner
@@ -72,6 +73,7 @@ DISTILLERS = {
     "own network": quick(architecture=ConvNet),
     "matching": quick(DistributionMatchingDistiller, augmentation="flip_rotate"),
     "kip": quick(KIPDistiller, augmentation="flip_rotate", learn_labels=True),
+    "RFAD": quick(RFADDistiller, redraw_every=2, augmentation="flip_rotate"),
     "FRePo": quick(FRePoDistiller, ipc=2, pool_size=1, pool_batch_size=1),
     "boosted": BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0),
     "bfloat16": quick(precision="bfloat16"),

@@ -126,10 +126,9 @@ def kernel_peak(
     )
 
 
-def pooled_peak(
+def features_peak(
     learner: Learner,
-    pool_bytes: int,
-    n_slots: int,
+    states: int,
     n_features: int,
     sample_shape: tuple[int, ...],
     n_support: int,
@@ -137,15 +136,13 @@ def pooled_peak(
     chunk: int | None,
     data_bytes: int,
 ) -> PeakMemory:
-    """Return the peak of a step of `FeatureRegression`.
+    """Return the peak of a step of a regression on features of networks.
 
     Parameters
     ----------
     learner : Learner
-    pool_bytes : int
-        Bytes of the pool's networks and their moments.
-    n_slots : int
-        Tensors in a state of the optimizer of the networks.
+    states : int
+        Bytes of the networks.
     n_features : int
         Values of a sample that the regression sees.
     sample_shape : tuple of int
@@ -156,12 +153,11 @@ def pooled_peak(
     data_bytes : int
         Bytes of the training set.
     """
-    state = n_slots * learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
     # Features are kept in the precision of the networks and in double precision.
     features = n_features * (learner.dtype.itemsize + 8)
     return PeakMemory(
-        states=pool_bytes + _OTHER_STATES * state,
+        states=states,
         activations=int(_GRADIENT * _most(n_support, chunk) * sample) + n_support * features,
         real=int(_GRADIENT * _most(n_real, chunk) * sample) + n_real * features,
         data=data_bytes,

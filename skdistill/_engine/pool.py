@@ -26,6 +26,8 @@ from .steps import Steps
 from .streams import Streams
 from .transfer import to_device
 
+# The states of a network while it is trained: the old one, the new one, gradients.
+_MORE = 3
 _COUNTS = ("n_too_old", "n_diverged")
 
 
@@ -118,10 +120,10 @@ class Pool:
         return self._replaced(state, k, rngs, step, "n_diverged")
 
     def n_bytes(self) -> int:
-        """Return the bytes of a state."""
+        """Return the bytes of a state, and of what a step of training makes beside it."""
         learner = self.steps.learner
         n_slots = self.steps.optimizer.n_slots
-        return self.size * n_slots * learner.n_parameters * learner.dtype.itemsize
+        return (self.size + _MORE) * n_slots * learner.n_parameters * learner.dtype.itemsize
 
     def check(self, state: State) -> None:
         """Raise ValueError unless a state, which may come from a file, is one of this pool."""

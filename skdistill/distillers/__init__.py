@@ -21,6 +21,7 @@ from .distribution_matching import DistributionMatchingDistiller
 from .frepo import FRePoDistiller
 from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
+from .rfad import RFADDistiller
 
 __all__ = [
     "BaseDistiller",
@@ -41,6 +42,7 @@ __all__ = [
     "OuterLAMB",
     "OuterSGD",
     "Problem",
+    "RFADDistiller",
     "RaTBPTTDistiller",
     "StrOptions",
     "Synthetic",

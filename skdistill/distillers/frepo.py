@@ -122,7 +122,7 @@ class FRePoDistiller(BaseDistiller):
     )
     learning_rate: float | Literal["auto"] = param(
         default="auto",
-        constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        constraints=[Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
         kind='float or "auto"',
         doc="""By which part of its length the tensor of all samples moves in an outer step. "auto"
         is ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.

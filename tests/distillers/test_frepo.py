@@ -12,12 +12,13 @@ from torch import nn
 from torch.func import functional_call
 
 from skdistill import BoostedDistiller, DistillationSampler, DistilledClassifier, FRePoDistiller
+from skdistill._engine.features import Features, RealFeatures
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Synthetic
 from skdistill._engine.methods.feature_regression import (
     FeatureRegression,
     label_term,
-    regression_loss,
+    predictions,
 )
 from skdistill._engine.methods.matching import Embedding
 from skdistill._engine.optimizers import Adam
@@ -69,10 +70,13 @@ def test_by_hand():
     real = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).double()
     y_real = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).double()
     # Predictions (2, 0) and (2, 4): half the squared errors are 0.5 and 2 + 4.5.
-    loss, n_raised = regression_loss(support, y, real, y_real, None, 0.5)
-    assert (loss.item(), n_raised) == (pytest.approx((0.5 + 6.5) / 2), 0)
-    loss, _ = regression_loss(support, y, real, y_real, torch.tensor([3.0, 1.0]), 0.5)
-    assert loss.item() == pytest.approx((3 * 0.5 + 6.5) / 4)
+    predicted, n_raised = predictions(support, y, real, 0.5)
+    assert n_raised == 0
+    losses = mean_squared_error(predicted, y_real, reduction="none")
+    torch.testing.assert_close(losses, torch.tensor([0.5, 6.5]).double())
+    for weight, expected in ((None, 3.5), (torch.tensor([3.0, 1.0]), (3 * 0.5 + 6.5) / 4)):
+        mean = RealFeatures(real, torch.arange(2), weight).mean(losses)
+        assert mean.item() == pytest.approx(expected)
 
 
 def test_the_label_term_by_hand():
@@ -276,11 +280,13 @@ def test_augmentation_changes_the_real_batch(learner, problem):
     turn, (method, plain) = Rotation(90.0), regression_of(learner, X, y)
     draws = turn.draw(Streams(0).torch("real_augmentation", 3), 20, SHAPE)
     theta = learner.init(0)
-    expected, *_ = method._real_features(a_problem(turn.apply(X, draws), y, 2, learner), theta, 3)
+    expected = method.embed(theta, turn.apply(X, draws))
     for chunk in (None, 7):
-        turned = replace(plain, augmentation=turn, chunk=chunk)
-        torch.testing.assert_close(method._real_features(turned, theta, 3)[0], expected)
-    assert not torch.allclose(method._real_features(plain, theta, 3)[0], expected)
+        features = Features(partial(method.embed, theta), chunk)
+        turned = replace(plain, augmentation=turn)
+        got = features.of_real(turned, np.arange(20), 3).features
+        torch.testing.assert_close(got, expected)
+    assert not torch.allclose(features.of_real(plain, np.arange(20), 3).features, expected)
 
 
 def test_augmentation_changes_what_networks_are_trained_on(learner, problem):
@@ -386,6 +392,7 @@ def test_a_short_run_beats_random_real_digits(digits):
     ("parameters", "message"),
     [
         ({"flips": 1}, "'flips' parameter"),
+        ({"learning_rate": 1.1}, "'learning_rate' parameter .* Got 1.1"),
         ({"regularization": -1e-9}, "'regularization' parameter .* Got -1e-09"),
         ({"pool_size": 0}, "'pool_size' parameter .* Got 0"),
         ({"pool_size": 1001}, "'pool_size' parameter .* Got 1001"),

@@ -14,6 +14,7 @@ from skdistill import (
     FRePoDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RFADDistiller,
 )
 from skdistill.distillers import (
     BaseDistiller,
@@ -140,7 +141,7 @@ def test_a_parameter_may_be_declared_again_with_another_default():
 
 @pytest.mark.parametrize(
     "kind",
-    [RaTBPTTDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller],
+    [RaTBPTTDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller, RFADDistiller],
     ids=repr,
 )
 def test_types_name_the_words_that_constraints_allow(kind):

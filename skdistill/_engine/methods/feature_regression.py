@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import ridge
+from ..features import Features
 from ..labels import centered, centered_one_hot
-from ..memory import PeakMemory, pooled_peak
+from ..memory import PeakMemory, features_peak
 from ..outer_optimizers import OuterLAMB
 from ..pool import Pool
 from ..protocols import mean_squared_error
-from ..steps import n_chunks
-from ..transfer import to_device
 from .base import Free, Gradient, Method, Problem, State, Synthetic
 from .matching import Embedding
 
@@ -83,24 +83,28 @@ class FeatureRegression(Method):
             pool = self.pool.advance(pool, last, X, y, rngs, step, self.pool_steps)
         k = self.pool.draw(rngs, step)
         theta, age = self.pool.network(pool, k), self.pool.age(pool, k)
-        real, y_real, weight = self._real_features(problem, theta, rngs.draw_index(step))
-        support, phi = self._support(problem, theta, X)
-        features = phi.detach().requires_grad_()
-        labels = y.detach().requires_grad_()
+        index = rngs.draw_index(step)
+        features = Features(partial(self.embed, theta), problem.chunk)
+        real = features.of_real(problem, self.batch(index), index)
+        support, phi = features.of(torch.cat((X, X.flip(-1))) if self.flips else X)
+        inputs = phi.detach().requires_grad_(), y.detach().requires_grad_()
         with torch.enable_grad():
-            twice = labels.repeat(2, 1) if self.flips else labels
-            loss, n_raised = regression_loss(
-                features, twice, real, y_real, weight, self.regularization
-            )
+            labels = inputs[1].repeat(2, 1) if self.flips else inputs[1]
+            predicted, n_raised = predictions(inputs[0], labels, real.features, self.regularization)
+            target = centered_one_hot(real.y, n_classes, X.dtype).to(predicted)
+            loss = real.mean(mean_squared_error(predicted, target, reduction="none"))
             if learns:
-                loss = loss + label_term(labels)
-        features_bar, labels_bar = torch.autograd.grad(loss, (features, labels))
-        X_bar = self._pulled_back(problem, theta, support, phi, features_bar)
+                loss = loss + label_term(inputs[1])
+        phi_bar, y_bar = torch.autograd.grad(loss, inputs)
+        X_bar = features.pulled_back(support, phi, phi_bar)
+        if self.flips:
+            plain, mirrored = X_bar.chunk(2)
+            X_bar = plain + mirrored.flip(-1)
         # Of what all processes of a run share, so that they replace the same networks.
         if n_raised is None:
             pool = self.pool.diverged(pool, k, rngs, step)
         record = {"age": age, "n_diverged": pool["n_diverged"], "n_raised": n_raised or 0}
-        found = Gradient(loss.detach().to(X), X_bar, labels_bar if learns else None, record=record)
+        found = Gradient(loss.detach().to(X), X_bar, y_bar if learns else None, record=record)
         return found, {"pool": pool}
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
@@ -110,10 +114,9 @@ class FeatureRegression(Method):
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
         """Return the memory that an outer step takes."""
-        return pooled_peak(
+        return features_peak(
             self.embed.learner,
             self.pool.n_bytes(),
-            self.pool.steps.optimizer.n_slots,
             self.embed.n_features,
             problem.shape,
             len(problem.rows) * (2 if self.flips else 1),
@@ -122,75 +125,11 @@ class FeatureRegression(Method):
             problem.real.n_bytes,
         )
 
-    @torch.no_grad()
-    def _real_features(
-        self, problem: Problem, theta: Tensor, index: int
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the features, labels and (perhaps) weights of the real batch."""
-        rows, parts = self.batch(index), []
-        n = n_chunks(len(rows), problem.chunk)
-        draws = self._draws(problem, len(rows), index)
-        part_draws = [None] * n if draws is None else draws.tensor_split(n, dim=1)
-        for part, numbers in zip(np.array_split(rows, n), part_draws):
-            X, y, *weight = problem.real.batch(part)
-            if numbers is not None:
-                assert problem.augmentation is not None  # that they were drawn for
-                X = problem.augmentation.apply(X, numbers)
-            labels = centered_one_hot(y, problem.rows.n_classes, X.dtype)
-            parts.append((self.embed(theta, X), labels, *weight))
-        features, labels, *weight = map(torch.cat, zip(*parts))
-        return features, labels, weight[0] if weight else None
 
-    def _draws(self, problem: Problem, n: int, index: int) -> Tensor | None:
-        """Draw the numbers of the real batch's augmentation, ``(n_numbers, n)``."""
-        if problem.augmentation is None:
-            return None
-        generator = problem.rngs.torch("real_augmentation", index)
-        draws = problem.augmentation.draw(generator, n, problem.shape)
-        return to_device(draws, problem.device, self.embed.learner.dtype)
-
-    def _support(self, problem: Problem, theta: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the samples of the regression and their features.
-
-        Where these samples are one chunk, the features know what they were made of; for several the
-        graphs would take more memory than making them again.
-        """
-        support = torch.cat((X, X.flip(-1))) if self.flips else X
-        support = support.detach().requires_grad_()
-        n = n_chunks(len(support), problem.chunk)
-        with torch.set_grad_enabled(n == 1):
-            return support, torch.cat([self.embed(theta, part) for part in support.chunk(n)])
-
-    def _pulled_back(
-        self, problem: Problem, theta: Tensor, support: Tensor, phi: Tensor, bar: Tensor
-    ) -> Tensor:
-        """Return the derivative at the samples, given that at the features."""
-        if phi.requires_grad:
-            support_bar = torch.autograd.grad(phi, support, bar)[0]
-        else:
-            n = n_chunks(len(support), problem.chunk)
-            bars = []
-            for part, part_bar in zip(support.detach().chunk(n), bar.chunk(n)):
-                part.requires_grad_()
-                with torch.enable_grad():
-                    features = self.embed(theta, part)
-                bars.append(torch.autograd.grad(features, part, part_bar)[0])
-            support_bar = torch.cat(bars)
-        if not self.flips:
-            return support_bar
-        plain, mirrored = support_bar.chunk(2)
-        return plain + mirrored.flip(-1)
-
-
-def regression_loss(
-    support: Tensor,
-    y: Tensor,
-    real: Tensor,
-    y_real: Tensor,
-    weight: Tensor | None,
-    regularization: float,
+def predictions(
+    support: Tensor, y: Tensor, real: Tensor, regularization: float
 ) -> tuple[Tensor, int | None]:
-    """Return the (weighted) mean loss on real samples of a ridge regression on the synthetic ones.
+    """Return what a ridge regression on the synthetic samples predicts for real ones.
 
     Parameters
     ----------
@@ -199,30 +138,23 @@ def regression_loss(
     y : Tensor of shape (n, n_classes)
         Their labels.
     real : Tensor of shape (m, n_features)
-    y_real : Tensor of shape (m, n_classes)
-    weight : Tensor of shape (m,) or None
     regularization : float
+        As in `ridge.fit`.
 
     Returns
     -------
-    loss : Tensor
-        Scalar, in double precision.
+    predicted : Tensor of shape (m, n_classes)
+        In double precision.
     n_raised : int or None
         How often the ridge had to be raised, as in `ridge.Regression`; None if there is no
         regression, because the features are not finite or all 0.
     """
-    support, real = ridge.in_double(support), ridge.in_double(real)
+    support = ridge.in_double(support)
     found = ridge.fit(support @ support.T, y, regularization)
     # The last layer: predictions are then one product, not one with the kernel of both sets.
     head = support.T @ found.coefficients
-    losses = mean_squared_error(real @ head, ridge.in_double(y_real), reduction="none")
     is_fit = bool(found.coefficients.isfinite().all())
-    if weight is None:
-        loss = losses.mean()
-    else:
-        weight = ridge.in_double(weight)
-        loss = (losses * weight).sum() / weight.sum()
-    return loss, found.n_raised if is_fit else None
+    return ridge.in_double(real) @ head, found.n_raised if is_fit else None
 
 
 def label_term(y: Tensor) -> Tensor:
