@@ -11,7 +11,8 @@ from . import coresets
 from ._data.seeds import draw_seed
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset
-from .evaluation._protocol import Comparison, check_known_data, check_test_data, evaluate_checked
+from .evaluation._comparison import Comparison
+from .evaluation._protocol import check_known_data, check_test_data, evaluate_checked
 from .networks import Architecture
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]

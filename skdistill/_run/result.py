@@ -104,6 +104,8 @@ def _recipe(
         seed=seed,
         augmentation=_plain_augmentation.to_plain(parameters["augmentation"]),
         loss=loss,
+        # Soft labels are learned centered; the hard ones of real samples beside them are made so.
+        targets="centered" if loss == "mse" else "given",
     )
 
 

@@ -58,6 +58,7 @@ def fields_from_arrays(
         X = X.astype(np.float64) * layout.spread(scales) + layout.spread(means)
     _check_units(X, layout, means, scales, mean is not None, standardized)
     _check_fitted(preprocessing)
+    negative = y.ndim == 2 and bool((y < 0).any())
     return {
         "X": X[order].astype(dtype),
         "y": y[order],
@@ -70,7 +71,9 @@ def fields_from_arrays(
             architecture=usual_architecture(layout.network_shape),
             steps=_STEPS,
             seed=seed,
-            loss="mse" if y.ndim == 2 and (y < 0).any() else "cross-entropy",
+            loss="mse" if negative else "cross-entropy",
+            # The hard labels of real samples beside such labels are centered as these are.
+            targets="centered" if negative else "given",
         ),
         "provenance": _json_safe(provenance),
         "feature_names": None if feature_names is None else tuple(map(str, feature_names)),

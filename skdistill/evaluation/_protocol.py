@@ -1,4 +1,4 @@
-"""Train networks on a distilled set, report their accuracy, and compare with real samples.
+"""Train networks on a distilled set, and report their accuracy.
 
 The protocol of a set is its recipe, by default that of [Feng23, section 4 and C.1]: ten freshly
 initialized networks, Adam with learning rate 0.001 and no schedule, mean and standard deviation of
@@ -6,8 +6,8 @@ the test accuracy. Another one, a paper's for instance, may take its place. The 
 fixed before the test set is seen; nothing is selected on it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
-from .. import coresets
 from .._data.network_input import (
     find_classes,
     unknown_labels,
@@ -28,7 +27,6 @@ from .._data.validation import as_array, check_magnitude, check_sample_weight
 from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
-from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
@@ -37,12 +35,11 @@ from ._networks import accuracy_curve, network_family, training_samples, warn_of
 from ._papers import check_said_once, resolve_protocol, under, warn_of_negative_labels
 
 __all__ = [
-    "BASELINES",
-    "WHOLE",
-    "Comparison",
     "EvaluationResult",
-    "compare",
+    "check_known_data",
+    "check_test_data",
     "evaluate",
+    "evaluate_checked",
 ]
 
 
@@ -288,7 +285,12 @@ def _job(
 
 
 def check_test_data(
-    distilled: DistilledDataset, X: ArrayLike, y: ArrayLike, *, warns: bool = True
+    distilled: DistilledDataset,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    warns: bool = True,
+    warns_of_labels: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class).
 
@@ -311,7 +313,8 @@ def check_test_data(
             # Constant features have a scale of 1, and no differences to lose.
             mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)
             warn_of_lost_digits(X.dtype, recipe.layout, mean, recipe.scale, distilled.feature_names)
-        _warn_of_unknown_labels(y, index, distilled.classes)
+        if warns_of_labels:
+            _warn_of_unknown_labels(y, index, distilled.classes)
     return X, index
 
 
@@ -337,153 +340,3 @@ def check_known_data(
             f"got {unknown_labels(column_or_1d(as_array(y)), index)} as well."
         )
     return X, index
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Results of several training sets under one protocol; prints as a table.
-
-    Parameters
-    ----------
-    results : dict of str to EvaluationResult
-        The results by name of the training set, in the order of the table.
-    """
-
-    results: dict[str, EvaluationResult]
-
-    def __getitem__(self, name: str) -> EvaluationResult:
-        return self.results[name]
-
-    def __str__(self) -> str:
-        width = max(map(len, self.results))
-        lines = [f"{'training set':<{width}}  samples  networks  test accuracy (%)"]
-        for name, r in self.results.items():
-            accuracy = f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
-            lines.append(
-                f"{name:<{width}}  {r.n_samples:7d}  {len(r.accuracies):8d}  {accuracy:>17}"
-                + (f"  ({r.n_diverged} diverged)" if r.n_diverged else "")
-            )
-        return "\n".join(lines)
-
-
-BASELINES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
-    "random real samples": coresets.random_samples,
-    "herding": coresets.herding,
-    "k-means centroids": coresets.kmeans_centroids,
-}
-WHOLE = "whole training set"
-
-
-def compare(
-    distilled: DistilledDataset,
-    X_train: ArrayLike,
-    y_train: ArrayLike,
-    X_test: ArrayLike,
-    y_test: ArrayLike,
-    *,
-    baselines: Sequence[str] = (*BASELINES, WHOLE),
-    n_draws: int = 5,
-    n_networks: int | None = None,
-    n_networks_whole: int | None = None,
-    architecture: str | Architecture | None = None,
-    augmentation: str | Augmentation | None = "recipe",
-    device: str | torch.device = "auto",
-) -> Comparison:
-    """Compare a distilled set with equally many real samples, and with all of them.
-
-    All rows use the distilled set's recipe: the same networks from the same initializations,
-    optimizer, number of steps and augmentation, with mini-batches if a set is larger than one.
-    Herding and k-means choose among samples as networks see them, standardized by the recipe's
-    scale: the unit of a feature changes nothing.
-
-    Parameters
-    ----------
-    distilled : DistilledDataset
-    X_train, y_train : array-like
-        The real training data, from which the baselines choose.
-    X_test, y_test : array-like
-        The test data.
-    baselines : sequence of str, default=all
-        Which of "random real samples", "herding", "k-means centroids" and "whole training set" to
-        compare with the distilled set, in this order. See `skdistill.coresets` for the first three.
-    n_draws : int, default=5
-        Draws of random real samples, which share the networks: each draw is evaluated by
-        ``ceil(n_networks / n_draws)``.
-    n_networks : int or None, default=None
-        Networks for each set; None takes the recipe's.
-    n_networks_whole : int or None, default=None
-        Networks for the whole training set, the costly row; None takes ``n_networks``.
-    architecture, augmentation, device
-        As in `evaluate`.
-
-    Returns
-    -------
-    Comparison
-        With the row "distilled" and one row per baseline.
-
-    Raises
-    ------
-    ValueError
-        If a baseline is unknown or needs more samples of a class than there are, or if the data
-        does not fit the distilled set.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from skdistill import RaTBPTTDistiller
-    >>> from skdistill.evaluation import compare
-    >>> X, y = load_iris(return_X_y=True)
-    >>> distiller = RaTBPTTDistiller(max_iter=20, window=5, unroll=10, random_state=0)
-    >>> rows = ["herding", "whole training set"]
-    >>> comparison = compare(
-    ...     distiller.fit(X, y).distilled_, X, y, X, y, baselines=rows, n_networks=1
-    ... )
-    >>> list(comparison.results), comparison["herding"].n_samples
-    (['distilled', 'herding', 'whole training set'], 3)
-    """
-    unknown = set(baselines) - {*BASELINES, WHOLE}
-    if unknown:
-        raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
-    X_train, y_index = check_known_data(distilled, X_train, y_train, "y_train")
-    y_train = distilled.classes[y_index]
-    n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
-    test = check_test_data(distilled, X_test, y_test)
-
-    def result(X: np.ndarray, y: np.ndarray, seed: int, n: int) -> EvaluationResult:
-        recipe = replace(distilled.recipe, seed=seed)
-        data = replace(distilled, X=X, y=y, recipe=recipe, bases=())
-        return evaluate_checked(
-            data,
-            *test,
-            n_networks=n,
-            architecture=architecture,
-            augmentation=augmentation,
-            device=device,
-        )
-
-    seed = distilled.recipe.seed
-    scale = distilled.recipe.layout.spread(distilled.recipe.scale)
-    results = {"distilled": result(distilled.X, distilled.y, seed, n_networks)}
-    for name in baselines:
-        if name == WHOLE:
-            n_whole = n_networks if n_networks_whole is None else n_networks_whole
-            results[name] = result(X_train, y_train, seed, n_whole)
-            continue
-        draws = n_draws if name == "random real samples" else 1
-        parts = []
-        for draw in range(draws):
-            rng = Streams(seed).numpy("coreset", draw)
-            X, y = BASELINES[name](
-                X_train, y_train, distilled.classes, distilled.ipc, rng, scale=scale
-            )
-            parts.append(result(X, y, seed + draw, -(-n_networks // draws)))
-        results[name] = _pooled(parts)
-    return Comparison(results)
-
-
-def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
-    curve = np.concatenate([part.curve for part in parts])
-    n_diverged = sum(part.n_diverged for part in parts)
-    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve, n_diverged=n_diverged)

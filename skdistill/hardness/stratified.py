@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset
+from ..evaluation._comparison import WHOLE
 from ..evaluation._networks import training_samples
-from ..evaluation._protocol import WHOLE, check_known_data
+from ..evaluation._protocol import check_known_data
 from ..networks import Architecture
 from ._common import check_count, check_scores, correct_while_training, family_of
 

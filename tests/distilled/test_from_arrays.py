@@ -54,7 +54,7 @@ def test_soft_labels_of_any_sign_with_classes_in_any_order():
     expected = y.detach().numpy()[[2, 0, 3, 1]][:, ::-1]
     np.testing.assert_array_equal(made.y, expected)
     assert made.y.dtype == np.float32
-    assert made.recipe.loss == "mse"
+    assert (made.recipe.loss, made.recipe.targets) == ("mse", "centered")
     assert from_arrays(X, y.detach().abs(), classes=["dog", "cat"]).recipe.loss == "cross-entropy"
 
 

@@ -64,6 +64,8 @@ def test_networks_learn_them_by_squared_error(images, monkeypatch):
     hard = make(**options, learn_labels=False).fit(*images)
     assert losses == [(name, loss_of(name)) for name in ("mse", "cross-entropy")]
     assert (soft.distilled_.recipe.loss, hard.distilled_.recipe.loss) == ("mse", "cross-entropy")
+    # Real samples beside the set have centered labels as well.
+    assert (soft.distilled_.recipe.targets, hard.distilled_.recipe.targets) == ("centered", "given")
     assert (soft.distilled_.y < 0).any()
     assert 0 <= soft.score(*images) <= 1
 
