@@ -66,9 +66,17 @@ def check_label_loss(start: DistilledDataset | None, loss: str) -> None:
     loss : str
         The loss by which networks learn the labels of the run.
     """
-    if start is not None and start.y.ndim == 2 and start.recipe.loss != loss:
+    if start is None or start.y.ndim == 1:
+        return
+    found = None
+    if start.recipe.loss != loss:
+        found = f"learned by {start.recipe.loss!r}"
+    elif loss == "cross-entropy" and bool((start.y < 0).any()):
+        # A protocol for an evaluation may have changed the recipe.
+        found = "negative in part"
+    if found is not None:
         raise ValueError(
             f"init and start must hold labels that networks learn by {loss!r}, as those of this "
-            f"method; those of the set given are learned by {start.recipe.loss!r}. "
-            "with_hard_labels() of that set makes labels for every method."
+            f"method; those of the set given are {found}. with_hard_labels() of that set makes "
+            "labels for every method."
         )

@@ -87,7 +87,8 @@ class FRePoDistiller(BaseDistiller):
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"): those named with each parameter, a ConvNet of
     widths 128, 256 and 512 without normalization, and five networks in the evaluation. The code
-    also whitens color images (`ZCAWhitener`, regularization 0.1), and augments in the evaluation.
+    also whitens color images (`ZCAWhitener`, regularization 0.1), and evaluates by a protocol of
+    its own, ``distiller.evaluate(X, y, protocol="frepo")``.
 
     References
     ----------

@@ -69,7 +69,8 @@ class RFADDistiller(BaseDistiller):
 
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"); `max_iter` is the largest number of steps that
-    the code does, and `eval_steps` is ours.
+    the code does, and `eval_steps` is ours. The code evaluates by a protocol of its own,
+    ``distiller.evaluate(X, y, protocol="rfad")``.
 
     References
     ----------

@@ -1,5 +1,6 @@
 """Learned labels of any sign: where a run starts, how networks learn them, what is refused."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -86,5 +87,10 @@ def test_labels_that_are_learned_by_another_loss_are_refused(images, outer_step,
         init, start = ({"init": given}, {}) if name == "init" else ({}, {"start": given})
         with pytest.raises(ValueError, match=r"labels that networks learn by .*with_hard_labels"):
             into(**init).fit(*images, **start)
+    # Negative labels are what they are, whatever recipe they have.
+    recipe = replace(regression.recipe, loss="cross-entropy")
+    init = replace(regression, recipe=recipe)
+    with pytest.raises(ValueError, match=r"learn by 'cross-entropy', .* negative in part"):
+        quick(learn_labels=True, init=init).fit(*images)
     outer_step.undo()
     make(max_iter=1, init=probable.with_hard_labels()).fit(*images)

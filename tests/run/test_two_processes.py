@@ -178,6 +178,14 @@ def test_labels_bases_and_scores_are_the_same_in_all_processes(folder):
     np.testing.assert_array_equal(result["X"], result["whole"])
 
 
+def test_the_networks_of_a_pool_are_the_same_in_all_processes(folder):
+    result = same_ranks(folder, "networks_of_a_pool")
+    assert (result["n_iter"], len(result["loss"])) == (6, 10)
+    assert result["n_replaced"] > 1
+    assert result["pool"].shape[:2] == (2, 3)
+    np.testing.assert_array_equal(result["X"], result["whole"])
+
+
 @pytest.mark.parametrize("name", ["no_seed", "boosted", "other_distiller", "without_networks"])
 def test_processes_agree(folder, name):
     result = same_ranks(folder, name)

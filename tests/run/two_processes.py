@@ -23,7 +23,7 @@ import torch.distributed as dist
 from tools import OuterStep, StopAfter, a_problem, table, tiny
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, KIPDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller
 from skdistill._engine import outer
 from skdistill._engine.group import Averaged, join_group
 from skdistill._engine.learner import Learner
@@ -231,6 +231,30 @@ def all_that_is_learned(group, folder):
     }
 
 
+def networks_of_a_pool(group, folder):
+    """Learn through a pool of networks, all of which are replaced; stop, and go on."""
+    options = {"ipc": 2, "pool_size": 2, "pool_max_age": 2, "max_iter": 10}
+
+    def make(path=None):
+        return FRePoDistiller(
+            **options, batch_size=4, architecture=tiny, random_state=0, checkpoint=path,
+            device="cpu",
+        )  # fmt: skip
+
+    whole = make().fit(*table())
+    first = make(folder / "pool.npz").set_callbacks(StopAfter(6)).fit(*table())
+    second = make(folder / "pool.npz").fit(*table())
+    pool = second._run.state.method["pool"]
+    return {
+        "X": second.transform()[0],
+        "whole": whole.transform()[0],
+        "loss": second.history_["loss"],
+        "n_iter": first.n_iter_,
+        "pool": np.stack([network["slots"] for network in pool["networks"].values()]),
+        "n_replaced": pool["n_too_old"],
+    }
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 
@@ -283,7 +307,7 @@ def not_a_number(group, folder):
 
 TOGETHER = [
     engine, fit, resume, no_seed, boosted, other_distiller, without_networks, all_that_is_learned,
-    not_a_number, other_data, first_refuses,
+    networks_of_a_pool, not_a_number, other_data, first_refuses,
 ]  # fmt: skip
 
 
