@@ -14,6 +14,7 @@ from tools import LAYOUTS, make, quick, tiny
 from torch import nn
 
 from skdistill import BoostedDistiller
+from skdistill._engine.ensemble import Plan
 from skdistill._engine.protocols import largest_stable_rate, protocol_optimizer
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Flip
@@ -225,6 +226,32 @@ def test_a_stable_rate_is_that_of_the_first_network(soft, unseen):
     _, _, theta = trained(soft, protocol, network=2)
     _, _, expected = trained(soft, replace(protocol, learning_rate=rate), network=2)
     torch.testing.assert_close(theta, expected, rtol=0, atol=0)
+
+
+STACKED = {
+    "subtracted": {
+        "optimizer": "sgd", "learning_rate": 0.1, "loss": "mse", "subtract_initial": True,
+        "schedule": "step", "label_scale": 2.0,
+    },
+    "cross-entropy, subtracted": {
+        "optimizer": "sgd", "learning_rate": 0.1, "subtract_initial": True
+    },
+    "cosine": {"loss": "mse", "schedule": "cosine", "warmup_steps": 2},
+    "stable": {"optimizer": "sgd", "momentum": 0.9, "loss": "mse", "learning_rate": "stable"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", STACKED.values(), ids=STACKED)
+def test_networks_that_a_gpu_would_stack_follow_the_protocol(data, changes):
+    data = under(data, replace(SHORT, **changes))
+    family = network_family(data, tiny, "cpu", None)
+    training = training_samples(family, data)
+    alone, stacked = (
+        [theta for *_, theta in train_networks(family, training, 3, [2, 6], plan=plan)]
+        for plan in (Plan(), Plan(stack=3))
+    )
+    assert len(alone) == len(stacked) == 6
+    torch.testing.assert_close(torch.stack(stacked), torch.stack(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_no_rate_is_stable_for_a_network_that_does_not_depend_on_its_parameters(soft, unseen):
