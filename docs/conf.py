@@ -87,9 +87,10 @@ sphinx_gallery_conf = {
 def write_generated_pages(app):
     """Write the pages that are made of the package and of the results."""
     generated = Path(app.srcdir, "generated")
+    results = HERE.parent / "examples" / "reproduce" / "results"
     reference.write(generated)
-    methods.write(generated)
-    reproduction.write(HERE.parent / "examples" / "reproduce" / "results", generated)
+    methods.write(generated, results)
+    reproduction.write(results, generated)
 
 
 def find_public_name(app, env, node, contnode):

@@ -1,13 +1,16 @@
 """Writes the tables of what each method can, from the distillers' classes: nothing is typed.
 
 ``methods.txt`` has a row for each of ``skdistill.all_distillers()``, ``refusals.txt`` what they
-refuse, and ``features.txt`` what they can be asked for. ``user_guide/methods.rst`` includes them.
+refuse, and ``features.txt`` what they can be asked for. ``measured.txt`` is what
+``examples/reproduce/methods.py`` measured, from its files. ``user_guide/methods.rst`` includes
+them.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from reproduction import escape, table
+from reproduction import cell, escape, percent, table
 
 from skdistill import all_distillers
 from skdistill.distillers import BaseDistiller
@@ -24,6 +27,8 @@ HEADS = [
     "memory grows with",
     "``from_paper``",
 ]
+# The files of examples/reproduce/methods.py: what they measured is in two columns of a table.
+MEASURED = ("methods-digits-1.json", "methods-fashion-mnist-1.json")
 
 
 def method_table(kinds: Iterable[type[BaseDistiller]]) -> str:
@@ -70,13 +75,62 @@ def feature_list() -> str:
     return ", ".join(FEATURES) + ".\n"
 
 
-def write(generated: Path) -> None:
+def measured_table(results: Path) -> str:
+    """Return the accuracy of each method on all data that has been measured."""
+    files = [results / name for name in MEASURED]
+    reports = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
+    if not reports:
+        return "Nothing has been measured yet.\n"
+    measured = [
+        (report["summary"]["methods"], len(report["parameters"]["seeds"])) for report in reports
+    ]
+    heads, lines = ["method"], []
+    for report in reports:
+        data = escape(report["data"].split(",")[0])
+        heads += [f"{data}: networks (%)", "kernel regression (%)", "outer steps"]
+        lines.append(f"* {data}: {conditions(report)}.")
+    rows = [
+        [method(name), *(text for of, n in measured for text in accuracies(of.get(name, {}), n))]
+        for name in dict.fromkeys(name for of, _ in measured for name in of)
+    ]
+    return "\n".join([*lines, "", table(heads, rows)])
+
+
+def conditions(report: dict) -> str:
+    """Return how a report was measured, in words."""
+    parameters = report["parameters"]
+    width = parameters["width"]
+    through = "the usual width" if width is None else f"width {width}"
+    threads = "one thread" if report["threads"] == 1 else f"{report['threads']} threads"
+    return (
+        f"{parameters['ipc']} per class, {parameters['minutes']:g} minutes for each method and "
+        f"seed on {threads}, seeds {cell(parameters['seeds'])}, distilled "
+        f"through networks of {through}, tested by {parameters['networks']} networks"
+    )
+
+
+def method(name: str) -> str:
+    """Return a name as the table has it: a link if it is a class."""
+    return f"`skdistill.{name}`" if name in dict(all_distillers()) else escape(name)
+
+
+def accuracies(measured: dict, n_seeds: int) -> list[str]:
+    """Return the cells of a method for one data set; one seed has no deviation."""
+    texts = []
+    for key in ("accuracy", "accuracy by kernel regression"):
+        numbers = measured.get(key, [])[: 1 if n_seeds == 1 else 2]
+        texts.append(percent(*(100 * number for number in numbers)) if numbers else "–")
+    return [*texts, f"{measured['steps'][0]:.0f}" if "steps" in measured else "–"]
+
+
+def write(generated: Path, results: Path) -> None:
     """Write the tables into a folder, if they are not there already."""
     kinds = [kind for _, kind in all_distillers()]
     parts = {
         "methods.txt": method_table(kinds),
         "refusals.txt": refusal_table(kinds),
         "features.txt": feature_list(),
+        "measured.txt": measured_table(results),
     }
     generated.mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():

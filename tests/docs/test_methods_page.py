@@ -1,5 +1,6 @@
 """The page of what each method can: its tables are what the classes say."""
 
+import json
 import sys
 
 import pytest
@@ -28,7 +29,7 @@ def cells(text, name):
 
 
 def test_every_method_has_a_row_of_what_its_class_says(tmp_path):
-    methods.write(tmp_path)
+    methods.write(tmp_path, tmp_path)
     text = (tmp_path / "methods.txt").read_text(encoding="utf-8")
     for name, kind in all_distillers():
         row = cells(text, name)
@@ -47,6 +48,37 @@ def test_refusals_are_in_the_tables():
     text = methods.refusal_table([Refusing])
     assert "- learned labels\n     - no label enters its loss" in text
     assert methods.refusal_table([]) == "No method refuses any.\n"
+
+
+def test_measured_methods_stand_side_by_side_as_far_as_files_are_there(tmp_path):
+    assert methods.measured_table(tmp_path) == "Nothing has been measured yet.\n"
+    digits, fashion = (tmp_path / name for name in methods.MEASURED)
+    parameters = {"ipc": 1, "minutes": 10.0, "seeds": [0], "width": 32, "networks": 10}
+    kip = {"accuracy": [0.75, 0.0], "accuracy by kernel regression": [0.5, 0.25], "steps": [7, 0]}
+    report = {"data": "Fashion-MNIST", "parameters": parameters, "threads": 1}
+    report["summary"] = {"methods": {"herding": {"accuracy": [0.625, 0]}, "KIPDistiller": kip}}
+    fashion.write_text(json.dumps(report))
+    alone = methods.measured_table(tmp_path)
+    assert alone.startswith("* Fashion-MNIST: 1 per class, 10 minutes for each method and seed")
+    assert "on one thread, seeds 0, distilled through networks of width 32" in alone
+    # One seed has no deviation.
+    assert "* - herding\n     - 62.5\n     - –\n     - –\n" in alone
+    row = "* - `skdistill.KIPDistiller`\n     - 75.0\n     - 50.0\n     - 7\n"
+    assert row in alone
+
+    more = parameters | {"minutes": 3.0, "seeds": [0, 1, 2], "width": None}
+    report |= {
+        "parameters": more,
+        "data": "digits, a quarter held out",
+        "summary": {"methods": {"KIPDistiller": kip}},
+    }
+    digits.write_text(json.dumps(report))
+    both = methods.measured_table(tmp_path)
+    assert "digits: 1 per class, 3 minutes" in both
+    assert "seeds 0, 1, 2, distilled through networks of the usual width" in both
+    # A method that one file lacks has empty cells there.
+    assert "* - herding\n     - –\n     - –\n     - –\n     - 62.5\n" in both
+    assert "     - 75.0 ± 0.0\n     - 50.0 ± 25.0\n     - 7\n     - 75.0\n     - 50.0\n" in both
 
 
 @pytest.mark.parametrize("name", [name for name, _ in all_distillers()])

@@ -175,6 +175,7 @@ SIZES = {
     "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
     "kip": ["--dataset", "digits", "--steps", "0", "2", "--batch-size", "100"],
     "labels_and_basis": [*QUICK, "--max-iter", "1"],
+    "methods": [*TIMED, "--width", "4"],
     "settings": [
         *TIMED,
         *["--setting", "width=4", "window=2", "unroll=3", "compile=false"],
@@ -226,6 +227,34 @@ def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
     assert json.loads(path.read_text()) == report
     # The text at the end is made only from the rows.
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
+    path = tmp_path / "report.json"
+    names = ["random real samples", "KIPDistiller", "DistributionMatchingDistiller"]
+    command = [*QUICK, "--minutes", "0.01", "--width", "4", "--json", path, "--methods"]
+    done = start("methods", *command, *names[:2])
+    assert done.returncode == 0, done.stderr
+    # Methods may be added to a file.
+    done = start("methods", *command, *names)
+    assert done.returncode == 0, done.stderr
+    assert "2 row(s) are there" in done.stdout
+    report = json.loads(path.read_text())
+    random, kip, matching = report["rows"]
+    assert [row["method"] for row in report["rows"]] == names
+    # The samples of KIP are made for its kernel; networks of width 4 are only distilled through.
+    assert kip["accuracy by kernel regression"] > random["accuracy by kernel regression"] + 0.1
+    assert "accuracy by kernel regression" not in matching
+    assert [kip["distilled through"], matching["distilled through"]] == [
+        "no networks",
+        "ConvNets of width 4",
+    ]
+    for row in (kip, matching):
+        assert row["steps"] >= 1
+        assert row["seconds"] > 0.6
+    assert matching["accuracy"] > 0.6
+    assert list(report["summary"]["methods"]) == names
 
 
 TABLE_1 = [

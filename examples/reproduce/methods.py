@@ -1,0 +1,192 @@
+"""Every method of the package on one data set, for the same time on the same machine.
+
+Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with `fit`: what a method
+prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
+networks and the number of steps that are the defaults of all methods, and tested. Where the method
+has a kernel regression of its own, which is fitted to the samples alone, it is tested as well.
+Random real samples (five draws), herding and k-means are trained on in the same way, and fitted by
+the kernel regression of KIP. The last samples are the result, and the test set is looked at once
+for each: nothing is chosen by it.
+
+A method has its own defaults, except for `SETTINGS`. ``--width`` distills through ConvNets of this
+width, where a method has networks; the networks of the test are the usual ones.
+
+    python examples/reproduce/methods.py --minutes 3
+    python examples/reproduce/methods.py --dataset fashion-mnist --data FOLDER --minutes 10 \
+        --width 32 --seeds 0
+
+Each row is written to the JSON file as soon as it is measured; a method that has its row is not run
+again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from warnings import catch_warnings, simplefilter
+
+import data
+import numpy as np
+from report import RESULTS, Report, about, arguments, mean_and_std
+from windows import TimeLimit
+
+from skdistill import DistilledDataset, KernelRidgeClassifier, KIPDistiller, all_distillers
+from skdistill.evaluation import BASELINES, evaluate
+from skdistill.exceptions import DivergenceError, LongRunWarning
+from skdistill.networks import ConvNet
+
+METHODS = dict(all_distillers())
+# What a method gets besides, in runs of less than ten minutes.
+SETTINGS = {
+    # "auto" goes by max_iter, which is out of reach here; compilation may take a minute.
+    "RaTBPTTDistiller": {"compile": False},
+}
+DRAWS = {"random real samples": 5}
+
+
+class TimeLimitOfFit(TimeLimit):
+    """Stop a fit so many seconds after this was made, but after one step at least."""
+
+    def __init__(self, seconds: float):
+        super().__init__(seconds)
+        self._began = perf_counter()
+
+
+def one_row(name: str, seed: int, args, arrays) -> dict:
+    """Distill by a method or choose samples, test the result, and return a row of the report."""
+    X_train, X_test, y_train, y_test = arrays
+    if name in BASELINES:
+        row, sets = {}, list(chosen(name, seed, args, X_train, y_train))
+        classifiers = [KernelRidgeClassifier().fit_distilled(each) for each in sets]
+    else:
+        row, distiller = distilled(name, seed, args, X_train, y_train)
+        sets, has_kernel = [distiller.distilled_], hasattr(distiller, "kernel_classifier")
+        classifiers = [distiller.kernel_classifier()] if has_kernel else []
+    n_networks = -(-args.networks // len(sets))
+    results = [evaluate(each, X_test, y_test, n_networks=n_networks) for each in sets]
+    accuracies = np.concatenate([result.accuracies for result in results])
+    row |= {
+        "accuracy": float(accuracies.mean()),
+        "deviation over networks": float(accuracies.std()),
+        "networks that diverged": sum(result.n_diverged for result in results),
+    }
+    if classifiers:
+        scores = [classifier.score(X_test, y_test) for classifier in classifiers]
+        row["accuracy by kernel regression"] = float(np.mean(scores))
+    return {"method": name, "seed": seed, **row}
+
+
+def distilled(name: str, seed: int, args, X, y):
+    """Return what a row says of a run, and the fitted distiller."""
+    kind = METHODS[name]
+    parameters = dict(SETTINGS.get(name, {}) if args.minutes < 10 else {})
+    narrow = args.width is not None and kind._needs_network
+    if narrow:
+        parameters["inner_architecture"] = partial(ConvNet, width=args.width)
+    distiller = kind(
+        ipc=args.ipc,
+        image_shape=image_shape(args),
+        # Time ends it.
+        max_iter=10**6,
+        random_state=seed,
+        **parameters,
+    )
+    began = perf_counter()
+    row = {}
+    try:
+        with catch_warnings():
+            # No run gets near max_iter.
+            simplefilter("ignore", LongRunWarning)
+            distiller.set_callbacks(TimeLimitOfFit(60 * args.minutes)).fit(X, y)
+    except DivergenceError as error:
+        # The samples before that are the result.
+        row["ended by"] = str(error)
+    row |= {
+        "steps": distiller.n_iter_,
+        "skipped steps": sum(distiller.history_["skipped"]),
+        "seconds": perf_counter() - began,
+        "distilled through": networks(kind, args.width if narrow else None),
+        "labels": "learned" if distiller.learn_labels else "hard",
+    }
+    return row, distiller
+
+
+def networks(kind: type, width: int | None) -> str:
+    """Return which networks a method distills through, in words."""
+    if not kind._needs_network:
+        return "no networks"
+    return "ConvNets of the usual width" if width is None else f"ConvNets of width {width}"
+
+
+def chosen(name: str, seed: int, args, X, y) -> Iterator[DistilledDataset]:
+    """Yield sets of real samples, or of centroids, as a distiller would return them."""
+    # Its layout, moments and recipe are those of every method.
+    like = KIPDistiller(ipc=args.ipc, image_shape=image_shape(args), max_iter=1, random_state=seed)
+    like = like.fit(X, y).distilled_
+    scale = like.recipe.layout.spread(like.recipe.scale)
+    for draw in range(DRAWS.get(name, 1)):
+        rng = np.random.default_rng((seed, draw))
+        X_few, y_few = BASELINES[name](X, y, like.classes, args.ipc, rng, scale=scale)
+        # Other networks for each draw.
+        recipe = replace(like.recipe, seed=like.recipe.seed + draw)
+        yield replace(like, X=X_few, y=y_few, recipe=recipe)
+
+
+def image_shape(args) -> tuple | None:
+    """Return the shape of flat images."""
+    return (1, 8, 8) if args.dataset == "digits" else None
+
+
+def summarize(rows: list[dict]) -> dict:
+    """Return mean and deviation over seeds by method, of what all its rows have."""
+    methods = {}
+    for name in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == name]
+        methods[name] = {
+            key: mean_and_std(row[key] for row in own)
+            for key in ("accuracy", "accuracy by kernel regression", "steps", "seconds")
+            if all(key in row for row in own)
+        }
+    return {"methods": methods}
+
+
+def line(name: str, measured: dict) -> str:
+    """Return what was measured of a method, as means over seeds, for printing."""
+    text = f"{name:30s}  {100 * measured['accuracy'][0]:5.1f} % by networks"
+    if "accuracy by kernel regression" in measured:
+        text += f", {100 * measured['accuracy by kernel regression'][0]:.1f} % by kernel regression"
+    if "steps" in measured:
+        text += f", {measured['steps'][0]:.0f} steps in {measured['seconds'][0]:.0f} s"
+    return text
+
+
+def main() -> None:
+    """Distill by all methods, test, print a table, write JSON."""
+    parser = arguments(__doc__)
+    data.add_arguments(parser)
+    names = [*BASELINES, *METHODS]
+    parser.add_argument("--ipc", type=int, default=1, help="samples per class")
+    parser.add_argument("--minutes", type=float, default=3, help="for each method and seed")
+    parser.add_argument("--width", type=int, help="of the networks to distill through")
+    parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--networks", type=int, default=10, help="networks in the test")
+    args = data.parse(parser)
+    # Rows of other methods may stay in the file.
+    methods = args.methods
+    del args.methods
+    # Every method has its defaults, whatever the machine.
+    del args.paper
+    args.json = args.json or RESULTS / f"methods-{args.dataset}-{args.ipc}.json"
+    arrays = data.load(args)
+    report = Report(args.json, about(args, data.name(args)), ("method", "seed"), summarize)
+    compute = partial(one_row, args=args, arrays=arrays)
+    for row in report.run_all(methods, args.seeds, compute):
+        measured = summarize([row])["methods"][row["method"]]
+        print(f"seed {row['seed']}  {line(row['method'], measured)}", flush=True)
+    print("\nmeans over seeds")
+    for name, measured in summarize(report.rows)["methods"].items():
+        print(line(name, measured))
+
+
+if __name__ == "__main__":
+    main()
