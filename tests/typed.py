@@ -18,9 +18,11 @@ from skdistill import (
     DistilledClassifier,
     DistilledDataset,
     DistributionMatchingDistiller,
+    FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
     RaTBPTTDistiller,
+    RFADDistiller,
     ZCAWhitener,
     all_distillers,
 )
@@ -91,6 +93,8 @@ def wrong(gradient: Gradient) -> None:
     RaTBPTTDistiller(windw=3)  # type: ignore[call-arg]
     DistributionMatchingDistiller(window=3)  # type: ignore[call-arg]
     KIPDistiller(window=3)  # type: ignore[call-arg]
+    FRePoDistiller(pool=3)  # type: ignore[call-arg]
+    RFADDistiller(redraw=3)  # type: ignore[call-arg]
     BoostedDistiller(window=3)  # type: ignore[call-arg]
     Shrink(facter=0.5)  # type: ignore[call-arg]
     DistilledClassifier(windw=3)  # type: ignore[call-arg]
@@ -99,6 +103,8 @@ def wrong(gradient: Gradient) -> None:
     RaTBPTTDistiller(ipc="ten")  # type: ignore[arg-type]
     DistributionMatchingDistiller(ipc="ten")  # type: ignore[arg-type]
     KIPDistiller(kernel="rbf")  # type: ignore[arg-type]
+    FRePoDistiller(pool_size="ten")  # type: ignore[arg-type]
+    RFADDistiller(loss="hinge")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]
     Shrink(ipc="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]

@@ -99,11 +99,19 @@ class RFADDistiller(BaseDistiller):
         [Loo22]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
     batch_size: int = param(
-        default=1024,
+        default=256,
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
         doc="""Real samples in each outer step; at most all of the training set. [Loo22]: 5120, in
-        four parts; the default is a fifth of that, for a CPU.""",
+        four parts; the default is a twentieth of that, because on a CPU they take most of a
+        step.""",
+    )
+    learn_labels: bool = param(
+        default=False,
+        constraints=["boolean"],
+        kind="bool",
+        doc="""Whether labels are learned with the samples; they start centered, take any sign, and
+        networks learn them by squared error. [Loo22] has both.""",
     )
     loss: Literal["platt", "mse"] = param(
         default="platt",
