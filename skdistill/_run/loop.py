@@ -106,8 +106,6 @@ def distill(
         if callbacks.step_ends():
             break
     callbacks.fit_ends()
-    # No later step finds it.
-    watch.check_result(run)
 
 
 def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, dict]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import fmean, median, variance
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
@@ -129,10 +130,14 @@ class Watch:
                 "them."
             )
 
-    def check_result(self, run: Run) -> None:
-        """Raise DivergenceError if the last step was so long that the result has overflowed."""
-        finite = (bool(tensor.isfinite().all()) for tensor in run.state.tensors.values())
-        if run.best is None and not all(finite):
+    def check_result(self, run: Run, X: np.ndarray) -> None:
+        """Raise DivergenceError if the last step was so long that the result has overflowed.
+
+        No later step finds it. Samples that are finite to the networks need not be so in the units
+        of the training data, which are those of ``X``.
+        """
+        tensors = run.state.tensors.values() if run.best is None else ()
+        if not (np.isfinite(X).all() and all(bool(each.isfinite().all()) for each in tensors)):
             raise DivergenceError(
                 f"What is learned is not finite after outer step {run.step}: a step was too long. "
                 + self.advice

@@ -236,6 +236,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                     if run.step > 0:
                         self._set_fitted(fit)
                         self._run = run.to_cpu_arrays()
+        watch.check_result(run, self.distilled_.X)
         return self
 
     def _set_fitted(self, fit: Fit) -> None:

@@ -200,3 +200,10 @@ def test_samples_that_overflow_in_the_last_step_are_no_result(table, outer_step)
     )
     with pytest.raises(DivergenceError, match="not finite after outer step 1: a step was too long"):
         distiller.fit(*table)
+
+
+def test_samples_that_overflow_in_the_units_of_x_are_no_result(table):
+    X, y = table
+    distiller = DistributionMatchingDistiller(learning_rate=1e36, max_iter=1, random_state=0)
+    with pytest.raises(DivergenceError, match="not finite after outer step 1: a step was too long"):
+        distiller.fit((1e4 * X).astype(np.float32), y)
