@@ -56,8 +56,12 @@ def runs(kind: type[BaseDistiller]) -> str:
     """Return the runs of its paper that a class knows."""
     if kind._paper is None:
         return "–"
-    columns = kind._paper.columns.items()
-    return "; ".join(f"{data}: {', '.join(map(str, ipcs))}" for data, ipcs in columns)
+    named = {f'``paper="{name}"``, ': paper for name, paper in kind._other_papers.items()}
+    return "; ".join(
+        f"{which}{data}: {', '.join(map(str, ipcs))}"
+        for which, paper in {"": kind._paper, **named}.items()
+        for data, ipcs in paper.columns.items()
+    )
 
 
 def refusal_table(kinds: Iterable[type[BaseDistiller]]) -> str:

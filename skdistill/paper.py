@@ -8,6 +8,7 @@ from typing import Any
 
 from .learning_rates import CosineDecay
 from .networks import ConvNet
+from .parametrization import LinearBasis
 
 __all__ = ["paper_settings"]
 
@@ -179,6 +180,50 @@ def _rat_bptt(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+def _bptt(dataset: str, ipc: int) -> dict[str, Any]:
+    # configs/compressors_bptt_interventions.yml, runners/sgld_runner_standard.py and the command in
+    # the README of [Deng22]'s code.
+    return {
+        "ipc": ipc,
+        "schedule": "bptt",
+        "unroll": 150,
+        "max_iter": 500_000,
+        # 64 of each class.
+        "batch_size": 640,
+        "inner_batch_size": 32 if ipc > 32 else None,
+        "inner_optimizer": "sgd",
+        "inner_lr": 0.01,
+        "inner_momentum": 0.9,
+        "inner_weight_decay": 0.0,
+        "outer_optimizer": "sgd",
+        "outer_momentum": 0.5,
+        "learning_rate": 0.1,
+        "clip_norm": 2.0,
+        "init": "gaussian",
+        "learn_labels": False,
+        "augmentation": None,
+        "shared_augmentation": True,
+        "architecture": "convnet",
+        "n_networks": 10,
+        # 300 epochs of batches of 640.
+        "eval_steps": 300 * -(-10 * ipc // 640),
+    }
+
+
+# Bases, and the factor by which they are smaller per side, in the command of [Deng22]'s README.
+_N_BASIS, _DOWNSAMPLE = 16, 2
+
+
+def _linba(dataset: str, ipc: int) -> dict[str, Any]:
+    # What utils/Img_per_Cls_budget.py leaves for coefficients, after the bases, in the storage of
+    # ``ipc`` images of each of ten classes.
+    n_values = 3 * 32 * 32
+    left = 10 * ipc * n_values - _N_BASIS * n_values // _DOWNSAMPLE**2
+    return _bptt(dataset, left // (10 * _N_BASIS)) | {
+        "parametrization": LinearBasis(_N_BASIS, _DOWNSAMPLE)
+    }
+
+
 def _matching(dataset: str, ipc: int) -> dict[str, Any]:
     # The defaults of main_DM.py, the code that [Zhao23] publishes, but for the evaluation.
     return {
@@ -271,6 +316,8 @@ def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
 
 
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
+BPTT = Paper("the known runs of [Deng22]", {"cifar10": (1, 10, 50)}, _bptt)
+LINBA = Paper("the README of [Deng22]'s code", {"cifar10": (1,)}, _linba)
 MATCHING = Paper(
     "the known runs of [Zhao23]",
     dict.fromkeys(("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)),

@@ -98,6 +98,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _refuses: ClassVar[Mapping[str, str]] = {}
     # The runs of the method's paper.
     _paper: ClassVar[Paper | None] = None
+    # Runs of other papers by the same method, by the names that `from_paper` has for them.
+    _other_papers: ClassVar[Mapping[str, Paper]] = {}
 
     @abstractmethod
     def _make_method(self, problem: Problem) -> Method:
@@ -122,7 +124,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         return None
 
     @classmethod
-    def from_paper(cls, dataset: str, ipc: int, **parameters: Any) -> Self:
+    def from_paper(
+        cls, dataset: str, ipc: int, *, paper: str | None = None, **parameters: Any
+    ) -> Self:
         """Return a distiller with the parameters of a run in the method's paper.
 
         Where each value stands in the paper, the page of the class says, and for RaT-BPTT that of
@@ -133,7 +137,10 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         dataset : str
             The data set, as in `skdistill.datasets`: "cifar10", for example.
         ipc : int
-            Samples per class.
+            Samples per class. (If the run learns bases, the storage in units of samples per class.)
+        paper : str or None, default=None
+            The paper, if the method was run in several. None is the method's own;
+            `RaTBPTTDistiller` has "bptt" and "linba" as well, see there.
         **parameters
             Parameters of the distiller, which take the place of the paper's: `random_state`, say,
             or a `max_iter` that time allows.
@@ -157,7 +164,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """
         if cls._paper is None:
             raise ValueError(f"{cls.__name__} knows no runs of a paper; pass it its parameters.")
-        return cls(**cls._paper.parameters(dataset, ipc) | parameters)
+        if paper is not None and paper not in cls._other_papers:
+            names = ", ".join(["None", *map(repr, cls._other_papers)])
+            raise ValueError(f"paper must be one of {names} for {cls.__name__}; got {paper!r}.")
+        known = cls._paper if paper is None else cls._other_papers[paper]
+        return cls(**known.parameters(dataset, ipc) | parameters)
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)

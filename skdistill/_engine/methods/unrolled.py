@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import RealData
 from ..memory import PeakMemory, unrolled_peak
 from ..observation import Observation
+from ..outer_optimizers import Clip, OuterOptimizer
 from ..steps import Steps, n_chunks
 from ..transfer import to_device
 from ..unroll import InnerLoop, meta_gradient
@@ -65,6 +66,12 @@ class Unrolled(Method):
         Synthetic samples per class in each inner step; None for all.
     classes_per_step : int or None
         Classes whose synthetic samples take part in each inner step; None for all.
+    shared_augmentation : bool, default=False
+        Whether the same numbers augment all samples, synthetic and real, in all inner steps of an
+        outer step.
+    optimizer : OuterOptimizer, default=OuterAdam()
+    clip : Clip or None, default=MovingAverageClip()
+        As in `Method`.
     """
 
     steps: Steps
@@ -74,6 +81,9 @@ class Unrolled(Method):
     unroll: int
     inner_batch_size: int | None = None
     classes_per_step: int | None = None
+    shared_augmentation: bool = False
+    optimizer: OuterOptimizer = Method.optimizer
+    clip: Clip | None = Method.clip
 
     def init(self, problem: Problem) -> State:
         """Return the state with which a run starts."""
@@ -100,13 +110,22 @@ class Unrolled(Method):
         batches = self._inner_batches(problem, index, start + window)
         theta = self.steps.learner.init(rngs.integer("network", index))
         real = self.sampler.batch(index, state["sampler"])
-        outer_loss = self._outer_loss(problem, real, index)
-        n = len(X) if batches is None else batches.shape[1]
-        draws = self._inner_draws(problem, n, index, start + window)
-        loop = InnerLoop(self.steps, X, y, batches, draws)
-        meta = meta_gradient(loop, theta, start, window, outer_loss)
+        shared = self._shared_draw(problem, index)
+        outer_loss = self._outer_loss(problem, real, index, shared)
+        if shared is None:
+            n = len(X) if batches is None else batches.shape[1]
+            draws = self._inner_draws(problem, n, index, start + window)
+            loop = InnerLoop(self.steps, X, y, batches, draws)
+            meta = meta_gradient(loop, theta, start, window, outer_loss)
+            X_bar = meta.X
+        else:
+            # What is the same in all inner steps is done, and undone, once.
+            numbers = shared.repeat(1, len(X))
+            loop = InnerLoop(self.steps, self.steps.augmented(X, numbers), y, batches)
+            meta = meta_gradient(loop, theta, start, window, outer_loss)
+            X_bar = self.steps.augmentation_adjoint(X, numbers, meta.X)
         record = {"start": start, "window": window}
-        return Gradient(meta.loss, meta.X, meta.y, record=record), state
+        return Gradient(meta.loss, X_bar, meta.y, record=record), state
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
         """Raise any error if a run cannot continue from a state that was read from a file."""
@@ -141,10 +160,21 @@ class Unrolled(Method):
         n_classes = problem.rows.n_classes
         return min(n_classes, self.classes_per_step or n_classes)
 
-    def _outer_loss(self, problem: Problem, real: np.ndarray, index: int):
+    def _shared_draw(self, problem: Problem, index: int) -> Tensor | None:
+        """Draw the numbers ``(n_numbers, 1)`` that all samples share, if they share some."""
+        if problem.augmentation is None or not self.shared_augmentation:
+            return None
+        generator = problem.rngs.torch("real_augmentation", index)
+        return self._to_engine(problem.augmentation.draw(generator, 1, problem.shape))
+
+    def _outer_loss(
+        self, problem: Problem, real: np.ndarray, index: int, shared: Tensor | None = None
+    ):
         """Return the loss on the real batch, augmented once, as a function of parameters."""
         draws = None
-        if problem.augmentation is not None:
+        if shared is not None:
+            draws = shared.repeat(1, len(real))
+        elif problem.augmentation is not None:
             generator = problem.rngs.torch("real_augmentation", index)
             draws = problem.augmentation.draw(generator, len(real), problem.shape)
             draws = self._to_engine(draws)
