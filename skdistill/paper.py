@@ -6,9 +6,11 @@ from functools import partial
 from math import sqrt
 from typing import Any
 
+from .augmentation import Flip, OneOf, Rotation
 from .learning_rates import CosineDecay
 from .networks import ConvNet
 from .parametrization import LinearBasis
+from .windows import StageAwareWindow
 
 __all__ = ["paper_settings"]
 
@@ -224,6 +226,31 @@ def _linba(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+# Window, unroll, radius, real samples, learning rate; in the README of [Li25]'s code.
+_AT_BPTT = {
+    "cifar10": (40, 200, 10, 5000, 0.001),
+    "cifar100": (100, 300, 20, 1000, 0.001),
+    "tinyimagenet": (100, 300, 30, 1000, 0.0003),
+}
+
+
+def _at_bptt(dataset: str, ipc: int) -> dict[str, Any]:
+    window, unroll, radius, batch_size, rate = _AT_BPTT[dataset]
+    n_samples = 100_000 if dataset == "tinyimagenet" else 50_000
+    # A period is an epoch, of which there are 60,000.
+    epoch = n_samples // batch_size
+    return _rat_bptt(dataset, ipc) | {
+        "window": window,
+        "unroll": unroll,
+        "schedule": StageAwareWindow(radius, epoch),
+        "batch_size": batch_size,
+        "learning_rate": rate,
+        "max_iter": 60_000 * epoch,
+        # One of the two for a batch.
+        "augmentation": OneOf([Flip(), Rotation()]),
+    }
+
+
 def _matching(dataset: str, ipc: int) -> dict[str, Any]:
     # The defaults of main_DM.py, the code that [Zhao23] publishes, but for the evaluation.
     return {
@@ -317,6 +344,7 @@ def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
 
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
 BPTT = Paper("the known runs of [Deng22]", {"cifar10": (1, 10, 50)}, _bptt)
+AT_BPTT = Paper("the README of [Li25]'s code", dict.fromkeys(_AT_BPTT, (10,)), _at_bptt)
 LINBA = Paper("the README of [Deng22]'s code", {"cifar10": (1,)}, _linba)
 MATCHING = Paper(
     "the known runs of [Zhao23]",

@@ -27,6 +27,9 @@ class SampleParametrization(Strategy):
     part of the samples that they make.
     """
 
+    # Whether its tensors are the samples themselves.
+    learns_samples = False
+
     def check(self, init: object, start: DistilledDataset | None = None) -> None:
         """Raise ValueError if samples cannot start as ``init`` says, or from ``start``."""
 
@@ -102,6 +105,8 @@ class Pixels(SampleParametrization):
     >>> Pixels()
     Pixels()
     """
+
+    learns_samples = True
 
     def first_tensors(
         self,

@@ -179,8 +179,18 @@ class Averaged(Method):
         # Pixels, bases and labels are the same in all processes, and their gradients are linear in
         # these: the mean of these gives the mean gradient of every learned tensor.
         parts = {"X": local.X, "y": local.y, **{f"extra.{k}": v for k, v in local.extra.items()}}
+        if local.batch_accuracy is not None:
+            parts["batch_accuracy"] = local.batch_accuracy.to(local.X)
         parts = {name: part for name, part in parts.items() if part is not None}
         loss, *means = self.group.mean([local.loss.to(local.X), *parts.values()])
         parts = dict(zip(parts, means))
         extra = {k: parts[f"extra.{k}"] for k in local.extra}
-        return replace(local, loss=loss, X=parts["X"], y=parts.get("y"), extra=extra), state
+        mean = replace(
+            local,
+            loss=loss,
+            X=parts["X"],
+            y=parts.get("y"),
+            extra=extra,
+            batch_accuracy=parts.get("batch_accuracy"),
+        )
+        return mean, state

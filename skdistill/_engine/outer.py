@@ -55,12 +55,17 @@ class OuterState:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The learned tensors, by name."""
-        return {name: slots[0] for name, slots in self.slots.items()}
+        return tensors_of(self.slots)
 
     @property
     def result(self) -> dict[str, Tensor]:
         """The values that are the run's result so far: the averages, or the learned tensors."""
         return self.tensors if self.averages is None else self.averages
+
+
+def tensors_of(slots: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values, by name, of tensors with their moments."""
+    return {name: rows[0] for name, rows in slots.items()}
 
 
 _State = TypeVar("_State", bound=OuterState)
@@ -107,6 +112,7 @@ def update(
     learning_rates: Mapping[str, float | Tensor],
     least: Mapping[str, float] | None = None,
     ema_decay: float | None = None,
+    sample_norm: float | None = None,
 ) -> tuple[_State, Record]:
     """Do one outer step; if its loss or gradient is not finite, only the counts move.
 
@@ -119,6 +125,9 @@ def update(
         Lower bounds of further learned tensors, by name.
     ema_decay : float or None, default=None
         Decay of the state's averages; not None if there are some.
+    sample_norm : float or None, default=None
+        The norm to which samples that are learned themselves are scaled after the step; None leaves
+        them as they are.
     """
     began = perf_counter()
     tensors = state.tensors
@@ -126,9 +135,12 @@ def update(
     gradient, method_state = method.gradient(problem, synthetic, state.method, state.step)
     grads = parametrization.pull_back(tensors, gradient)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
+    measured = [gradient.loss, norm]
+    if gradient.batch_accuracy is not None:
+        measured.append(gradient.batch_accuracy.to(norm))
     # The only point at which the host waits for the device.
-    loss, norm = torch.stack((gradient.loss, norm)).tolist()
-    detail = gradient.record
+    loss, norm, *accuracy = torch.stack(measured).tolist()
+    detail = {**gradient.record, **({"batch_accuracy": accuracy[0]} if accuracy else {})}
     if not (isfinite(loss) and isfinite(norm)):
         new = replace(
             state, method=method_state, step=state.step + 1, n_failures=state.n_failures + 1
@@ -143,6 +155,11 @@ def update(
         name: method.optimizer.step(old, factor * grads[name], learning_rates[name], t)
         for name, old in state.slots.items()
     }
+    if sample_norm is not None:
+        for name, scale in parametrization.scales(tensors_of(slots), sample_norm).items():
+            # Samples that are held back keep every bit.
+            moves = torch.as_tensor(learning_rates[name], device=scale.device) != 0
+            slots[name][0] *= torch.where(moves, scale, torch.ones_like(scale))
     if LABELS in slots:
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, bound in (least or {}).items():
@@ -179,5 +196,6 @@ def observed(method: Method, state: _State, record: Record, accuracy: float | No
     """Return the state after the method has observed the result of an outer step."""
     if record.skipped:
         return state
-    seen = Observation(record.loss, record.grad_norm, accuracy)
+    on_batch = record.detail.get("batch_accuracy")
+    seen = Observation(record.loss, record.grad_norm, accuracy, on_batch)
     return replace(state, method=method.observe(seen, state.method))

@@ -101,6 +101,21 @@ class Parametrization:
         extra = {k.removeprefix(EXTRA): v for k, v in tensors.items() if k.startswith(EXTRA)}
         return Synthetic(self.samples(tensors), self.labels(tensors), extra)
 
+    def scales(self, tensors: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
+        """Return the factors that give samples which are learned themselves this norm.
+
+        They are by tensor, and broadcast over its rows. A sample whose norm is 0, or overflows,
+        keeps it.
+        """
+        factors = {}
+        for name in [part.name for part in self.parts if isinstance(part, Rows)]:
+            X = tensors[name] if self.mask is None else tensors[name] * self.mask
+            norms = X.flatten(1).norm(dim=1)
+            usual = (norms > 0) & norms.isfinite()
+            scale = torch.where(usual, norm / norms, torch.ones_like(norms))
+            factors[name] = scale.view(-1, *[1] * (X.ndim - 1))
+        return factors
+
     def pull_back(self, tensors: Mapping[str, Tensor], gradient: Gradient) -> dict[str, Tensor]:
         """Return the derivatives of the loss with respect to the tensors."""
         inputs = {

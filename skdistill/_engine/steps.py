@@ -124,8 +124,16 @@ class Steps:
         scalars = self._scalars(state, t)
         if self._n_chunks(X) == 1:
             return self._call(self._forward, state, X, y, *scalars)
-        grad = sum(self.gradient(state[0], *part)[1] for part in self._chunks(X, y)) / len(X)
+        grad = self._mean_gradient(state[0], X, y)
         return self._call(self.optimizer.step, state, grad, *scalars)
+
+    def forward_with_norm(
+        self, state: Tensor, X: Tensor, y: Tensor, t: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the state after step ``t``, and the norm of the gradient that moved it."""
+        grad = self._mean_gradient(state[0], X, y)
+        new = self._call(self.optimizer.step, state, grad, *self._scalars(state, t))
+        return new, grad.norm()
 
     def adjoint(
         self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, t: int
@@ -164,6 +172,10 @@ class Steps:
         n = self._n_chunks(X)
         parts = zip(X.chunk(n), draws.chunk(n, dim=1), bar.chunk(n))
         return torch.cat([self._call(self._augmentation_adjoint, *part) for part in parts])
+
+    def _mean_gradient(self, theta: Tensor, X: Tensor, y: Tensor) -> Tensor:
+        first, *others = (self.gradient(theta, *part)[1] for part in self._chunks(X, y))
+        return sum(others, first) / len(X)
 
     def _call(self, function: Callable, *tensors):
         return function(*tensors)

@@ -81,6 +81,16 @@ def run(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
     return state
 
 
+@torch.no_grad()
+def gradient_norms(loop: InnerLoop, theta: Tensor, n_steps: int) -> Tensor:
+    """Return the norm of the gradient of each of the steps from ``theta``, ``(n_steps,)``."""
+    state, norms = loop.steps.optimizer.init(theta), []
+    for i in range(n_steps):
+        state, norm = loop.steps.forward_with_norm(state, *loop.batch(i), i + 1)
+        norms.append(norm)
+    return torch.stack(norms)
+
+
 def run_keeping(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
     """Like `run`, but return all states, from the first to the last: ``(n_steps + 1, ...)``."""
     states = state.new_empty(n_steps + 1, *state.shape)

@@ -126,6 +126,7 @@ def assemble(
         schedule=resolve_rate_schedule(parameters["learning_rate_schedule"]),
         least=synthetic.least,
         ema_decay=parameters["ema_decay"],
+        sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
         held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),
         validation_interval=parameters["validation_interval"],

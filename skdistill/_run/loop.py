@@ -39,6 +39,8 @@ class OuterLoop:
         Lower bounds of the method's further tensors, by name.
     ema_decay : float or None
         Decay of the averages of the tensors; None if they are not averaged.
+    sample_norm : float or None
+        The norm to which samples are scaled after each outer step.
     max_iter : int
     held_out : HeldOut or None
         The data on which the samples are validated; None validates nothing.
@@ -55,6 +57,7 @@ class OuterLoop:
     schedule: LearningRateSchedule
     least: Mapping[str, float]
     ema_decay: float | None
+    sample_norm: float | None
     max_iter: int
     held_out: HeldOut | None
     validation_interval: int
@@ -96,6 +99,7 @@ def distill(
             loop.rates_at(run.step),
             loop.least,
             loop.ema_decay,
+            loop.sample_norm,
         )
         best, validated = validate(run, state, loop)
         state = observed(loop.method, state, record, validated.get("validation_accuracy"))

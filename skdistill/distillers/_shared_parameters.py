@@ -83,6 +83,15 @@ class SharedParameters(Parameters):
         skipped steps do not count. RCIG has 0.99 with this correction; FTD 0.9995, say. With None
         the last values are the result.""",
     )
+    sample_norm: float | None = param(
+        default=None,
+        constraints=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        doc="""The norm to which every sample is scaled after each outer step, in the standardized
+        units in which "gaussian" samples start with norm 1. Samples that are held back stay as they
+        are, and so does the average of `ema_decay`. It needs ``parametrization="pixels"``. The code
+        of AT-BPTT++ has 1. With None norms are free.""",
+    )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="gaussian",
         constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],

@@ -140,7 +140,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             Samples per class. (If the run learns bases, the storage in units of samples per class.)
         paper : str or None, default=None
             The paper, if the method was run in several. None is the method's own;
-            `RaTBPTTDistiller` has "bptt" and "linba" as well, see there.
+            `RaTBPTTDistiller` has "bptt", "linba" and "at-bptt" as well, see there.
         **parameters
             Parameters of the distiller, which take the place of the paper's: `random_state`, say,
             or a `max_iter` that time allows.
@@ -456,6 +456,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             )
         parametrization = resolve_parametrization(self.parametrization)
         parametrization.check(self.init)
+        if self.sample_norm is not None and not parametrization.learns_samples:
+            raise ValueError(
+                f"sample_norm={self.sample_norm} must be None with parametrization="
+                f"{self.parametrization!r}: only samples that are learned themselves can be scaled."
+            )
         resolve_rate_schedule(self.learning_rate_schedule)
         self._check_refusals(**self.get_params(deep=False), sample_weight=sample_weight)
         self._check_parameters()

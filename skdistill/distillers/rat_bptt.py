@@ -19,7 +19,7 @@ from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import UNROLLED
 from ..hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
-from ..paper import BPTT, LINBA, RAT_BPTT
+from ..paper import AT_BPTT, BPTT, LINBA, RAT_BPTT
 from ..sampling import UniformSampler
 from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
 from ._auto import AUTO, resolve_inner_loop
@@ -51,7 +51,8 @@ class RaTBPTTDistiller(BaseDistiller):
     history_ : dict of str to list
         One value per outer step: "loss" (on the real batch), "grad_norm" (of the meta-gradient,
         before clipping), "clip_level", "skipped", "seconds", "start" and "window" (in inner
-        steps), and with `validation_fraction` "validation_accuracy". None stands for values that
+        steps), with `schedule` "at-bptt" "batch_accuracy" (on the real batch), and with
+        `validation_fraction` "validation_accuracy". None stands for values that
         were not finite or not measured.
     window_, unroll_ : int
         The values of `window` and `unroll` that were used.
@@ -78,6 +79,9 @@ class RaTBPTTDistiller(BaseDistiller):
     open is ours. The code puts `augmentation` in by hand: ``OneOf([Flip(), Rotation()])``.
     The penalty of the coefficients in its command has no effect there: the parameters of the
     networks, by which the loss is differentiated first, are not in it.
+
+    ``from_paper(dataset, 10, paper="at-bptt")`` has the commands of the README of AT-BPTT's code,
+    for CIFAR-10, CIFAR-100 and Tiny-ImageNet; see `skdistill.windows.StageAwareWindow`.
 
     References
     ----------
@@ -210,7 +214,9 @@ class RaTBPTTDistiller(BaseDistiller):
         [Feng23, Algorithm 1]), "bptt" (all `unroll` steps; `window` is not used), "t-bptt" (the
         last `window` of `unroll` steps), "r-bptt" (all of a random number of steps), "early"
         (random, favors the first steps; [Feng23, section 4.3]), "forward" and "backward" (moves
-        when the loss stagnates; [Feng23, figure 6]), or an object from `skdistill.windows` with
+        when the loss stagnates; [Feng23, figure 6]), "at-bptt" (where gradients are large at first,
+        then anywhere, then where they are small; see `skdistill.windows.StageAwareWindow`), or an
+        object from `skdistill.windows` with
         parameters of its own.""",
     )
     compile: bool | Literal["auto"] = param(
@@ -258,7 +264,7 @@ class RaTBPTTDistiller(BaseDistiller):
     )
     _hints = UNROLLED
     _paper = RAT_BPTT
-    _other_papers = {"bptt": BPTT, "linba": LINBA}
+    _other_papers = {"bptt": BPTT, "linba": LINBA, "at-bptt": AT_BPTT}
 
     def _check_parameters(self) -> None:
         uses_window = resolve_schedule(self.schedule).uses_window
@@ -286,14 +292,17 @@ class RaTBPTTDistiller(BaseDistiller):
             )
 
     def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
-        return resolve_inner_loop(
+        schedule = resolve_schedule(self.schedule)
+        resolved = resolve_inner_loop(
             sample_shape,
             self.window,
             self.unroll,
             self.inner_lr,
             self.inner_optimizer,
-            resolve_schedule(self.schedule).uses_window,
+            schedule.uses_window,
         )
+        schedule.check(resolved["window"], resolved["unroll"])
+        return resolved
 
     def _autocast(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "bfloat16" else None

@@ -140,6 +140,9 @@ class Gradient:
         The derivatives with respect to the method's further tensors.
     record : mapping of str to float, default={}
         Further values for ``history_``, beside loss and norm.
+    batch_accuracy : Tensor or None, default=None
+        Scalar: the accuracy on the real batch, if the method measures it. `Method.observe` sees it,
+        as the mean over all processes, and ``history_`` keeps it.
     """
 
     loss: Tensor
@@ -147,6 +150,7 @@ class Gradient:
     y: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     record: Mapping[str, float] = field(default_factory=dict)
+    batch_accuracy: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,7 @@ class Method:
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
         """Raise any error if a run cannot continue from a state that was read from a file."""
-        self.observe(Observation(1.0, 1.0), state)
+        self.observe(Observation(1.0, 1.0, batch_accuracy=1.0), state)
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
         """Return the memory that an outer step takes."""

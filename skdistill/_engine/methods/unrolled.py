@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Protocol
@@ -17,7 +17,7 @@ from ..observation import Observation
 from ..outer_optimizers import Clip, OuterOptimizer
 from ..steps import Steps, n_chunks
 from ..transfer import to_device
-from ..unroll import InnerLoop, meta_gradient
+from ..unroll import InnerLoop, gradient_norms, meta_gradient
 from .base import Gradient, Method, Problem, State, Synthetic
 
 
@@ -37,8 +37,25 @@ class Sampler(Protocol):
 class Schedule(Protocol):
     """Where the window sits; see ``skdistill.windows``."""
 
+    @property
+    def uses_accuracy(self) -> bool:
+        """Whether `observe` is to see the accuracy on the real batch."""
+
+    def longest(self, window: int, unroll: int) -> int:
+        """Return the most steps that are in a window."""
+
     def init_state(self, window: int, unroll: int) -> State:
         """Return the state with which a run starts."""
+
+    def prepare(
+        self,
+        step: int,
+        gradient_norms: Callable[[], np.ndarray],
+        window: int,
+        unroll: int,
+        state: State,
+    ) -> State:
+        """Return the state for an outer step, before `draw`."""
 
     def draw(
         self, rng: np.random.Generator, window: int, unroll: int, state: State
@@ -102,30 +119,38 @@ class Unrolled(Method):
     ) -> tuple[Gradient, State]:
         """Return the loss of outer step ``step`` with its derivatives, and the next state."""
         X, y, rngs = synthetic.X, synthetic.y, problem.rngs
-        state = {**state, "sampler": self.sampler.prepare(X, y, step, state["sampler"])}
+        state = {
+            "sampler": self.sampler.prepare(X, y, step, state["sampler"]),
+            "schedule": self.schedule.prepare(
+                step,
+                lambda: self._gradient_norms(problem, synthetic, step),
+                self.window,
+                self.unroll,
+                state["schedule"],
+            ),
+        }
         rng = rngs.numpy("window", step)
         start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
         # Only the window is shared by the processes of a run.
         index = rngs.draw_index(step)
-        batches = self._inner_batches(problem, index, start + window)
         theta = self.steps.learner.init(rngs.integer("network", index))
         real = self.sampler.batch(index, state["sampler"])
         shared = self._shared_draw(problem, index)
-        outer_loss = self._outer_loss(problem, real, index, shared)
-        if shared is None:
-            n = len(X) if batches is None else batches.shape[1]
-            draws = self._inner_draws(problem, n, index, start + window)
-            loop = InnerLoop(self.steps, X, y, batches, draws)
-            meta = meta_gradient(loop, theta, start, window, outer_loss)
-            X_bar = meta.X
-        else:
-            # What is the same in all inner steps is done, and undone, once.
-            numbers = shared.repeat(1, len(X))
-            loop = InnerLoop(self.steps, self.steps.augmented(X, numbers), y, batches)
-            meta = meta_gradient(loop, theta, start, window, outer_loss)
-            X_bar = self.steps.augmentation_adjoint(X, numbers, meta.X)
+        on_real = self._real_batch(problem, real, index, shared)
+        ends: list[Tensor] = []
+
+        def outer_loss(theta: Tensor) -> tuple[Tensor, Tensor]:
+            ends.append(theta)
+            return on_real.loss(theta)
+
+        loop = self._inner_loop(problem, X, y, index, start + window, shared)
+        meta = meta_gradient(loop, theta, start, window, outer_loss)
+        X_bar = meta.X
+        if shared is not None:
+            X_bar = self.steps.augmentation_adjoint(X, shared.repeat(1, len(X)), X_bar)
+        accuracy = on_real.accuracy(ends[0]) if self.schedule.uses_accuracy else None
         record = {"start": start, "window": window}
-        return Gradient(meta.loss, X_bar, meta.y, record=record), state
+        return Gradient(meta.loss, X_bar, meta.y, record=record, batch_accuracy=accuracy), state
 
     def check_state(self, problem: Problem, state: State, step: int) -> None:
         """Raise any error if a run cannot continue from a state that was read from a file."""
@@ -150,7 +175,7 @@ class Unrolled(Method):
             problem.shape,
             per_class * self._classes_in_a_step(problem),
             len(self.sampler.batch(0, self.sampler.init_state())),
-            self.window,
+            self.schedule.longest(self.window, self.unroll),
             self.steps.chunk,
             problem.chunk,
             problem.real.n_bytes,
@@ -167,10 +192,39 @@ class Unrolled(Method):
         generator = problem.rngs.torch("real_augmentation", index)
         return self._to_engine(problem.augmentation.draw(generator, 1, problem.shape))
 
-    def _outer_loss(
-        self, problem: Problem, real: np.ndarray, index: int, shared: Tensor | None = None
-    ):
-        """Return the loss on the real batch, augmented once, as a function of parameters."""
+    def _inner_loop(
+        self,
+        problem: Problem,
+        X: Tensor,
+        y: Tensor,
+        index: int,
+        n_steps: int,
+        shared: Tensor | None,
+    ) -> InnerLoop:
+        """Return an inner loop with its draws; ``X`` is augmented by shared numbers already."""
+        batches = self._inner_batches(problem, index, n_steps)
+        if shared is not None:
+            # What is the same in all inner steps is done once, and undone once.
+            X = self.steps.augmented(X, shared.repeat(1, len(X)))
+            return InnerLoop(self.steps, X, y, batches)
+        n = len(X) if batches is None else batches.shape[1]
+        draws = self._inner_draws(problem, n, index, n_steps)
+        return InnerLoop(self.steps, X, y, batches, draws)
+
+    def _gradient_norms(self, problem: Problem, synthetic: Synthetic, step: int) -> np.ndarray:
+        """Return the norms of the gradients of all steps of a fresh network.
+
+        They are the same in all processes of a run.
+        """
+        theta = self.steps.learner.init(problem.rngs.integer("gradient_norms", step))
+        shared = self._shared_draw(problem, step)
+        loop = self._inner_loop(problem, synthetic.X, synthetic.y, step, self.unroll, shared)
+        return gradient_norms(loop, theta, self.unroll).double().cpu().numpy()
+
+    def _real_batch(
+        self, problem: Problem, real: np.ndarray, index: int, shared: Tensor | None
+    ) -> RealBatch:
+        """Return the real batch of an outer step, augmented once."""
         draws = None
         if shared is not None:
             draws = shared.repeat(1, len(real))
@@ -178,7 +232,7 @@ class Unrolled(Method):
             generator = problem.rngs.torch("real_augmentation", index)
             draws = problem.augmentation.draw(generator, len(real), problem.shape)
             draws = self._to_engine(draws)
-        return real_loss(self.steps, problem.real, real, problem.chunk, draws)
+        return RealBatch(self.steps, problem.real, real, problem.chunk, draws)
 
     def _inner_draws(self, problem: Problem, n: int, index: int, n_steps: int) -> Tensor | None:
         """Draw the numbers of each inner step's augmentation of ``n`` samples, if there is one."""
@@ -217,29 +271,63 @@ def _subsets(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float32).argsort(dim=-1)
 
 
-def real_loss(
-    steps: Steps, data: RealData, rows, chunk: int | None, draws: Tensor | None = None
-) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Return the mean loss on these real samples and its gradient as a function of parameters.
+@dataclass(frozen=True, eq=False)
+class RealBatch:
+    """Real samples of an outer step, on which networks are judged.
 
     The batch is taken at most ``chunk`` samples at a time: that bounds memory, and on a CPU it is
-    faster because a chunk's activations stay near the cache. With ``draws``, the numbers of an
-    augmentation ``(n_numbers, len(rows))``, it is augmented; each chunk has its columns.
+    faster because a chunk's activations stay near the cache.
+
+    Parameters
+    ----------
+    steps : Steps
+    data : RealData
+    rows : ndarray
+        The rows of the training set.
+    chunk : int or None
+        Most samples that go through a network at once; None for all.
+    draws : Tensor of shape (n_numbers, n) or None, default=None
+        The numbers of an augmentation, of which each chunk has its columns; None augments nothing.
     """
 
-    def evaluate(theta: Tensor) -> tuple[Tensor, Tensor]:
+    steps: Steps
+    data: RealData
+    rows: np.ndarray
+    chunk: int | None
+    draws: Tensor | None = None
+
+    def loss(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean (weighted) loss and its gradient."""
         total, total_grad = theta.new_zeros(()), torch.zeros_like(theta)
         total_weight = theta.new_zeros(())
-        n = n_chunks(len(rows), chunk)
-        part_draws = [None] * n if draws is None else draws.tensor_split(n, dim=1)
-        for part, numbers in zip(np.array_split(rows, n), part_draws):
-            X, y, *weight = data.batch(part)
-            if numbers is not None:
-                X = steps.augmented(X, numbers)
-            loss, grad = steps.gradient(theta, X, y, *weight)
+        for X, y, *weight in self._parts():
+            loss, grad = self.steps.gradient(theta, X, y, *weight)
             total += loss
             total_grad += grad
             total_weight += weight[0].sum() if weight else len(y)
         return total / total_weight, total_grad / total_weight
 
-    return evaluate
+    @torch.no_grad()
+    def accuracy(self, theta: Tensor) -> Tensor:
+        """Return the (weighted) part of the samples about which a network is right."""
+        right, total_weight = theta.new_zeros(()), theta.new_zeros(())
+        for X, y, *weight in self._parts():
+            correct = (self.steps.learner.logits(theta, X).argmax(dim=1) == y).to(theta)
+            counted = weight[0] if weight else torch.ones_like(correct)
+            right += (correct * counted).sum()
+            total_weight += counted.sum()
+        return right / total_weight
+
+    def _parts(self) -> Iterator[tuple[Tensor, ...]]:
+        n = n_chunks(len(self.rows), self.chunk)
+        draws = [None] * n if self.draws is None else self.draws.tensor_split(n, dim=1)
+        for part, numbers in zip(np.array_split(self.rows, n), draws):
+            X, *rest = self.data.batch(part)
+            yield X if numbers is None else self.steps.augmented(X, numbers), *rest
+
+
+def real_loss(
+    steps: Steps, data: RealData, rows, chunk: int | None, draws: Tensor | None = None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the loss of a `RealBatch` as a function of parameters."""
+    return RealBatch(steps, data, rows, chunk, draws).loss
