@@ -18,13 +18,13 @@ ONCE_AN_EPOCH = partial(HardnessSampler, n_networks=3, steps=5, renew_every=1)
 @pytest.fixture
 def rows(monkeypatch):
     """Return the list of the rows of each outer step's real batch."""
-    seen, original = [], Unrolled._outer_loss
+    seen, original = [], Unrolled._real_batch
 
     def noted(self, problem, rows, *rest):
         seen.append(rows.tolist())
         return original(self, problem, rows, *rest)
 
-    monkeypatch.setattr(Unrolled, "_outer_loss", noted)
+    monkeypatch.setattr(Unrolled, "_real_batch", noted)
     return seen
 
 
