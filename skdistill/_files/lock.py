@@ -38,15 +38,17 @@ class WriteLock:
     ----------
     path : Path
         The file that is to be written.
+    patience : float, default=0.3
+        Seconds for which to wait for another holder; -1 waits until it is done.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, patience: float = _PATIENCE):
         self.path = path.with_name(f".{path.name}.skdistill-lock")
         # On a file system without locks this must raise an error, and not use a file in place of a
         # lock, which a killed process would leave for ever.
         self._lock = FileLock(
             self.path,
-            timeout=_PATIENCE,
+            timeout=patience,
             thread_local=False,
             fallback_to_soft=False,
             on_acquired=_sign,

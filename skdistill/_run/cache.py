@@ -1,7 +1,8 @@
 """What a method prepares before a run, kept in a folder that runs share."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from .._engine.data import as_tensor
 from .._engine.learner import Learner
 from .._engine.methods.base import Keep
 from .._files import npz as _npz
+from .._files.lock import NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
 
@@ -23,9 +25,9 @@ _FORMAT, _VERSION = "skdistill.Prepared", 1
 class FolderCache:
     """The cache of `Method.prepare`: a folder with a file for each result.
 
-    Each file says what its result depends on, so that nothing of other data is ever taken. Two runs
-    that begin at once both make what is not there yet; the files of the second take the place of
-    equal ones.
+    Each file says what its result depends on, so that nothing of other data is ever taken. Of runs
+    that are there at once, one makes a result and the others wait for it. (Where files have no
+    locks all make it, and the files of one take the place of equal ones.)
 
     Parameters
     ----------
@@ -81,8 +83,13 @@ class FolderCache:
             if path.exists():
                 arrays = self._read(path, identity)
             else:
-                arrays = _arrays(make())
-                self._write(path, identity, arrays)
+                with self._alone(path):
+                    # Another run may have made it meanwhile.
+                    if path.exists():
+                        arrays = self._read(path, identity)
+                    else:
+                        arrays = _arrays(make())
+                        self._write(path, identity, arrays)
             return {part: as_tensor(array) for part, array in arrays.items()}
 
         return keep
@@ -123,6 +130,25 @@ class FolderCache:
                 f"{'; '.join(texts)}; as in what {self!r} holds. Give another folder to begin anew."
             )
         return {name.removeprefix("result."): array for name, array in found.items()}
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Keep other runs from making a result; wait until one that makes it has done so."""
+        if not self._writes:
+            # The processes of a run are in step: this one makes it beside the one that writes.
+            yield
+            return
+        lock = WriteLock(path, patience=-1)
+        try:
+            lock.acquire()
+        except (NoLocksError, OSError):
+            # Made twice is better than not at all; that nothing can be written is said later.
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _write(self, path: Path, identity: dict, arrays: dict) -> None:
         if not self._writes:

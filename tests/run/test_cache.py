@@ -3,6 +3,7 @@
 from functools import partial
 from numbers import Real
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.memory import PeakMemory
 from skdistill._engine.outer_optimizers import OuterSGD
 from skdistill._files import npz as _npz
+from skdistill._files.lock import WriteLock
 from skdistill._run.cache import FolderCache
 from skdistill.distillers import BaseDistiller, Extra, Gradient, Method, param
 from skdistill.exceptions import CheckpointWarning, InvalidFileError
@@ -300,3 +302,57 @@ def test_a_method_that_clips_nothing_is_resumed(table, tmp_path):
     assert bits(quick(checkpoint=path).fit(*table)) == bits(whole)
     warm = quick(max_iter=2, warm_start=True).fit(*table)
     assert bits(warm.set_params(max_iter=4).fit(*table)) == bits(whole)
+
+
+# --- runs that are there at once --------------------------------------------------------------
+
+
+def test_a_run_waits_for_another_that_makes_what_it_needs(table, cache):
+    data = Checked(*table, None, np.arange(2), Layout((3,), (3,)))
+    making, go_on, got = Event(), Event(), []
+
+    def slowly():
+        MADE.append("slowly")
+        making.set()
+        assert go_on.wait(10)
+        return {"theta": torch.ones(2)}
+
+    def run(make):
+        got.append(FolderCache(cache, data, None).open({})("one", make)["theta"].tolist())
+
+    first, second = Thread(target=run, args=(slowly,)), Thread(target=run, args=(pytest.fail,))
+    first.start()
+    assert making.wait(10)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert (MADE, got) == (["slowly"], [[1.0, 1.0]] * 2)
+    assert sorted(contents(cache)) == ["one.npz"]
+
+
+def test_who_waits_makes_what_the_other_could_not(table, cache):
+    data = Checked(*table, None, np.arange(2), Layout((3,), (3,)))
+    keep = FolderCache(cache, data, None).open({})
+
+    def fails():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep("one", fails)
+    assert keep("one", lambda: {"theta": torch.ones(1)})["theta"].item() == 1
+    assert sorted(contents(cache)) == ["one.npz"]
+
+
+def test_a_process_that_does_not_write_waits_for_nobody(table, cache):
+    data = Checked(*table, None, np.arange(2), Layout((3,), (3,)))
+    reading = FolderCache(cache, data, None, writes=False).open({})
+    lock = WriteLock(cache / "one.npz")
+    lock.acquire()
+    try:
+        assert reading("one", lambda: {"theta": torch.ones(1)})["theta"].item() == 1
+    finally:
+        lock.release()
+    assert contents(cache) == {}
