@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..data import RealData
+from ..inner_batches import InnerBatches, inner_draws
 from ..memory import PeakMemory, unrolled_peak
 from ..observation import Observation
 from ..outer_optimizers import Clip, OuterOptimizer
@@ -167,23 +168,17 @@ class Unrolled(Method):
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
         """Return the memory that an outer step takes."""
-        ipc = problem.rows.ipc
-        per_class = min(ipc, self.inner_batch_size or ipc)
         return unrolled_peak(
             self.steps.learner,
             self.steps.optimizer.n_slots,
             problem.shape,
-            per_class * self._classes_in_a_step(problem),
+            self._batches.size(problem),
             len(self.sampler.batch(0, self.sampler.init_state())),
             self.schedule.longest(self.window, self.unroll),
             self.steps.chunk,
             problem.chunk,
             problem.real.n_bytes,
         )
-
-    def _classes_in_a_step(self, problem: Problem) -> int:
-        n_classes = problem.rows.n_classes
-        return min(n_classes, self.classes_per_step or n_classes)
 
     def _shared_draw(self, problem: Problem, index: int) -> Tensor | None:
         """Draw the numbers ``(n_numbers, 1)`` that all samples share, if they share some."""
@@ -235,40 +230,19 @@ class Unrolled(Method):
         return RealBatch(self.steps, problem.real, real, problem.chunk, draws)
 
     def _inner_draws(self, problem: Problem, n: int, index: int, n_steps: int) -> Tensor | None:
-        """Draw the numbers of each inner step's augmentation of ``n`` samples, if there is one."""
-        if problem.augmentation is None:
-            return None
-        generator = problem.rngs.torch("inner_augmentation", index)
-        # Step by step, because numbers that are drawn once per batch must differ between steps.
-        draws = [problem.augmentation.draw(generator, n, problem.shape) for _ in range(n_steps)]
-        return self._to_engine(torch.stack(draws))
+        return inner_draws(problem, self.steps.learner, n, index, n_steps)
 
     def _to_engine(self, draws: Tensor) -> Tensor:
         return to_device(draws, self.steps.learner.device, self.steps.learner.dtype)
 
     def _inner_batches(self, problem: Problem, index: int, n_steps: int) -> Tensor | None:
-        """Draw the rows of each inner step; None means all.
+        """Draw the rows of each inner step; None means all."""
+        rows = self._batches.draw(problem, index, n_steps)
+        return None if rows is None else to_device(rows, self.steps.learner.device)
 
-        Every step has ``inner_batch_size`` samples of each of ``classes_per_step`` classes: all
-        steps have one size, so one compiled step serves them.
-        """
-        ipc, n_classes = problem.rows.ipc, problem.rows.n_classes
-        n_drawn = self._classes_in_a_step(problem)
-        per_class = min(ipc, self.inner_batch_size or ipc)
-        if per_class == ipc and n_drawn == n_classes:
-            return None
-        # Separate streams: drawing classes does not change which samples a class gives.
-        samples = _subsets(problem.rngs.torch("inner_batch", index), (n_steps, n_classes, ipc))
-        classes = _subsets(problem.rngs.torch("inner_classes", index), (n_steps, n_classes))
-        classes = classes[:, :n_drawn].sort(dim=1).values[..., None]
-        samples = samples[..., :per_class].take_along_dim(classes, dim=1)
-        rows = (samples * n_classes + classes).flatten(1)
-        return to_device(rows, self.steps.learner.device)
-
-
-def _subsets(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Draw random orders of the last axis, of which the first entries are random subsets."""
-    return torch.rand(shape, generator=generator, dtype=torch.float32).argsort(dim=-1)
+    @property
+    def _batches(self) -> InnerBatches:
+        return InnerBatches(self.inner_batch_size, self.classes_per_step)
 
 
 @dataclass(frozen=True, eq=False)
