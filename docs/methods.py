@@ -56,7 +56,11 @@ def runs(kind: type[BaseDistiller]) -> str:
     """Return the runs of its paper that a class knows."""
     if kind._paper is None:
         return "–"
-    named = {f'``paper="{name}"``, ': paper for name, paper in kind._other_papers.items()}
+    named = {
+        f'``paper="{name}"``, ': paper
+        for name, paper in kind._other_papers.items()
+        if paper is not kind._paper
+    }
     return "; ".join(
         f"{which}{data}: {', '.join(map(str, ipcs))}"
         for which, paper in {"": kind._paper, **named}.items()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
     from .distillers.rfad import RFADDistiller
+    from .distillers.trajectory_matching import TrajectoryMatchingDistiller
     from .kernel_ridge import KernelRidgeClassifier
     from .paper import paper_settings
     from .preprocessing import ZCAWhitener
@@ -34,6 +35,7 @@ _HOMES = {
     "FRePoDistiller": "distillers.frepo",
     "RFADDistiller": "distillers.rfad",
     "RaTBPTTDistiller": "distillers.rat_bptt",
+    "TrajectoryMatchingDistiller": "distillers.trajectory_matching",
     "ZCAWhitener": "preprocessing",
     "all_distillers": "distillers._all",
     "paper_settings": "paper",
@@ -50,6 +52,7 @@ __all__ = [
     "KernelRidgeClassifier",
     "RFADDistiller",
     "RaTBPTTDistiller",
+    "TrajectoryMatchingDistiller",
     "ZCAWhitener",
     "all_distillers",
     "paper_settings",

@@ -1,6 +1,6 @@
 """The parameters of the runs in the methods' papers, by data set and samples per class."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -342,6 +342,117 @@ def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+# Data set, samples per class: student steps, epochs between start and target, end of the range of
+# starts, learning rates of samples and of the step size, step size; README of [Cazenavette22].
+_MTT = {
+    ("cifar10", 1): (50, 2, 2, 100.0, 1e-7, 0.01),
+    ("cifar10", 10): (30, 2, 20, 100.0, 1e-5, 0.001),
+    ("cifar100", 1): (20, 3, 20, 1000.0, 1e-5, 0.01),
+}
+# The commands in the README of [Cui23].
+_TESLA = {
+    ("cifar10", 1): (50, 2, 5, 1000.0, 1e-7, 0.01),
+    ("cifar100", 50): (80, 2, 40, 1000.0, 1e-5, 0.01),
+}
+# docs/parameters.png of [Du23]'s code; and the decay of the averages.
+_FTD = {
+    ("cifar10", 1): ((50, 2, 2, 100.0, 1e-7, 0.01), 0.9999),
+    ("cifar10", 10): ((30, 2, 20, 100.0, 1e-5, 0.001), 0.9995),
+    ("cifar10", 50): ((30, 2, 40, 1000.0, 1e-5, 0.01), 0.999),
+    ("cifar100", 1): ((40, 3, 20, 1000.0, 1e-5, 0.01), 0.9995),
+    ("cifar100", 10): ((20, 2, 40, 1000.0, 1e-5, 0.01), 0.9995),
+    ("cifar100", 50): ((80, 2, 40, 1000.0, 1e-5, 0.01), 0.999),
+    ("tinyimagenet", 1): ((30, 2, 10, 10_000.0, 1e-4, 0.01), 0.999),
+    ("tinyimagenet", 10): ((20, 2, 40, 10_000.0, 1e-4, 0.01), 0.999),
+}
+# configs/*/ConvIN/*.yaml of [Guo24]'s code: the same; decay of the averages, learning rate of the
+# labels; begin of the range of starts, its first end, outer steps until the last end.
+_DATM = {
+    ("cifar10", 1): ((80, 2, 4, 100.0, 1e-7, 0.01), 0.995, 5.0, (0, None, 1)),
+    ("cifar10", 10): ((80, 2, 20, 100.0, 1e-5, 0.01), 0.9995, 2.0, (0, 10, 1000)),
+    ("cifar10", 50): ((80, 2, 40, 1000.0, 1e-5, 0.01), 0.995, 2.0, (0, 20, 2000)),
+    ("cifar100", 1): ((40, 3, 30, 1000.0, 1e-5, 0.01), 0.9995, 2.0, (0, 20, 3000)),
+    ("cifar100", 10): ((80, 2, 50, 1000.0, 1e-5, 0.01), 0.9995, 10.0, (0, 30, 2000)),
+    ("cifar100", 50): ((80, 2, 70, 1000.0, 1e-5, 0.01), 0.9995, 10.0, (20, None, 1)),
+}
+_N_CLASSES = {"cifar10": 10, "cifar100": 100, "tinyimagenet": 200}
+
+
+def _trajectories(
+    dataset: str, ipc: int, values: tuple[int, int, int, float, float, float]
+) -> dict[str, Any]:
+    # What buffer.py and distill.py of [Cazenavette22] have in common with those that follow it.
+    syn_steps, expert_epochs, max_start, rate, rate_of_step_size, step_size = values
+    return {
+        "ipc": ipc,
+        "max_iter": 5000,
+        "n_experts": 100,
+        "batch_size": 256,
+        "epoch_steps": None,
+        "expert_epochs": expert_epochs,
+        "max_start": max_start,
+        "expert_lr": 0.01,
+        "syn_steps": syn_steps,
+        "outer_optimizer": "sgd",
+        "learning_rate": rate,
+        "inner_lr": step_size,
+        "inner_lr_lr": rate_of_step_size,
+        "init": "real",
+        "learn_labels": False,
+        "augmentation": "dsa",
+        "architecture": "convnet",
+        "n_networks": 5,
+        # 1001 epochs of batches of 256.
+        "eval_steps": 1001 * -(-ipc * _N_CLASSES[dataset] // 256),
+    }
+
+
+def _mtt(dataset: str, ipc: int) -> dict[str, Any]:
+    return _trajectories(dataset, ipc, _MTT[dataset, ipc])
+
+
+def _tesla(dataset: str, ipc: int) -> dict[str, Any]:
+    return _trajectories(dataset, ipc, _TESLA[dataset, ipc]) | {
+        "max_iter": 10_000,
+        "gradient": "first_order",
+        # The code has 125 samples in a step, if not all.
+        "inner_batch_size": 1 if ipc == 50 else None,
+        "n_networks": 3,
+    }
+
+
+def _ftd(dataset: str, ipc: int) -> dict[str, Any]:
+    values, decay = _FTD[dataset, ipc]
+    flat = {"expert_rho": 0.01, "expert_alpha": 0.3}
+    return _trajectories(dataset, ipc, values) | flat | {"ema_decay": decay}
+
+
+def _datm(dataset: str, ipc: int) -> dict[str, Any]:
+    values, decay, label_rate, (first, first_end, n_growing) = _DATM[dataset, ipc]
+    return _trajectories(dataset, ipc, values) | {
+        "max_iter": 10_000,
+        # buffer/run_buffer.sh and buffer/buffer_FTD.py.
+        "expert_rho": 0.01,
+        "expert_alpha": 0.4,
+        "ema_decay": decay,
+        "min_start": first,
+        "first_max_start": first_end,
+        "expansion_steps": n_growing,
+        "learn_labels": True,
+        "expert_labels": True,
+        "label_lr_scale": label_rate / values[3],
+        "inner_batch_size": 10 if (dataset, ipc) == ("cifar100", 50) else None,
+    }
+
+
+def _columns(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """Return samples per class by data set."""
+    columns: dict[str, tuple[int, ...]] = {}
+    for dataset, ipc in runs:
+        columns[dataset] = (*columns.get(dataset, ()), ipc)
+    return columns
+
+
 RAT_BPTT = Paper("Table 1 of [Feng23]", _COLUMNS, _rat_bptt)
 BPTT = Paper("the known runs of [Deng22]", {"cifar10": (1, 10, 50)}, _bptt)
 AT_BPTT = Paper("the README of [Li25]'s code", dict.fromkeys(_AT_BPTT, (10,)), _at_bptt)
@@ -362,3 +473,7 @@ RFAD = Paper(
     dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
     _rfad,
 )
+MTT = Paper("the known runs of [Cazenavette22]", _columns(_MTT), _mtt)
+TESLA = Paper("the README of [Cui23]'s code", _columns(_TESLA), _tesla)
+FTD = Paper("the known runs of [Du23]", _columns(_FTD), _ftd)
+DATM = Paper("the known runs of [Guo24]", _columns(_DATM), _datm)

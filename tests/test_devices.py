@@ -15,6 +15,7 @@ from skdistill import (
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     ZCAWhitener,
 )
 from skdistill._engine import ensemble, native
@@ -74,6 +75,11 @@ def kip(**parameters):
     return KIPDistiller(**{**SHARED, "ipc": 2, **parameters})
 
 
+def trajectories(**parameters):
+    few = {"n_experts": 1, "max_start": 2, "epoch_steps": 2, "syn_steps": 2}
+    return TrajectoryMatchingDistiller(**{**SHARED, **few, **parameters})
+
+
 def boosted(**parameters):
     return BoostedDistiller(
         ipc=2, block_size=1, beta=0.5, distiller=rat_bptt(**parameters), random_state=0
@@ -98,6 +104,8 @@ DISTILLERS = {
     "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
     "RFAD": rfad(redraw_every=2, augmentation="dsa", learn_labels=True),
     "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
+    "MTT": trajectories(augmentation="dsa", ipc=2, inner_batch_size=1, classes_per_step=1),
+    "DATM": trajectories(learn_labels=True, expert_labels=True, validation_fraction=0.3),
     "DM with labels": matching(learn_labels=True, augmentation="flip_rotate"),
 }
 

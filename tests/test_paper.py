@@ -10,6 +10,7 @@ from skdistill import (
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     paper_settings,
 )
 from skdistill.distillers import BaseDistiller
@@ -148,6 +149,46 @@ def test_random_features_have_the_values_of_their_own_paper():
     # The others are the defaults.
     for name in ("init", "loss", "log_scale_lr", "regularization", "redraw_every", "learn_labels"):
         assert getattr(distiller, name) == getattr(RFADDistiller(), name)
+
+
+def test_trajectory_matching_has_the_values_of_four_papers():
+    make = TrajectoryMatchingDistiller.from_paper
+    names = ("syn_steps", "expert_epochs", "max_start", "learning_rate", "inner_lr_lr", "inner_lr")
+    for paper, dataset, ipc, expected in [
+        ("mtt", "cifar10", 1, (50, 2, 2, 100, 1e-7, 0.01)),
+        ("mtt", "cifar100", 1, (20, 3, 20, 1000, 1e-5, 0.01)),
+        ("tesla", "cifar10", 1, (50, 2, 5, 1000, 1e-7, 0.01)),
+        ("ftd", "cifar100", 10, (20, 2, 40, 1000, 1e-5, 0.01)),
+        ("datm", "cifar10", 50, (80, 2, 40, 1000, 1e-5, 0.01)),
+    ]:
+        distiller = make(dataset, ipc, paper=paper)
+        assert tuple(getattr(distiller, name) for name in names) == expected
+        assert (distiller.outer_optimizer, distiller.n_experts) == ("sgd", 100)
+    assert make("cifar10", 10).eval_steps == 1001
+    assert make("cifar10", 10).get_params() == make("cifar10", 10, paper="mtt").get_params()
+    assert make("cifar10", 1, paper="tesla").gradient == "first_order"
+    flat = make("cifar10", 10, paper="ftd")
+    assert (flat.expert_rho, flat.expert_alpha, flat.ema_decay) == (0.01, 0.3, 0.9995)
+    grown = make("cifar10", 10, paper="datm", cache="experts")
+    assert (grown.first_max_start, grown.max_start, grown.expansion_steps) == (10, 20, 1000)
+    assert (grown.learn_labels, grown.expert_labels, grown.cache) == (True, True, "experts")
+    for paper, dataset, ipc, message in [
+        ("mtt", "cifar10", 50, r"ipc must be one of 1, 10 for 'cifar10', as in the known runs"),
+        ("tesla", "tinyimagenet", 1, r"dataset must be one of 'cifar10', 'cifar100'"),
+        ("att", "cifar10", 1, "paper must be one of None, 'mtt', 'tesla', 'ftd', 'datm' for"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(dataset, ipc, paper=paper)
+
+
+def test_all_runs_of_trajectory_matching_are_valid():
+    X, y = np.zeros((2, 3, 32, 32)), np.zeros(2)
+    for name, paper in TrajectoryMatchingDistiller._other_papers.items():
+        for dataset, budgets in paper.columns.items():
+            for ipc in budgets:
+                distiller = TrajectoryMatchingDistiller.from_paper(dataset, ipc, paper=name)
+                with pytest.raises(ValueError, match="class"):
+                    distiller.fit(X, y)
 
 
 def test_a_distiller_without_a_paper_says_so():

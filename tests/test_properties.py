@@ -19,6 +19,7 @@ from skdistill import (
     FRePoDistiller,
     KIPDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -127,12 +128,36 @@ RANDOM_FEATURES = {
     "n_feature_networks": WHOLE,
     "redraw_every": WHOLE,
 }
+TRAJECTORIES = {
+    "learn_labels": st.booleans(),
+    "expert_labels": st.booleans(),
+    "n_experts": WHOLE,
+    "epoch_steps": WHOLE,
+    "expert_epochs": WHOLE,
+    "max_start": WHOLE,
+    "min_start": WHOLE,
+    "first_max_start": WHOLE,
+    "expert_lr": REAL,
+    "expert_rho": REAL,
+    "syn_steps": WHOLE,
+    "inner_lr": REAL,
+    "inner_lr_lr": REAL,
+    "inner_batch_size": WHOLE,
+    "classes_per_step": WHOLE,
+    "gradient": st.sampled_from(["exact", "first_order", "none"]),
+    "outer_optimizer": st.sampled_from(["adam", "sgd"]),
+}
 short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
 rat_bptt = partial(short, window=1, unroll=2)
 random_features = partial(short, RFADDistiller, init="gaussian")
 regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
 kernel = partial(short, KIPDistiller, init="gaussian")
+
+
+trajectories = partial(
+    short, TrajectoryMatchingDistiller, init="gaussian", n_experts=1, max_start=1, syn_steps=2
+)
 
 
 def some(parameters):
@@ -208,6 +233,14 @@ def test_random_features(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(random_features(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | TRAJECTORIES))
+def test_trajectory_matching(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        check_set(trajectories(**parameters).fit(X, y), X, y)
 
 
 @bounded

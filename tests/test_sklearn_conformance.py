@@ -17,6 +17,7 @@ from skdistill import (
     KernelRidgeClassifier,
     KIPDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     ZCAWhitener,
 )
 from skdistill.evaluation._output import DistillerOutputMixin
@@ -31,6 +32,7 @@ ESTIMATORS = [
     short(KIPDistiller),
     short(FRePoDistiller, pool_size=2),
     short(RFADDistiller, n_feature_networks=1),
+    short(TrajectoryMatchingDistiller, n_experts=1, max_start=1, epoch_steps=2, syn_steps=2),
     BoostedDistiller(ipc=2, block_size=1, distiller=unrolled()),
     DistilledClassifier(unrolled()),
     DistilledClassifier(unrolled(), LogisticRegression()),

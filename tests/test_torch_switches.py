@@ -16,6 +16,7 @@ from skdistill import (
     KernelRidgeClassifier,
     KIPDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     ZCAWhitener,
 )
 from skdistill._engine.learner import Learner
@@ -75,6 +76,7 @@ DISTILLERS = {
     "kip": quick(KIPDistiller, augmentation="flip_rotate", learn_labels=True),
     "RFAD": quick(RFADDistiller, redraw_every=2, augmentation="flip_rotate"),
     "FRePo": quick(FRePoDistiller, ipc=2, pool_size=1, pool_batch_size=1),
+    "MTT": quick(TrajectoryMatchingDistiller, n_experts=1, syn_steps=2, learn_labels=True),
     "boosted": BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0),
     "bfloat16": quick(precision="bfloat16"),
 }

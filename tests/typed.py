@@ -23,6 +23,7 @@ from skdistill import (
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
     ZCAWhitener,
     all_distillers,
 )
@@ -68,6 +69,7 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     )
     DistributionMatchingDistiller(ipc=10, architecture="convnet", class_weight="balanced")
     KIPDistiller(ipc=10, kernel="nngp", depth=2, learn_labels=True)
+    TrajectoryMatchingDistiller(10, gradient="first_order", cache=Path("experts"), syn_steps=20)
     BoostedDistiller(10, block_size=5, distiller=distiller, checkpoint=os.fspath("folder"))
     Shrink(factor=0.5, ipc=3, learning_rate="auto")
 
@@ -95,6 +97,7 @@ def wrong(gradient: Gradient) -> None:
     KIPDistiller(window=3)  # type: ignore[call-arg]
     FRePoDistiller(pool=3)  # type: ignore[call-arg]
     RFADDistiller(redraw=3)  # type: ignore[call-arg]
+    TrajectoryMatchingDistiller(experts=3)  # type: ignore[call-arg]
     BoostedDistiller(window=3)  # type: ignore[call-arg]
     Shrink(facter=0.5)  # type: ignore[call-arg]
     DistilledClassifier(windw=3)  # type: ignore[call-arg]
@@ -105,6 +108,7 @@ def wrong(gradient: Gradient) -> None:
     KIPDistiller(kernel="rbf")  # type: ignore[arg-type]
     FRePoDistiller(pool_size="ten")  # type: ignore[arg-type]
     RFADDistiller(loss="hinge")  # type: ignore[arg-type]
+    TrajectoryMatchingDistiller(gradient="second_order")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]
     Shrink(ipc="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]

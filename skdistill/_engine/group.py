@@ -10,10 +10,11 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,6 +163,10 @@ class Averaged(Method):
     def project_labels(self) -> Callable[[Tensor], Tensor]:  # type: ignore[override]
         """How the method keeps learned labels valid."""
         return self.method.project_labels
+
+    def protocol(self, extra: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        """Return how networks are trained on a result."""
+        return self.method.protocol(extra)
 
     def init(self, problem: Problem) -> State:
         """Return the state with which a run starts."""

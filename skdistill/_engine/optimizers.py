@@ -85,6 +85,32 @@ class SGD:
 
 
 @dataclass(frozen=True)
+class GradientDescent:
+    """Gradient descent whose learning rate is a tensor without axes, because it is learned."""
+
+    lr: Tensor
+
+    n_slots = 1
+
+    def init(self, theta: Tensor) -> Tensor:
+        return _initial(theta, self.n_slots)
+
+    def scalars(self, t: int) -> tuple[float, ...]:
+        return ()
+
+    def step(self, state: Tensor, grad: Tensor) -> Tensor:
+        return state - self.lr * grad
+
+    def adjoint(self, state: Tensor, new: Tensor, bar: Tensor):
+        return -self.lr * bar[0], bar.clone()
+
+    def rate_bar(self, state: Tensor, new: Tensor, bar: Tensor) -> Tensor:
+        """Return the sensitivity to the learning rate, through this step alone."""
+        # The step is the gradient times the rate: the gradient need not be computed again.
+        return (bar[0] @ (new[0] - state[0])) / self.lr
+
+
+@dataclass(frozen=True)
 class Adam:
     """``torch.optim.Adam``: bias correction, epsilon outside the root, L2 added to the gradient."""
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .optimizers import GradientDescent
 from .steps import Steps
 
 
@@ -67,11 +68,22 @@ class InnerLoop:
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """The outer loss at the end of the inner loop, and its derivatives; ``y``: soft labels only."""
+    """The outer loss at the end of the inner loop, and its derivatives.
+
+    Parameters
+    ----------
+    loss : Tensor
+    X : Tensor
+    y : Tensor or None
+        Only of soft labels.
+    lr : Tensor or None, default=None
+        With respect to the learning rate, if it is learned (`GradientDescent`).
+    """
 
     loss: Tensor
     X: Tensor
     y: Tensor | None
+    lr: Tensor | None = None
 
 
 def run(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
@@ -101,23 +113,35 @@ def run_keeping(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Ten
 
 
 def pull_back(
-    loop: InnerLoop, states: Tensor, first: int, bar: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Pull ``bar`` back through all kept states; return the sensitivities to ``X`` and ``y``."""
+    loop: InnerLoop, states: Tensor, first: int, bar: Tensor, first_order: bool = False
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Pull ``bar`` back through all kept states.
+
+    Returns the sensitivities to ``X``, to ``y`` if labels are soft, and to the learning rate if it
+    is learned. With ``first_order`` each gradient of the inner loss counts as if the parameters at
+    which it is taken were constant, as in TESLA: the sensitivity to the state stays what it is at
+    the end. Only plain gradient descent has this form.
+    """
     totals = [torch.zeros_like(loop.X)]
     if loop.y.is_floating_point():
         totals.append(torch.zeros_like(loop.y))
+    optimizer, lr_bars = loop.steps.optimizer, list[Tensor]()
     for k in reversed(range(len(states) - 1)):
         i = first + k
-        bar, X_bar, *y_bar = loop.steps.adjoint(
+        if isinstance(optimizer, GradientDescent):
+            lr_bars.append(optimizer.rate_bar(states[k], states[k + 1], bar))
+        before, X_bar, *y_bar = loop.steps.adjoint(
             states[k], states[k + 1], *loop.batch(i), bar, i + 1
         )
+        if not first_order:
+            bar = before
         for total, part in zip(totals, [loop.before_augmentation(i, X_bar), *y_bar]):
             if loop.batches is None:
                 total += part
             else:
                 total.index_add_(0, loop.batches[i], part)
-    return totals[0], totals[1] if len(totals) == 2 else None
+    lr_bar = torch.stack(lr_bars).sum() if lr_bars else None
+    return totals[0], totals[1] if len(totals) == 2 else None, lr_bar
 
 
 def meta_gradient(
@@ -126,6 +150,7 @@ def meta_gradient(
     start: int,
     window: int,
     outer_loss: Callable[[Tensor], tuple[Tensor, Tensor]],
+    first_order: bool = False,
 ) -> MetaGradient:
     """Train from ``theta`` for ``start + window`` steps and differentiate the last ``window``.
 
@@ -137,7 +162,9 @@ def meta_gradient(
     start, window : int
         The steps before the window, held constant, and the steps in it.
     outer_loss : callable
-        Maps parameters to the loss on real data and its gradient.
+        Maps parameters to the loss on real data, or any other, and its gradient.
+    first_order : bool, default=False
+        As in `pull_back`.
     """
     # An augmentation is differentiated by autograd.
     without = loop.steps.without_autograd and loop.draws is None
@@ -151,5 +178,7 @@ def meta_gradient(
     with mode():
         bar = torch.zeros_like(states[-1])
         bar[0] = theta_bar
-        X_bar, y_bar = pull_back(loop, states, start, bar)
-    return MetaGradient(loss, X_bar.clone(), None if y_bar is None else y_bar.clone())
+        X_bar, *others = pull_back(loop, states, start, bar, first_order)
+    # Copies, for the same reason.
+    copies = [None if each is None else each.clone() for each in others]
+    return MetaGradient(loss, X_bar.clone(), *copies)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -82,9 +83,12 @@ class HeldOut:
         )
         return cls(family, held, TrainingProtocol(int(steps), loss=loss), seed)
 
-    def accuracy(self, X: Tensor, y: Tensor) -> float:
-        """Return the mean accuracy of networks trained on standardized samples."""
-        training = TrainingSamples(X, y, self.protocol, self.seed)
+    def accuracy(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
+        """Return the mean accuracy of networks trained on standardized samples.
+
+        ``changes`` are those of the method in the protocol, see `Method.protocol`.
+        """
+        training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
         counts = [self.protocol.steps]
         curve, n_diverged = accuracy_curve(self.family, training, _N_NETWORKS, counts, self.real)
         warn_of_divergence(n_diverged, _N_NETWORKS)

@@ -7,6 +7,7 @@ from .. import coresets
 from .._engine.data import as_tensor
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.outer import gaussian_rows, initial_state
+from .._engine.parametrization import LABELS
 from .._engine.streams import Streams
 from .state import Run, RunState
 from .synthetic import SyntheticSet
@@ -49,6 +50,9 @@ def first_run(
         problem.rngs.torch("synthetic", 0),
         dtype,
     )
+    if LABELS in tensors:
+        labels = method.relabeled(problem, synthetic.parametrization.synthetic(tensors))
+        tensors[LABELS] = synthetic.with_given_labels(labels)
     return Run(seed, RunState(**vars(initial_state(method, problem, tensors, averages))))
 
 

@@ -122,7 +122,8 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
     if state.step % loop.validation_interval and state.step != loop.max_iter:
         return run.best, {"validation_accuracy": None}
     synthetic = loop.parametrization.synthetic(state.result)
-    accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y)
+    changes = loop.method.protocol(synthetic.extra)
+    accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y, changes)
     best = run.best
     if best is None or accuracy > best.accuracy:
         tensors = {name: tensor.cpu().numpy() for name, tensor in state.result.items()}

@@ -2,8 +2,9 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import sklearn
@@ -80,7 +81,13 @@ def to_dataset(
         y=y,
         classes=real.classes,
         ipc=synthetic.rows.ipc,
-        recipe=_recipe(real, parameters, run.seed, synthetic.label_loss),
+        recipe=_recipe(
+            real,
+            parameters,
+            run.seed,
+            synthetic.label_loss,
+            synthetic.method.protocol(synthetic.extra_tensors(tensors)),
+        ),
         provenance=provenance,
         bases=bases,
         feature_names=None if feature_names is None else tuple(feature_names),
@@ -90,11 +97,18 @@ def to_dataset(
 
 
 def _recipe(
-    real: TrainingData, parameters: Mapping, seed: int, loss: Literal["cross-entropy", "mse"]
+    real: TrainingData,
+    parameters: Mapping,
+    seed: int,
+    loss: Literal["cross-entropy", "mse"],
+    changes: Mapping[str, Any],
 ) -> EvaluationRecipe:
-    """Return how networks are to be trained on the samples."""
+    """Return how networks are to be trained on the samples.
+
+    ``changes`` are those of the method, see `Method.protocol`.
+    """
     architecture = resolve_architecture(parameters["architecture"], real.layout.network_shape)
-    return EvaluationRecipe(
+    usual = EvaluationRecipe(
         layout=real.layout,
         mean=tuple(real.mean.tolist()),
         scale=tuple(real.scale.tolist()),
@@ -107,6 +121,7 @@ def _recipe(
         # Soft labels are learned centered; the hard ones of real samples beside them are made so.
         targets="centered" if loss == "mse" else "given",
     )
+    return replace(usual, **changes)
 
 
 def _json_safe(value):

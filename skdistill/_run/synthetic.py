@@ -85,7 +85,11 @@ class SyntheticSet:
     def _first_labels(self) -> Tensor:
         """Return the labels that a run starts with: soft ones of ``start``, then the method's."""
         one_hot = torch.eye(self.rows.n_classes).repeat(self.rows.ipc, 1)
-        labels = self.method.first_labels(one_hot)
+        return self.with_given_labels(self.method.first_labels(one_hot))
+
+    def with_given_labels(self, labels: Tensor) -> Tensor:
+        """Return learned labels with the soft ones of ``start`` in their place."""
+        labels = labels.clone()
         if self.start is not None and self.start.y.ndim == 2:
             labels[: len(self.start)] = as_tensor(self.start.y)
         return labels
@@ -119,7 +123,11 @@ class SyntheticSet:
 
     def extra_values(self, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return the method's further tensors as arrays, by name."""
-        return {name: tensors[EXTRA + name].cpu().numpy() for name in self.extra}
+        return {name: x.cpu().numpy() for name, x in self.extra_tensors(tensors).items()}
+
+    def extra_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the method's further tensors, by name."""
+        return {name: tensors[EXTRA + name] for name in self.extra}
 
     @property
     def learning_rate_used(self) -> float | dict[str, float]:

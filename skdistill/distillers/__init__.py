@@ -22,6 +22,7 @@ from .frepo import FRePoDistiller
 from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
 from .rfad import RFADDistiller
+from .trajectory_matching import TrajectoryMatchingDistiller
 
 __all__ = [
     "BaseDistiller",
@@ -46,5 +47,6 @@ __all__ = [
     "RaTBPTTDistiller",
     "StrOptions",
     "Synthetic",
+    "TrajectoryMatchingDistiller",
     "param",
 ]

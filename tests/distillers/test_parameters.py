@@ -15,6 +15,7 @@ from skdistill import (
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
+    TrajectoryMatchingDistiller,
 )
 from skdistill.distillers import (
     BaseDistiller,
@@ -141,7 +142,14 @@ def test_a_parameter_may_be_declared_again_with_another_default():
 
 @pytest.mark.parametrize(
     "kind",
-    [RaTBPTTDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller, RFADDistiller],
+    [
+        RaTBPTTDistiller,
+        DistributionMatchingDistiller,
+        FRePoDistiller,
+        KIPDistiller,
+        RFADDistiller,
+        TrajectoryMatchingDistiller,
+    ],
     ids=repr,
 )
 def test_types_name_the_words_that_constraints_allow(kind):

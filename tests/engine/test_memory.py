@@ -43,6 +43,23 @@ def test_peak_with_a_long_window_is_that_of_a_short_one_and_the_states():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("gradient", ["exact", "first_order"])
+def test_many_steps_of_trajectory_matching_take_the_memory_of_few_and_the_states(gradient):
+    def peak(n_steps):
+        script = str(BENCHMARKS / "trajectory_memory.py")
+        command = [sys.executable, script, "--peak", str(n_steps), gradient]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return float(done.stdout.split()[-1])
+
+    few, many = peak(10), peak(50)
+    n_parameters = Learner(network_factory("convnet", (3, 32, 32), 10)).n_parameters
+    # 40 more states of gradient descent: parameters alone, 4 bytes each.
+    states = 40 * 4 * n_parameters / 2**20
+    assert few > 20
+    assert many <= 1.2 * few + states, f"{few:.0f} MiB, {many:.0f} MiB, states {states:.0f}"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_two_thousand_outer_steps_take_no_more_memory_than_a_hundred():
     command = [sys.executable, str(BENCHMARKS / "memory_growth.py"), "--steps", "2000"]

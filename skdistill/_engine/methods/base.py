@@ -225,8 +225,21 @@ class Method:
         """Return what learned labels start with, for one-hot labels ``(n, n_classes)``."""
         return one_hot
 
+    def relabeled(self, problem: Problem, synthetic: Synthetic) -> Tensor:
+        """Return what learned labels start with where they depend on the first samples."""
+        return synthetic.y
+
     def extra(self, problem: Problem) -> dict[str, Extra]:
         """Return further tensors to learn, by name, with their initial values."""
+        return {}
+
+    def protocol(self, extra: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        """Return how networks are trained on a result that has these further tensors.
+
+        These are values of `TrainingProtocol`, by name, where they differ from the usual ones: of
+        the optimizer, its learning rate and its schedule. They go into the set's recipe, and are
+        those of validation during a run.
+        """
         return {}
 
     def init(self, problem: Problem) -> State:
