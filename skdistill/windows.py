@@ -378,12 +378,16 @@ class StageAwareWindow(WindowSchedule):
     renew_every : int, default=10
         Outer steps between two measurements of the norms, and in a mean of the accuracy. [Li25]: an
         epoch, which is 10 batches of 5000 samples. The norms take less than a tenth of the time.
-    early_tol, middle_tol : float, default=0.015, 0.01
-        The rise of the accuracy, from 0 to 1, below which a period does not count as one. [Li25]:
-        1.5 and 1 points.
-    early_patience, middle_patience : float, default=0.15, 0.125
-        How many such periods in a row end a stage, as parts of `unroll` (rounded up): 30 and 25 for
-        an `unroll` of 200. [Li25]: the same.
+    early_tol : float, default=0.015
+        In the early stage, the rise of the accuracy, from 0 to 1, below which a period does not
+        count as one. [Li25]: 1.5 points.
+    middle_tol : float, default=0.01
+        The same in the middle stage. [Li25]: 1 point.
+    early_patience : float, default=0.15
+        How many such periods in a row end the early stage, as a part of `unroll` (rounded up): 30
+        for an `unroll` of 200, as in [Li25].
+    middle_patience : float, default=0.125
+        The same for the middle stage: 25 for an `unroll` of 200, as in [Li25].
 
     Notes
     -----

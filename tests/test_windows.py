@@ -96,7 +96,7 @@ def staged(norms=NORMS, stage=0, **parameters):
     return schedule, schedule.prepare(0, lambda: norms, M, T, state)
 
 
-def drawn(schedule, state, n=4000):
+def drawn(schedule, state, n=1000):
     return np.array([schedule.draw(np.random.default_rng(i), M, T, state) for i in range(n)]).T
 
 
@@ -105,16 +105,15 @@ def test_early_windows_start_where_gradients_are_large():
     # softmax(log(k)) is k / sum(k), and late starts are moved to the last possible one.
     weights = np.arange(1, T + 1) / np.arange(1, T + 1).sum()
     first = np.mean(starts < 20)
-    assert first == pytest.approx(weights[:20].sum(), abs=5 * np.sqrt(0.1 / 4000))
+    assert first == pytest.approx(weights[:20].sum(), abs=5 * np.sqrt(0.1 / 1000))
     assert (starts + windows).max() == T
 
 
 def test_early_windows_are_longer_where_gradients_change():
     schedule, state = staged(NORMS)
     starts, windows = drawn(schedule, state)
-    # Step 5 is drawn nearly always; its change is the largest but one, as 54 of 60 are at most
-    # those of the line and four are 0.
-    assert np.mean(starts == 5) > 0.99
+    # Step 5 is drawn nearly always. Only the fall after it is larger than its change.
+    assert np.mean(starts == 5) > 0.98
     changes = np.abs(np.diff(NORMS, prepend=NORMS[0]))
     rank = sorted(changes).index(changes[5])
     assert set(windows[starts == 5]) == {int(M - 5 + 2 * 5 * rank / T)}
@@ -134,7 +133,7 @@ def test_middle_windows_are_anywhere_and_long():
     assert set(windows) == {M + 5}
     counts = np.bincount(starts)
     assert len(counts) == T - M - 5 + 1
-    assert np.abs(counts - 4000 / len(counts)).max() < 5 * np.sqrt(4000 / len(counts))
+    assert np.abs(counts - 1000 / len(counts)).max() < 5 * np.sqrt(1000 / len(counts))
 
 
 def test_late_windows_start_where_gradients_are_small():

@@ -158,8 +158,12 @@ def update(
     if sample_norm is not None:
         for name, scale in parametrization.scales(tensors_of(slots), sample_norm).items():
             # Samples that are held back keep every bit.
-            moves = torch.as_tensor(learning_rates[name], device=scale.device) != 0
-            slots[name][0] *= torch.where(moves, scale, torch.ones_like(scale))
+            rate = learning_rates[name]
+            if isinstance(rate, Tensor):
+                scale = torch.where(rate == 0, torch.ones_like(scale), scale)
+            elif rate == 0:
+                continue
+            slots[name][0] *= scale
     if LABELS in slots:
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, bound in (least or {}).items():

@@ -87,14 +87,15 @@ def test_norms_are_those_of_a_fresh_networks_training(chunk, shared, batch_size)
         draws = draws.repeat(6, 1, n)
     else:
         draws = method._inner_draws(problem, n, 7, 6)
-    theta = learner.init(problem.rngs.integer("gradient_norms", 7)).requires_grad_()
-    optimizer, expected = torch.optim.Adam([theta], lr=0.05, weight_decay=0.1), []
+    optimizer, expected = steps.optimizer, []
+    state = optimizer.init(learner.init(problem.rngs.integer("gradient_norms", 7)))
     for i in range(6):
+        theta = state[0].clone().requires_grad_()
         rows = slice(None) if batches is None else batches[i]
         loss = learner.loss(theta, rotation.apply(X[rows], draws[i]), labels[rows])
-        (theta.grad,) = torch.autograd.grad(loss, theta)
-        expected.append(theta.grad.norm().item())
-        optimizer.step()
+        (grad,) = torch.autograd.grad(loss, theta)
+        expected.append(grad.norm().item())
+        state = optimizer.step(state, grad, *optimizer.scalars(i + 1))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert np.ptp(found) > 0.01
 

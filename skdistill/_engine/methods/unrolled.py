@@ -214,7 +214,7 @@ class Unrolled(Method):
         theta = self.steps.learner.init(problem.rngs.integer("gradient_norms", step))
         shared = self._shared_draw(problem, step)
         loop = self._inner_loop(problem, synthetic.X, synthetic.y, step, self.unroll, shared)
-        return gradient_norms(loop, theta, self.unroll).double().cpu().numpy()
+        return gradient_norms(loop, theta, self.unroll).cpu().double().numpy()
 
     def _real_batch(
         self, problem: Problem, real: np.ndarray, index: int, shared: Tensor | None
