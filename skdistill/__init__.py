@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .kernel_ridge import KernelRidgeClassifier
     from .paper import paper_settings
     from .preprocessing import ZCAWhitener
+    from .pruning import LossPruner
 
 install()
 
@@ -33,6 +34,7 @@ _HOMES = {
     "KIPDistiller": "distillers.kip",
     "KernelRidgeClassifier": "kernel_ridge",
     "FRePoDistiller": "distillers.frepo",
+    "LossPruner": "pruning",
     "RFADDistiller": "distillers.rfad",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "TrajectoryMatchingDistiller": "distillers.trajectory_matching",
@@ -50,6 +52,7 @@ __all__ = [
     "FRePoDistiller",
     "KIPDistiller",
     "KernelRidgeClassifier",
+    "LossPruner",
     "RFADDistiller",
     "RaTBPTTDistiller",
     "TrajectoryMatchingDistiller",

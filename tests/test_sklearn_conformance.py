@@ -16,6 +16,7 @@ from skdistill import (
     FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
+    LossPruner,
     RFADDistiller,
     TrajectoryMatchingDistiller,
     ZCAWhitener,
@@ -38,6 +39,7 @@ ESTIMATORS = [
     DistilledClassifier(unrolled(), LogisticRegression()),
     DistilledClassifier(short(KIPDistiller), KernelRidgeClassifier()),
     DistillationSampler(unrolled()),
+    LossPruner(0.5, n_networks=1, n_epochs=1),
     ZCAWhitener(),
     KernelRidgeClassifier(),
 ]

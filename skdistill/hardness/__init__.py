@@ -2,6 +2,7 @@
 
 from .disagreement import disagreement_scores, scores_in_a_run
 from .forgetting import count_forgetting_events, forgetting_scores
+from .losses import loss_scores
 from .sampler import AdaptiveSampler, HardnessSampler, WeightedSampler, hardness_weights
 from .stratified import HardnessResult, accuracy_by_hardness
 
@@ -15,5 +16,6 @@ __all__ = [
     "disagreement_scores",
     "forgetting_scores",
     "hardness_weights",
+    "loss_scores",
     "scores_in_a_run",
 ]

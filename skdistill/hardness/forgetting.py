@@ -1,23 +1,15 @@
 """How often networks forget a sample while they train on all of them [Feng23, D.1]."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from .._data.seeds import draw_seed
-from .._data.training import check_training_data, training_data
-from .._data.validation import check_image_shape
-from .._engine.runtime import chunk_size, resolve_device
 from .._engine.settings import own_settings
-from ..distilled._protocol import TrainingProtocol
-from ..evaluation._network_checks import make_learner
-from ..evaluation._networks import NetworkFamily, TrainingSamples
 from ..networks import Architecture
-from ._common import check_count, correct_while_training
+from ._common import correct_while_training, training_on_real_samples
 
 __all__ = ["count_forgetting_events", "forgetting_scores"]
 
@@ -127,28 +119,26 @@ def forgetting_scores(
     >>> scores.shape, bool((scores <= 4).all())
     ((150,), True)
     """
-    check_count("n_networks", n_networks, 1)
-    check_count("n_epochs", n_epochs, 2)
-    check_count("batch_size", batch_size, 1)
-    if not (isinstance(learning_rate, Real) and 0 < learning_rate < np.inf):
-        raise ValueError(f"learning_rate must be a positive number; got {learning_rate!r}.")
-    device = resolve_device(device)
     # scikit-learn's checks store the names and number of features on an estimator: a plain one.
-    X, y, _, classes, layout = check_training_data(
-        BaseEstimator(), X, y, None, check_image_shape(image_shape), 1
+    on_real = training_on_real_samples(
+        BaseEstimator(),
+        X,
+        y,
+        architecture=architecture,
+        image_shape=image_shape,
+        n_networks=n_networks,
+        n_epochs=n_epochs,
+        least_epochs=2,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        random_state=random_state,
+        device=device,
     )
-    data = training_data(X, y, None, classes, layout, device, {})
-    # As in an epoch of the mini-batches that `train_networks` draws, a remainder is left out.
-    epoch = len(X) // min(batch_size, len(X))
-    learner = make_learner(architecture, layout.network_shape, len(classes), device)
-    family = NetworkFamily(learner, chunk_size(learner, layout.network_shape))
-    protocol = TrainingProtocol(epoch * n_epochs, float(learning_rate), batch_size)
-    samples, index, *_ = data.real.batch(np.arange(len(X)))
-    training = TrainingSamples(samples, index, protocol, draw_seed(random_state))
-
-    counts = epoch * np.arange(1, n_epochs + 1)
-    history, total = np.empty((n_epochs, len(X)), dtype=bool), np.zeros(len(X))
-    for _, j, correct in correct_while_training(family, training, n_networks, counts, data.real):
+    n = len(on_real.real)
+    history, total = np.empty((n_epochs, n), dtype=bool), np.zeros(n)
+    for _, j, correct in correct_while_training(
+        on_real.family, on_real.training, n_networks, on_real.counts, on_real.real
+    ):
         history[j] = correct
         if j == n_epochs - 1:
             total += count_forgetting_events(history)
