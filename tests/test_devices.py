@@ -32,6 +32,8 @@ from skdistill.hardness import (
 from skdistill.intercorrelation import subsample_curve
 from skdistill.networks import MLP, ConvNet
 from skdistill.parametrization import LinearBasis
+from skdistill.sampling import KMeansSampler
+from skdistill.windows import StageAwareWindow
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +97,15 @@ DISTILLERS = {
     "flip and rotation": rat_bptt(augmentation="flip_rotate"),
     "dsa": rat_bptt(augmentation="dsa", class_weight="balanced", init="kmeans"),
     "hardness": rat_bptt(sampler=HardnessSampler(n_networks=2, steps=2)),
+    "k-means": rat_bptt(sampler=KMeansSampler(steps=1, renew_every=2)),
+    "AT-BPTT": rat_bptt(schedule=StageAwareWindow(1), sample_norm=1.0, augmentation="flip_rotate"),
+    "LinBa's": rat_bptt(
+        outer_optimizer="sgd",
+        learning_rate=0.1,
+        clip_norm=2.0,
+        augmentation="dsa",
+        shared_augmentation=True,
+    ),
     "validation": rat_bptt(validation_fraction=0.3, validation_interval=2, n_iter_no_change=1),
     "backward": rat_bptt(schedule="backward"),
     "averages": rat_bptt(ema_decay=0.9, learning_rate_schedule="cosine", learn_labels=True),
@@ -190,6 +201,8 @@ def test_an_outer_step_waits_for_the_device_once(images, device_waits):
     for distiller in (
         rat_bptt(ipc=3, inner_batch_size=2, augmentation="dsa", learn_labels=True),
         rat_bptt(ipc=2, parametrization=LinearBasis(2, downsample=2)),
+        rat_bptt(schedule=StageAwareWindow(1), sample_norm=1.0),
+        rat_bptt(augmentation="dsa", shared_augmentation=True, sampler=KMeansSampler()),
         matching(augmentation="dsa", learn_labels=True),
         matching(),
     ):

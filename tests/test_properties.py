@@ -23,7 +23,8 @@ from skdistill import (
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
-from skdistill.windows import SCHEDULES
+from skdistill.sampling import KMeansSampler
+from skdistill.windows import SCHEDULES, StageAwareWindow
 
 # Without a database of examples and without a deadline: the same on every machine, however busy.
 bounded = settings(
@@ -90,6 +91,7 @@ PARAMETERS = {
     "augmentation": st.sampled_from([None, None, "dsa", "flip_rotate", "flip"]),
     "learning_rate_schedule": st.sampled_from(["constant", "linear", "cosine", "none"]),
     "ema_decay": st.sampled_from([None, 0.5, 0.999, 1.0]),
+    "sample_norm": st.sampled_from([None, None, 1.0, 1e30, 0.0]),
 }
 INNER = {
     "window": WHOLE,
@@ -100,7 +102,13 @@ INNER = {
     "inner_lr": REAL,
     "inner_momentum": REAL,
     "inner_weight_decay": REAL,
-    "schedule": st.sampled_from([*SCHEDULES, "none"]),
+    "schedule": st.sampled_from([*SCHEDULES, StageAwareWindow(0), "none"]),
+    "sampler": st.sampled_from(
+        ["uniform", "random", KMeansSampler(), KMeansSampler("samples", choose="random")]
+    ),
+    "outer_optimizer": st.sampled_from(["adam", "sgd", "lion"]),
+    "clip_norm": st.sampled_from(["auto", None, 1.0, 0.0, float("nan")]),
+    "shared_augmentation": st.booleans(),
 }
 POOL = {
     "flips": st.booleans(),

@@ -21,6 +21,7 @@ from skdistill import (
     FRePoDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
+    LossPruner,
     RaTBPTTDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
@@ -35,7 +36,8 @@ from skdistill.hardness import HardnessSampler
 from skdistill.learning_rates import CosineDecay
 from skdistill.networks import ConvNet
 from skdistill.parametrization import LinearBasis
-from skdistill.windows import MovingWindow
+from skdistill.sampling import KMeansSampler
+from skdistill.windows import MovingWindow, StageAwareWindow
 
 
 class Shrink(BaseDistiller):
@@ -56,6 +58,8 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
         class_weight={"cat": 2},
         schedule=MovingWindow("backward", patience=10),
         sampler=HardnessSampler(favor="medium"),
+        clip_norm=2,
+        sample_norm=1.0,
         augmentation=Compose([Flip(), Rotation(degrees=10)]),
         architecture=partial(ConvNet, width=32),
         parametrization=LinearBasis(4),
@@ -68,12 +72,15 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
         verbose=True,
     )
     DistributionMatchingDistiller(ipc=10, architecture="convnet", class_weight="balanced")
+    RaTBPTTDistiller(schedule=StageAwareWindow(radius=8), sampler=KMeansSampler("samples"))
     KIPDistiller(ipc=10, kernel="nngp", depth=2, learn_labels=True)
     TrajectoryMatchingDistiller(10, gradient="first_order", cache=Path("experts"), syn_steps=20)
     BoostedDistiller(10, block_size=5, distiller=distiller, checkpoint=os.fspath("folder"))
     Shrink(factor=0.5, ipc=3, learning_rate="auto")
 
     assert_type(RaTBPTTDistiller.from_paper("cifar10", ipc=10, max_iter=3), RaTBPTTDistiller)
+    RaTBPTTDistiller.from_paper("cifar10", 1, paper="linba", max_iter=3)
+    assert_type(LossPruner(keep=0.5).fit(X, y), LossPruner)
     assert_type(all_distillers(), list[tuple[str, type[BaseDistiller]]])
     assert_type(distiller.fit(X, y, sample_weight=weights), RaTBPTTDistiller)
     assert_type(distiller.set_params(ipc=3).set_fit_request(sample_weight=True), RaTBPTTDistiller)
@@ -116,6 +123,10 @@ def wrong(gradient: Gradient) -> None:
     RaTBPTTDistiller(learning_rate_schedule="exponential")  # type: ignore[arg-type]
     DistributionMatchingDistiller(augmentation="flip")  # type: ignore[arg-type]
     BoostedDistiller(distiller=RaTBPTTDistiller)  # type: ignore[arg-type]
+    RaTBPTTDistiller(sampler="kmeans")  # type: ignore[arg-type]
+    RaTBPTTDistiller(clip_norm="always")  # type: ignore[arg-type]
+    KMeansSampler("pixels")  # type: ignore[arg-type]
+    LossPruner(favor="medium")  # type: ignore[arg-type]
     MovingWindow("sideways")  # type: ignore[arg-type]
     # One by its place that must be named.
     RaTBPTTDistiller(10, 200)  # type: ignore[call-arg]

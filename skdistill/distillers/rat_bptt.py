@@ -5,9 +5,7 @@ from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from .._data.validation import Interval, StrOptions
 from .._data.warn import warn
@@ -18,9 +16,8 @@ from .._engine.outer_optimizers import Clip, MovingAverageClip, NormClip, OuterA
 from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import UNROLLED
-from ..hardness import AdaptiveSampler, HardnessSampler, scores_in_a_run
 from ..paper import AT_BPTT, BPTT, LINBA, RAT_BPTT
-from ..sampling import UniformSampler
+from ..sampling import BatchStrategy, uniform_batches
 from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
 from ._auto import AUTO, resolve_inner_loop
 from ._parameters import param
@@ -123,13 +120,14 @@ class RaTBPTTDistiller(BaseDistiller):
         images of up to 8 pixels per side, 45 for larger ones, and more in proportion to a longer
         `window`. [Feng23, C.2]: 200, 250 or 300; about three times the window.""",
     )
-    sampler: Literal["uniform"] | HardnessSampler = param(
+    sampler: Literal["uniform"] | BatchStrategy = param(
         default="uniform",
-        constraints=[StrOptions({"uniform"}), HardnessSampler],
-        kind='{"uniform"} or HardnessSampler',
-        doc="""Which real samples make a batch: every sample once per epoch, in a random order, or
+        constraints=[StrOptions({"uniform"}), BatchStrategy],
+        kind='{"uniform"}, HardnessSampler or KMeansSampler',
+        doc="""Which real samples make a batch: every sample once per epoch, in a random order;
         samples chosen by how hard they are for networks trained on the current synthetic ones
-        [Feng23, D.2]; see `skdistill.hardness.HardnessSampler`.""",
+        [Feng23, D.2], see `skdistill.hardness.HardnessSampler`; or samples that represent their
+        classes, see `skdistill.sampling.KMeansSampler`.""",
     )
     inner_batch_size: int | None = param(
         default=None,
@@ -351,21 +349,9 @@ class RaTBPTTDistiller(BaseDistiller):
         return cast("tuple[int, int, float]", (self.window, self.unroll, self.inner_lr))
 
     def _make_sampler(self, problem: Problem) -> Sampler:
-        rngs, n_samples = problem.rngs, len(problem.real)
-
-        def generator(step: int) -> np.random.Generator:
-            return rngs.numpy("real_batch", step)
-
-        # UniformSampler calls it with an epoch's number.
-        uniform = UniformSampler(n_samples, self.batch_size, generator)
-        sampler = self.sampler
-        if isinstance(sampler, str):
-            return uniform
-
-        def score(X: Tensor, y: Tensor, step: int) -> np.ndarray:
-            return scores_in_a_run(problem, X, y, sampler.n_networks, sampler.steps, step)
-
-        return AdaptiveSampler(sampler, uniform, n_samples, self.batch_size, generator, score)
+        if isinstance(self.sampler, str):
+            return uniform_batches(problem, self.batch_size)
+        return self.sampler.during(problem, self.batch_size)
 
     def _compiles(self, problem: Problem) -> bool:
         if self.compile != "auto":

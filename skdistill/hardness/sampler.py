@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._data.strategy import Strategy
 from .._data.validation import Interval, StrOptions
+from ..sampling import BatchStrategy, UniformSampler, uniform_batches
 from ._common import check_scores
+from .disagreement import scores_in_a_run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..sampling import UniformSampler
+    from .._engine.methods.base import Problem
 
 __all__ = ["AdaptiveSampler", "HardnessSampler", "WeightedSampler", "hardness_weights"]
 
@@ -178,7 +179,7 @@ class AdaptiveSampler:
         return sampler.batch(step)
 
 
-class HardnessSampler(Strategy):
+class HardnessSampler(BatchStrategy):
     """Draw real samples by how many networks, trained on the current synthetic ones, are wrong.
 
     As in Appendix D.2 of [Feng23]_, every `renew_every` epochs `disagreement_scores` measures how
@@ -257,6 +258,22 @@ class HardnessSampler(Strategy):
         self.steps = steps
         self.renew_every = renew_every
         self.start_step = start_step
+
+    def during(self, problem: Problem, batch_size: int) -> AdaptiveSampler:
+        """Return the sampler of a run."""
+        rngs = problem.rngs
+
+        def score(X: Tensor, y: Tensor, step: int) -> np.ndarray:
+            return scores_in_a_run(problem, X, y, self.n_networks, self.steps, step)
+
+        return AdaptiveSampler(
+            self,
+            uniform_batches(problem, batch_size),
+            len(problem.real),
+            batch_size,
+            lambda step: rngs.numpy("real_batch", step),
+            score,
+        )
 
     def is_due(self, step: int, n_samples: int, batch_size: int) -> bool:
         """Return whether scores must be computed before this outer step, counted from 0.

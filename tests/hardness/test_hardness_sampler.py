@@ -36,7 +36,7 @@ def script_scores(monkeypatch, *answers):
         asked.append((X.clone(), n_networks, steps, problem.rngs.integer("hardness", step)))
         return np.array(next(answers))
 
-    monkeypatch.setattr("skdistill.distillers.rat_bptt.scores_in_a_run", scores)
+    monkeypatch.setattr("skdistill.hardness.sampler.scores_in_a_run", scores)
     return asked
 
 
