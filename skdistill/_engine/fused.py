@@ -26,25 +26,31 @@ def replaced(layers: Sequence[Layer], kernels: CDLL) -> list[Layer]:
     out: list[Layer] = []
     rest = list(layers)
     while rest:
+        # Up to the first layer with parameters there are no tangents.
+        moves = any(layer.n_parameters for layer in out)
+        if moves and (norm := _taken_norm(rest)) is not None:
+            out.append(NormReLUPool(*norm, kernels))
+            continue
         layer = rest.pop(0)
         if isinstance(layer, Convolution) and layer.is_plain_3x3:
             out.append(Winograd(layer, kernels))
-        elif isinstance(layer, FewInputs):
-            out.append(FewInputsDirect(layer.conv, kernels))
-        # After the first layer with parameters, where all is a pair.
-        elif isinstance(layer, InstanceNorm) and rest and _moves(out) and isinstance(rest[0], ReLU):
-            rest.pop(0)
-            side = rest[0].side if rest and isinstance(rest[0], AvgPool) else None
-            if side is not None:
-                rest.pop(0)
-            out.append(NormReLUPool(layer.eps, side or 1, kernels))
-        else:
+        elif not isinstance(layer, FewInputs):
             out.append(layer)
+        elif not moves and (norm := _taken_norm(rest)) is not None:
+            out.append(FirstBlock(layer.conv, *norm, kernels))
+        else:
+            out.append(FewInputsDirect(layer.conv, kernels))
     return out
 
 
-def _moves(layers: Sequence[Layer]) -> bool:
-    return any(layer.n_parameters for layer in layers)
+def _taken_norm(rest: list[Layer]) -> tuple[float, int] | None:
+    """Take the layers of a `NormReLUPool`, if they come next, and return its options."""
+    if not (len(rest) > 1 and isinstance(rest[0], InstanceNorm) and isinstance(rest[1], ReLU)):
+        return None
+    eps = rest[0].eps
+    side = rest[2].side if len(rest) > 2 and isinstance(rest[2], AvgPool) else None
+    del rest[: 2 if side is None else 3]
+    return eps, side or 1
 
 
 def _at(*tensors: Tensor) -> list[int]:
@@ -56,9 +62,9 @@ def _at(*tensors: Tensor) -> list[int]:
 class Winograd(Layer):
     """A convolution of 3 x 3, stride 1 and padding 1, as products of transformed matrices.
 
-    Samples are transformed to ``(16, tiles, channels)``, kernels to ``(16, n_out, n_in)``. The pass
-    backwards is the transposed one, so that each array is transformed once for all products. It
-    takes some images at a time, whose transformed arrays fit the cache.
+    Samples are transformed to ``(16, tiles, channels)``, kernels to ``(16, n_in, n_out)`` and its
+    transpose. The pass backwards is the transposed one, so that each array is transformed once for
+    all products. It takes some images at a time, whose transformed arrays fit the cache.
     """
 
     def __init__(self, conv: Convolution, kernels: CDLL):
@@ -67,96 +73,101 @@ class Winograd(Layer):
         self._kernels = kernels
 
     def forward(self, x, w, *bias):
-        u, vs = self._weight(w), []
+        forward, backward = self._weight(w)
         out = x.new_empty(*x.shape[:3], self._n_out)
-        for part in self._parts(x.shape):
-            v = self._input(x[part])
-            self._output(torch.bmm(v, u.mT), out[part], *bias)
-            vs.append(v)
-        return out, (vs, u, x.shape)
-
-    def backward(self, g, kept, wants_input, w, *bias):
-        vs, u, shape = kept
-        x_grad = g.new_empty(shape) if wants_input else None
-        u_grad = torch.zeros_like(u)
-        for part, v in zip(self._parts(shape), vs):
-            q = self._output_adjoint(g[part])
-            u_grad.baddbmm_(q.mT, v)
-            if x_grad is not None:
-                self._input_adjoint(torch.bmm(q, u), x_grad[part])
-        return x_grad, self._weight_adjoint(u_grad), *(g.sum((0, 1, 2)) for _ in bias)
+        (v,) = self._compute(x[None], out[None], [forward], [bias])
+        return out, (v, None, backward, None, x.shape)
 
     def pair_forward(self, x, *parameters):
         (w, *bias), (w_along, *bias_along) = self._split(parameters)
-        u, u_along, vs = self._weight(w), self._weight(w_along), []
-        shape = x.shape[1:]
-        out = x.new_empty(2, *shape[:3], self._n_out)
-        for part in self._parts(shape):
-            v = [self._input(half[part]) for half in x]
-            p, p_along = torch.bmm(v[0], u.mT), torch.bmm(v[0], u_along.mT)
-            if len(v) == 2:
-                p_along.baddbmm_(v[1], u.mT)
-            self._output(p, out[0, part], *bias)
-            self._output(p_along, out[1, part], *bias_along)
-            vs.append(v)
-        return out, (vs, u, u_along, shape)
+        (u, u_back), (u_along, u_along_back) = self._weight(w), self._weight(w_along)
+        out = x.new_empty(2, *x.shape[1:4], self._n_out)
+        v, *v_along = self._compute(x, out, [u, u_along], [bias, bias_along])
+        return out, (v, *(v_along or [None]), u_back, u_along_back, x.shape[1:])
+
+    def backward(self, g, kept, wants_input, w, *bias):
+        x_bar = g.new_empty(kept[-1]) if wants_input else None
+        w_bar = self._adjoint(g[None], kept, x_bar, None)
+        return x_bar, w_bar, *(g.sum((0, 1, 2)) for _ in bias)
 
     def pair_backward(self, g, kept, *parameters):
-        vs, u, u_along, shape = kept
-        moves = len(vs[0]) == 2
-        x_bar, u_bar = g.new_empty(1 + moves, *shape), torch.zeros_like(u)
-        for part, v in zip(self._parts(shape), vs):
-            q, q_along = (self._output_adjoint(half[part]) for half in g)
-            u_bar.baddbmm_(q_along.mT, v[0])
-            if moves:
-                u_bar.baddbmm_(q.mT, v[1])
-                self._input_adjoint(torch.bmm(q, u), x_bar[0, part])
-            v_bar = torch.bmm(q_along, u).baddbmm_(q, u_along)
-            self._input_adjoint(v_bar, x_bar[-1, part])
-        biases = self.n_parameters - 1
-        return x_bar, self._weight_adjoint(u_bar), *(g[1].sum((0, 1, 2)) for _ in range(biases))
-
-    def _parts(self, shape) -> list[slice]:
-        """Return the images that are taken at a time."""
-        n = shape[0]
-        values = 16 * _n_tiles((1, *shape[1:])) * max(self._n_in, self._n_out)
-        size = max(1, _CACHED_VALUES // values)
-        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        v_along, shape = kept[1], kept[-1]
+        x_bar = g.new_empty(1 if v_along is None else 2, *shape)
+        w_bar = self._adjoint(g, kept, x_bar[0] if v_along is not None else None, x_bar[-1])
+        return x_bar, w_bar, *(g[1].sum((0, 1, 2)) for _ in range(self.n_parameters - 1))
 
     def _split(self, parameters):
         return parameters[: self.n_parameters], parameters[self.n_parameters :]
 
-    def _input(self, x):
-        v = x.new_empty(16, _n_tiles(x.shape), self._n_in)
-        self._kernels.winograd_input(*_at(x, v), *x.shape)
+    def _weight(self, w):
+        forward = w.new_empty(16, self._n_in, _filled(self._n_out, w))
+        backward = w.new_empty(16, self._n_out, _filled(self._n_in, w))
+        self._kernels.winograd_kernels(*_at(w, forward, backward), self._n_out, self._n_in)
+        return forward, backward
+
+    def _compute(self, x, out, weights, biases):
+        """Fill ``out`` for values and, perhaps, tangents; return the transformed ``x``."""
+        shape = x.shape[1:]
+        tiles, part = _n_tiles(shape), self._part(shape)
+        v = [x.new_empty(16, shape[0] * tiles, _filled(self._n_in, x)) for _ in x]
+        room = x.new_empty(16, part * tiles, _filled(self._n_out, x))
+        shifts = [bias[0] if bias else x.new_zeros(self._n_out) for bias in biases]
+        self._kernels.winograd(
+            *_at_two(x),
+            *_at_two(weights),
+            *_at_two(shifts),
+            *_at_two(out),
+            *_at_two(v),
+            *_at(room),
+            *shape,
+            self._n_out,
+            part,
+        )
         return v
 
-    def _input_adjoint(self, v, out):
-        self._kernels.winograd_input_adjoint(*_at(v, out), *out.shape)
+    def _adjoint(self, g, kept, x_bar, x_along_bar):
+        """Fill ``x_bar`` and ``x_along_bar``, where they are wanted, and return that of ``w``."""
+        v, v_along, u, u_along, shape = kept
+        tiles, part = _n_tiles(shape), self._part(shape)
+        columns = len(g) * _filled(self._n_out, g) + _filled(self._n_in, g)
+        room = g.new_empty(16, part * tiles, columns)
+        u_bar = g.new_zeros(16, self._n_out, self._n_in)
+        self._kernels.winograd_adjoint(
+            *_at_two(g),
+            *_at_two((v, v_along)),
+            *_at_two((u, u_along)),
+            *_at_two((x_bar, x_along_bar)),
+            *_at(u_bar, room),
+            *shape,
+            self._n_out,
+            part,
+        )
+        w_bar = g.new_empty(self._n_out, 3, 3, self._n_in)
+        self._kernels.winograd_kernels_adjoint(*_at(u_bar, w_bar), self._n_out, self._n_in)
+        return w_bar
 
-    def _output(self, p, out, *bias):
-        shift = bias[0] if bias else p.new_zeros(self._n_out)
-        self._kernels.winograd_output(*_at(p, shift, out), *out.shape)
+    def _part(self, shape) -> int:
+        """Return how many images are taken at a time."""
+        values = 16 * _n_tiles(shape) * max(self._n_in, self._n_out)
+        return min(shape[0], max(1, _CACHED_VALUES // values))
 
-    def _output_adjoint(self, g):
-        q = g.new_empty(16, _n_tiles(g.shape), self._n_out)
-        self._kernels.winograd_output_adjoint(*_at(g, q), *g.shape)
-        return q
 
-    def _weight(self, w):
-        u = w.new_empty(16, self._n_out, self._n_in)
-        self._kernels.winograd_kernels(*_at(w, u), self._n_out, self._n_in)
-        return u
+def _filled(n_channels: int, like: Tensor) -> int:
+    """Return the number of channels that fill whole cache lines, in which arrays are made."""
+    values = 64 // like.element_size()
+    return -(-n_channels // values) * values
 
-    def _weight_adjoint(self, u):
-        w = u.new_empty(self._n_out, 3, 3, self._n_in)
-        self._kernels.winograd_kernels_adjoint(*_at(u, w), self._n_out, self._n_in)
-        return w
+
+def _at_two(tensors: Sequence[Tensor | None]) -> list[int | None]:
+    """Return the addresses of a pair, of which the second may be missing."""
+    both = [*tensors, None][:2]
+    return [None if x is None else _at(x)[0] for x in both]
 
 
 def _n_tiles(shape) -> int:
-    n, height, width = shape[:3]
-    return n * ((height + 1) // 2) * ((width + 1) // 2)
+    """Return the number of tiles of an image."""
+    _, height, width = shape[:3]
+    return ((height + 1) // 2) * ((width + 1) // 2)
 
 
 class NormReLUPool(Layer):
@@ -271,8 +282,95 @@ class FewInputsDirect(Layer):
         self._kernels.few_inputs_folded(*_at(patches, out), *out.shape, *self._options)
 
 
+class FirstBlock(Layer):
+    """`FewInputsDirect` of samples that do not move, and `NormReLUPool` of what it makes.
+
+    The convolution's outputs are computed twice instead of being kept: they are the largest array
+    of a network, of the least arithmetic.
+    """
+
+    def __init__(self, conv: nn.Conv2d, eps: float, side: int, kernels: CDLL):
+        assert not isinstance(conv.padding, str)
+        self._n_out, kernel = conv.weight.shape[0], conv.kernel_size
+        self._n_in = conv.weight.shape[1]
+        self._options = (*kernel, *conv.padding)
+        self._border = [2 * p - k + 1 for k, p in zip(kernel, conv.padding)]
+        self._has_bias = conv.bias is not None
+        self.n_parameters = 4 if self._has_bias else 3
+        self._eps, self._side = eps, side
+        self._kernels = kernels
+
+    def forward(self, x, *parameters):
+        (out,), stats = self._compute(x, [self._filled(parameters)])
+        return out, (x, stats)
+
+    def pair_forward(self, x, *parameters):
+        out, stats = self._compute(x[0], self._both(parameters))
+        return out, (x[0], stats)
+
+    def backward(self, g, kept, wants_input, *parameters):
+        x_bar, *bars = self._adjoint(g[None], kept, [self._filled(parameters)], wants_input)
+        return x_bar, *bars
+
+    def pair_backward(self, g, kept, *parameters):
+        x_bar, *bars = self._adjoint(g, kept, self._both(parameters), True)
+        return x_bar[None], *bars
+
+    def _both(self, parameters):
+        own, along = parameters[: self.n_parameters], parameters[self.n_parameters :]
+        return [self._filled(own), self._filled(along)]
+
+    def _filled(self, parameters):
+        """Return kernels, bias, scale and shift."""
+        if self._has_bias:
+            return parameters
+        w, *rest = parameters
+        return w, w.new_zeros(self._n_out), *rest
+
+    def _compute(self, x, parameters):
+        n, height, width, _ = x.shape
+        size = [(a + b) // self._side for a, b in zip((height, width), self._border)]
+        out = x.new_empty(len(parameters), n, *size, self._n_out)
+        stats = x.new_empty(2 * len(parameters), n, self._n_out)
+        w, bias, scale, shift = zip(*parameters)
+        addresses = [each for pair in (w, bias, scale, shift, out) for each in _at_two(pair)]
+        self._kernels.few_inputs_block(
+            *_at(x),
+            *addresses,
+            *_at(stats),
+            *x.shape,
+            *self._options,
+            self._n_out,
+            self._side,
+            self._eps,
+        )
+        return out, stats
+
+    def _adjoint(self, g, kept, parameters, wants_input):
+        x, stats = kept
+        n, height, width = len(x), *self._options[:2]
+        x_bar = torch.empty_like(x) if wants_input else None
+        w_bar = x.new_empty(n, height * width * self._n_in, self._n_out)
+        bias_bar, sums = x.new_empty(n, self._n_out), x.new_empty(2, n, self._n_out)
+        w, bias, scale, (shift, *_) = zip(*parameters)
+        self._kernels.few_inputs_block_adjoint(
+            *_at_two(g),
+            *_at(x),
+            *[each for pair in (w, bias, scale) for each in _at_two(pair)],
+            *_at(shift, stats),
+            None if x_bar is None else x_bar.data_ptr(),
+            *_at(w_bar, bias_bar, sums),
+            *x.shape,
+            *self._options,
+            self._n_out,
+            self._side,
+        )
+        bars = [w_bar.sum(0).t(), *([bias_bar.sum(0)] if self._has_bias else []), *sums.sum(1)]
+        return x_bar, *bars
+
+
 # The layers of this module.
-LAYERS = (Winograd, NormReLUPool, FewInputsDirect)
+LAYERS = (Winograd, NormReLUPool, FewInputsDirect, FirstBlock)
 
 
 @dataclass(frozen=True)

@@ -18,248 +18,501 @@ typedef ptrdiff_t size;
 
 /* Channels that are computed at once: a cache line. */
 #define LANES ((size)(64 / sizeof(real)))
-typedef real lanes __attribute__((vector_size(64)));
+/* The processor's own vectors, how many make a panel (one cache line or two), and the rows of a
+ * product that are computed at once: as many sums as there are registers. COLUMNS divides LANES. */
+#if defined VECTOR /* the others, too: for tests */
+#elif defined __AVX512F__
+#define VECTOR 64
+#define VECTORS 2
+#define ROWS 12
+#define COLUMNS 8
+#elif defined __AVX__
+#define VECTOR 32
+#define VECTORS 2
+#define ROWS 6
+#define COLUMNS 4
+#else
+#define VECTOR 16
+#define VECTORS 4
+#define ROWS 4
+#define COLUMNS 4
+#endif
+typedef real vector __attribute__((vector_size(VECTOR), aligned(sizeof(real)), may_alias));
+#define LENGTH ((size)(VECTOR / sizeof(real)))
+#define PANEL (VECTORS * LENGTH)
 /* Threads cost some microseconds: values for which they are worth it. */
 #define MANY 32768
 #define SQRT(x) (sizeof(real) == sizeof(float) ? (real)sqrtf((float)(x)) : (real)sqrt((double)(x)))
 #define INLINE static inline __attribute__((always_inline))
-#define EACH _Pragma("omp simd") for (size l = 0; l < m; l++)
+#define UNROLLED _Pragma("GCC unroll 16")
+/* The vectors of a block of LANES channels. */
+#define BLOCK (LANES / LENGTH)
+#define EACH UNROLLED for (size v = 0; v < BLOCK; v++)
 
 INLINE size least(size a, size b) { return a < b ? a : b; }
 
+/* A vector of the values from x on, of which there are m. */
+INLINE vector load(const real *x, size m) {
+    if (m >= LENGTH) return *(const vector *)x;
+    vector out = {0};
+    for (size l = 0; l < m; l++) out[l] = x[l];
+    return out;
+}
+
+INLINE void store(vector value, real *x, size m) {
+    if (m >= LENGTH)
+        *(vector *)x = value;
+    else
+        for (size l = 0; l < m; l++) x[l] = value[l];
+}
+
 /* ---- Winograd's F(2 x 2, 3 x 3): kernels of 3 x 3, stride 1, padding 1 -------------------------
  *
- * An output tile of 2 x 2 is A' [(G k G') * (B' d B)] A for a patch d of 4 x 4 and kernels k. In the
- * transformed arrays, (16, tiles, channels) and (16, n_out, n_in), a convolution is 16 products of
- * matrices.
+ * An output tile of 2 x 2 is A' [(G k G') * (B' d B)] A for a patch d of 4 x 4 and kernels k. In
+ * the transformed arrays, (16, tiles, channels) and (16, n_out, n_in), a convolution is 16 products
+ * of matrices. The functions of a tile take one vector of channels, or the m that remain.
  */
 
-INLINE void input_tile(const real *restrict x, real *restrict v, size i, size j, size h, size w, size c, size step,
+INLINE void input_tile(const real *x, real *out, size i, size j, size h, size w, size c, size step,
                        size m) {
-    real d[4][4][LANES], t[4][4][LANES];
-    for (size a = 0; a < 4; a++)
-        for (size b = 0; b < 4; b++) {
+    vector d[4][4], t[4][4];
+    UNROLLED for (size a = 0; a < 4; a++)
+        UNROLLED for (size b = 0; b < 4; b++) {
             size y = i + a, z = j + b;
-            if (y < 0 || y >= h || z < 0 || z >= w)
-                EACH d[a][b][l] = 0;
-            else
-                EACH d[a][b][l] = x[(y * w + z) * c + l];
+            d[a][b] =
+                y < 0 || y >= h || z < 0 || z >= w ? (vector){0} : load(x + (y * w + z) * c, m);
         }
-    for (size b = 0; b < 4; b++)
-        EACH {
-            t[0][b][l] = d[0][b][l] - d[2][b][l];
-            t[1][b][l] = d[1][b][l] + d[2][b][l];
-            t[2][b][l] = d[2][b][l] - d[1][b][l];
-            t[3][b][l] = d[1][b][l] - d[3][b][l];
-        }
-    for (size a = 0; a < 4; a++)
-        EACH {
-            v[(4 * a + 0) * step + l] = t[a][0][l] - t[a][2][l];
-            v[(4 * a + 1) * step + l] = t[a][1][l] + t[a][2][l];
-            v[(4 * a + 2) * step + l] = t[a][2][l] - t[a][1][l];
-            v[(4 * a + 3) * step + l] = t[a][1][l] - t[a][3][l];
-        }
+    UNROLLED for (size b = 0; b < 4; b++) {
+        t[0][b] = d[0][b] - d[2][b];
+        t[1][b] = d[1][b] + d[2][b];
+        t[2][b] = d[2][b] - d[1][b];
+        t[3][b] = d[1][b] - d[3][b];
+    }
+    UNROLLED for (size a = 0; a < 4; a++) {
+        store(t[a][0] - t[a][2], out + (4 * a + 0) * step, m);
+        store(t[a][1] + t[a][2], out + (4 * a + 1) * step, m);
+        store(t[a][2] - t[a][1], out + (4 * a + 2) * step, m);
+        store(t[a][1] - t[a][3], out + (4 * a + 3) * step, m);
+    }
 }
 
-INLINE void input_tile_adjoint(const real *restrict v, real *restrict x, size i, size j, size h, size w, size c,
+INLINE void input_tile_adjoint(const real *in, real *x, size i, size j, size h, size w, size c,
                                size step, size m) {
-    real t[4][4][LANES], d[4][4][LANES];
-    for (size a = 0; a < 4; a++)
-        EACH {
-            real v0 = v[(4 * a + 0) * step + l], v1 = v[(4 * a + 1) * step + l];
-            real v2 = v[(4 * a + 2) * step + l], v3 = v[(4 * a + 3) * step + l];
-            t[a][0][l] = v0;
-            t[a][1][l] = v1 - v2 + v3;
-            t[a][2][l] = v1 + v2 - v0;
-            t[a][3][l] = -v3;
-        }
-    for (size b = 0; b < 4; b++)
-        EACH {
-            real t0 = t[0][b][l], t1 = t[1][b][l], t2 = t[2][b][l], t3 = t[3][b][l];
-            d[0][b][l] = t0;
-            d[1][b][l] = t1 - t2 + t3;
-            d[2][b][l] = t1 + t2 - t0;
-            d[3][b][l] = -t3;
-        }
-    for (size a = 0; a < 4; a++)
-        for (size b = 0; b < 4; b++) {
+    vector t[4][4], d[4][4];
+    UNROLLED for (size a = 0; a < 4; a++) {
+        vector v0 = load(in + (4 * a + 0) * step, m), v1 = load(in + (4 * a + 1) * step, m);
+        vector v2 = load(in + (4 * a + 2) * step, m), v3 = load(in + (4 * a + 3) * step, m);
+        t[a][0] = v0;
+        t[a][1] = v1 - v2 + v3;
+        t[a][2] = v1 + v2 - v0;
+        t[a][3] = -v3;
+    }
+    UNROLLED for (size b = 0; b < 4; b++) {
+        d[0][b] = t[0][b];
+        d[1][b] = t[1][b] - t[2][b] + t[3][b];
+        d[2][b] = t[1][b] + t[2][b] - t[0][b];
+        d[3][b] = -t[3][b];
+    }
+    UNROLLED for (size a = 0; a < 4; a++)
+        UNROLLED for (size b = 0; b < 4; b++) {
             size y = i + a, z = j + b;
-            if (y >= 0 && y < h && z >= 0 && z < w)
-                EACH x[(y * w + z) * c + l] += d[a][b][l];
+            real *pixel = x + (y * w + z) * c;
+            if (y >= 0 && y < h && z >= 0 && z < w) store(load(pixel, m) + d[a][b], pixel, m);
         }
 }
 
-INLINE void output_tile(const real *restrict p, const real *restrict bias, real *restrict y, size i, size j, size h, size w,
+INLINE void output_tile(const real *p, const real *bias, real *y, size i, size j, size h, size w,
                         size c, size step, size m) {
-    real t[2][4][LANES];
-    for (size b = 0; b < 4; b++)
-        EACH {
-            real p0 = p[b * step + l], p1 = p[(4 + b) * step + l];
-            real p2 = p[(8 + b) * step + l], p3 = p[(12 + b) * step + l];
-            t[0][b][l] = p0 + p1 + p2;
-            t[1][b][l] = p1 - p2 - p3;
-        }
-    for (size a = 0; a < 2 && i + a < h; a++) {
-        real *row = y + ((i + a) * w + j) * c;
-        EACH row[l] = t[a][0][l] + t[a][1][l] + t[a][2][l] + bias[l];
-        if (j + 1 < w)
-            EACH row[c + l] = t[a][1][l] - t[a][2][l] - t[a][3][l] + bias[l];
+    vector t[2][4], shift = load(bias, m);
+    UNROLLED for (size b = 0; b < 4; b++) {
+        vector p0 = load(p + b * step, m), p1 = load(p + (4 + b) * step, m);
+        vector p2 = load(p + (8 + b) * step, m), p3 = load(p + (12 + b) * step, m);
+        t[0][b] = p0 + p1 + p2;
+        t[1][b] = p1 - p2 - p3;
     }
+    UNROLLED for (size a = 0; a < 2; a++)
+        if (i + a < h) {
+            real *pixel = y + ((i + a) * w + j) * c;
+            store(t[a][0] + t[a][1] + t[a][2] + shift, pixel, m);
+            if (j + 1 < w) store(t[a][1] - t[a][2] - t[a][3] + shift, pixel + c, m);
+        }
 }
 
-INLINE void output_tile_adjoint(const real *restrict y, real *restrict p, size i, size j, size h, size w, size c,
+INLINE void output_tile_adjoint(const real *y, real *p, size i, size j, size h, size w, size c,
                                 size step, size m) {
-    real g[2][2][LANES], t[2][4][LANES];
-    for (size a = 0; a < 2; a++)
-        for (size b = 0; b < 2; b++)
-            if (i + a < h && j + b < w)
-                EACH g[a][b][l] = y[((i + a) * w + j + b) * c + l];
-            else
-                EACH g[a][b][l] = 0;
-    for (size a = 0; a < 2; a++)
-        EACH {
-            t[a][0][l] = g[a][0][l];
-            t[a][1][l] = g[a][0][l] + g[a][1][l];
-            t[a][2][l] = g[a][0][l] - g[a][1][l];
-            t[a][3][l] = -g[a][1][l];
-        }
-    for (size b = 0; b < 4; b++)
-        EACH {
-            p[b * step + l] = t[0][b][l];
-            p[(4 + b) * step + l] = t[0][b][l] + t[1][b][l];
-            p[(8 + b) * step + l] = t[0][b][l] - t[1][b][l];
-            p[(12 + b) * step + l] = -t[1][b][l];
-        }
+    vector t[2][4];
+    UNROLLED for (size a = 0; a < 2; a++) {
+        const real *pixel = y + ((i + a) * w + j) * c;
+        vector g0 = i + a < h ? load(pixel, m) : (vector){0};
+        vector g1 = i + a < h && j + 1 < w ? load(pixel + c, m) : (vector){0};
+        t[a][0] = g0;
+        t[a][1] = g0 + g1;
+        t[a][2] = g0 - g1;
+        t[a][3] = -g1;
+    }
+    UNROLLED for (size b = 0; b < 4; b++) {
+        store(t[0][b], p + b * step, m);
+        store(t[0][b] + t[1][b], p + (4 + b) * step, m);
+        store(t[0][b] - t[1][b], p + (8 + b) * step, m);
+        store(-t[1][b], p + (12 + b) * step, m);
+    }
 }
 
-/* All channels of a tile, in blocks whose size the compiler knows, and what remains. */
-#define BLOCKS(CALL_FULL, CALL_REST)                                                               \
-    for (size k = 0; k < c; k += LANES)                                                            \
-        if (c - k >= LANES) {                                                                      \
-            CALL_FULL;                                                                             \
-        } else {                                                                                   \
-            CALL_REST;                                                                             \
-        }
+/* A transformed array is (16, panels, rows, width): the columns stand in panels of PANEL columns,
+ * of which the last may be LANES wide, and is filled up. */
+INLINE size filled(size c) { return (c + LANES - 1) / LANES * LANES; }
+INLINE size width_at(size k, size c) { return least(PANEL, filled(c) - k / PANEL * PANEL); }
+INLINE size place(size row, size k, size rows, size c) {
+    return k / PANEL * PANEL * rows + row * width_at(k, c) + k % PANEL;
+}
 
-void winograd_input(const real *restrict x, real *restrict v, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, step = n * rows * columns * c;
-#pragma omp parallel for if (step > MANY)
-    for (size q = 0; q < n * rows; q++) {
-        const real *image = x + q / rows * h * w * c;
-        size i = q % rows * 2 - 1;
-        for (size j = 0; j < columns; j++) {
-            real *tile = v + (q * columns + j) * c;
-            BLOCKS(input_tile(image + k, tile + k, i, 2 * j - 1, h, w, c, step, LANES),
-                   input_tile(image + k, tile + k, i, 2 * j - 1, h, w, c, step, c - k))
+/* ---- Products of matrices: sums of one or two, as derivatives along a direction are
+ * -------------- */
+
+typedef struct {
+    const real *left, *right;
+} term;
+
+/* M rows of left (rows, inner) times a panel of right (inner, N vectors). The order in which a
+ * value is summed depends on `inner` alone. */
+INLINE void times(const real *left, const real *right, size inner, size width,
+                  vector sum[ROWS][VECTORS], size M, size N) {
+    for (size k = 0; k < inner; k++, right += N * LENGTH) {
+        vector values[VECTORS];
+        UNROLLED for (size v = 0; v < N; v++)
+            values[v] = *(const vector *)(right + v * LENGTH);
+        UNROLLED for (size r = 0; r < M; r++)
+            UNROLLED for (size v = 0; v < N; v++) sum[r][v] += left[r * width + k] * values[v];
+    }
+}
+
+INLINE void rows_of(const term *terms, size n_terms, size row, size rows, size inner, real *out,
+                    size M, size N) {
+    vector sum[ROWS][VECTORS];
+    UNROLLED for (size r = 0; r < M; r++)
+        UNROLLED for (size v = 0; v < N; v++) sum[r][v] = (vector){0};
+    for (size i = 0; i < n_terms; i++)
+        for (size k = 0; k < inner; k += PANEL) {
+            const real *left = terms[i].left + place(row, k, rows, inner);
+            const real *right = terms[i].right + k * N * LENGTH;
+            if (PANEL == LANES || width_at(k, inner) == PANEL)
+                times(left, right, least(PANEL, inner - k), PANEL, sum, M, N);
+            else
+                times(left, right, inner - k, LANES, sum, M, N);
+        }
+    UNROLLED for (size r = 0; r < M; r++)
+        UNROLLED for (size v = 0; v < N; v++) *(vector *)(out + ((row + r) * N + v) * LENGTH) = sum[r][v];
+}
+
+#define ALL_ROWS(N)                                                                                \
+    for (; row + ROWS <= rows; row += ROWS)                                                        \
+        rows_of(terms, n_terms, row, rows, inner, out, ROWS, N);                                   \
+    for (; row + 3 <= rows; row += 3) rows_of(terms, n_terms, row, rows, inner, out, 3, N);        \
+    for (; row < rows; row++) rows_of(terms, n_terms, row, rows, inner, out, 1, N);
+
+/* One panel of the products, (rows, N vectors). */
+static void panel_of(const term *terms, size n_terms, size rows, size inner, size width,
+                     real *out) {
+    size row = 0;
+    if (PANEL == LANES || width == PANEL) {
+        ALL_ROWS(VECTORS)
+    } else {
+        ALL_ROWS(LANES / LENGTH)
+    }
+}
+
+/* sums (16, rows, columns) of left (16, rows, inner) times right (16, inner, columns); a part of
+ * the work of every thread. */
+static void multiply(const term *terms, size n_terms, size rows, size inner, size columns,
+                     real *out) {
+    size panels = (columns + PANEL - 1) / PANEL;
+#pragma omp for schedule(static)
+    for (size q = 0; q < 16 * panels; q++) {
+        size p = q / panels, k = q % panels * PANEL;
+        term own[2];
+        for (size i = 0; i < n_terms; i++) {
+            own[i].left = terms[i].left + p * rows * filled(inner);
+            own[i].right = terms[i].right + p * inner * filled(columns) + k * inner;
+        }
+        panel_of(own, n_terms, rows, inner, width_at(k, columns),
+                 out + p * rows * filled(columns) + k * rows);
+    }
+}
+
+/* M columns of left, (rows, M), transposed, times a panel of right, (rows, N vectors): added to
+ * out. */
+INLINE void columns_of(const term *terms, size n_terms, size rows, size width, real *out, size c,
+                       size m, size M, size N) {
+    vector sum[COLUMNS][VECTORS];
+    UNROLLED for (size r = 0; r < M; r++)
+        UNROLLED for (size v = 0; v < N; v++) sum[r][v] = (vector){0};
+    for (size i = 0; i < n_terms; i++) {
+        const real *left = terms[i].left, *right = terms[i].right;
+        for (size row = 0; row < rows; row++, left += width, right += N * LENGTH) {
+            vector values[VECTORS];
+            UNROLLED for (size v = 0; v < N; v++)
+                values[v] = *(const vector *)(right + v * LENGTH);
+            UNROLLED for (size r = 0; r < M; r++)
+                UNROLLED for (size v = 0; v < N; v++) sum[r][v] += left[r] * values[v];
+        }
+    }
+    for (size r = 0; r < M; r++) {
+        const real *from = (const real *)sum[r];
+        for (size l = 0; l < m; l++) out[r * c + l] += from[l];
+    }
+}
+
+#define ALL_COLUMNS(N)                                                                             \
+    for (; o + COLUMNS <= n_out; o += COLUMNS) {                                                   \
+        NEXT_TERMS                                                                                 \
+        columns_of(own, n_terms, rows, width_at(o, n_out), out + o * c + k, c,                     \
+                   least(PANEL, c - k), COLUMNS, N);                                               \
+    }                                                                                              \
+    for (; o < n_out; o++) {                                                                       \
+        NEXT_TERMS                                                                                 \
+        columns_of(own, n_terms, rows, width_at(o, n_out), out + o * c + k, c,                     \
+                   least(PANEL, c - k), 1, N);                                                     \
+    }
+#define NEXT_TERMS                                                                                 \
+    for (size i = 0; i < n_terms; i++)                                                             \
+        own[i].left = terms[i].left + p * rows * filled(n_out) + place(0, o, rows, n_out);
+
+/* Adds to sums, (16, n_out, c), the transposed left (16, rows, n_out) times right (16, rows, c). */
+static void multiply_transposed(const term *terms, size n_terms, size rows, size n_out, size c,
+                                real *sums) {
+    size panels = (c + PANEL - 1) / PANEL;
+#pragma omp for schedule(static)
+    for (size q = 0; q < 16 * panels; q++) {
+        size p = q / panels, k = q % panels * PANEL, o = 0;
+        real *out = sums + p * n_out * c;
+        term own[2];
+        for (size i = 0; i < n_terms; i++)
+            own[i].right = terms[i].right + p * rows * filled(c) + k * rows;
+        if (PANEL == LANES || width_at(k, c) == PANEL) {
+            ALL_COLUMNS(VECTORS)
+        } else {
+            ALL_COLUMNS(LANES / LENGTH)
         }
     }
 }
 
-void winograd_input_adjoint(const real *restrict v, real *restrict x, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, step = n * rows * columns * c;
-#pragma omp parallel for if (step > MANY)
-    for (size q = 0; q < n; q++) {
-        real *image = x + q * h * w * c;
-        for (size l = 0; l < h * w * c; l++) image[l] = 0;
+/* ---- Transforms of images; a part of the work of every thread -----------------------------------
+ */
+
+/* All channels of a tile, in vectors, and what remains. */
+#define CHANNELS(CALL)                                                                             \
+    for (size k = 0; k < c; k += LENGTH) {                                                         \
+        size at = place(tile, k, tiles, c);                                                        \
+        if (c - k >= LENGTH)                                                                       \
+            CALL(LENGTH);                                                                          \
+        else                                                                                       \
+            CALL(c - k);                                                                           \
+    }
+
+static void to_input(const real *x, real *v, size n, size h, size w, size c) {
+    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
+         step = tiles * filled(c);
+#pragma omp for schedule(static)
+    for (size q = 0; q < n * rows; q++)
+        for (size j = 0; j < columns; j++) {
+            size tile = q * columns + j;
+#define CALL(M)                                                                                    \
+    input_tile(x + q / rows * h * w * c + k, v + at, q % rows * 2 - 1, 2 * j - 1, h, w, c, step, M)
+            CHANNELS(CALL)
+#undef CALL
+        }
+}
+
+static void from_input(const real *v, real *x, size n, size h, size w, size c) {
+    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
+         step = tiles * filled(c);
+    size parts = (c + LENGTH - 1) / LENGTH;
+    /* Tiles overlap: a thread takes all tiles of some channels. */
+#pragma omp for schedule(static)
+    for (size q = 0; q < n * parts; q++) {
+        size k = q % parts * LENGTH, m = least(LENGTH, c - k);
+        real *image = x + q / parts * h * w * c + k;
+        for (size i = 0; i < h * w; i++) store((vector){0}, image + i * c, m);
         for (size i = 0; i < rows; i++)
             for (size j = 0; j < columns; j++) {
-                const real *tile = v + ((q * rows + i) * columns + j) * c;
-                BLOCKS(input_tile_adjoint(tile + k, image + k, 2 * i - 1, 2 * j - 1, h, w, c, step,
-                                          LANES),
-                       input_tile_adjoint(tile + k, image + k, 2 * i - 1, 2 * j - 1, h, w, c, step,
-                                          c - k))
+                size at = place((q / parts * rows + i) * columns + j, k, tiles, c);
+                if (m == LENGTH)
+                    input_tile_adjoint(v + at, image, 2 * i - 1, 2 * j - 1, h, w, c, step, LENGTH);
+                else
+                    input_tile_adjoint(v + at, image, 2 * i - 1, 2 * j - 1, h, w, c, step, m);
             }
     }
 }
 
-void winograd_output(const real *restrict p, const real *restrict bias, real *restrict y, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, step = n * rows * columns * c;
-#pragma omp parallel for if (step > MANY)
-    for (size q = 0; q < n * rows; q++) {
-        real *image = y + q / rows * h * w * c;
-        size i = q % rows * 2;
+static void from_output(const real *p, const real *bias, real *y, size n, size h, size w, size c) {
+    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
+         step = tiles * filled(c);
+#pragma omp for schedule(static)
+    for (size q = 0; q < n * rows; q++)
         for (size j = 0; j < columns; j++) {
-            const real *tile = p + (q * columns + j) * c;
-            BLOCKS(output_tile(tile + k, bias + k, image + k, i, 2 * j, h, w, c, step, LANES),
-                   output_tile(tile + k, bias + k, image + k, i, 2 * j, h, w, c, step, c - k))
+            size tile = q * columns + j;
+#define CALL(M)                                                                                    \
+    output_tile(p + at, bias + k, y + q / rows * h * w * c + k, q % rows * 2, 2 * j, h, w, c,      \
+                step, M)
+            CHANNELS(CALL)
+#undef CALL
         }
-    }
 }
 
-void winograd_output_adjoint(const real *restrict y, real *restrict p, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, step = n * rows * columns * c;
-#pragma omp parallel for if (step > MANY)
-    for (size q = 0; q < n * rows; q++) {
-        const real *image = y + q / rows * h * w * c;
-        size i = q % rows * 2;
+static void to_output(const real *y, real *p, size n, size h, size w, size c) {
+    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
+         step = tiles * filled(c);
+#pragma omp for schedule(static)
+    for (size q = 0; q < n * rows; q++)
         for (size j = 0; j < columns; j++) {
-            real *tile = p + (q * columns + j) * c;
-            BLOCKS(output_tile_adjoint(image + k, tile + k, i, 2 * j, h, w, c, step, LANES),
-                   output_tile_adjoint(image + k, tile + k, i, 2 * j, h, w, c, step, c - k))
+            size tile = q * columns + j;
+#define CALL(M)                                                                                    \
+    output_tile_adjoint(y + q / rows * h * w * c + k, p + at, q % rows * 2, 2 * j, h, w, c, step, M)
+            CHANNELS(CALL)
+#undef CALL
         }
+}
+
+INLINE void kernel_tile(const real *k, real *u, size c, size step, size m) {
+    vector t[4][3];
+    UNROLLED for (size b = 0; b < 3; b++) {
+        vector k0 = load(k + b * c, m), k1 = load(k + (3 + b) * c, m),
+               k2 = load(k + (6 + b) * c, m);
+        t[0][b] = k0;
+        t[1][b] = (k0 + k1 + k2) / 2;
+        t[2][b] = (k0 - k1 + k2) / 2;
+        t[3][b] = k2;
+    }
+    UNROLLED for (size a = 0; a < 4; a++) {
+        vector t0 = t[a][0], t1 = t[a][1], t2 = t[a][2];
+        store(t0, u + (4 * a + 0) * step, LENGTH);
+        store((t0 + t1 + t2) / 2, u + (4 * a + 1) * step, LENGTH);
+        store((t0 - t1 + t2) / 2, u + (4 * a + 2) * step, LENGTH);
+        store(t2, u + (4 * a + 3) * step, LENGTH);
     }
 }
 
-/* Kernels (n_out, 3, 3, c) to (16, n_out, c). */
-INLINE void kernel_tile(const real *restrict k, real *restrict u, size c, size step, size m) {
-    real t[4][3][LANES];
-    for (size b = 0; b < 3; b++)
-        EACH {
-            real k0 = k[b * c + l], k1 = k[(3 + b) * c + l], k2 = k[(6 + b) * c + l];
-            t[0][b][l] = k0;
-            t[1][b][l] = (k0 + k1 + k2) / 2;
-            t[2][b][l] = (k0 - k1 + k2) / 2;
-            t[3][b][l] = k2;
-        }
-    for (size a = 0; a < 4; a++)
-        EACH {
-            real t0 = t[a][0][l], t1 = t[a][1][l], t2 = t[a][2][l];
-            u[(4 * a + 0) * step + l] = t0;
-            u[(4 * a + 1) * step + l] = (t0 + t1 + t2) / 2;
-            u[(4 * a + 2) * step + l] = (t0 - t1 + t2) / 2;
-            u[(4 * a + 3) * step + l] = t2;
-        }
-}
-
-INLINE void kernel_tile_adjoint(const real *restrict u, real *restrict k, size c, size step,
-                                size m) {
-    real t[4][3][LANES];
-    for (size a = 0; a < 4; a++)
-        EACH {
-            real u0 = u[4 * a * step + l], u1 = u[(4 * a + 1) * step + l] / 2;
-            real u2 = u[(4 * a + 2) * step + l] / 2, u3 = u[(4 * a + 3) * step + l];
-            t[a][0][l] = u0 + u1 + u2;
-            t[a][1][l] = u1 - u2;
-            t[a][2][l] = u1 + u2 + u3;
-        }
-    for (size b = 0; b < 3; b++)
-        EACH {
-            real t1 = t[1][b][l] / 2, t2 = t[2][b][l] / 2;
-            k[b * c + l] = t[0][b][l] + t1 + t2;
-            k[(3 + b) * c + l] = t1 - t2;
-            k[(6 + b) * c + l] = t1 + t2 + t[3][b][l];
-        }
-}
-
-void winograd_kernels(const real *w, real *u, size n_out, size c) {
-    size step = n_out * c;
-#pragma omp parallel for if (step > MANY)
-    for (size o = 0; o < n_out; o++) {
-        const real *in = w + o * 9 * c;
-        real *out = u + o * c;
-        BLOCKS(kernel_tile(in + k, out + k, c, step, LANES),
-               kernel_tile(in + k, out + k, c, step, c - k))
+INLINE void kernel_tile_adjoint(const real *u, real *k, size c, size step, size m) {
+    vector t[4][3];
+    UNROLLED for (size a = 0; a < 4; a++) {
+        vector u0 = load(u + 4 * a * step, m), u1 = load(u + (4 * a + 1) * step, m) / 2;
+        vector u2 = load(u + (4 * a + 2) * step, m) / 2, u3 = load(u + (4 * a + 3) * step, m);
+        t[a][0] = u0 + u1 + u2;
+        t[a][1] = u1 - u2;
+        t[a][2] = u1 + u2 + u3;
+    }
+    UNROLLED for (size b = 0; b < 3; b++) {
+        vector t1 = t[1][b] / 2, t2 = t[2][b] / 2;
+        store(t[0][b] + t1 + t2, k + b * c, m);
+        store(t1 - t2, k + (3 + b) * c, m);
+        store(t1 + t2 + t[3][b], k + (6 + b) * c, m);
     }
 }
 
+/* Kernels w (n_out, 3, 3, c) to (16, c, n_out), which inputs are multiplied by, and to
+ * (16, n_out, c), which the sensitivities of outputs are multiplied by; both in panels. */
+void winograd_kernels(const real *w, real *forward, real *backward, size n_out, size c) {
+    size step = n_out * filled(c), step_forward = c * filled(n_out);
+    size blocks = filled(n_out) / LANES;
+#pragma omp parallel for schedule(static) if (16 * n_out * c > MANY)
+    for (size q = 0; q < blocks; q++)
+        for (size k = 0; k < filled(c); k += LENGTH) {
+            size first = q * LANES, n = least(LANES, n_out - first), m = least(LENGTH, c - k);
+            real all[16 * LANES * LENGTH];
+            for (size o = 0; o < n; o++) {
+                const real *from = w + (first + o) * 9 * c + k;
+                if (m == LENGTH)
+                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, LENGTH);
+                else
+                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, m < 0 ? 0 : m);
+            }
+            for (size p = 0; p < 16; p++) {
+                const real *from = all + p * LANES * LENGTH;
+                for (size o = 0; o < n; o++)
+                    store(load(from + o * LENGTH, LENGTH),
+                          backward + p * step + place(first + o, k, n_out, c), LENGTH);
+                for (size i = 0; i < m; i++) {
+                    real *to = forward + p * step_forward + place(k + i, first, c, n_out);
+                    for (size o = 0; o < LANES; o++) to[o] = o < n ? from[o * LENGTH + i] : 0;
+                }
+            }
+        }
+}
+
+/* From sums (16, n_out, c), which are not in panels. */
 void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c) {
     size step = n_out * c;
 #pragma omp parallel for if (step > MANY)
-    for (size o = 0; o < n_out; o++) {
-        const real *in = u + o * c;
-        real *out = w + o * 9 * c;
-        BLOCKS(kernel_tile_adjoint(in + k, out + k, c, step, LANES),
-               kernel_tile_adjoint(in + k, out + k, c, step, c - k))
+    for (size o = 0; o < n_out; o++)
+        for (size k = 0; k < c; k += LENGTH) {
+            const real *in = u + o * c + k;
+            real *out = w + o * 9 * c + k;
+            if (c - k >= LENGTH)
+                kernel_tile_adjoint(in, out, c, step, LENGTH);
+            else
+                kernel_tile_adjoint(in, out, c, step, c - k);
+        }
+}
+
+/* ---- The convolution. `part` images are taken at a time, whose transformed arrays fit the cache.
+ *
+ * What is transformed of the inputs is kept, part after part. `room` is for one part. Null pointers
+ * stand for tangents that are 0, and for sensitivities that nobody wants. */
+
+#define PARTS                                                                                      \
+    size tiles = ((h + 1) / 2) * ((w + 1) / 2);                                                    \
+    _Pragma(                                                                                       \
+        "omp parallel if (16 * n * tiles * (n_out + c) > MANY)") for (size first = 0, size_of = 0; \
+                                                                      size_of =                    \
+                                                                          least(part, n - first),  \
+                                                                      first < n;                   \
+                                                                      first += part)
+#define OF_X (first * h * w * c)
+#define OF_Y (first * h * w * n_out)
+#define OF_V (16 * first * tiles * filled(c))
+
+void winograd(const real *x, const real *x_t, const real *u, const real *u_t, const real *bias,
+              const real *bias_t, real *y, real *y_t, real *v, real *v_t, real *room, size n,
+              size h, size w, size c, size n_out, size part) {
+    PARTS {
+        size rows = size_of * tiles;
+        term terms[3] = {{v + OF_V, u_t}, {v_t + (v_t ? OF_V : 0), u}, {v + OF_V, u}};
+        to_input(x + OF_X, v + OF_V, size_of, h, w, c);
+        if (x_t) to_input(x_t + OF_X, v_t + OF_V, size_of, h, w, c);
+        multiply(terms + 2, 1, rows, c, n_out, room);
+        from_output(room, bias, y + OF_Y, size_of, h, w, n_out);
+        if (y_t) {
+            multiply(terms, x_t ? 2 : 1, rows, c, n_out, room);
+            from_output(room, bias_t, y_t + OF_Y, size_of, h, w, n_out);
+        }
+    }
+}
+
+void winograd_adjoint(const real *g, const real *g_t, const real *v, const real *v_t, const real *u,
+                      const real *u_t, real *x_bar, real *x_bar_t, real *u_bar, real *room, size n,
+                      size h, size w, size c, size n_out, size part) {
+    PARTS {
+        size rows = size_of * tiles, of_q = 16 * rows * filled(n_out);
+        real *q = room, *q_t = room + of_q, *v_bar = q_t + (g_t ? of_q : 0);
+        to_output(g + OF_Y, q, size_of, h, w, n_out);
+        if (g_t) to_output(g_t + OF_Y, q_t, size_of, h, w, n_out);
+        if (g_t) {
+            term terms[2] = {{q_t, v + OF_V}, {q, v_t + (v_t ? OF_V : 0)}};
+            multiply_transposed(terms, v_t ? 2 : 1, rows, n_out, c, u_bar);
+        } else {
+            term terms[1] = {{q, v + OF_V}};
+            multiply_transposed(terms, 1, rows, n_out, c, u_bar);
+        }
+        if (x_bar) {
+            term terms[1] = {{q, u}};
+            multiply(terms, 1, rows, n_out, c, v_bar);
+            from_input(v_bar, x_bar + OF_X, size_of, h, w, c);
+        }
+        if (x_bar_t) {
+            term terms[2] = {{q_t, u}, {q, u_t}};
+            multiply(terms, 2, rows, n_out, c, v_bar);
+            from_input(v_bar, x_bar_t + OF_X, size_of, h, w, c);
+        }
     }
 }
 
@@ -271,271 +524,320 @@ void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c) {
  * squares, 1 for none; pixels that fill no square count in the normalization alone.
  */
 
-#define STATS 4 /* mean, r, the tangent's mean, slope: each (n, c) */
-
 /* Every pixel of the squares, at `at`, with its square, at `from`; and the other pixels. */
 #define SQUARES                                                                                    \
     for (size i = 0, from = 0; i < rows; i++)                                                      \
-        for (size j = 0; j < columns; j++, from += c)                                              \
+        for (size j = 0; j < columns; j++, from += to)                                             \
             for (size p = 0; p < pool; p++)                                                        \
                 for (size q = 0, at = ((i * pool + p) * w + j * pool) * c; q < pool; q++, at += c)
 #define REST                                                                                       \
     for (size i = 0; i < h; i++)                                                                   \
         for (size j = i < rows * pool ? columns * pool : 0, at = (i * w + j) * c; j < w;           \
              j++, at += c)
+/* The v-th vector of a block's channels, of which there are m. */
+#define LOAD(x) load((x) + v * LENGTH, m - v * LENGTH)
+#define STORE(value, x) store(value, (x) + v * LENGTH, m - v * LENGTH)
 
-INLINE void norm_block(const real *restrict x, const real *restrict scale, const real *restrict shift, real *restrict y, real *restrict stats,
-                       size h, size w, size c, size pool, size step, double eps, size m) {
+typedef __typeof__((vector){0} <= (vector){0}) choice;
+/* x, but 0 where `off`. */
+INLINE vector passed(vector x, choice off) { return (vector)((choice)x & ~off); }
+
+INLINE void norm_block(const real *x, const real *scale, const real *shift, real *y, real *stats,
+                       size h, size w, size c, size to, size pool, size step, double eps, size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
-    real mean[LANES], square[LANES], a[LANES];
-    EACH mean[l] = square[l] = 0;
+    vector mean[BLOCK], square[BLOCK], a[BLOCK], up[BLOCK];
+    EACH
+        mean[v] = square[v] = (vector){0};
     for (size q = 0; q < N; q++)
-        EACH mean[l] += x[q * c + l];
-    EACH mean[l] /= (real)N;
+        EACH
+            mean[v] += LOAD(x + q * c);
+    EACH
+        mean[v] /= (real)N;
     for (size q = 0; q < N; q++)
         EACH {
-            real d = x[q * c + l] - mean[l];
-            square[l] += d * d;
+            vector d = LOAD(x + q * c) - mean[v];
+            square[v] += d * d;
         }
     EACH {
-        real r = (real)(1 / sqrt((double)square[l] + (double)N * eps));
-        stats[l] = mean[l];
-        stats[step + l] = r;
-        a[l] = scale[l] * (real)sqrt((double)N) * r;
+        vector r;
+        for (size l = 0; l < LENGTH; l++)
+            r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
+        STORE(mean[v], stats);
+        STORE(r, stats + step);
+        a[v] = LOAD(scale) * (real)sqrt((double)N) * r;
+        up[v] = LOAD(shift);
     }
     real part = 1 / (real)(pool * pool);
     for (size i = 0; i < rows; i++)
         for (size j = 0; j < columns; j++) {
-            real sum[LANES];
-            EACH sum[l] = 0;
+            vector sum[BLOCK];
+            EACH
+                sum[v] = (vector){0};
             for (size p = 0; p < pool; p++)
-                for (size q = 0; q < pool; q++) {
-                    const real *pixel = x + ((i * pool + p) * w + j * pool + q) * c;
+                for (size q = 0; q < pool; q++)
                     EACH {
-                        real value = a[l] * (pixel[l] - mean[l]) + shift[l];
-                        sum[l] += value <= 0 ? 0 : value;
+                        vector d = LOAD(x + ((i * pool + p) * w + j * pool + q) * c) - mean[v];
+                        vector value = a[v] * d + up[v];
+                        sum[v] += passed(value, value <= 0);
                     }
-                }
-            EACH y[(i * columns + j) * c + l] = sum[l] * part;
+            EACH
+                STORE(sum[v] * part, y + (i * columns + j) * to);
         }
 }
 
-INLINE void norm_block_backward(const real *restrict g, const real *restrict x, const real *restrict stats, const real *restrict scale,
-                                const real *restrict shift, real *restrict x_bar, real *restrict sums, size h, size w, size c,
-                                size pool, size step, size m) {
+INLINE void norm_block_backward(const real *g, const real *x, const real *stats, const real *scale,
+                                const real *shift, real *x_bar, real *sums, size h, size w, size c,
+                                size to, size pool, size step, size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
     real part = 1 / (real)(pool * pool), root = (real)sqrt((double)N);
-    real a[LANES], mean[LANES], r[LANES], s_sum[LANES], su_sum[LANES];
+    vector a[BLOCK], up[BLOCK], mean[BLOCK], s_sum[BLOCK], su_sum[BLOCK];
     EACH {
-        mean[l] = stats[l];
-        r[l] = stats[step + l];
-        a[l] = scale[l] * root * r[l];
-        s_sum[l] = su_sum[l] = 0;
+        mean[v] = LOAD(stats);
+        a[v] = LOAD(scale) * root * LOAD(stats + step);
+        up[v] = LOAD(shift);
+        s_sum[v] = su_sum[v] = (vector){0};
     }
-    SQUARES {
+    SQUARES
+    {
         EACH {
-            real d = x[at + l] - mean[l], all = g[from + l] * part;
-            real s = a[l] * d + shift[l] <= 0 ? 0 : all;
-            s_sum[l] += s;
-            su_sum[l] += s * d;
+            vector d = LOAD(x + at) - mean[v];
+            vector s = passed(LOAD(g + from) * part, a[v] * d + up[v] <= 0);
+            s_sum[v] += s;
+            su_sum[v] += s * d;
         }
     }
     EACH {
-        sums[l] = root * r[l] * su_sum[l];
-        sums[step + l] = s_sum[l];
-        s_sum[l] /= (real)N;
-        su_sum[l] *= r[l] * r[l];
+        vector r = LOAD(stats + step);
+        STORE(root * r * su_sum[v], sums);
+        STORE(s_sum[v], sums + step);
+        s_sum[v] /= (real)N;
+        su_sum[v] *= r * r;
     }
-    SQUARES {
+    SQUARES
+    {
         EACH {
-            real d = x[at + l] - mean[l], all = g[from + l] * part;
-            real s = a[l] * d + shift[l] <= 0 ? 0 : all;
-            x_bar[at + l] = a[l] * (s - s_sum[l] - d * su_sum[l]);
+            vector d = LOAD(x + at) - mean[v];
+            vector s = passed(LOAD(g + from) * part, a[v] * d + up[v] <= 0);
+            STORE(a[v] * (s - s_sum[v] - d * su_sum[v]), x_bar + at);
         }
     }
-    REST {
-        EACH x_bar[at + l] = a[l] * (-s_sum[l] - (x[at + l] - mean[l]) * su_sum[l]);
+    REST
+    {
+        EACH
+            STORE(a[v] * (-s_sum[v] - (LOAD(x + at) - mean[v]) * su_sum[v]), x_bar + at);
     }
 }
 
-INLINE void norm_block_pair(const real *restrict x, const real *restrict x_t, const real *restrict scale, const real *restrict shift,
-                            const real *restrict scale_t, const real *restrict shift_t, real *restrict y, real *restrict y_t,
-                            real *restrict stats, size h, size w, size c, size pool, size step, double eps,
-                            size m) {
+INLINE void norm_block_pair(const real *x, const real *x_t, const real *scale, const real *shift,
+                            const real *scale_t, const real *shift_t, real *y, real *y_t,
+                            real *stats, size h, size w, size c, size to, size pool, size step,
+                            double eps, size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
     real part = 1 / (real)(pool * pool), root = (real)sqrt((double)N);
-    real mean[LANES], mean_t[LANES], square[LANES], dot[LANES], a[LANES], a_t[LANES];
-    EACH mean[l] = mean_t[l] = square[l] = dot[l] = 0;
+    vector mean[BLOCK], mean_t[BLOCK], square[BLOCK], dot[BLOCK], a[BLOCK], a_t[BLOCK];
+    EACH
+        mean[v] = mean_t[v] = square[v] = dot[v] = (vector){0};
     for (size q = 0; q < N; q++)
         EACH {
-            mean[l] += x[q * c + l];
-            mean_t[l] += x_t[q * c + l];
+            mean[v] += LOAD(x + q * c);
+            mean_t[v] += LOAD(x_t + q * c);
         }
     EACH {
-        mean[l] /= (real)N;
-        mean_t[l] /= (real)N;
+        mean[v] /= (real)N;
+        mean_t[v] /= (real)N;
     }
     for (size q = 0; q < N; q++)
         EACH {
-            real d = x[q * c + l] - mean[l];
-            square[l] += d * d;
-            dot[l] += d * (x_t[q * c + l] - mean_t[l]);
+            vector d = LOAD(x + q * c) - mean[v];
+            square[v] += d * d;
+            dot[v] += d * (LOAD(x_t + q * c) - mean_t[v]);
         }
     EACH {
-        real r = (real)(1 / sqrt((double)square[l] + (double)N * eps));
-        real slope = r * r * dot[l];
-        stats[l] = mean[l];
-        stats[step + l] = r;
-        stats[2 * step + l] = mean_t[l];
-        stats[3 * step + l] = slope;
-        a[l] = scale[l] * root * r;
-        a_t[l] = scale_t[l] * root * r - a[l] * slope;
+        vector r;
+        for (size l = 0; l < LENGTH; l++)
+            r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
+        vector slope = r * r * dot[v];
+        STORE(mean[v], stats);
+        STORE(r, stats + step);
+        STORE(mean_t[v], stats + 2 * step);
+        STORE(slope, stats + 3 * step);
+        a[v] = LOAD(scale) * root * r;
+        a_t[v] = LOAD(scale_t) * root * r - a[v] * slope;
     }
     for (size i = 0; i < rows; i++)
         for (size j = 0; j < columns; j++) {
-            real sum[LANES], sum_t[LANES];
-            EACH sum[l] = sum_t[l] = 0;
+            vector sum[BLOCK], sum_t[BLOCK];
+            EACH
+                sum[v] = sum_t[v] = (vector){0};
             for (size p = 0; p < pool; p++)
                 for (size q = 0; q < pool; q++) {
                     size at = ((i * pool + p) * w + j * pool + q) * c;
                     EACH {
-                        real d = x[at + l] - mean[l], d_t = x_t[at + l] - mean_t[l];
-                        real value = a[l] * d + shift[l];
-                        real value_t = a[l] * d_t + a_t[l] * d + shift_t[l];
-                        sum[l] += value <= 0 ? 0 : value;
-                        sum_t[l] += value <= 0 ? 0 : value_t;
+                        vector d = LOAD(x + at) - mean[v], d_t = LOAD(x_t + at) - mean_t[v];
+                        vector value = a[v] * d + LOAD(shift);
+                        vector value_t = a[v] * d_t + a_t[v] * d + LOAD(shift_t);
+                        sum[v] += passed(value, value <= 0);
+                        sum_t[v] += passed(value_t, value <= 0);
                     }
                 }
             EACH {
-                y[(i * columns + j) * c + l] = sum[l] * part;
-                y_t[(i * columns + j) * c + l] = sum_t[l] * part;
+                STORE(sum[v] * part, y + (i * columns + j) * to);
+                STORE(sum_t[v] * part, y_t + (i * columns + j) * to);
             }
         }
 }
 
-INLINE void norm_block_pair_backward(const real *restrict g, const real *restrict g_t, const real *restrict x,
-                                     const real *restrict x_t, const real *restrict stats, const real *restrict scale,
-                                     const real *restrict shift, const real *restrict scale_t, real *restrict x_bar,
-                                     real *restrict x_bar_t, real *restrict sums, size h, size w, size c, size pool,
-                                     size step, size m) {
+INLINE void norm_block_pair_backward(const real *g, const real *g_t, const real *x, const real *x_t,
+                                     const real *stats, const real *scale, const real *shift,
+                                     const real *scale_t, real *x_bar, real *x_bar_t, real *sums,
+                                     size h, size w, size c, size to, size pool, size step,
+                                     size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
     real part = 1 / (real)(pool * pool), root = (real)sqrt((double)N);
-    real mean[LANES], mean_t[LANES], r[LANES], slope[LANES], a[LANES], a_t[LANES];
-    real s_sum[LANES], st_sum[LANES], su_sum[LANES], sut_sum[LANES];
+    vector mean[BLOCK], mean_t[BLOCK], slope[BLOCK], a[BLOCK], a_t[BLOCK];
+    vector s_sum[BLOCK], st_sum[BLOCK], su_sum[BLOCK], sut_sum[BLOCK];
     EACH {
-        mean[l] = stats[l];
-        r[l] = stats[step + l];
-        mean_t[l] = stats[2 * step + l];
-        slope[l] = stats[3 * step + l];
-        a[l] = scale[l] * root * r[l];
-        a_t[l] = scale_t[l] * root * r[l] - a[l] * slope[l];
-        s_sum[l] = st_sum[l] = su_sum[l] = sut_sum[l] = 0;
+        vector r = LOAD(stats + step);
+        mean[v] = LOAD(stats);
+        mean_t[v] = LOAD(stats + 2 * step);
+        slope[v] = LOAD(stats + 3 * step);
+        a[v] = LOAD(scale) * root * r;
+        a_t[v] = LOAD(scale_t) * root * r - a[v] * slope[v];
+        s_sum[v] = st_sum[v] = su_sum[v] = sut_sum[v] = (vector){0};
     }
-    SQUARES {
+    SQUARES
+    {
         EACH {
-            real d = x[at + l] - mean[l];
-            real d_t = x_t[at + l] - mean_t[l] - slope[l] * d;
-            int off = a[l] * d + shift[l] <= 0;
-            real all = g[from + l] * part, all_t = g_t[from + l] * part;
-            real s = off ? 0 : all, s_t = off ? 0 : all_t;
-            s_sum[l] += s;
-            st_sum[l] += s_t;
-            su_sum[l] += s * d;
-            sut_sum[l] += s_t * d + s * d_t;
+            vector d = LOAD(x + at) - mean[v];
+            vector d_t = LOAD(x_t + at) - mean_t[v] - slope[v] * d;
+            choice off = a[v] * d + LOAD(shift) <= 0;
+            vector s = passed(LOAD(g + from) * part, off),
+                   s_t = passed(LOAD(g_t + from) * part, off);
+            s_sum[v] += s;
+            st_sum[v] += s_t;
+            su_sum[v] += s * d;
+            sut_sum[v] += s_t * d + s * d_t;
         }
     }
     EACH {
-        sums[l] = root * r[l] * sut_sum[l];
-        sums[step + l] = st_sum[l];
-        s_sum[l] /= (real)N;
-        st_sum[l] /= (real)N;
-        su_sum[l] *= r[l] * r[l];
-        sut_sum[l] *= r[l] * r[l];
+        vector r = LOAD(stats + step);
+        STORE(root * r * sut_sum[v], sums);
+        STORE(st_sum[v], sums + step);
+        s_sum[v] /= (real)N;
+        st_sum[v] /= (real)N;
+        su_sum[v] *= r * r;
+        sut_sum[v] *= r * r;
     }
-    SQUARES {
+    SQUARES
+    {
         EACH {
-            real d = x[at + l] - mean[l];
-            real d_t = x_t[at + l] - mean_t[l] - slope[l] * d;
-            int off = a[l] * d + shift[l] <= 0;
-            real all = g[from + l] * part, all_t = g_t[from + l] * part;
-            real s = off ? 0 : all, s_t = off ? 0 : all_t;
-            real out = s - s_sum[l] - d * su_sum[l];
-            real out_t = s_t - st_sum[l] - d * sut_sum[l] - d_t * su_sum[l];
-            x_bar[at + l] = a[l] * out;
-            x_bar_t[at + l] = a[l] * out_t + a_t[l] * out;
+            vector d = LOAD(x + at) - mean[v];
+            vector d_t = LOAD(x_t + at) - mean_t[v] - slope[v] * d;
+            choice off = a[v] * d + LOAD(shift) <= 0;
+            vector s = passed(LOAD(g + from) * part, off),
+                   s_t = passed(LOAD(g_t + from) * part, off);
+            vector out = s - s_sum[v] - d * su_sum[v];
+            vector out_t = s_t - st_sum[v] - d * sut_sum[v] - d_t * su_sum[v];
+            STORE(a[v] * out, x_bar + at);
+            STORE(a[v] * out_t + a_t[v] * out, x_bar_t + at);
         }
     }
-    REST {
+    REST
+    {
         EACH {
-            real d = x[at + l] - mean[l];
-            real d_t = x_t[at + l] - mean_t[l] - slope[l] * d;
-            real out = -s_sum[l] - d * su_sum[l];
-            real out_t = -st_sum[l] - d * sut_sum[l] - d_t * su_sum[l];
-            x_bar[at + l] = a[l] * out;
-            x_bar_t[at + l] = a[l] * out_t + a_t[l] * out;
+            vector d = LOAD(x + at) - mean[v];
+            vector d_t = LOAD(x_t + at) - mean_t[v] - slope[v] * d;
+            vector out = -s_sum[v] - d * su_sum[v];
+            vector out_t = -st_sum[v] - d * sut_sum[v] - d_t * su_sum[v];
+            STORE(a[v] * out, x_bar + at);
+            STORE(a[v] * out_t + a_t[v] * out, x_bar_t + at);
         }
     }
 }
 
+/* All channels of a block, whose number the compiler knows if they fill it. */
+#define NORM(NAME, OF, PARAMETERS, ...)                                                            \
+    static __attribute__((noinline)) void NAME PARAMETERS {                                        \
+        if (m == LANES)                                                                            \
+            OF(__VA_ARGS__, LANES);                                                                \
+        else                                                                                       \
+            OF(__VA_ARGS__, m);                                                                    \
+    }
+NORM(norm, norm_block,
+     (const real *x, const real *scale, const real *shift, real *y, real *stats, size h, size w,
+      size c, size to, size pool, size step, double eps, size m),
+     x, scale, shift, y, stats, h, w, c, to, pool, step, eps)
+NORM(norm_backward, norm_block_backward,
+     (const real *g, const real *x, const real *stats, const real *scale, const real *shift,
+      real *x_bar, real *sums, size h, size w, size c, size to, size pool, size step, size m),
+     g, x, stats, scale, shift, x_bar, sums, h, w, c, to, pool, step)
+NORM(norm_pair, norm_block_pair,
+     (const real *x, const real *x_t, const real *scale, const real *shift, const real *scale_t,
+      const real *shift_t, real *y, real *y_t, real *stats, size h, size w, size c, size to,
+      size pool, size step, double eps, size m),
+     x, x_t, scale, shift, scale_t, shift_t, y, y_t, stats, h, w, c, to, pool, step, eps)
+NORM(norm_pair_backward, norm_block_pair_backward,
+     (const real *g, const real *g_t, const real *x, const real *x_t, const real *stats,
+      const real *scale, const real *shift, const real *scale_t, real *x_bar, real *x_bar_t,
+      real *sums, size h, size w, size c, size to, size pool, size step, size m),
+     g, g_t, x, x_t, stats, scale, shift, scale_t, x_bar, x_bar_t, sums, h, w, c, to, pool, step)
+
 /* The blocks of channels of all images, divided among threads. */
-#define IMAGES(FULL, REST)                                                                         \
+#define IMAGES(CALL)                                                                               \
     size blocks = (c + LANES - 1) / LANES, step = n * c;                                           \
     size in = h * w * c, out = (h / pool) * (w / pool) * c;                                        \
     _Pragma("omp parallel for if (n * in > MANY)") for (size q = 0; q < n * blocks; q++) {         \
-        size i = q / blocks, k = q % blocks * LANES;                                               \
-        if (c - k >= LANES) {                                                                      \
-            FULL;                                                                                  \
-        } else {                                                                                   \
-            REST;                                                                                  \
-        }                                                                                          \
+        size i = q / blocks, k = q % blocks * LANES, m = least(LANES, c - k);                      \
+        CALL;                                                                                      \
     }
 
-#define FORWARD(M)                                                                                 \
-    norm_block(x + i * in + k, scale + k, shift + k, y + i * out + k, stats + i * c + k, h, w, c,   \
-               pool, step, eps, M)
-void norm_relu_pool(const real *restrict x, const real *restrict scale, const real *restrict shift, real *restrict y, real *restrict stats,
+void norm_relu_pool(const real *x, const real *scale, const real *shift, real *y, real *stats,
                     size n, size h, size w, size c, size pool, double eps) {
-    IMAGES(FORWARD(LANES), FORWARD(c - k))
+    IMAGES(norm(x + i * in + k, scale + k, shift + k, y + i * out + k, stats + i * c + k, h, w, c,
+                c, pool, step, eps, m))
 }
 
-#define BACKWARD(M)                                                                                \
-    norm_block_backward(g + i * out + k, x + i * in + k, stats + i * c + k, scale + k, shift + k,   \
-                        x_bar + i * in + k, sums + i * c + k, h, w, c, pool, step, M)
-void norm_relu_pool_backward(const real *restrict g, const real *restrict x, const real *restrict stats, const real *restrict scale,
-                             const real *restrict shift, real *restrict x_bar, real *restrict sums, size n, size h, size w,
+void norm_relu_pool_backward(const real *g, const real *x, const real *stats, const real *scale,
+                             const real *shift, real *x_bar, real *sums, size n, size h, size w,
                              size c, size pool) {
-    IMAGES(BACKWARD(LANES), BACKWARD(c - k))
+    IMAGES(norm_backward(g + i * out + k, x + i * in + k, stats + i * c + k, scale + k, shift + k,
+                         x_bar + i * in + k, sums + i * c + k, h, w, c, c, pool, step, m))
 }
 
-#define PAIR(M)                                                                                    \
-    norm_block_pair(x + i * in + k, x + (n + i) * in + k, scale + k, shift + k, scale_t + k,        \
-                    shift_t + k, y + i * out + k, y + (n + i) * out + k, stats + i * c + k, h, w,   \
-                    c, pool, step, eps, M)
-void norm_relu_pool_pair(const real *restrict x, const real *restrict scale, const real *restrict shift, const real *restrict scale_t,
-                         const real *restrict shift_t, real *restrict y, real *restrict stats, size n, size h, size w, size c,
+void norm_relu_pool_pair(const real *x, const real *scale, const real *shift, const real *scale_t,
+                         const real *shift_t, real *y, real *stats, size n, size h, size w, size c,
                          size pool, double eps) {
-    IMAGES(PAIR(LANES), PAIR(c - k))
+    IMAGES(norm_pair(x + i * in + k, x + (n + i) * in + k, scale + k, shift + k, scale_t + k,
+                     shift_t + k, y + i * out + k, y + (n + i) * out + k, stats + i * c + k, h, w,
+                     c, c, pool, step, eps, m))
 }
 
-#define PAIR_BACKWARD(M)                                                                           \
-    norm_block_pair_backward(g + i * out + k, g + (n + i) * out + k, x + i * in + k,                \
-                             x + (n + i) * in + k, stats + i * c + k, scale + k, shift + k,         \
-                             scale_t + k, x_bar + i * in + k, x_bar + (n + i) * in + k,             \
-                             sums + i * c + k, h, w, c, pool, step, M)
-void norm_relu_pool_pair_backward(const real *restrict g, const real *restrict x, const real *restrict stats,
-                                  const real *restrict scale, const real *restrict shift, const real *restrict scale_t,
-                                  real *restrict x_bar, real *restrict sums, size n, size h, size w, size c,
-                                  size pool) {
-    IMAGES(PAIR_BACKWARD(LANES), PAIR_BACKWARD(c - k))
-}
+void norm_relu_pool_pair_backward(const real *g, const real *x, const real *stats,
+                                  const real *scale, const real *shift, const real *scale_t,
+                                  real *x_bar, real *sums, size n, size h, size w, size c,
+                                  size pool){
+    IMAGES(norm_pair_backward(g + i * out + k, g + (n + i) * out + k, x + i * in + k,
+                              x + (n + i) * in + k, stats + i * c + k, scale + k, shift + k,
+                              scale_t + k, x_bar + i * in + k, x_bar + (n + i) * in + k,
+                              sums + i * c + k, h, w, c, c, pool, step, m))}
 
 /* ---- Convolutions of few inputs, of stride 1 ----------------------------------------------------
  *
  * Kernels are (n_out, kh, kw, c). A patch's row of kw * c values is contiguous in a padded image.
  */
 
-#define PIXELS 6 /* of a row, computed at once */
-#define WEIGHTS 9 /* of a kernel, whose gradients are summed at once */
+/* Pixels of a row that are computed at once, and weights whose gradients are summed at once: as
+ * many as there are registers for LANES channels. */
+#if VECTOR == 64
+#define PIXELS 8
+#define WEIGHTS 9
+#elif VECTOR == 32
+#define PIXELS 6
+#define WEIGHTS 5
+#else
+#define PIXELS 2
+#define WEIGHTS 3
+#endif
 
 typedef struct {
     size h, w, c, kh, kw, ph, pw, out_h, out_w, row, part, n_out, blocks;
@@ -561,19 +863,104 @@ static real *padded(const real *x, shape s) {
     return out;
 }
 
+/* Per weight, and then the bias: all outputs, filled up with 0. */
+static real *packed(const real *w, const real *bias, shape s) {
+    size k = s.kh * s.part, wide = filled(s.n_out), bytes = (k + 1) * wide * (size)sizeof(real);
+    real *out = aligned_alloc(64, (size_t)bytes);
+    if (out == NULL) return NULL;
+    memset(out, 0, (size_t)bytes);
+    for (size o = 0; o < s.n_out; o++) {
+        for (size q = 0; q < k; q++) out[q * wide + o] = w[o * k + q];
+        out[k * wide + o] = bias[o];
+    }
+    return out;
+}
+
+/* The m channels from k on of a padded image; a pixel's stand `stride` after the last's. */
+INLINE void convolve_block(const real *in, const real *weights, shape s, size k, real *out,
+                           size stride, size m) {
+    size wide = filled(s.n_out);
+    const real *bias = weights + s.kh * s.part * wide + k;
+    for (size i = 0; i < s.out_h; i++)
+        for (size j = 0; j < s.out_w; j += PIXELS) {
+            vector sum[PIXELS][BLOCK];
+            UNROLLED for (size p = 0; p < PIXELS; p++)
+                EACH
+                    sum[p][v] = *(const vector *)(bias + v * LENGTH);
+            for (size a = 0; a < s.kh; a++) {
+                const real *from = in + (i + a) * s.row + j * s.c;
+                const real *weight = weights + a * s.part * wide + k;
+                for (size q = 0; q < s.part; q++, from++, weight += wide) {
+                    vector values[BLOCK];
+                    EACH
+                        values[v] = *(const vector *)(weight + v * LENGTH);
+                    UNROLLED for (size p = 0; p < PIXELS; p++)
+                        EACH
+                            sum[p][v] += from[p * s.c] * values[v];
+                }
+            }
+            real *to = out + (i * s.out_w + j) * stride;
+            UNROLLED for (size p = 0; p < PIXELS; p++)
+                if (j + p < s.out_w)
+                    EACH
+                        STORE(sum[p][v], to + p * stride);
+        }
+}
+
+static void convolve(const real *in, const real *weights, shape s, size k, real *out, size stride,
+                     size m) {
+    if (m == LANES)
+        convolve_block(in, weights, s, k, out, stride, LANES);
+    else
+        convolve_block(in, weights, s, k, out, stride, m);
+}
+
+/* The gradients of the kernels, (kh * kw * c, n_out), of m channels. */
+INLINE void weights_block(const real *in, const real *g, size stride, shape s, size m,
+                          real *w_bar) {
+    size k = s.kh * s.part;
+    for (size first = 0; first < k; first += WEIGHTS) {
+        size at[WEIGHTS];
+        vector sum[WEIGHTS][BLOCK];
+        for (size q = 0; q < WEIGHTS; q++) {
+            size weight = least(first + q, k - 1);
+            at[q] = weight / s.part * s.row + weight % s.part;
+        }
+        UNROLLED for (size q = 0; q < WEIGHTS; q++)
+            EACH
+                sum[q][v] = (vector){0};
+        for (size i = 0; i < s.out_h; i++) {
+            const real *from = in + i * s.row;
+            const real *to = g + i * s.out_w * stride;
+            for (size j = 0; j < s.out_w; j++, from += s.c, to += stride) {
+                vector values[BLOCK];
+                EACH
+                    values[v] = LOAD(to);
+                UNROLLED for (size q = 0; q < WEIGHTS; q++)
+                    EACH
+                        sum[q][v] += from[at[q]] * values[v];
+            }
+        }
+        UNROLLED for (size q = 0; q < WEIGHTS; q++)
+            if (first + q < k)
+                EACH
+                    STORE(sum[q][v], w_bar + (first + q) * s.n_out);
+    }
+}
+
+static void weights_of(const real *in, const real *g, size stride, shape s, size m, real *w_bar) {
+    if (m == LANES)
+        weights_block(in, g, stride, s, LANES, w_bar);
+    else
+        weights_block(in, g, stride, s, m, w_bar);
+}
+
 /* Returns 0, or 1 if there was no memory; then the output is not complete. */
 int few_inputs(const real *x, const real *w, const real *bias, real *y, size n, size h, size width,
                size c, size kh, size kw, size ph, size pw, size n_out) {
     shape s = shape_of(h, width, c, kh, kw, ph, pw, n_out);
-    size k = kh * s.part;
-    /* Per weight, and then the bias: all outputs, filled up to whole blocks. */
-    lanes *weights = aligned_alloc(64, (size_t)((k + 1) * s.blocks) * sizeof(lanes));
+    real *weights = packed(w, bias, s);
     if (weights == NULL) return 1;
-    memset(weights, 0, (size_t)((k + 1) * s.blocks) * sizeof(lanes));
-    for (size o = 0; o < n_out; o++) {
-        for (size q = 0; q < k; q++) ((real *)weights)[q * s.blocks * LANES + o] = w[o * k + q];
-        ((real *)weights)[k * s.blocks * LANES + o] = bias[o];
-    }
     int failed = 0;
 #pragma omp parallel for reduction(| : failed) if (n * s.out_h * s.out_w * n_out > MANY)
     for (size image = 0; image < n; image++) {
@@ -582,23 +969,9 @@ int few_inputs(const real *x, const real *w, const real *bias, real *y, size n, 
             failed |= 1;
             continue;
         }
-        for (size i = 0; i < s.out_h; i++)
-            for (size j = 0; j < s.out_w; j += PIXELS)
-                for (size b = 0; b < s.blocks; b++) {
-                    lanes sum[PIXELS];
-                    for (size p = 0; p < PIXELS; p++) sum[p] = weights[k * s.blocks + b];
-                    for (size a = 0; a < kh; a++) {
-                        const real *from = in + (i + a) * s.row + j * c;
-                        const lanes *weight = weights + a * s.part * s.blocks + b;
-                        for (size q = 0; q < s.part; q++, from++, weight += s.blocks)
-#pragma GCC unroll 6
-                            for (size p = 0; p < PIXELS; p++) sum[p] += from[p * c] * *weight;
-                    }
-                    real *out = y + ((image * s.out_h + i) * s.out_w + j) * n_out + b * LANES;
-                    size bytes = least(LANES, n_out - b * LANES) * (size)sizeof(real);
-                    for (size p = 0; p < PIXELS && j + p < s.out_w; p++)
-                        memcpy(out + p * n_out, &sum[p], (size_t)bytes);
-                }
+        for (size b = 0; b < s.blocks; b++)
+            convolve(in, weights, s, b * LANES, y + image * s.out_h * s.out_w * n_out + b * LANES,
+                     n_out, least(LANES, n_out - b * LANES));
         free(in);
     }
     free(weights);
@@ -609,7 +982,6 @@ int few_inputs(const real *x, const real *w, const real *bias, real *y, size n, 
 int few_inputs_weights(const real *x, const real *g, real *w_bar, size n, size h, size width,
                        size c, size kh, size kw, size ph, size pw, size n_out) {
     shape s = shape_of(h, width, c, kh, kw, ph, pw, n_out);
-    size k = kh * s.part;
     int failed = 0;
 #pragma omp parallel for reduction(| : failed) if (n * s.out_h * s.out_w * n_out > MANY)
     for (size image = 0; image < n; image++) {
@@ -619,65 +991,192 @@ int few_inputs_weights(const real *x, const real *g, real *w_bar, size n, size h
             continue;
         }
         for (size b = 0; b < s.blocks; b++)
-            for (size first = 0; first < k; first += WEIGHTS) {
-                size bytes = least(LANES, n_out - b * LANES) * (size)sizeof(real);
-                size at[WEIGHTS];
-                lanes sum[WEIGHTS] = {{0}};
-                for (size q = 0; q < WEIGHTS; q++) {
-                    size weight = least(first + q, k - 1);
-                    at[q] = weight / s.part * s.row + weight % s.part;
-                }
-                for (size i = 0; i < s.out_h; i++) {
-                    const real *from = in + i * s.row;
-                    const real *to = g + (image * s.out_h + i) * s.out_w * n_out + b * LANES;
-                    for (size j = 0; j < s.out_w; j++, from += c, to += n_out) {
-                        lanes value = {0};
-                        if (bytes == 64)
-                            memcpy(&value, to, 64);
-                        else
-                            memcpy(&value, to, (size_t)bytes);
-#pragma GCC unroll 9
-                        for (size q = 0; q < WEIGHTS; q++) sum[q] += from[at[q]] * value;
-                    }
-                }
-                for (size q = 0; q < WEIGHTS && first + q < k; q++)
-                    memcpy(w_bar + (image * k + first + q) * n_out + b * LANES, &sum[q],
-                           (size_t)bytes);
-            }
+            weights_of(in, g + image * s.out_h * s.out_w * n_out + b * LANES, n_out, s,
+                       least(LANES, n_out - b * LANES),
+                       w_bar + image * kh * s.part * n_out + b * LANES);
         free(in);
     }
     return failed;
 }
 
-/* The sum of what all patches, (n, out_h, out_w, kh * kw * c), say of an image's pixels. */
+/* The sum of what all patches, (out_h, out_w, stride), say of an image's pixels. */
+static int fold(const real *patch, size stride, shape s, real *x_bar) {
+    real *sum = padded(NULL, s);
+    if (sum == NULL) return 1;
+    for (size i = 0; i < s.out_h; i++)
+        for (size j = 0; j < s.out_w; j++, patch += stride)
+            for (size a = 0; a < s.kh; a++) {
+                real *to = sum + (i + a) * s.row + j * s.c;
+                for (size q = 0; q < s.part; q++) to[q] += patch[a * s.part + q];
+            }
+    for (size i = 0; i < s.h; i++)
+        memcpy(x_bar + i * s.w * s.c, sum + (i + s.ph) * s.row + s.pw * s.c,
+               (size_t)(s.w * s.c) * sizeof(real));
+    free(sum);
+    return 0;
+}
+
 int few_inputs_folded(const real *patches, real *x_bar, size n, size h, size width, size c, size kh,
                       size kw, size ph, size pw) {
     shape s = shape_of(h, width, c, kh, kw, ph, pw, 1);
     size k = kh * s.part;
     int failed = 0;
 #pragma omp parallel for reduction(| : failed) if (n * s.out_h * s.out_w * k > MANY)
-    for (size image = 0; image < n; image++) {
-        real *sum = padded(NULL, s);
-        if (sum == NULL) {
-            failed |= 1;
-            continue;
-        }
-        const real *patch = patches + image * s.out_h * s.out_w * k;
-        for (size i = 0; i < s.out_h; i++)
-            for (size j = 0; j < s.out_w; j++)
-                for (size a = 0; a < kh; a++) {
-                    real *to = sum + (i + a) * s.row + j * c;
-                    for (size q = 0; q < s.part; q++) to[q] += *patch++;
-                }
-        for (size i = 0; i < h; i++)
-            memcpy(x_bar + (image * h + i) * width * c, sum + (i + ph) * s.row + pw * c,
-                   (size_t)(width * c) * sizeof(real));
-        free(sum);
-    }
+    for (size image = 0; image < n; image++)
+        failed |=
+            fold(patches + image * s.out_h * s.out_w * k, k, s, x_bar + image * h * width * c);
     return failed;
 }
 
-/* ---- Adam, see optimizers.py: a state is (3, n), of parameters and both moments ---------------- */
+/* ---- A convolution of few inputs, normalized, rectified and pooled ------------------------------
+ *
+ * What the convolution makes is never stored: LANES channels of an image are computed at a time,
+ * and once more for the derivatives, which is less work than to write and to read them. Without
+ * tangents (null pointers) these are the first derivatives.
+ */
+
+int few_inputs_block(const real *x, const real *w, const real *w_t, const real *bias,
+                     const real *bias_t, const real *scale, const real *scale_t, const real *shift,
+                     const real *shift_t, real *y, real *y_t, real *stats, size n, size h,
+                     size width, size c, size kh, size kw, size ph, size pw, size n_out, size pool,
+                     double eps) {
+    shape s = shape_of(h, width, c, kh, kw, ph, pw, n_out);
+    size pixels = s.out_h * s.out_w, pooled = (s.out_h / pool) * (s.out_w / pool), step = n * n_out;
+    real *weights = packed(w, bias, s), *weights_t = y_t ? packed(w_t, bias_t, s) : NULL;
+    int failed = weights == NULL || (y_t && weights_t == NULL);
+    if (failed) n = 0;
+#pragma omp parallel reduction(| : failed) if (n * pixels * n_out > MANY && n > 1)
+    {
+        real *z = aligned_alloc(64, (size_t)(2 * pixels) * 64), *z_t = z + pixels * LANES;
+        failed |= z == NULL;
+#pragma omp for schedule(static)
+        for (size image = 0; image < n; image++) {
+            real *in = failed ? NULL : padded(x + image * h * width * c, s);
+            failed |= in == NULL;
+            if (failed) continue;
+            for (size b = 0; b < s.blocks; b++) {
+                size k = b * LANES, m = least(LANES, n_out - k), at = image * n_out + k;
+                size to = image * pooled * n_out + k;
+                convolve(in, weights, s, k, z, LANES, LANES);
+                if (y_t) {
+                    convolve(in, weights_t, s, k, z_t, LANES, LANES);
+                    norm_pair(z, z_t, scale + k, shift + k, scale_t + k, shift_t + k, y + to,
+                              y_t + to, stats + at, s.out_h, s.out_w, LANES, n_out, pool, step, eps,
+                              m);
+                } else {
+                    norm(z, scale + k, shift + k, y + to, stats + at, s.out_h, s.out_w, LANES,
+                         n_out, pool, step, eps, m);
+                }
+            }
+            free(in);
+        }
+        free(z);
+    }
+    free(weights);
+    free(weights_t);
+    return failed;
+}
+
+/* A block's kernels, (n_out, kh * kw * c), with rows that are filled up. */
+static real *filled_rows(const real *w, size n, size k) {
+    real *out = aligned_alloc(64, (size_t)(n * filled(k)) * sizeof(real));
+    for (size o = 0; out && o < n; o++)
+        for (size q = 0; q < filled(k); q++) out[o * filled(k) + q] = q < k ? w[o * k + q] : 0;
+    return out;
+}
+
+/* Adds left (rows, LANES) times right (inner, wide) to out (rows, wide); there is room
+ * for PIXELS rows more. */
+static void add_product(const real *left, const real *right, size rows, size inner, size wide,
+                        real *out) {
+    for (size k = 0; k < wide; k += LANES)
+        for (size row = 0; row < rows; row += PIXELS) {
+            vector sum[PIXELS][BLOCK];
+            real *to = out + row * wide + k;
+            UNROLLED for (size r = 0; r < PIXELS; r++)
+                EACH
+                    sum[r][v] = *(vector *)(to + r * wide + v * LENGTH);
+            const real *from = left + row * LANES;
+            for (size q = 0; q < inner; q++) {
+                vector values[BLOCK];
+                EACH
+                    values[v] = *(const vector *)(right + q * wide + k + v * LENGTH);
+                UNROLLED for (size r = 0; r < PIXELS; r++)
+                    EACH
+                        sum[r][v] += from[r * LANES + q] * values[v];
+            }
+            UNROLLED for (size r = 0; r < PIXELS; r++)
+                EACH
+                    *(vector *)(to + r * wide + v * LENGTH) = sum[r][v];
+        }
+}
+
+int few_inputs_block_adjoint(const real *g, const real *g_t, const real *x, const real *w,
+                             const real *w_t, const real *bias, const real *bias_t,
+                             const real *scale, const real *scale_t, const real *shift,
+                             const real *stats, real *x_bar, real *w_bar, real *bias_bar,
+                             real *sums, size n, size h, size width, size c, size kh, size kw,
+                             size ph, size pw, size n_out, size pool) {
+    shape s = shape_of(h, width, c, kh, kw, ph, pw, n_out);
+    size pixels = s.out_h * s.out_w, pooled = (s.out_h / pool) * (s.out_w / pool), step = n * n_out;
+    size k_all = kh * s.part, wide = filled(k_all), room = (pixels + PIXELS) * LANES;
+    real *weights = packed(w, bias, s), *weights_t = g_t ? packed(w_t, bias_t, s) : NULL;
+    real *rows = filled_rows(w, n_out, k_all),
+         *rows_t = g_t ? filled_rows(w_t, n_out, k_all) : NULL;
+    int failed = !weights || !rows || (g_t && (!weights_t || !rows_t));
+    if (failed) n = 0;
+#pragma omp parallel reduction(| : failed) if (n * pixels * n_out > MANY && n > 1)
+    {
+        real *z = aligned_alloc(64, (size_t)(4 * room + (x_bar ? (pixels + PIXELS) * wide : 0)) *
+                                        sizeof(real));
+        real *z_t = z + room, *z_bar = z_t + room, *z_bar_t = z_bar + room,
+             *patches = z_bar_t + room;
+        failed |= z == NULL;
+        if (z) memset(z, 0, (size_t)(4 * room) * sizeof(real));
+#pragma omp for schedule(static)
+        for (size image = 0; image < n; image++) {
+            real *in = failed ? NULL : padded(x + image * h * width * c, s);
+            failed |= in == NULL;
+            if (failed) continue;
+            if (x_bar) memset(patches, 0, (size_t)((pixels + PIXELS) * wide) * sizeof(real));
+            for (size b = 0; b < s.blocks; b++) {
+                size k = b * LANES, m = least(LANES, n_out - k), at = image * n_out + k;
+                size from = image * pooled * n_out + k;
+                real *moved = g_t ? z_bar_t : z_bar, *bias_sums = bias_bar + at;
+                convolve(in, weights, s, k, z, LANES, LANES);
+                if (g_t) {
+                    convolve(in, weights_t, s, k, z_t, LANES, LANES);
+                    norm_pair_backward(g + from, g_t + from, z, z_t, stats + at, scale + k,
+                                       shift + k, scale_t + k, z_bar, z_bar_t, sums + at, s.out_h,
+                                       s.out_w, LANES, n_out, pool, step, m);
+                } else {
+                    norm_backward(g + from, z, stats + at, scale + k, shift + k, z_bar, sums + at,
+                                  s.out_h, s.out_w, LANES, n_out, pool, step, m);
+                }
+                weights_of(in, moved, LANES, s, m, w_bar + image * k_all * n_out + k);
+                real sum[LANES] = {0};
+                for (size q = 0; q < pixels; q++)
+                    for (size l = 0; l < LANES; l++) sum[l] += moved[q * LANES + l];
+                for (size l = 0; l < m; l++) bias_sums[l] = sum[l];
+                if (x_bar) {
+                    add_product(moved, rows + k * wide, pixels, m, wide, patches);
+                    if (g_t) add_product(z_bar, rows_t + k * wide, pixels, m, wide, patches);
+                }
+            }
+            if (x_bar) failed |= fold(patches, wide, s, x_bar + image * h * width * c);
+            free(in);
+        }
+        free(z);
+    }
+    free(weights);
+    free(weights_t);
+    free(rows);
+    free(rows_t);
+    return failed;
+}
+
+/* ---- Adam, see optimizers.py: a state is (3, n), of parameters and both moments ----------------
+ */
 
 void adam(const real *state, const real *grad, real *new, size n, double rate, double correction2,
           double beta1, double beta2, double eps, double decay) {

@@ -26,21 +26,21 @@ _logger = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("native.c")
 _REAL = {torch.float32: "float", torch.float64: "double"}
-_FLAGS = ["-O3", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
+_FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
 # The compiler may hang, or a network's file system.
 _SECONDS = 120
 
 # Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision.
 _FUNCTIONS = {
-    "winograd_input": "ppnnnn",
-    "winograd_input_adjoint": "ppnnnn",
-    "winograd_output": "pppnnnn",
-    "winograd_output_adjoint": "ppnnnn",
-    "winograd_kernels": "ppnn",
+    "winograd": "pppppppppppnnnnnn",
+    "winograd_adjoint": "ppppppppppnnnnnn",
+    "winograd_kernels": "pppnn",
     "winograd_kernels_adjoint": "ppnn",
     "few_inputs": "ppppnnnnnnnnn",
     "few_inputs_weights": "pppnnnnnnnnn",
     "few_inputs_folded": "ppnnnnnnnn",
+    "few_inputs_block": "p" * 12 + "n" * 10 + "d",
+    "few_inputs_block_adjoint": "p" * 15 + "n" * 10,
     "adam": "pppndddddd",
     "adam_adjoint": "pppppndddddd",
     "norm_relu_pool": "pppppnnnnnd",

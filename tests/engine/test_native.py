@@ -57,6 +57,28 @@ def test_without_them_the_rules_compute_the_same(name, value, reason, load, monk
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "vectors",
+    # Panels of two cache lines, as with AVX-512, and of one.
+    [
+        "-DVECTOR=16 -DVECTORS=8 -DROWS=4 -DCOLUMNS=2",
+        "-DVECTOR=32 -DVECTORS=2 -DROWS=6 -DCOLUMNS=4",
+    ],
+)
+def test_the_vectors_of_other_processors_compute_the_same(vectors, load, monkeypatch):
+    monkeypatch.setenv("CC", f"cc {vectors}")
+    # Neither is a multiple of a vector, and the second fills a panel and a half.
+    learner = Learner(partial(ConvNet, (2, 9, 9), 3, width=21), dtype=torch.float64)
+    X = torch.randn(3, 2, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    theta, y = learner.init(0), torch.arange(3)
+    chain, fused = Chain.of(learner, is_fused=False), Chain.of(learner)
+    assert fused.is_fused
+    for a, b in zip(
+        chain.curvature(theta, X, y, theta), fused.curvature(theta, X, y, theta), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
 def test_what_was_compiled_is_kept(load, tmp_path, monkeypatch):
     assert load(torch.float32) is not None
     (file,) = (tmp_path / "skdistill").iterdir()
@@ -79,17 +101,19 @@ def test_threads_do_not_change_a_bit():
     kernels = native.load(torch.float32)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 16, 16, 16, 40, generator=generator)
-    row, w = torch.randn(4, 40, generator=generator), torch.randn(40 * 360, generator=generator)
+    row, w = torch.randn(4, 40, generator=generator), torch.randn(2, 14400, generator=generator)
+    parameters = (w[0].view(40, 3, 3, 40), row[0], w[1].view(40, 3, 3, 40), row[1])
     norm = NormReLUPool(1e-5, 2, kernels)
     conv = Winograd(Convolution(torch.nn.Conv2d(40, 40, 3, padding=1)), kernels)
 
     def results(n_threads):
         torch.set_num_threads(n_threads)
         y, kept = norm.pair_forward(x, *row)
-        v = conv._input(x[0])
-        back = torch.empty_like(x[0])
-        conv._input_adjoint(v, back)
-        return y, *norm.pair_backward(y, kept, *row), v, back, conv._weight(w)
+        z, z_kept = conv.pair_forward(x, *parameters)
+        return (
+            *(y, *norm.pair_backward(y, kept, *row)),
+            *(z, *conv.pair_backward(z, z_kept, *parameters)),
+        )
 
     before = torch.get_num_threads()
     try:
