@@ -31,7 +31,7 @@ from skdistill.hardness import (
 )
 from skdistill.intercorrelation import subsample_curve
 from skdistill.networks import MLP, ConvNet
-from skdistill.parametrization import LinearBasis
+from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 from skdistill.sampling import KMeansSampler
 from skdistill.windows import StageAwareWindow
 
@@ -94,6 +94,9 @@ DISTILLERS = {
     "labels and SGD": rat_bptt(learn_labels=True, inner_optimizer="sgd", init="real"),
     "basis": rat_bptt(ipc=2, parametrization=LinearBasis(2)),
     "small basis": rat_bptt(ipc=2, parametrization=LinearBasis(2, downsample=2), learn_labels=True),
+    "penalty": rat_bptt(ipc=2, parametrization=LinearBasis(2, coef_penalty=0.1)),
+    "tiles": rat_bptt(ipc=2, parametrization=Tiled(clamp=True), init="real"),
+    "boosted hallucinators": boosted(parametrization=Hallucinated(1)),
     "flip and rotation": rat_bptt(augmentation="flip_rotate"),
     "dsa": rat_bptt(augmentation="dsa", class_weight="balanced", init="kmeans"),
     "hardness": rat_bptt(sampler=HardnessSampler(n_networks=2, steps=2)),

@@ -23,6 +23,7 @@ from skdistill import (
     ZCAWhitener,
 )
 from skdistill.exceptions import DivergenceError, DivergenceWarning
+from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 from skdistill.sampling import KMeansSampler
 from skdistill.windows import SCHEDULES, StageAwareWindow
 
@@ -92,6 +93,9 @@ PARAMETERS = {
     "learning_rate_schedule": st.sampled_from(["constant", "linear", "cosine", "none"]),
     "ema_decay": st.sampled_from([None, 0.5, 0.999, 1.0]),
     "sample_norm": st.sampled_from([None, None, 1.0, 1e30, 0.0]),
+    "parametrization": st.sampled_from(
+        ["pixels", LinearBasis(2, coef_penalty=0.1), Tiled(clamp=True), Hallucinated(1), Tiled(0)]
+    ),
 }
 INNER = {
     "window": WHOLE,

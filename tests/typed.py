@@ -35,7 +35,7 @@ from skdistill.evaluation import EvaluationResult, evaluate
 from skdistill.hardness import HardnessSampler
 from skdistill.learning_rates import CosineDecay
 from skdistill.networks import ConvNet
-from skdistill.parametrization import LinearBasis
+from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 from skdistill.sampling import KMeansSampler
 from skdistill.windows import MovingWindow, StageAwareWindow
 
@@ -62,7 +62,7 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
         sample_norm=1.0,
         augmentation=Compose([Flip(), Rotation(degrees=10)]),
         architecture=partial(ConvNet, width=32),
-        parametrization=LinearBasis(4),
+        parametrization=LinearBasis(4, coef_penalty=1e-4),
         image_shape=(1, 8, 8),
         checkpoint=Path("run.npz"),
         random_state=np.random.RandomState(0),
@@ -73,6 +73,8 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     )
     DistributionMatchingDistiller(ipc=10, architecture="convnet", class_weight="balanced")
     RaTBPTTDistiller(schedule=StageAwareWindow(radius=8), sampler=KMeansSampler("samples"))
+    DistributionMatchingDistiller(ipc=4, parametrization=Tiled(factor=2, clamp=True))
+    DistributionMatchingDistiller(ipc=10, parametrization=Hallucinated(n=5))
     KIPDistiller(ipc=10, kernel="nngp", depth=2, learn_labels=True)
     TrajectoryMatchingDistiller(10, gradient="first_order", cache=Path("experts"), syn_steps=20)
     BoostedDistiller(10, block_size=5, distiller=distiller, checkpoint=os.fspath("folder"))

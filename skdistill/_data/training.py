@@ -83,14 +83,17 @@ class TrainingData:
         scale = self.standardizer.scale
         return scale if self.mask is None else scale * self.mask
 
-    def to_raw(self, X: torch.Tensor) -> np.ndarray:
-        """Return standardized samples as arrays of the user's units, layout and dtype."""
+    def to_raw(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
+        """Return standardized samples as arrays of the user's units, layout and dtype.
+
+        Their images may have ``factor`` times fewer rows and columns than the samples.
+        """
         wide = self.dtype == np.float64
         raw = self.standardizer.inverse(X, torch.float64 if wide else torch.float32)
         # Constant channels or features come back exactly, without rounding.
         for i in np.flatnonzero(~self.varies):
             raw[:, i] = self.mean[i]
-        return self.to_caller(raw)
+        return self.to_caller(raw, factor)
 
     def to_caller(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
         """Return samples in raw units as arrays of the user's layout and dtype."""

@@ -166,6 +166,21 @@ class RealData:
         batch = X, self._y[index]
         return batch if self._weight is None else (*batch, self._weight[index])
 
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest standardized value of each channel or feature.
+
+        They broadcast over samples.
+        """
+        size = max(1, _BLOCK // max(1, self._X[:1].numel()))
+        least, greatest = [], []
+        for first in range(0, len(self), size):
+            X = self.batch(np.arange(first, min(first + size, len(self))))[0]
+            # Of single pixels, or of the features of a table.
+            axes = (0, *range(2, X.ndim))
+            least.append(X.amin(axes, keepdim=True)[0])
+            greatest.append(X.amax(axes, keepdim=True)[0])
+        return torch.stack(least).amin(0), torch.stack(greatest).amax(0)
+
     def _from_host(self, rows: np.ndarray) -> Tensor:
         """Send raw samples that are kept on the CPU; narrow ones must still be finished."""
         X = self._X[torch.from_numpy(rows if self._rows is None else self._rows[rows])]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .methods.base import Method, Problem, State
 from .observation import Observation
-from .parametrization import EXTRA, LABELS, Parametrization
+from .parametrization import LABELS, Parametrization
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ def tensors_of(slots: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: rows[0] for name, rows in slots.items()}
 
 
+# The least and the greatest value of a tensor, both of one type; None for no such bound.
+Limits = tuple[float | Tensor | None, float | Tensor | None]
+
 _State = TypeVar("_State", bound=OuterState)
 
 
@@ -110,7 +113,7 @@ def update(
     state: _State,
     parametrization: Parametrization,
     learning_rates: Mapping[str, float | Tensor],
-    least: Mapping[str, float] | None = None,
+    limits: Mapping[str, Limits] | None = None,
     ema_decay: float | None = None,
     sample_norm: float | None = None,
 ) -> tuple[_State, Record]:
@@ -121,8 +124,8 @@ def update(
     method, problem, state, parametrization
     learning_rates : mapping
         By tensor. A rate may be a tensor that broadcasts: one rate per sample, for example.
-    least : mapping or None, default=None
-        Lower bounds of further learned tensors, by name.
+    limits : mapping or None, default=None
+        The least and greatest values of tensors that are kept between such, by name.
     ema_decay : float or None, default=None
         Decay of the state's averages; not None if there are some.
     sample_norm : float or None, default=None
@@ -166,8 +169,8 @@ def update(
             slots[name][0] *= scale
     if LABELS in slots:
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
-    for name, bound in (least or {}).items():
-        slots[EXTRA + name][0].clamp_(min=bound)
+    for name, (low, high) in (limits or {}).items():
+        slots[name][0].clamp_(low, high)  # type: ignore[arg-type]  # both of one type
     averages = state.averages
     if averages is not None and ema_decay is not None:
         averages = {

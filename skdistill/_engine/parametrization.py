@@ -8,7 +8,6 @@ back for sensitivities.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -22,15 +21,20 @@ LABELS = "y"
 EXTRA = "extra."
 
 
-class Part(Protocol):
+class Part:
     """Consecutive samples, made of some of the tensors."""
 
     def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the samples, ``(n, *sample_shape)``."""
+        raise NotImplementedError
+
+    def penalty(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """Return what is added to the loss; None for nothing."""
+        return None
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Part):
     """Samples that are learned themselves, value by value."""
 
     name: str = "X"
@@ -41,7 +45,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Combinations:
+class Combinations(Part):
     """Samples that are linear combinations of learned bases [Feng23, 4.2].
 
     Parameters
@@ -52,12 +56,15 @@ class Combinations:
         Added to every sample; not learned.
     size : (int, int) or None, default=None
         Height and width that smaller bases are enlarged to, bilinearly; None keeps them.
+    coef_penalty : float, default=0.0
+        Factor of the Euclidean norm of the coefficients in the loss.
     """
 
     basis: str
     coefficients: str
     shift: Tensor | None = None
     size: tuple[int, int] | None = None
+    coef_penalty: float = 0.0
 
     def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the samples, ``(n, *sample_shape)``."""
@@ -66,6 +73,77 @@ class Combinations:
             basis = F.interpolate(basis, self.size, mode="bilinear")
         X = (tensors[self.coefficients] @ basis.flatten(1)).unflatten(1, basis.shape[1:])
         return X if self.shift is None else X + self.shift
+
+    def penalty(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the weighted norm of the coefficients; None if its weight is 0."""
+        if self.coef_penalty == 0:
+            return None
+        return self.coef_penalty * tensors[self.coefficients].norm()
+
+
+@dataclass(frozen=True)
+class Enlarged(Part):
+    """Samples that are smaller images, enlarged bilinearly [Kim22].
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor, of shape ``(n, channels, smaller height, smaller width)``.
+    size : (int, int)
+        Height and width of the samples.
+    """
+
+    name: str
+    size: tuple[int, int]
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+        return F.interpolate(tensors[self.name], self.size, mode="bilinear")
+
+
+# The tensors of hallucinators, in the order in which they act: convolution, scale and shift of each
+# pixel, transposed convolution. Row k of each belongs to hallucinator k.
+HALLUCINATOR = (
+    "conv_weight", "conv_bias", "scale", "shift", "transposed_weight", "transposed_bias"
+)  # fmt: skip
+# Side of their kernels.
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Hallucinations(Part):
+    """Samples that hallucinators make of bases [Liu22].
+
+    Parameters
+    ----------
+    basis : str
+        Name of the bases, of shape ``(n_basis, *sample_shape)``.
+    suffix : str
+        What follows the names in `HALLUCINATOR`. The tensors are ``(n, inner, channels, 3, 3)`` and
+        ``(n, inner)`` for the convolution; ``(n, inner, height - 2, width - 2)`` for scale and
+        shift; ``(n, inner, channels, 3, 3)`` and ``(n, channels)`` for the transposed convolution.
+    pairs : Tensor of shape (n_samples,)
+        Of each sample, the row of its basis times ``n``, plus that of its hallucinator.
+    offset : Tensor or None, default=None
+        Added to every sample; not learned.
+    """
+
+    basis: str
+    suffix: str
+    pairs: Tensor
+    offset: Tensor | None = None
+
+    def samples(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the samples, ``(n, *sample_shape)``."""
+        # Every basis by all hallucinators: their channels side by side, as groups.
+        weight, bias, scale, shift, weight_back, bias_back = (
+            tensors[name + self.suffix].flatten(0, 1) for name in HALLUCINATOR
+        )
+        n = len(tensors[HALLUCINATOR[0] + self.suffix])
+        inner = F.conv2d(tensors[self.basis], weight, bias) * scale + shift
+        X = F.conv_transpose2d(inner, weight_back, bias_back, groups=n)
+        X = X.unflatten(1, (n, -1)).flatten(0, 1)[self.pairs]
+        return X if self.offset is None else X + self.offset
 
 
 @dataclass(frozen=True)
@@ -92,6 +170,12 @@ class Parametrization:
         X = parts[0] if len(parts) == 1 else torch.cat(parts)
         return X if self.mask is None else X * self.mask
 
+    def penalty(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """Return what is added to the method's loss; None for nothing."""
+        terms = [part.penalty(tensors) for part in self.parts]
+        given = [term for term in terms if term is not None]
+        return torch.stack(given).sum() if given else None
+
     def labels(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return class indices ``(n,)`` or, if they are learned, soft labels ``(n, n_classes)``."""
         return tensors.get(LABELS, self.y)
@@ -117,15 +201,19 @@ class Parametrization:
         return factors
 
     def pull_back(self, tensors: Mapping[str, Tensor], gradient: Gradient) -> dict[str, Tensor]:
-        """Return the derivatives of the loss with respect to the tensors."""
+        """Return the derivatives of loss and penalty with respect to the tensors."""
         inputs = {
             k: v.detach().requires_grad_()
             for k, v in tensors.items()
             if k != LABELS and not k.startswith(EXTRA)
         }
         with torch.enable_grad():
-            X = self.samples(inputs)
-        grads = dict(zip(inputs, torch.autograd.grad(X, list(inputs.values()), gradient.X)))
+            outputs, bars = [self.samples(inputs)], [gradient.X]
+            penalty = self.penalty(inputs)
+        if penalty is not None:
+            outputs.append(penalty)
+            bars.append(torch.ones_like(penalty))
+        grads = dict(zip(inputs, torch.autograd.grad(outputs, list(inputs.values()), bars)))
         if LABELS in tensors:
             if gradient.y is None:
                 raise ValueError(
@@ -134,6 +222,34 @@ class Parametrization:
                 )
             grads[LABELS] = gradient.y
         return grads | {EXTRA + k: bar for k, bar in gradient.extra.items()}
+
+
+def first_hallucinators(
+    n: int, shape: tuple[int, ...], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return ``n`` hallucinators for samples of this shape as Liu et al. (2022) initialize them.
+
+    Kernels and biases are those of torch's layers, scales are 1, shifts are 0. There are as many
+    inner channels as the samples have.
+    """
+    channels, height, width = shape
+    kernels = n, channels, channels, KERNEL, KERNEL
+    pixels = n, channels, height - KERNEL + 1, width - KERNEL + 1
+    # Both fan-ins are the same, because channels are.
+    bound = 1 / sqrt(channels * KERNEL**2)
+
+    def uniform(*shape: int) -> Tensor:
+        return bound * (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
+
+    values = (
+        uniform(*kernels),
+        uniform(n, channels),
+        torch.ones(pixels),
+        torch.zeros(pixels),
+        uniform(*kernels),
+        uniform(n, channels),
+    )
+    return dict(zip(HALLUCINATOR, values))
 
 
 def xavier_size(n_rows: int, n_columns: int) -> float:

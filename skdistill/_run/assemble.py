@@ -124,7 +124,7 @@ def assemble(
         parametrization=synthetic.parametrization,
         rates=synthetic.rates(run.state.tensors),
         schedule=resolve_rate_schedule(parameters["learning_rate_schedule"]),
-        least=synthetic.least,
+        limits=synthetic.limits,
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],

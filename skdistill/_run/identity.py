@@ -93,7 +93,7 @@ def describe_value(value):
         return {kind: describe_value(value.get_params(deep=False))}
     if isinstance(value, DistilledDataset):
         # Without its provenance, whose seconds and paths differ between equal sets.
-        return {kind: joblib.hash((value.X, value.y, value.bases))}
+        return {kind: joblib.hash((value.X, value.y, tuple(map(vars, value.bases))))}
     try:
         return {kind: joblib.hash(value)}
     except Exception:

@@ -9,7 +9,7 @@ from time import perf_counter
 from torch import Tensor
 
 from .._engine.methods.base import Method, Problem
-from .._engine.outer import observed, update
+from .._engine.outer import Limits, observed, update
 from .._engine.parametrization import Parametrization
 from ..learning_rates import LearningRateSchedule, factor_of
 from .callbacks import OuterCallbacks
@@ -35,8 +35,8 @@ class OuterLoop:
         The learning rate of each tensor, before the schedule.
     schedule : LearningRateSchedule
         What multiplies the learning rates in each outer step.
-    least : mapping of str to float
-        Lower bounds of the method's further tensors, by name.
+    limits : mapping of str to (float or Tensor or None, float or Tensor or None)
+        The least and greatest values of tensors that are kept between such.
     ema_decay : float or None
         Decay of the averages of the tensors; None if they are not averaged.
     sample_norm : float or None
@@ -55,7 +55,7 @@ class OuterLoop:
     parametrization: Parametrization
     rates: Mapping[str, float | Tensor]
     schedule: LearningRateSchedule
-    least: Mapping[str, float]
+    limits: Mapping[str, Limits]
     ema_decay: float | None
     sample_norm: float | None
     max_iter: int
@@ -97,7 +97,7 @@ def distill(
             run.state,
             loop.parametrization,
             loop.rates_at(run.step),
-            loop.least,
+            loop.limits,
             loop.ema_decay,
             loop.sample_norm,
         )

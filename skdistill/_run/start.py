@@ -53,7 +53,7 @@ def check_start(
             f"{name} must hold hard labels unless learn_labels=True; its own are soft. "
             "with_hard_labels() of a distilled set makes them."
         )
-    parametrization.check(init, start)
+    parametrization.check(init, ipc, start)
     return start
 
 

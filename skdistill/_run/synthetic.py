@@ -12,9 +12,11 @@ from torch import Tensor
 from .._data.training import TrainingData
 from .._engine.data import as_tensor
 from .._engine.methods.base import Extra, Method
+from .._engine.outer import Limits
 from .._engine.parametrization import EXTRA, LABELS, Parametrization
 from .._engine.rows import ClassRows
-from ..distilled._dataset import BasisBlock, DistilledDataset
+from ..distilled._blocks import Block
+from ..distilled._dataset import DistilledDataset
 from ..parametrization import SampleParametrization
 
 __all__ = ["SyntheticSet"]
@@ -113,9 +115,14 @@ class SyntheticSet:
         return rates
 
     @property
-    def least(self) -> dict[str, float]:
-        """What the method's further tensors are kept at or above, by name."""
-        return {name: each.least for name, each in self.extra.items() if each.least is not None}
+    def limits(self) -> dict[str, Limits]:
+        """The least and greatest values of the tensors that are kept between such, by name."""
+        limits: dict[str, Limits] = {
+            EXTRA + name: (each.least, None)
+            for name, each in self.extra.items()
+            if each.least is not None
+        }
+        return limits | self.strategy.limits(self.data, self.start, self._n_fresh)
 
     @property
     def _factors(self) -> np.ndarray:
@@ -147,7 +154,7 @@ class SyntheticSet:
 
     def result(
         self, tensors: Mapping[str, Tensor]
-    ) -> tuple[np.ndarray, np.ndarray, tuple[BasisBlock, ...]]:
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Block, ...]]:
         """Return samples, in X's units and layout, labels, and the bases of the samples."""
         data, start = self.data, self.start
         X = data.to_raw(self.parametrization.samples(tensors))

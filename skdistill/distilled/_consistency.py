@@ -9,13 +9,21 @@ import numpy as np
 from .._data.arrays import LARGEST
 from .._data.dtypes import is_plain_dtype
 from .._data.layout import Layout
-from ._rules import RULES, check_training, is_count, is_number, require
+from ._rules import (
+    RULES,
+    check_range,
+    check_training,
+    is_count,
+    is_number,
+    is_real,
+    require,
+)
 
 # A smaller scale would be 0 in single precision.
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 if TYPE_CHECKING:
-    from ._dataset import BasisBlock, DistilledDataset, EvaluationRecipe
+    from ._dataset import DistilledDataset, EvaluationRecipe
 
 
 def check_consistency(data: "DistilledDataset") -> None:
@@ -39,7 +47,12 @@ def check_consistency(data: "DistilledDataset") -> None:
     require(good, "preprocessing", "None or a fitted transformer", data.preprocessing)
     _check_arrays(data.X, data.y, data.classes, data.ipc, data.recipe.layout.user_shape)
     if data.bases:
-        _check_bases(data.bases, data.X.shape, data.recipe.layout)
+        for block in data.bases:
+            block.check(data.recipe.layout)
+        n = sum(block.n_samples for block in data.bases)
+        good = n == len(data.X)
+        name = f"bases' {data.bases[0]._per_sample}"
+        require(good, name, f"a row per sample, {len(data.X)}", n)
 
 
 def _check_arrays(
@@ -50,40 +63,18 @@ def _check_arrays(
     require(good and classes.size > 0, "classes", words, classes)
     n = ipc * len(classes)
     require(X.shape == (n, *shape), "X", f"of shape {(n, *shape)}, as ipc and recipe say", X.shape)
-    require(_is_real(X), "X", "real numbers of at most 64 bits", X.dtype)
-    _check_range(X, "X")
+    require(is_real(X), "X", "real numbers of at most 64 bits", X.dtype)
+    check_range(X, "X")
     if y.ndim == 2:
         shape = (n, len(classes))
         require(y.shape == shape, "y", f"of shape {shape}, a column per class", y.shape)
-        require(y.dtype.kind == "f" and _is_real(y), "y", "soft labels", y.dtype)
-        _check_range(y, "y")
+        require(y.dtype.kind == "f" and is_real(y), "y", "soft labels", y.dtype)
+        check_range(y, "y")
     else:
         require(y.shape == (n,), "y", f"of shape {(n,)}, as ipc and classes say", y.shape)
         # Checked before comparing, because NumPy finds that 1 is in ["1"].
         good = y.dtype.kind == classes.dtype.kind and bool(np.isin(y, classes).all())
         require(good, "y", f"labels that are in classes, {classes.tolist()!r:.100}", y)
-
-
-def _check_bases(bases: tuple["BasisBlock", ...], shape: tuple[int, ...], layout: Layout) -> None:
-    for block in bases:
-        n, n_basis = len(block.coefficients), len(block.basis)
-        try:
-            smaller = layout.smaller(layout.factor_of(prod(block.basis.shape[1:])))
-        except ValueError:
-            smaller = layout  # no such layout: reported below as a wrong shape
-        shapes = {
-            "basis": (n_basis, *smaller.user_shape),
-            "coefficients": (n, n_basis),
-            "offset": shape[1:],
-        }
-        for name, expected in shapes.items():
-            array = getattr(block, name)
-            good = array.dtype.kind == "f" and _is_real(array) and array.shape == expected
-            words = f"real numbers of shape {expected}"
-            require(good, f"bases' {name}", words, f"{array.dtype} of shape {array.shape}")
-            _check_range(array, f"bases' {name}")
-    n = sum(len(block.coefficients) for block in bases)
-    require(n == shape[0], "bases' coefficients", f"a row per sample, {shape[0]}", n)
 
 
 def _check_recipe(recipe: "EvaluationRecipe") -> None:
@@ -98,17 +89,6 @@ def _check_recipe(recipe: "EvaluationRecipe") -> None:
         value = getattr(recipe, name)
         require(is_good(value), f"recipe.{name}", words, value)
     check_training(recipe, "recipe.")
-
-
-def _is_real(array: np.ndarray) -> bool:
-    # torch, which evaluates, has no larger integers.
-    return array.dtype.kind in "fiu" and array.dtype.itemsize <= 8
-
-
-def _check_range(array: np.ndarray, name: str) -> None:
-    require(bool(np.isfinite(array).all()), name, "finite", "NaN or infinity")
-    largest = max(abs(float(array.min(initial=0))), abs(float(array.max(initial=0))))
-    require(largest <= LARGEST, name, f"at most {LARGEST:g} in size", largest)
 
 
 def _check_layout(layout: Layout) -> None:

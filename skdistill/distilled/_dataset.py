@@ -20,6 +20,8 @@ from .._files import images as _image_folder
 from .._files import npz as _npz
 from ..exceptions import InvalidFileError
 from . import _card, _html, _to_frame
+from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
+from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
 from ._protocol import TrainingProtocol
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
     from ._protocol import EvaluationProtocol
 
-__all__ = ["BasisBlock", "DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
+__all__ = ["DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
 
 # The format of a file and the version of its layout. Raise the version when older versions of
 # skdistill would misread what a newer one writes.
@@ -125,30 +127,6 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, eq=False)
-class BasisBlock:
-    """Bases and coefficients that consecutive samples are made of.
-
-    The samples are ``np.tensordot(coefficients, basis, 1) + offset``, up to rounding. Bases that
-    are smaller than the samples are enlarged first, as by ``torch.nn.functional.interpolate(basis,
-    size, mode="bilinear")``.
-
-    Parameters
-    ----------
-    basis : ndarray of shape (n_basis, ...)
-        In the units, shape and layout of the samples, without the offset; the images may be smaller
-        by a whole factor in height and width.
-    coefficients : ndarray of shape (n, n_basis)
-        One row per sample.
-    offset : ndarray of shape (...)
-        A sample: the training set's mean per channel or feature. It is not learned.
-    """
-
-    basis: np.ndarray
-    coefficients: np.ndarray
-    offset: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class DistilledDataset:
     """Synthetic samples with their labels, and the recipe to evaluate them.
 
@@ -174,8 +152,9 @@ class DistilledDataset:
         The steps that the training data went through before it was distilled, as `from_pipeline`
         keeps them. ``preprocessing.inverse_transform(X)`` brings samples back, if it has an
         inverse. With it, `skdistill.evaluation` takes test data as it was before these steps.
-    bases : tuple of BasisBlock, default=()
-        The bases of the samples, in order, if they were distilled with a `LinearBasis`.
+    bases : tuple of BasisBlock, TileBlock or HallucinatorBlock, default=()
+        What the samples are made of, in order, if they were distilled with a `LinearBasis`, `Tiled`
+        or `Hallucinated` of `skdistill.parametrization`.
     target_name : str or None, default=None
         The name of the training labels, where they were a Series or a frame's column.
     original_dtypes : tuple or None, default=None
@@ -204,7 +183,7 @@ class DistilledDataset:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     feature_names: tuple[str, ...] | None = None
     preprocessing: Any = None
-    bases: tuple[BasisBlock, ...] = ()
+    bases: tuple[Block, ...] = ()
     target_name: str | None = None
     original_dtypes: Dtypes | None = None
 
@@ -429,11 +408,11 @@ class DistilledDataset:
     def storage(self) -> float:
         """The storage of the set, in units of samples per class.
 
-        It is `ipc` for samples with hard labels. Bases and coefficients count instead of the
-        samples that they make [Feng23, section 4.2], and learned labels count in full: with them a
-        sample of ``d`` values takes ``1 + n_classes / d``.
+        It is `ipc` for samples with hard labels. Bases and coefficients, tiles, or bases and
+        hallucinators count instead of the samples that they make [Feng23, section 4.2], and learned
+        labels count in full: with them a sample of ``d`` values takes ``1 + n_classes / d``.
         """
-        n = sum(block.basis.size + block.coefficients.size for block in self.bases) or self.X.size
+        n = sum(block.n_values for block in self.bases) or self.X.size
         if self.y.ndim == 2:
             n += self.y.size
         return n * self.ipc / self.X.size
@@ -510,8 +489,9 @@ class DistilledDataset:
         The file is an archive of plain NumPy arrays: ``X``, ``y``, ``classes``, and ``meta``, which
         is JSON as bytes of UTF-8: format, version, ipc, recipe, provenance, feature names and
         preprocessing, whose arrays are ``preprocessing.0`` and so on. Bases are ``bases.0.basis``,
-        ``bases.0.coefficients``, ``bases.0.offset`` and so on, beside the samples made of them: the
-        file holds both. It is written under another name in the same folder, flushed to the disk
+        ``bases.0.coefficients``, ``bases.0.offset`` and so on, or ``bases.0.tiles``, or the arrays
+        of a `skdistill.distilled.HallucinatorBlock`, beside the samples made of them: the file
+        holds both. It is written under another name in the same folder, flushed to the disk
         and renamed: after a crash, the previous file is still at ``path``.
 
         Parameters
@@ -909,23 +889,23 @@ class DistilledDataset:
         return [name] if self.y.ndim == 1 else [f"{name}_{c}" for c in self.classes.tolist()]
 
 
-def _first_samples(bases: tuple[BasisBlock, ...], n: int) -> tuple[BasisBlock, ...]:
+def _first_samples(bases: tuple[Block, ...], n: int) -> tuple[Block, ...]:
     """Return the bases of the first ``n`` samples."""
     kept = []
     for block in bases:
         if n <= 0:
             break
-        kept.append(replace(block, coefficients=block.coefficients[:n]))
-        n -= len(block.coefficients)
+        kept.append(block.first(n))
+        n -= block.n_samples
     return tuple(kept)
 
 
-def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[BasisBlock, ...]:
+def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
     blocks: dict[int, dict[str, np.ndarray]] = {}
     for name in [name for name in arrays if name.startswith(_BASES)]:
         k, part = name.removeprefix(_BASES).split(".")
         blocks.setdefault(int(k), {})[part] = arrays[name]
-    return tuple(BasisBlock(**blocks[k]) for k in sorted(blocks))
+    return tuple(block_from_arrays(blocks[k]) for k in sorted(blocks))
 
 
 def _fields_from_json(meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -1,18 +1,25 @@
-"""What the values of a protocol may be, and which of them contradict each other."""
+"""What the values of a protocol and the arrays of a set may be, and what contradicts each other."""
 
 import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
+from .._data.arrays import LARGEST
+
 __all__ = [
     "MAX_NETWORKS",
     "MAX_STEPS",
     "RULES",
+    "check_range",
+    "check_reals",
     "check_training",
     "check_values",
     "is_count",
     "is_number",
+    "is_real",
     "require",
 ]
 
@@ -87,6 +94,27 @@ def require(good: bool, name: str, words: str, value: object) -> None:
     """Raise a ValueError that says what a value must be, unless it is good."""
     if not good:
         raise ValueError(f"{name} must be {words}; got {value!r:.200}.")
+
+
+def is_real(array: np.ndarray) -> bool:
+    """Return whether an array holds real numbers."""
+    # torch, which evaluates, has no larger integers.
+    return array.dtype.kind in "fiu" and array.dtype.itemsize <= 8
+
+
+def check_range(array: np.ndarray, name: str) -> None:
+    """Raise a ValueError unless all numbers of an array are finite, and not too large."""
+    require(bool(np.isfinite(array).all()), name, "finite", "NaN or infinity")
+    largest = max(abs(float(array.min(initial=0))), abs(float(array.max(initial=0))))
+    require(largest <= LARGEST, name, f"at most {LARGEST:g} in size", largest)
+
+
+def check_reals(array: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless an array holds floating-point numbers, and has this shape."""
+    good = array.dtype.kind == "f" and is_real(array) and array.shape == shape
+    words = f"real numbers of shape {shape}"
+    require(good, name, words, f"{array.dtype} of shape {array.shape}")
+    check_range(array, name)
 
 
 def check_values(values: Mapping[str, Any], prefix: str = "") -> None:

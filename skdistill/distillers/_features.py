@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..parametrization import Pixels, resolve_parametrization
+from ..parametrization import Hallucinated, LinearBasis, Tiled
 
 __all__ = ["FEATURES", "check_refusals"]
 
@@ -40,16 +40,20 @@ class Feature:
     asks: Callable[[Any], bool] = _is_given
 
 
+def _parametrization(kind: type) -> Feature:
+    """Return the feature that asks for a kind of parametrization."""
+    must = "parametrization={} must be 'pixels'"
+    return Feature("parametrization", must, lambda v: isinstance(v, kind))
+
+
 # By the name that refusals and the documentation have for it.
 FEATURES = {
     "tables": Feature("layout", "X must hold images and no table", lambda v: not v.is_image),
     "images": Feature("layout", "X must hold a table and no images", lambda v: v.is_image),
     "learned labels": Feature("learn_labels", "learn_labels={} must be False", bool),
-    "linear bases": Feature(
-        "parametrization",
-        "parametrization={} must be 'pixels'",
-        lambda v: not isinstance(resolve_parametrization(v), Pixels),
-    ),
+    "linear bases": _parametrization(LinearBasis),
+    "tiles": _parametrization(Tiled),
+    "hallucinators": _parametrization(Hallucinated),
     "augmentation": Feature("augmentation", "augmentation={} must be None"),
     "sample weights": Feature("sample_weight", "sample_weight must be None"),
     "class weights": Feature("class_weight", "class_weight={} must be None"),

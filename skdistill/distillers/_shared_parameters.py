@@ -103,9 +103,10 @@ class SharedParameters(Parameters):
     parametrization: Literal["pixels"] | SampleParametrization = param(
         default="pixels",
         constraints=[StrOptions({"pixels"}), SampleParametrization],
-        kind='{"pixels"}, Pixels or LinearBasis',
-        doc="""What is learned: the values of the samples, or bases whose linear combinations are
-        the samples [Feng23, section 4.2]. See `skdistill.parametrization`.""",
+        kind='{"pixels"}, Pixels, LinearBasis, Tiled or Hallucinated',
+        doc="""What is learned: the values of the samples, or less from which they are made: bases
+        whose linear combinations they are [Feng23, section 4.2], small images, or bases and
+        hallucinators. See `skdistill.parametrization`.""",
     )
     learn_labels: bool = param(
         default=False,

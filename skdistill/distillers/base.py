@@ -197,8 +197,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             (``set_fit_request(sample_weight=True)``).
         start : DistilledDataset or None, default=None
             A set of the same classes whose samples come first; `init` makes the rest of the ``ipc``
-            samples per class. Soft labels need `learn_labels`, and a `LinearBasis` as
-            `parametrization` needs a set that was distilled with one.
+            samples per class. Soft labels need `learn_labels`, and a `parametrization` other
+            than pixels needs a set that was distilled with one of its kind.
         learning_rate_factors : array-like of shape (ipc,) or None, default=None
             Factors of the learning rate of the first sample of every class and its labels, of the
             second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit. (Bases
@@ -456,7 +456,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 "without one nothing is validated."
             )
         parametrization = resolve_parametrization(self.parametrization)
-        parametrization.check(self.init)
+        parametrization.check(self.init, self.ipc)
         if self.sample_norm is not None and not parametrization.learns_samples:
             raise ValueError(
                 f"sample_norm={self.sample_norm} must be None with parametrization="

@@ -16,7 +16,7 @@ from skdistill import BoostedDistiller, DistillationSampler, DistilledClassifier
 from skdistill.distillers import BaseDistiller, base
 from skdistill.distillers._features import FEATURES
 from skdistill.learning_rates import CosineDecay
-from skdistill.parametrization import LinearBasis
+from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 
 METHODS = dict(all_distillers())
 # As little work as there can be; each method takes those that it has.
@@ -69,6 +69,19 @@ def learned_labels(case):
 def bases(case):
     (block,) = case.fit(ipc=2, init="gaussian", parametrization=LinearBasis(2)).distilled_.bases
     assert block.basis.shape[0] == 2
+
+
+def made_of_less(parametrization):
+    def works(case):
+        def fit(**parameters):
+            return case.fit(*DATA["images"], ipc=2, parametrization=parametrization, **parameters)
+
+        distiller, moved = fit(), fit(max_iter=4)
+        (block,) = distiller.distilled_.bases
+        assert block.n_samples == 4
+        assert not np.array_equal(moved.transform()[0], distiller.transform()[0])
+
+    return works
 
 
 def augmentation(case):
@@ -172,6 +185,8 @@ CHECKS = {
     "images": works_with_data("images"),
     "learned labels": learned_labels,
     "linear bases": bases,
+    "tiles": made_of_less(Tiled()),
+    "hallucinators": made_of_less(Hallucinated(n=2)),
     "augmentation": augmentation,
     "sample weights": sample_weights,
     "class weights": class_weights,

@@ -5,17 +5,26 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Gradient, Method
-from skdistill._engine.optimizers import Adam
+from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.outer import initial_state, update
 from skdistill._engine.parametrization import (
+    EXTRA,
+    HALLUCINATOR,
     Combinations,
+    Enlarged,
+    Hallucinations,
     Parametrization,
     Rows,
+    first_hallucinators,
     xavier_size,
     xavier_uniform,
 )
+from skdistill._engine.steps import Steps
+from skdistill._engine.unroll import InnerLoop, meta_gradient
 
 LOSS = torch.tensor(0.0)
 SHAPE = (2, 3, 3)
@@ -114,6 +123,125 @@ def test_labels_are_indices_unless_they_are_learned(mixed, draw):
         assert torch.equal(grads[name], grad)
 
 
+# --- tiles, hallucinators, penalties ----------------------------------------------------------
+
+
+@pytest.fixture(params=["tiles", "hallucinators", "penalty"])
+def made(request, draw):
+    """Return six samples of 2 x 6 x 6 values, made of less, and the tensors."""
+    shape = 2, 6, 6
+    if request.param == "tiles":
+        tensors, part = {"tiles": draw(6, 2, 3, 2)}, Enlarged("tiles", (6, 6))
+    elif request.param == "hallucinators":
+        # Six of the eight pairs of four bases and two hallucinators, in any order.
+        part = Hallucinations("basis", ".0", torch.tensor([7, 0, 1, 4, 2, 6]), draw(*shape))
+        tensors = {"basis": draw(4, *shape)}
+        first = first_hallucinators(2, shape, torch.Generator().manual_seed(1))
+        tensors |= {f"{k}.0": v.double() + 0.1 * draw(*v.shape) for k, v in first.items()}
+    else:
+        tensors = {"basis": draw(3, *shape), "coefficients": draw(6, 3)}
+        part = Combinations("basis", "coefficients", coef_penalty=0.3)
+    return Parametrization((part,), torch.arange(6) % 3), tensors
+
+
+def test_tiles_are_enlarged_as_by_a_layer_of_torchs(draw):
+    tiles = draw(3, 2, 2, 3)
+    X = Enlarged("tiles", (4, 6)).samples({"tiles": tiles})
+    assert torch.equal(X, nn.Upsample((4, 6), mode="bilinear")(tiles))
+    # The corners are those of the tile.
+    assert torch.equal(X[:, :, -1, 0], tiles[:, :, -1, 0])
+
+
+def test_hallucinations_are_those_of_torchs_layers(draw):
+    n, inner, channels = 3, 4, 2
+    encoders = [nn.Conv2d(channels, inner, 3).double() for _ in range(n)]
+    decoders = [nn.ConvTranspose2d(inner, channels, 3).double() for _ in range(n)]
+    values = (
+        torch.stack([layer.weight for layer in encoders]),
+        torch.stack([layer.bias for layer in encoders]),
+        draw(n, inner, 3, 2),
+        draw(n, inner, 3, 2),
+        torch.stack([layer.weight for layer in decoders]),
+        torch.stack([layer.bias for layer in decoders]),
+    )
+    tensors = {f"{name}.5": value for name, value in zip(HALLUCINATOR, values)}
+    tensors["bases"] = draw(2, channels, 5, 4)
+    pairs = [(1, 2), (0, 0), (1, 0), (0, 2)]
+    flat = torch.tensor([n * basis + k for basis, k in pairs])
+    X = Hallucinations("bases", ".5", flat).samples(tensors)
+    assert X.shape == (4, channels, 5, 4)
+    for sample, (basis, k) in zip(X, pairs):
+        seen = encoders[k](tensors["bases"][basis][None]) * values[2][k] + values[3][k]
+        torch.testing.assert_close(sample, decoders[k](seen)[0])
+
+
+def test_first_hallucinators_are_those_of_torchs_layers():
+    first = first_hallucinators(200, (3, 6, 5), torch.Generator().manual_seed(0))
+    assert tuple(first) == HALLUCINATOR
+    # They go into Conv2d(3, 3, 3) and ConvTranspose2d(3, 3, 3).
+    bound = 1 / np.sqrt(27)
+    layers = {"conv": nn.Conv2d(3, 3, 3), "transposed": nn.ConvTranspose2d(3, 3, 3)}
+    for name, layer in layers.items():
+        for kind in ("weight", "bias"):
+            ours, theirs = first[f"{name}_{kind}"], getattr(layer, kind)
+            assert ours.shape == (200, *theirs.shape)
+            assert theirs.abs().max() <= bound
+            assert 0.98 * bound < ours.abs().max() <= bound
+            assert ours.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    assert first["scale"].shape == first["shift"].shape == (200, 3, 4, 3)
+    assert (first["scale"] == 1).all()
+    assert not first["shift"].any()
+
+
+def test_pull_back_equals_autograd_through_the_inner_loop(made, draw):
+    parametrization, tensors = made
+    learner = Learner(
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)),
+        dtype=torch.float64,
+    )
+    real, theta, n_steps, rate = (draw(9, 2, 6, 6), torch.arange(9) % 3), learner.init(0), 3, 0.1
+
+    def outer_loss(theta):
+        theta = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = learner.loss(theta, *real)
+        return loss.detach(), torch.autograd.grad(loss, theta)[0]
+
+    X = parametrization.samples(tensors)
+    loop = InnerLoop(Steps(learner, SGD(lr=rate)), X, parametrization.y)
+    gradient = meta_gradient(loop, theta, 0, n_steps, outer_loss)
+    ours = parametrization.pull_back(tensors, Gradient(gradient.loss, gradient.X))
+
+    def whole_loss(tensors):
+        X, moved = parametrization.samples(tensors), theta.clone().requires_grad_()
+        for _ in range(n_steps):
+            loss = learner.loss(moved, X, parametrization.y)
+            moved = moved - rate * torch.autograd.grad(loss, moved, create_graph=True)[0]
+        loss = learner.loss(moved, *real)
+        if "coefficients" in tensors:
+            loss = loss + 0.3 * (tensors["coefficients"] ** 2).sum().sqrt()
+        return loss
+
+    inputs = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
+    theirs = torch.autograd.grad(whole_loss(inputs), list(inputs.values()))
+    assert ours.keys() == inputs.keys()
+    for name, expected in zip(inputs, theirs):
+        assert expected.norm() > 1e-4
+        assert (ours[name] - expected).norm() <= 1e-9 * expected.norm()
+        direction = draw(*expected.shape)
+        near = [{**tensors, name: tensors[name] + h * direction} for h in (1e-5, -1e-5)]
+        slope = (whole_loss(near[0]) - whole_loss(near[1])) / 2e-5
+        assert slope.item() == pytest.approx((expected * direction).sum().item(), rel=1e-4)
+
+
+def test_the_penalty_of_coefficients_of_zero_has_no_gradient(draw):
+    tensors = {"basis": draw(3, *SHAPE), "coefficients": torch.zeros(4, 3).double()}
+    part = Combinations("basis", "coefficients", coef_penalty=0.3)
+    parametrization = Parametrization((part,), torch.arange(4) % 2)
+    grads = parametrization.pull_back(tensors, Gradient(LOSS, torch.zeros(4, *SHAPE).double()))
+    assert not any(grad.any() for grad in grads.values())
+
+
 # --- the outer step ---------------------------------------------------------------------------
 
 
@@ -172,6 +300,31 @@ def test_labels_stay_non_negative_and_other_tensors_need_not(draw):
     # Not normalized: what they sum to is learned as well.
     assert y[1].sum() > 2
     assert (state.tensors["X"] < -0.5).all()
+
+
+def test_tensors_stay_within_limits(draw):
+    # The second of two channels has other limits than the first; a further tensor has one.
+    parametrization = Parametrization((Rows("X"),), torch.tensor([0, 1]))
+    tensors = {"X": torch.zeros(2, *SHAPE).double(), EXTRA + "height": torch.ones(1).double()}
+
+    class Falling(Quadratic):
+        def gradient(self, problem, synthetic, state, step):
+            extra = {"height": torch.ones(1).double()}
+            return Gradient(LOSS, synthetic.X - self.X, extra=extra), state
+
+    low, high = torch.tensor([[-0.5, -0.1], [0.3, 5.0]], dtype=torch.float64)[..., None, None]
+    limits = {"X": (low, high), EXTRA + "height": (0.75, None)}
+    target = torch.stack([torch.full(SHAPE, 2.0), torch.full(SHAPE, -2.0)]).double()
+    method, rates = Falling(target, None), dict.fromkeys(tensors, 0.1)
+    state = initial_state(method, None, tensors)
+    for _ in range(20):
+        state, _ = update(method, None, state, parametrization, rates, limits)
+    X = state.tensors["X"]
+    assert (X[0, 0] == 0.3).all()
+    assert (X[1, 0] == -0.5).all()
+    assert (X[1, 1] == -0.1).all()
+    assert (X[0, 1] > 1).all()
+    assert state.tensors[EXTRA + "height"].item() == 0.75
 
 
 def test_a_rate_of_zero_keeps_every_bit(mixed, draw):

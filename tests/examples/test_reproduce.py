@@ -176,6 +176,9 @@ SIZES = {
     "kip": ["--dataset", "digits", "--steps", "0", "2", "--batch-size", "100"],
     "labels_and_basis": [*QUICK, "--max-iter", "1"],
     "methods": [*TIMED, "--width", "4"],
+    "parametrizations": [
+        *[*QUICK, *WINDOWS, "--storage", "1", "3", "--max-iter", "1", "--width", "4"],
+    ],
     "settings": [
         *TIMED,
         *["--setting", "width=4", "window=2", "unroll=3", "compile=false"],

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tarfile
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from skdistill._files import npz as _npz
 from skdistill._run.checkpoint import Checkpoint
 from skdistill.datasets import fetch_cifar10, load_cub200, load_tiny_imagenet
 from skdistill.exceptions import InvalidFileError
-from skdistill.parametrization import LinearBasis
+from skdistill.parametrization import Hallucinated, LinearBasis
 
 PACKAGE = Path(skdistill.__file__).parent
 
@@ -49,6 +50,11 @@ def tiny_distiller(**parameters):
         validation_fraction=0.3, validation_interval=2, n_networks=1, eval_steps=2,
         **{"max_iter": 3, **parameters},
     )  # fmt: skip
+
+
+def fit_hallucinators():
+    X = np.random.default_rng(0).normal(size=(30, 4, 4))
+    return tiny_distiller(ipc=2, parametrization=Hallucinated(2)).fit(X, np.arange(30) % 2)
 
 
 def fit_encoders():
@@ -74,7 +80,7 @@ def fit_encoders():
 
 
 def tiny_mlp(input_shape, n_classes):
-    return nn.Linear(input_shape[0], n_classes)
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), n_classes))
 
 
 def everything(value):
@@ -100,6 +106,7 @@ N_DAMAGED = {
     "set with preprocessing": 400,
     "set with encoders": 200,
     "set with bases": 400,
+    "set with hallucinators": 200,
     "run": 2000,
 }
 
@@ -120,6 +127,9 @@ def saved(kind, tmp_path):
         return path, lambda path: Checkpoint(path, 60.0, identity).load()
     if kind == "set with encoders":
         DistilledDataset.from_pipeline(*fit_encoders()).save(path)
+        return path, DistilledDataset.load
+    if kind == "set with hallucinators":
+        fit_hallucinators().distilled_.save(path)
         return path, DistilledDataset.load
     bases = {"ipc": 2, "parametrization": LinearBasis(2), "learn_labels": True}
     pipeline = fit(**bases if kind == "set with bases" else {})

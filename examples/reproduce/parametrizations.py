@@ -1,0 +1,173 @@
+"""Samples of equal storage: pixels, linear bases, tiles and hallucinators, distilled by RaT-BPTT.
+
+For every storage, in plain samples per class, each parametrization makes as many samples as the
+storage holds; what it learns is counted in full (see `sizes`). All get the same number of outer
+steps through the same narrow networks, and see equally many samples per class in an inner step, as
+far as they have them. Then networks of the usual width are trained on the result, with a number of
+steps that is fixed beforehand, and tested. The last samples are the result, and the test set is
+looked at once.
+
+Hallucinators need room: a storage that does not hold them and a basis for every class has no row of
+theirs.
+
+    python examples/reproduce/parametrizations.py --seeds 0 --storage 1
+    python examples/reproduce/parametrizations.py --dataset fashion-mnist --data FOLDER --seeds 0
+
+Every cell (a parametrization, a storage and a seed) has a checkpoint beside the JSON file, from
+which it goes on if it was interrupted, and a row in the file when it is done.
+"""
+
+from functools import partial
+from math import prod
+from warnings import catch_warnings, simplefilter
+
+import data
+from report import RESULTS, Report, about, arguments, mean_and_std
+
+from skdistill import RaTBPTTDistiller
+from skdistill.exceptions import LongRunWarning
+from skdistill.networks import ConvNet
+from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
+
+NAMES = ("pixels", "linear basis", "tiles", "hallucinators")
+
+
+def sizes(storage: int, shape: tuple[int, int, int], n_classes: int) -> dict[str, dict]:
+    """Return the parameters of each parametrization that fits the storage, for images of a shape.
+
+    Samples and tiles fill it; the others take at most as much.
+    """
+    channels, height, width = shape
+    room = storage * n_classes * prod(shape)
+    # As in [Deng22]: 16 bases of a quarter of the pixels for each unit of storage, and coefficients
+    # in the rest.
+    n_basis = 16 * storage
+    n_rows = (room - n_basis * prod(shape) // 4) // n_basis
+    # As in [Liu22]: five hallucinators, and bases in the rest.
+    kernels = 2 * (channels**2 * 9 + channels)
+    hallucinators = 5 * (kernels + 2 * channels * (height - 2) * (width - 2))
+    bases = (room - hallucinators) // (n_classes * prod(shape))
+    found = {
+        "pixels": {"ipc": storage},
+        "linear basis": {
+            "ipc": n_rows // n_classes,
+            "parametrization": LinearBasis(n_basis, downsample=2),
+            # They start at random.
+            "init": "gaussian",
+        },
+        "tiles": {"ipc": 4 * storage, "parametrization": Tiled(factor=2)},
+        "hallucinators": {"ipc": 5 * bases, "parametrization": Hallucinated(n=5)},
+    }
+    return {name: parameters for name, parameters in found.items() if parameters["ipc"] > 0}
+
+
+def one_cell(name: str, storage: int, seed: int, args, arrays) -> dict:
+    """Distill, test the result, and return a row of the report."""
+    X_train, X_test, y_train, y_test = arrays
+    shape = (1, 8, 8) if args.dataset == "digits" else image_shape(X_train)
+    own = sizes(storage, shape, len(set(y_train.tolist())))[name]
+    parameters = {
+        "init": args.init,
+        # All samples, if there are no more.
+        "inner_batch_size": args.inner_batch_size if own["ipc"] > args.inner_batch_size else None,
+        "inner_architecture": partial(ConvNet, width=args.width),
+        "image_shape": shape,
+        "max_iter": args.max_iter,
+        "n_networks": args.networks,
+        "random_state": seed,
+    }
+    given = {k: getattr(args, k) for k in ("window", "unroll") if getattr(args, k) is not None}
+    work = args.json.with_suffix(".run")
+    work.mkdir(parents=True, exist_ok=True)
+    checkpoint = work / f"{name.replace(' ', '-')}-{storage}-{seed}.npz"
+    distiller = RaTBPTTDistiller(**parameters | given | own, checkpoint=checkpoint)
+    with catch_warnings():
+        # Whoever starts this knows.
+        simplefilter("ignore", LongRunWarning)
+        distiller.fit(X_train, y_train)
+    distilled, result = distiller.distilled_, distiller.evaluate(X_test, y_test)
+    return {
+        "name": name,
+        "storage": storage,
+        "seed": seed,
+        "samples per class": distilled.ipc,
+        "storage taken": distilled.storage,
+        "accuracy": result.mean,
+        "deviation over networks": result.std,
+        "steps": distiller.n_iter_,
+        "skipped steps": sum(distiller.history_["skipped"]),
+        "seconds": sum(distiller.history_["seconds"]),
+    }
+
+
+def image_shape(X) -> tuple[int, int, int]:
+    """Return the shape of images with channels last, or of gray ones without channels."""
+    height, width, *channels = X.shape[1:]
+    return (channels or [1])[0], height, width
+
+
+def summarize(rows: list[dict]) -> dict:
+    """Return mean and deviation over seeds by parametrization and storage."""
+    methods = {}
+    for key in dict.fromkeys((row["name"], row["storage"]) for row in rows):
+        own = [row for row in rows if (row["name"], row["storage"]) == key]
+        methods["{}, storage {}".format(*key)] = {
+            what: mean_and_std(row[what] for row in own)
+            for what in ("accuracy", "samples per class", "storage taken", "seconds")
+        }
+    return {"methods": methods}
+
+
+def line(name: str, measured: dict) -> str:
+    """Return what was measured of a parametrization, as means over seeds, for printing."""
+    accuracy, ipc, taken, seconds = (measured[what][0] for what in measured)
+    return (
+        f"{name:26s}  {100 * accuracy:5.1f} %, {ipc:.0f} samples per class in {taken:.2f}, "
+        f"{seconds:.0f} s"
+    )
+
+
+def main() -> None:
+    """Distill by all parametrizations, test, print a table, write JSON."""
+    parser = arguments(__doc__)
+    data.add_arguments(parser)
+    parser.add_argument("--storage", type=int, nargs="+", default=[1, 10], help="samples per class")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--max-iter", type=int, default=1000, help="outer steps")
+    parser.add_argument("--width", type=int, default=32, help="of the networks to distill through")
+    parser.add_argument("--window", type=int, help="default: by the size of the images")
+    parser.add_argument("--unroll", type=int, help="default: by the size of the images")
+    parser.add_argument("--init", default="real", choices=["gaussian", "real", "kmeans"])
+    parser.add_argument(
+        "--inner-batch-size", type=int, default=10, help="samples per class in an inner step"
+    )
+    parser.add_argument("--networks", type=int, default=10, help="networks in the test")
+    args = data.parse(parser)
+    # Rows of other cells may stay in the file.
+    storages, names = args.storage, args.only
+    del args.storage, args.only
+    # There is one size, with a GPU and without.
+    del args.paper
+    args.json = args.json or RESULTS / f"parametrizations-{args.dataset}.json"
+    arrays = data.load(args)
+    report = Report(args.json, about(args, data.name(args)), ("name", "storage", "seed"), summarize)
+    shape = (1, 8, 8) if args.dataset == "digits" else image_shape(arrays[0])
+    n_classes = len(set(arrays[2].tolist()))
+    for seed in args.seeds:
+        for storage in storages:
+            for name in (n for n in sizes(storage, shape, n_classes) if n in names):
+                row = report.run(
+                    partial(one_cell, name, storage, seed, args, arrays),
+                    name=name,
+                    storage=storage,
+                    seed=seed,
+                )
+                measured = summarize([row])["methods"]
+                print(f"seed {seed}  {line(*measured.popitem())}", flush=True)
+    print("\nmeans over seeds")
+    for name, measured in summarize(report.rows)["methods"].items():
+        print(line(name, measured))
+
+
+if __name__ == "__main__":
+    main()
