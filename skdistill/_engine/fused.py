@@ -348,16 +348,16 @@ class FirstBlock(Layer):
 
     def _adjoint(self, g, kept, parameters, wants_input):
         x, stats = kept
-        n, height, width = len(x), *self._options[:2]
+        n, (height, width, *_) = len(x), self._options
         x_bar = torch.empty_like(x) if wants_input else None
         w_bar = x.new_empty(n, height * width * self._n_in, self._n_out)
         bias_bar, sums = x.new_empty(n, self._n_out), x.new_empty(2, n, self._n_out)
-        w, bias, scale, (shift, *_) = zip(*parameters)
+        w, bias, scale, shift = zip(*parameters)
         self._kernels.few_inputs_block_adjoint(
             *_at_two(g),
             *_at(x),
             *[each for pair in (w, bias, scale) for each in _at_two(pair)],
-            *_at(shift, stats),
+            *_at(shift[0], stats),
             None if x_bar is None else x_bar.data_ptr(),
             *_at(w_bar, bias_bar, sums),
             *x.shape,

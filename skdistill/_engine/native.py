@@ -1,6 +1,6 @@
 """The functions of ``native.c``, compiled for this machine when they are first needed.
 
-A C compiler (``$CC`` or ``cc``) takes two seconds for them. What it makes is kept in the user's
+A C compiler (``$CC`` or ``cc``) takes some seconds for them. What it makes is kept in the user's
 cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``), under a name that the source, the compiler and
 the processor decide. Without a C compiler, or if ``SKDISTILL_NATIVE=0`` is in the environment,
 there are none, and torch's own operations compute the same, slower.
