@@ -97,6 +97,14 @@ def test_samples_are_made_of_what_is_kept(images, made, layout):
     assert not np.array_equal(averaged.X, distilled.X)
 
 
+def test_a_constant_channel_comes_back_as_it_was(images, made):
+    X, y = images
+    X = np.stack([X, np.full_like(X, 0.1)], axis=1)
+    distilled = quick(image_shape=(2, 6, 6), **made).fit(X, y).distilled_
+    assert (distilled.X[:, 1] == 0.1).all()
+    assert_made_of_its_blocks(distilled)
+
+
 def test_tiles_start_from_smaller_samples(images):
     start = partial(quick, init="real", learning_rate=1e-12, max_iter=1)
     samples = start().fit(*images).distilled_.X

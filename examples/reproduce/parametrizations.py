@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--storage", type=int, nargs="+", default=[1, 10], help="samples per class")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
     parser.add_argument("--max-iter", type=int, default=1000, help="outer steps")
-    parser.add_argument("--width", type=int, default=32, help="of the networks to distill through")
+    parser.add_argument("--width", type=int, default=16, help="of the networks to distill through")
     parser.add_argument("--window", type=int, help="default: by the size of the images")
     parser.add_argument("--unroll", type=int, help="default: by the size of the images")
     parser.add_argument("--init", default="real", choices=["gaussian", "real", "kmeans"])

@@ -128,6 +128,20 @@ def test_rows_of_rows_and_their_batches():
     assert y.tolist() == [2, 0]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_limits_are_those_of_the_samples_that_take_part(monkeypatch, dtype):
+    monkeypatch.setattr("skdistill._engine.data._BLOCK", 100)
+    X = np.random.default_rng(0).integers(50, 200, size=(40, 2, 4, 3)).astype(dtype)
+    X[3, 1, 2, 2], X[4] = 5, 255
+    here = Standardizer([100.0, 50.0], [10.0, 20.0], (2, 4, 3), "cpu", torch.float32)
+    rows = np.delete(np.arange(40), 4)
+    data = RealData(torch.from_numpy(X), torch.zeros(39), here, "cpu", rows=rows)
+    for limit, raw in zip(data.limits(), (X[rows].min((0, 2, 3)), X[rows].max((0, 2, 3)))):
+        assert limit.shape == (2, 1, 1)
+        expected = (raw - np.array([100.0, 50.0])) / [10, 20]
+        np.testing.assert_allclose(limit.flatten(), expected, rtol=1e-6)
+
+
 # --- what float64 cannot hold, or float32 -----------------------------------------------------
 
 
