@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .distillers.boosted import BoostedDistiller
     from .distillers.distribution_matching import DistributionMatchingDistiller
     from .distillers.frepo import FRePoDistiller
+    from .distillers.gradient_matching import GradientMatchingDistiller
     from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
     from .distillers.rfad import RFADDistiller
@@ -31,6 +32,7 @@ _HOMES = {
     "DistilledClassifier": "adapters",
     "DistilledDataset": "distilled",
     "DistributionMatchingDistiller": "distillers.distribution_matching",
+    "GradientMatchingDistiller": "distillers.gradient_matching",
     "KIPDistiller": "distillers.kip",
     "KernelRidgeClassifier": "kernel_ridge",
     "FRePoDistiller": "distillers.frepo",
@@ -50,6 +52,7 @@ __all__ = [
     "DistilledDataset",
     "DistributionMatchingDistiller",
     "FRePoDistiller",
+    "GradientMatchingDistiller",
     "KIPDistiller",
     "KernelRidgeClassifier",
     "LossPruner",

@@ -6,7 +6,7 @@ from functools import partial
 from math import sqrt
 from typing import Any
 
-from .augmentation import Flip, OneOf, Rotation
+from .augmentation import Color, Compose, Crop, Cutout, Flip, OneOf, Rotation
 from .learning_rates import CosineDecay
 from .networks import ConvNet
 from .parametrization import LinearBasis
@@ -268,6 +268,70 @@ def _matching(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+def _dc(dataset: str, ipc: int) -> dict[str, Any]:
+    # The defaults of main.py, the code of [Zhao21a] and [Zhao21b], but for the start and the
+    # evaluation: 1000 networks, each for as many outer steps as there are samples per class.
+    return {
+        "ipc": ipc,
+        "max_iter": 1000 * ipc,
+        "batch_size": 256,
+        "outer_optimizer": "sgd",
+        "learning_rate": 0.1,
+        "init": "real",
+        "learn_labels": False,
+        "distance": "cosine",
+        "matched": "weights",
+        "outer_loop": "auto",
+        "inner_loop": "auto",
+        "network_data": "synthetic",
+        "network_batch_size": 256,
+        "network_lr": 0.01,
+        "network_momentum": 0.0,
+        "network_weight_decay": 0.0,
+        "architecture": "convnet",
+        "n_networks": 20,
+        "eval_steps": 300 if ipc == 1 else 1000,
+    }
+
+
+def _dsa(dataset: str, ipc: int) -> dict[str, Any]:
+    # The command in the readme: method DSA, with all its strategies for these data sets.
+    return _dc(dataset, ipc) | {"augmentation": "dsa"}
+
+
+# Distance, learning rate for pixels between 0 and 1, their deviation, and real samples that train a
+# network between two outer steps.
+_IDC = {"cifar10": ("mse", 5e-3, 0.25, 2000), "fashion_mnist": ("l1", 1e-4, 0.35, 500)}
+
+
+def _idc(dataset: str, ipc: int) -> dict[str, Any]:
+    # argument.py, condense.py and misc/reproduce.py of the code of [Kim22], with factor 1.
+    distance, rate, deviation, n_samples = _IDC[dataset]
+    return {
+        "ipc": ipc,
+        "max_iter": 2000 * 100,
+        "batch_size": 64,
+        "outer_optimizer": "sgd",
+        # A step of this rate in pixels, in standardized units.
+        "learning_rate": rate * ipc / 10 / deviation**2,
+        "init": "real",
+        "learn_labels": False,
+        "augmentation": Compose([Color(), Crop(), Cutout()]),
+        "distance": distance,
+        "matched": "convolutions",
+        "outer_loop": 100,
+        "inner_loop": -(-n_samples // 64),
+        "network_data": "real",
+        "network_batch_size": 64,
+        "network_lr": 0.01,
+        "network_momentum": 0.9,
+        "network_weight_decay": 5e-4,
+        "architecture": "convnet",
+        "n_networks": 10,
+        "eval_steps": 300 if ipc == 1 else 1000,
+    }
+
+
 def _kip(dataset: str, ipc: int) -> dict[str, Any]:
     # The parameters at the head of kip/KIP.ipynb, the code of [Nguyen21], and of its FC network.
     return {
@@ -462,6 +526,13 @@ MATCHING = Paper(
     dict.fromkeys(("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)),
     _matching,
 )
+DC = Paper(
+    "the known runs of [Zhao21a]",
+    {"cifar10": (1, 10, 50), "cifar100": (1, 10), "fashion_mnist": (1, 10, 50)},
+    _dc,
+)
+DSA = Paper("the known runs of [Zhao21b]", DC.columns, _dsa)
+IDC = Paper("the known runs of [Kim22]", dict.fromkeys(_IDC, (1, 10, 50)), _idc)
 KIP = Paper("the notebook of [Nguyen21]'s code", {"cifar10": (10,)}, _kip)
 FREPO = Paper(
     "the known runs of [Zhou22]",

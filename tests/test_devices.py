@@ -12,6 +12,7 @@ from skdistill import (
     DistilledClassifier,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
@@ -65,6 +66,10 @@ def matching(**parameters):
     return DistributionMatchingDistiller(**{**SHARED, "ipc": 2, **parameters})
 
 
+def gradients(**parameters):
+    return GradientMatchingDistiller(**{**SHARED, "ipc": 2, "inner_loop": 2, **parameters})
+
+
 def frepo(**parameters):
     return FRePoDistiller(**{**SHARED, "ipc": 2, **parameters})
 
@@ -115,6 +120,8 @@ DISTILLERS = {
     "boosted": boosted(learn_labels=True),
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),
+    "DSA": gradients(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
+    "IDC": gradients(network_data="real", distance="l1", outer_loop=2, matched="convolutions"),
     "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
     "RFAD": rfad(redraw_every=2, augmentation="dsa", learn_labels=True),
     "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
@@ -208,6 +215,7 @@ def test_an_outer_step_waits_for_the_device_once(images, device_waits):
         rat_bptt(augmentation="dsa", shared_augmentation=True, sampler=KMeansSampler()),
         matching(augmentation="dsa", learn_labels=True),
         matching(),
+        gradients(augmentation="dsa", outer_loop=1),
     ):
         assert device_waits(distiller, *images) == ["a copy to the host"]
 

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import tools
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, FRePoDistiller
+from skdistill import (
+    BoostedDistiller,
+    DistributionMatchingDistiller,
+    FRePoDistiller,
+    GradientMatchingDistiller,
+)
 from skdistill._engine.learner import Learner
 from skdistill.exceptions import DivergenceWarning
 from skdistill.forecast import Forecast
@@ -67,6 +72,19 @@ def test_the_forecast_of_a_pool_is_of_all_its_networks(images):
     small, large = (FRePoDistiller(pool_size=size).estimate(*images, n_steps=1) for size in (2, 5))
     assert large.memory.states - small.memory.states == 3 * 3 * 4 * parameters
     assert "pool_size" in large.advice
+
+
+def test_the_forecast_of_gradient_matching_is_of_the_larger_of_matching_and_training(images):
+    def activations(**parameters):
+        distiller = GradientMatchingDistiller(**parameters, inner_loop=1)
+        return distiller.estimate(*images, n_steps=1).memory.activations
+
+    matched = activations(network_batch_size=1)
+    # Training has 2 of 1 + 1 samples, matching 1 or 20 of a class, at twice the price of each.
+    assert activations() < 2 * matched
+    assert activations(ipc=20, network_batch_size=1) == pytest.approx(20 * matched, rel=1e-4)
+    trained = activations(network_data="real", network_batch_size=30)
+    assert trained == pytest.approx(30 * matched * 0.92 / 2, rel=1e-4)
 
 
 def test_the_forecast_of_boosting_is_of_all_blocks(images):

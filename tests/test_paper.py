@@ -7,6 +7,7 @@ from torch import nn
 from skdistill import (
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
@@ -189,6 +190,31 @@ def test_all_runs_of_trajectory_matching_are_valid():
                 distiller = TrajectoryMatchingDistiller.from_paper(dataset, ipc, paper=name)
                 with pytest.raises(ValueError, match="class"):
                     distiller.fit(X, y)
+
+
+def test_gradient_matching_has_the_values_of_three_papers():
+    # Read in main.py and utils.py, and in argument.py, condense.py and misc/reproduce.py.
+    make = GradientMatchingDistiller.from_paper
+    dc = {"max_iter": 10_000, "outer_optimizer": "sgd", "learning_rate": 0.1, "n_networks": 20}
+    dc = GradientMatchingDistiller(10, **dc, architecture="convnet", eval_steps=1000)
+    assert make("cifar10", 10).get_params() == dc.get_params()
+    assert make("cifar10", 10, paper="dc").get_params() == dc.get_params()
+    dsa = dc.set_params(augmentation="dsa")
+    assert make("cifar100", 10, paper="dsa").get_params() == dsa.get_params()
+    idc = make("fashion_mnist", 10, paper="idc", max_iter=1)
+    assert (idc.distance, idc.matched, idc.network_data) == ("l1", "convolutions", "real")
+    assert (idc.batch_size, idc.network_batch_size, idc.inner_loop) == (64, 64, 8)
+    assert (idc.network_momentum, idc.network_weight_decay) == (0.9, 5e-4)
+    # A step of 0.0001 in pixels of deviation 0.353.
+    assert idc.learning_rate == pytest.approx(1e-4 / 0.353**2, rel=0.02)
+    assert make("cifar10", 50, paper="idc").learning_rate == pytest.approx(5 * 5e-3 * 16)
+    assert make("cifar10", 1, paper="idc").inner_loop == 32
+    with pytest.raises(
+        ValueError, match=r"paper must be one of None, 'dc', 'dsa', 'idc' .* got 'dm'"
+    ):
+        make("cifar10", 1, paper="dm")
+    with pytest.raises(ValueError, match=r"dataset must be one of 'cifar10', .* runs of \[Kim"):
+        make("cifar100", 1, paper="idc")
 
 
 def test_a_distiller_without_a_paper_says_so():

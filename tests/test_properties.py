@@ -17,6 +17,7 @@ from skdistill import (
     DistilledClassifier,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KIPDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
@@ -159,11 +160,25 @@ TRAJECTORIES = {
     "gradient": st.sampled_from(["exact", "first_order", "none"]),
     "outer_optimizer": st.sampled_from(["adam", "sgd"]),
 }
+GRADIENTS = {
+    "distance": st.sampled_from(["cosine", "mse", "l1", "l2"]),
+    "matched": st.sampled_from(["weights", "weights", "convolutions"]),
+    "outer_loop": st.one_of(st.just("auto"), WHOLE),
+    "inner_loop": st.one_of(st.just("auto"), WHOLE),
+    "network_data": st.sampled_from(["synthetic", "real", "both"]),
+    "network_batch_size": WHOLE,
+    "network_lr": REAL,
+    "network_momentum": REAL,
+    "network_weight_decay": REAL,
+    "outer_optimizer": st.sampled_from(["adam", "sgd"]),
+    "learn_labels": st.booleans(),
+}
 short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny)
 rat_bptt = partial(short, window=1, unroll=2)
 random_features = partial(short, RFADDistiller, init="gaussian")
 regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
+gradients = partial(short, GradientMatchingDistiller, init="gaussian")
 kernel = partial(short, KIPDistiller, init="gaussian")
 
 
@@ -229,6 +244,14 @@ def test_distribution_matching(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(matching(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | GRADIENTS))
+def test_gradient_matching(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        check_set(gradients(**parameters).fit(X, y), X, y)
 
 
 @bounded

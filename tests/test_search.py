@@ -31,6 +31,7 @@ from skdistill import (
     BoostedDistiller,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KIPDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
@@ -58,12 +59,13 @@ def frame():
         DistributionMatchingDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
         KIPDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
         quick(FRePoDistiller),
+        quick(GradientMatchingDistiller),
         quick(RFADDistiller, n_feature_networks=1),
         quick(TrajectoryMatchingDistiller, n_experts=1, max_start=1, syn_steps=1),
         BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
         make_pipeline(StandardScaler(), quick()),
     ],
-    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "RFAD", "MTT", "boosted", "pipeline"],
+    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "DC", "RFAD", "MTT", "boosted", "pipeline"],
 )
 def test_folds_are_stratified(distiller):
     y = np.repeat(["a", "b", "c"], 9)

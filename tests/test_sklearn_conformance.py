@@ -14,6 +14,7 @@ from skdistill import (
     DistilledClassifier,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
     LossPruner,
@@ -30,6 +31,7 @@ unrolled = partial(short, window=1, unroll=2)
 ESTIMATORS = [
     unrolled(),
     short(DistributionMatchingDistiller),
+    short(GradientMatchingDistiller),
     short(KIPDistiller),
     short(FRePoDistiller, pool_size=2),
     short(RFADDistiller, n_feature_networks=1),

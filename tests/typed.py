@@ -19,6 +19,7 @@ from skdistill import (
     DistilledDataset,
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
     LossPruner,
@@ -105,6 +106,7 @@ def wrong(gradient: Gradient) -> None:
     DistributionMatchingDistiller(window=3)  # type: ignore[call-arg]
     KIPDistiller(window=3)  # type: ignore[call-arg]
     FRePoDistiller(pool=3)  # type: ignore[call-arg]
+    GradientMatchingDistiller(loops=3)  # type: ignore[call-arg]
     RFADDistiller(redraw=3)  # type: ignore[call-arg]
     TrajectoryMatchingDistiller(experts=3)  # type: ignore[call-arg]
     BoostedDistiller(window=3)  # type: ignore[call-arg]
@@ -116,6 +118,7 @@ def wrong(gradient: Gradient) -> None:
     DistributionMatchingDistiller(ipc="ten")  # type: ignore[arg-type]
     KIPDistiller(kernel="rbf")  # type: ignore[arg-type]
     FRePoDistiller(pool_size="ten")  # type: ignore[arg-type]
+    GradientMatchingDistiller(distance="l2")  # type: ignore[arg-type]
     RFADDistiller(loss="hinge")  # type: ignore[arg-type]
     TrajectoryMatchingDistiller(gradient="second_order")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]

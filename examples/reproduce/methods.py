@@ -8,8 +8,9 @@ Random real samples (five draws), herding and k-means are trained on in the same
 the kernel regression of KIP. The last samples are the result, and the test set is looked at once
 for each: nothing is chosen by it.
 
-A method has its own defaults, except for `SETTINGS`. ``--width`` distills through ConvNets of this
-width, where a method has networks; the networks of the test are the usual ones.
+A method has its own defaults, except for `SETTINGS`, and a class of several methods has a row for
+each of its `VARIANTS`. ``--width`` distills through ConvNets of this width, where a method has
+networks; the networks of the test are the usual ones.
 
     python examples/reproduce/methods.py --minutes 3
     python examples/reproduce/methods.py --dataset fashion-mnist --data FOLDER --minutes 10 \
@@ -31,11 +32,21 @@ from report import RESULTS, Report, about, arguments, mean_and_std
 from windows import TimeLimit
 
 from skdistill import DistilledDataset, KernelRidgeClassifier, KIPDistiller, all_distillers
+from skdistill.augmentation import Color, Crop, Cutout, OneOf, Rotation, Scale
 from skdistill.evaluation import BASELINES, evaluate
 from skdistill.exceptions import DivergenceError, LongRunWarning
 from skdistill.networks import ConvNet
 
 METHODS = dict(all_distillers())
+# Digits are not mirrored.
+WITHOUT_FLIP = OneOf([Color(), Cutout(), Rotation(), Crop(), Scale()])
+# The methods of one class: its name, and their parameters.
+VARIANTS = {
+    "dc": ("GradientMatchingDistiller", {}),
+    "dsa": ("GradientMatchingDistiller", {"augmentation": WITHOUT_FLIP}),
+}
+OF_SEVERAL = {name for name, _ in VARIANTS.values()}
+NAMES = [*(name for name in METHODS if name not in OF_SEVERAL), *VARIANTS]
 # What a method gets besides, in runs of less than ten minutes.
 SETTINGS = {
     # "auto" goes by max_iter, which is out of reach here; compilation may take a minute.
@@ -78,8 +89,9 @@ def one_row(name: str, seed: int, args, arrays) -> dict:
 
 def distilled(name: str, seed: int, args, X, y):
     """Return what a row says of a run, and the fitted distiller."""
-    kind = METHODS[name]
-    parameters = dict(SETTINGS.get(name, {}) if args.minutes < 10 else {})
+    class_name, own = VARIANTS.get(name, (name, {}))
+    kind = METHODS[class_name]
+    parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
     narrow = args.width is not None and kind._needs_network
     if narrow:
         parameters["inner_architecture"] = partial(ConvNet, width=args.width)
@@ -164,7 +176,7 @@ def main() -> None:
     """Distill by all methods, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
-    names = [*BASELINES, *METHODS]
+    names = [*BASELINES, *NAMES]
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=3, help="for each method and seed")
     parser.add_argument("--width", type=int, help="of the networks to distill through")

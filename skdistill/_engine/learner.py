@@ -104,7 +104,7 @@ class Learner:
         _check_is_pure(module)
         parameters = dict(module.named_parameters())
         self._names = list(parameters)
-        self._shapes = [p.shape for p in parameters.values()]
+        self.shapes = [p.shape for p in parameters.values()]
         self.sizes = [p.numel() for p in parameters.values()]
         self.n_parameters = sum(self.sizes)
         self.module = module.to(device=self.device, dtype=self.dtype)
@@ -130,7 +130,7 @@ class Learner:
     def parameters(self, theta: Tensor) -> dict[str, Tensor]:
         """Return the parameters by the names that the network's module has for them."""
         parts = theta.split(self.sizes)
-        return {k: _loaded(p, s) for k, p, s in zip(self._names, parts, self._shapes)}
+        return {k: _loaded(p, s) for k, p, s in zip(self._names, parts, self.shapes)}
 
     def loss(self, theta: Tensor, X: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         """Return the loss against class indices ``(n,)`` or soft labels ``(n, n_classes)``."""

@@ -10,6 +10,9 @@ from .steps import n_chunks
 _ADJOINT, _GRADIENT = 2.0, 0.92
 # States besides those that are kept: one before the window, its sensitivity, a step's own.
 _OTHER_STATES = 6
+# Of the size of the parameters where gradients are matched: those of the real and the synthetic
+# samples, of their distance, and of a chunk.
+_GRADIENTS = 4
 # Measured on 100 to 2000 synthetic samples of 3 x 32 x 32 pixels, one and three hidden layers, to a
 # quarter: matrices of a kernel that autograd keeps, and more for each hidden layer; copies of the
 # synthetic samples; bytes of a real sample's value, which comes in single precision.
@@ -94,6 +97,44 @@ def matching_peak(
         states=learner.n_parameters * learner.dtype.itemsize,
         activations=int(_GRADIENT * _most(n_synthetic, chunk) * sample),
         # Without gradients, a layer's output is freed once the next layer but one is computed.
+        real=int(_GRADIENT * _most(n_real, chunk) * sample),
+        data=data_bytes,
+    )
+
+
+def gradients_peak(
+    learner: Learner,
+    states: int,
+    sample_shape: tuple[int, ...],
+    n_synthetic: int,
+    n_batch: int,
+    n_real: int,
+    synthetic_chunk: int | None,
+    chunk: int | None,
+    data_bytes: int,
+) -> PeakMemory:
+    """Return the peak of an outer step of `GradientMatching`.
+
+    Parameters
+    ----------
+    learner : Learner
+    states : int
+        Bytes of the network and of what trains it.
+    sample_shape : tuple of int
+    n_synthetic, n_batch, n_real : int
+        Synthetic samples of a class, samples of a step that trains the network, and real samples
+        of a class.
+    synthetic_chunk, chunk : int or None
+        Most synthetic and real samples that go through the network at once.
+    data_bytes : int
+        Bytes of the training set.
+    """
+    sample = learner.activation_bytes(sample_shape)
+    matched = _ADJOINT * _most(n_synthetic, synthetic_chunk)
+    trained = _GRADIENT * _most(n_batch, synthetic_chunk)
+    return PeakMemory(
+        states=states + _GRADIENTS * learner.n_parameters * learner.dtype.itemsize,
+        activations=int(max(matched, trained) * sample),
         real=int(_GRADIENT * _most(n_real, chunk) * sample),
         data=data_bytes,
     )

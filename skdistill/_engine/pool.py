@@ -16,7 +16,9 @@ NeurIPS 2022; its code is ``lib/datadistillation/frepo.py`` of github.com/yongch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -44,7 +46,8 @@ class Pool:
     max_age : int
         Steps of training after which a network is too old.
     batch_size : int or None, default=None
-        Synthetic samples in a step of training, at random if there are more; None for all.
+        Synthetic samples in a step of training, if there are more: each once per epoch, in random
+        order. None for all.
     augmentation : Augmentation or None, default=None
         How they are changed in each step.
     """
@@ -101,15 +104,35 @@ class Pool:
             If training made parameters or moments that are not finite, the network is replaced, and
             counted as one that diverged.
         """
+        batches = self._batches(X, y, rngs.torch("pool batch", step))
+        return self.train(state, k, batches, rngs, step, n_steps)
+
+    def train(
+        self,
+        state: State,
+        k: int,
+        batches: Iterator[tuple[Tensor, Tensor]],
+        rngs: Streams,
+        step: int,
+        n_steps: int,
+    ) -> State:
+        """Return the state after a network was trained on these samples, or replaced: `advance`.
+
+        Parameters
+        ----------
+        state, k, rngs, step, n_steps
+            As for `advance`.
+        batches : iterator of (Tensor, Tensor)
+            Samples and labels of each step of training, which all processes of a run must share.
+            None is asked for if the network is replaced.
+        """
         network = state["networks"][str(k)]
         if network["age"] > self.max_age:
             return self._replaced(state, k, rngs, step, "n_too_old")
         slots, done = network["slots"], network["n_steps"]
-        batches = rngs.torch("pool batch", step)
         changes = rngs.torch("pool augmentation", step)
-        for t in range(done + 1, done + n_steps + 1):
-            X_batch, y_batch = self._batch(X, y, batches)
-            slots = self.steps.forward(slots, self._augmented(X_batch, changes), y_batch, t)
+        for t, (X, y) in zip(range(done + 1, done + n_steps + 1), batches):
+            slots = self.steps.forward(slots, self._augmented(X, changes), y, t)
         if not torch.isfinite(slots).all().item():
             return self.diverged(state, k, rngs, step)
         older = {"slots": slots, "n_steps": done + n_steps, "age": network["age"] + n_steps}
@@ -167,11 +190,16 @@ class Pool:
         draws = self.augmentation.draw(generator, len(X), tuple(X.shape[1:]))
         return self.augmentation.apply(X, to_device(draws, X.device, X.dtype))
 
-    def _batch(self, X: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _batches(
+        self, X: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches without end: every sample once per epoch, in a new random order."""
         if self.batch_size is None or len(X) <= self.batch_size:
-            return X, y
-        rows = torch.randperm(len(X), generator=generator)[: self.batch_size].to(X.device)
-        return X[rows], y[rows]
+            yield from repeat((X, y))
+        while True:
+            for rows in torch.randperm(len(X), generator=generator).split(self.batch_size):
+                rows = rows.to(X.device)
+                yield X[rows], y[rows]
 
 
 def _with(state: State, k: int, network: State) -> State:

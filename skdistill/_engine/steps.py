@@ -161,6 +161,13 @@ class Steps:
         """Return the sum of the (weighted) loss over samples, and its gradient."""
         return self._call(self._gradient, theta, X, y, *weight)
 
+    def curvature(self, theta: Tensor, X: Tensor, y: Tensor, vector: Tensor) -> tuple[Tensor, ...]:
+        """Differentiate the product of the gradient of the summed loss with a vector.
+
+        Returns the derivatives with respect to ``theta``, ``X`` and, if labels are soft, ``y``.
+        """
+        return self._call(self._curvature, theta, X, y, vector)
+
     def augmented(self, X: Tensor, draws: Tensor) -> Tensor:
         """Return samples augmented with the numbers ``(n_numbers, n)`` drawn for them."""
         n = self._n_chunks(X)

@@ -19,6 +19,7 @@ from .base import BaseDistiller
 from .boosted import BoostedDistiller
 from .distribution_matching import DistributionMatchingDistiller
 from .frepo import FRePoDistiller
+from .gradient_matching import GradientMatchingDistiller
 from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
 from .rfad import RFADDistiller
@@ -32,6 +33,7 @@ __all__ = [
     "FRePoDistiller",
     "Free",
     "Gradient",
+    "GradientMatchingDistiller",
     "Interval",
     "KIPDistiller",
     "Method",

@@ -140,8 +140,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             Samples per class. (If the run learns bases, the storage in units of samples per class.)
         paper : str or None, default=None
             The paper, if the method was run in several. None is the method's own;
-            `RaTBPTTDistiller` has "bptt", "linba" and "at-bptt" as well, and
-            `TrajectoryMatchingDistiller` "tesla", "ftd" and "datm", see there.
+            `RaTBPTTDistiller` has "bptt", "linba" and "at-bptt" as well,
+            `TrajectoryMatchingDistiller` "tesla", "ftd" and "datm", and
+            `GradientMatchingDistiller` "dsa" and "idc", see there.
         **parameters
             Parameters of the distiller, which take the place of the paper's: `random_state`, say,
             or a `max_iter` that time allows.

@@ -1,24 +1,16 @@
 """Distribution matching: synthetic samples whose mean embedding equals that of the real ones."""
 
-from collections.abc import Mapping
-from numbers import Integral
-from typing import Any, Literal
-
-from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.matching import DistributionMatching, Embedding
-from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
 from .._engine.rows import rows_by_class
-from ..distilled._dataset import DistilledDataset
 from ..forecast import MATCHING
 from ..paper import MATCHING as PAPER
-from ._parameters import param
-from .base import BaseDistiller
+from ._matching import MatchingDistiller
 
 __all__ = ["DistributionMatchingDistiller"]
 
 
-class DistributionMatchingDistiller(BaseDistiller):
+class DistributionMatchingDistiller(MatchingDistiller):
     """Distill a data set by matching distributions as random networks see them (DM).
 
     Learns ``ipc`` synthetic samples per class whose mean embedding is that of the class's real
@@ -92,55 +84,15 @@ class DistributionMatchingDistiller(BaseDistiller):
     ((20, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
     """
 
-    batch_size: int = param(
-        default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
-        them. The default is that of [Zhao23].""",
-    )
-    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
-        default=None,
-        constraints=[dict, StrOptions({"balanced"}), None],
-        kind='dict, "balanced" or None',
-        doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
-        a class that is not named has 1. None and "balanced" are the same here: all classes count
-        the same, however many samples they have.""",
-    )
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Zhao23]), the centroids of k-means in every class, or a set that was distilled before.""",
-    )
-
-    outer_optimizer: Literal["adam", "sgd"] = param(
-        default="adam",
-        constraints=[StrOptions({"adam", "sgd"})],
-        kind='{"adam", "sgd"}',
-        doc="""What moves the samples: Adam with clipped gradients, or, as in [Zhao23], gradient
-        descent with momentum 0.5 and without clipping, for which `learning_rate` must be a number:
-        1 in [Zhao23].""",
-    )
-
     _hints = MATCHING
     _paper = PAPER
-    _weighs_terms = True
-
-    def _check_parameters(self) -> None:
-        if self.outer_optimizer == "sgd" and self.learning_rate == "auto":
-            raise ValueError(
-                "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
-                'as long as the gradients: 1 in [Zhao23]. "auto" is made for Adam\'s steps.'
-            )
+    _paper_rate = "1 in [Zhao23]"
 
     def _make_method(self, problem: Problem) -> DistributionMatching:
-        adam = self.outer_optimizer == "adam"
         return DistributionMatching(
             embed=Embedding(problem.networks, problem.shape),
             real_rows=rows_by_class(problem.real.y, problem.rows.n_classes),
             batch_size=self.batch_size,
-            optimizer=OuterAdam() if adam else OuterSGD(),
-            clip=MovingAverageClip() if adam else None,
+            optimizer=self._optimizer(),
+            clip=self._clip(),
         )

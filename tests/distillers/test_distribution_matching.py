@@ -17,6 +17,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Synthetic
 from skdistill._engine.methods.matching import DistributionMatching, Embedding
 from skdistill._engine.rows import ClassRows
+from skdistill._engine.siamese import class_draws
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Compose, Rotation, check_augmentation
 from skdistill.evaluation import compare
@@ -226,8 +227,8 @@ def test_augmentation_is_siamese(learner, problem, augmentation):
 def test_each_sample_is_augmented_as_its_class(learner, problem):
     X, y, _, X_syn = problem
     matching = matching_of(learner, X, y, chunk=7, augmentation=Rotation(90.0))
-    method, problem = matching
-    draws = method._draws(problem, 3)
+    _, problem = matching
+    draws = class_draws(problem, 3)
     turn = problem.augmentation.apply
     turned = matching_of(learner, turn(X, draws[:, y]), y)
     expected = gradient(turned, turn(X_syn, draws.repeat(1, 2)), 3)[0].item()
@@ -236,14 +237,14 @@ def test_each_sample_is_augmented_as_its_class(learner, problem):
 
 def test_each_class_and_step_has_its_augmentation(learner, problem):
     X, y, _, _ = problem
-    method, problem = matching_of(learner, X, y, augmentation=Rotation(15.0))
-    draws = [method._draws(problem, step) for step in (0, 1, 0)]
+    _, problem = matching_of(learner, X, y, augmentation=Rotation(15.0))
+    draws = [class_draws(problem, step) for step in (0, 1, 0)]
     assert draws[0].shape == (1, 3)
     assert len(set(torch.cat(draws[:2]).flatten().tolist())) == 6
     assert torch.equal(draws[0], draws[2])
     # With several augmentations, too, each class draws its own.
-    method, problem = matching_of(learner, X, y, augmentation="dsa")
-    draws = torch.stack([method._draws(problem, step) for step in range(10)])
+    _, problem = matching_of(learner, X, y, augmentation="dsa")
+    draws = torch.stack([class_draws(problem, step) for step in range(10)])
     blocks = (draws != problem.augmentation.identity(3, SHAPE)).split([3, 2, 1, 1, 2, 2], dim=1)
     used = torch.stack([block.any(dim=1) for block in blocks])  # (augmentations, steps, classes)
     assert (used.sum(dim=0) <= 1).all()

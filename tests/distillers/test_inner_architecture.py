@@ -8,16 +8,17 @@ from sklearn.datasets import load_iris
 from tools import quick
 from torch import nn
 
-from skdistill import DistributionMatchingDistiller, FRePoDistiller
+from skdistill import DistributionMatchingDistiller, FRePoDistiller, GradientMatchingDistiller
 from skdistill.networks import MLP
 
 unrolled = partial(quick, eval_steps=20)
 matching = partial(unrolled, DistributionMatchingDistiller)
 regression = partial(unrolled, FRePoDistiller)
+gradients = partial(unrolled, GradientMatchingDistiller)
 NARROW = partial(MLP, width=8)
 
 
-@pytest.mark.parametrize("make", [unrolled, matching, regression])
+@pytest.mark.parametrize("make", [unrolled, matching, gradients, regression])
 def test_samples_are_those_of_the_inner_networks(make):
     X, y = load_iris(return_X_y=True)
     inner = make(inner_architecture=NARROW).fit(X, y)

@@ -12,6 +12,7 @@ import pytest
 from skdistill import (
     DistributionMatchingDistiller,
     FRePoDistiller,
+    GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
     RFADDistiller,
@@ -146,6 +147,7 @@ def test_a_parameter_may_be_declared_again_with_another_default():
         RaTBPTTDistiller,
         DistributionMatchingDistiller,
         FRePoDistiller,
+        GradientMatchingDistiller,
         KIPDistiller,
         RFADDistiller,
         TrajectoryMatchingDistiller,

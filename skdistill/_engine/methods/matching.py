@@ -14,9 +14,9 @@ from ..learner import Learner
 from ..memory import PeakMemory, matching_peak
 from ..outer_optimizers import Clip, OuterOptimizer
 from ..rows import balanced_batch
+from ..siamese import augmented, class_draws
 from ..steps import n_chunks
-from ..transfer import to_device
-from .base import Augmentation, Gradient, Method, Problem, State, Synthetic
+from .base import Gradient, Method, Problem, State, Synthetic
 
 
 class Embedding:
@@ -110,7 +110,7 @@ class DistributionMatching(Method):
         """Return the loss of outer step ``step`` with its derivatives, and the (empty) state."""
         index = problem.rngs.draw_index(step)
         theta = self.embed.learner.init(problem.rngs.integer("network", index))
-        draws = self._draws(problem, index)
+        draws = class_draws(problem, index)
         real = self._real_means(problem, theta, index, draws)
         if synthetic.learns_labels:
             return self._soft_distance(problem, theta, synthetic, real, draws), state
@@ -130,20 +130,6 @@ class DistributionMatching(Method):
             problem.real.n_bytes,
         )
 
-    def _draws(self, problem: Problem, index: int) -> Tensor | None:
-        """Draw the numbers of each class's augmentation, ``(n_numbers, n_classes)``.
-
-        Siamese: all samples of a class, real and synthetic, get the same numbers. They are drawn
-        class by class, because numbers that an augmentation draws once per batch must differ
-        between classes.
-        """
-        if problem.augmentation is None:
-            return None
-        generator = problem.rngs.torch("real_augmentation", index)
-        draws = [problem.augmentation.draw(generator, 1, problem.shape) for _ in self.real_rows]
-        learner = self.embed.learner
-        return to_device(torch.cat(draws, dim=1), learner.device, learner.dtype)
-
     @torch.no_grad()
     def _real_means(
         self, problem: Problem, theta: Tensor, index: int, draws: Tensor | None
@@ -156,7 +142,7 @@ class DistributionMatching(Method):
         total: Any = 0
         for part in np.array_split(rows, n_chunks(len(rows), problem.chunk)):
             X, y, *weight = problem.real.batch(part)
-            embedded = self.embed(theta, _augmented(problem.augmentation, X, y, draws))
+            embedded = self.embed(theta, augmented(problem.augmentation, X, y, draws))
             share = (classes == y).to(embedded)
             if weight:
                 share *= weight[0]
@@ -180,7 +166,7 @@ class DistributionMatching(Method):
             y = torch.arange(int(classes[0]), int(classes[-1]) + 1, device=X.device)
             part = X[:, y].detach().requires_grad_()
             with torch.enable_grad():
-                samples = _augmented(
+                samples = augmented(
                     problem.augmentation, part.flatten(0, 1), y.repeat(len(X)), draws
                 )
                 means = self.embed(theta, samples).unflatten(0, part.shape[:2]).mean(dim=0)
@@ -205,7 +191,7 @@ class DistributionMatching(Method):
         X, y = (tensor.detach().requires_grad_() for tensor in (synthetic.X, synthetic.y))
         with torch.enable_grad():
             classes = problem.rows.labels(X.device)
-            samples = _augmented(problem.augmentation, X, classes, draws)
+            samples = augmented(problem.augmentation, X, classes, draws)
             embedded = self.embed(theta, samples)
             # A class may lose all its labels and then has no mean: take 0, with finite slopes.
             total = y.sum(dim=0).clamp(min=torch.finfo(y.dtype).eps)
@@ -213,15 +199,6 @@ class DistributionMatching(Method):
             loss = _summed(gaps, problem.class_weight, slice(None))
         X_bar, y_bar = torch.autograd.grad(loss, (X, y))
         return Gradient(loss.detach(), X_bar, y_bar)
-
-
-def _augmented(
-    augmentation: Augmentation | None, X: Tensor, y: Tensor, draws: Tensor | None
-) -> Tensor:
-    if draws is None:
-        return X
-    assert augmentation is not None  # that they were drawn for
-    return augmentation.apply(X, draws[:, y])
 
 
 def _summed(gaps: Tensor, class_weight: Tensor | None, classes) -> Tensor:

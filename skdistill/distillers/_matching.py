@@ -1,0 +1,71 @@
+"""What distillers that match real and synthetic samples class by class have in common."""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+from .._data.validation import Interval, StrOptions
+from .._engine.outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer, OuterSGD
+from ..distilled._dataset import DistilledDataset
+from ._parameters import param
+from .base import BaseDistiller
+
+__all__ = ["MatchingDistiller"]
+
+
+class MatchingDistiller(BaseDistiller):
+    """Base class of the distillers whose loss is a sum over classes of distances.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    batch_size: int = param(
+        default=256,
+        constraints=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
+        them. The default is that of DC, DSA and DM.""",
+    )
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
+        default=None,
+        constraints=[dict, StrOptions({"balanced"}), None],
+        kind='dict, "balanced" or None',
+        doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
+        a class that is not named has 1. None and "balanced" are the same here: all classes count
+        the same, however many samples they have.""",
+    )
+    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
+        default="real",
+        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
+        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
+        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in DSA,
+        DM and IDC), the centroids of k-means in every class, or a set that was distilled before.
+        """,
+    )
+    outer_optimizer: Literal["adam", "sgd"] = param(
+        default="adam",
+        constraints=[StrOptions({"adam", "sgd"})],
+        kind='{"adam", "sgd"}',
+        doc="""What moves the samples: Adam with clipped gradients, or, as in DC, DSA, DM and IDC,
+        gradient descent with momentum 0.5 and without clipping, for which `learning_rate` must be
+        a number: 0.1 in DC and DSA, 1 in DM.""",
+    )
+
+    _weighs_terms = True
+    # What the method's paper has as the learning rate of gradient descent.
+    _paper_rate: ClassVar[str]
+
+    def _check_parameters(self) -> None:
+        if self.outer_optimizer == "sgd" and self.learning_rate == "auto":
+            raise ValueError(
+                "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
+                f'as long as the gradients: {self._paper_rate}. "auto" is made for Adam\'s steps.'
+            )
+
+    def _optimizer(self) -> OuterOptimizer:
+        return OuterAdam() if self.outer_optimizer == "adam" else OuterSGD()
+
+    def _clip(self) -> Clip | None:
+        return MovingAverageClip() if self.outer_optimizer == "adam" else None
