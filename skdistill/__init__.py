@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .distillers.gradient_matching import GradientMatchingDistiller
     from .distillers.kip import KIPDistiller
     from .distillers.rat_bptt import RaTBPTTDistiller
+    from .distillers.rcig import RCIGDistiller
     from .distillers.rfad import RFADDistiller
     from .distillers.trajectory_matching import TrajectoryMatchingDistiller
     from .kernel_ridge import KernelRidgeClassifier
@@ -37,6 +38,7 @@ _HOMES = {
     "KernelRidgeClassifier": "kernel_ridge",
     "FRePoDistiller": "distillers.frepo",
     "LossPruner": "pruning",
+    "RCIGDistiller": "distillers.rcig",
     "RFADDistiller": "distillers.rfad",
     "RaTBPTTDistiller": "distillers.rat_bptt",
     "TrajectoryMatchingDistiller": "distillers.trajectory_matching",
@@ -56,6 +58,7 @@ __all__ = [
     "KIPDistiller",
     "KernelRidgeClassifier",
     "LossPruner",
+    "RCIGDistiller",
     "RFADDistiller",
     "RaTBPTTDistiller",
     "TrajectoryMatchingDistiller",

@@ -8,7 +8,7 @@ from typing import Any
 
 from .augmentation import Color, Compose, Crop, Cutout, Flip, OneOf, Rotation
 from .learning_rates import CosineDecay
-from .networks import ConvNet
+from .networks import Architecture, ConvNet
 from .parametrization import LinearBasis
 from .windows import StageAwareWindow
 
@@ -353,6 +353,19 @@ def _kip(dataset: str, ipc: int) -> dict[str, Any]:
 _FREPO_STEPS = {("cifar100", 10): 2000, ("cifar100", 50): 5000}
 
 
+def _doubling(colored: bool) -> Architecture:
+    """Return the networks of FRePo and RCIG, which make gray images larger."""
+    return partial(
+        ConvNet,
+        width=128,
+        depth=3,
+        norm="none",
+        doubling=True,
+        padding=1 if colored else 3,
+        initialization="lecun",
+    )
+
+
 def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
     # script/distill.py and the command in the README of the code that [Zhou22] publishes.
     colored = dataset != "fashion_mnist"
@@ -372,15 +385,7 @@ def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
         "pool_steps": 1,
         "pool_lr": 3e-4,
         "pool_batch_size": 1000,
-        "architecture": partial(
-            ConvNet,
-            width=128,
-            depth=3,
-            norm="none",
-            doubling=True,
-            padding=1 if colored else 3,
-            initialization="lecun",
-        ),
+        "architecture": _doubling(colored),
         "n_networks": 5,
         "eval_steps": _FREPO_STEPS.get((dataset, ipc), 1000),
     }
@@ -403,6 +408,36 @@ def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
         "architecture": partial(ConvNet, width=256, depth=3, norm="none", initialization="he"),
         "n_networks": 10,
         "eval_steps": 1000,
+    }
+
+
+def _rcig(dataset: str, ipc: int) -> dict[str, Any]:
+    # configs_final of the code of [Loo23]: depth_3, depth_3_no_flip and cifar100_50; what is in
+    # none of them is in distill_dataset.py, algorithms.py and models.py.
+    colored = dataset != "fashion_mnist"
+    return {
+        "ipc": ipc,
+        # distilled_images_final has checkpoints of these steps.
+        "max_iter": 15_000 if ipc == 1 else 10_000,
+        "batch_size": 1024,
+        "learning_rate": 0.003,
+        "init": "real",
+        "learn_labels": True,
+        "label_lr_scale": 1.0,
+        "ema_decay": 0.99,
+        "flips": colored and (dataset, ipc) != ("cifar100", 50),
+        "regularization": 5e-4,
+        "softplus_beta": 60.0,
+        "inner_steps": 20,
+        "inverse_steps": 20,
+        "log_scale_lr": 0.03,
+        "pool_size": 30,
+        "pool_max_age": 100,
+        "pool_steps": 15,
+        "pool_lr": 5e-5,
+        "architecture": _doubling(colored),
+        "n_networks": 5,
+        "eval_steps": 1000 if ipc == 1 and dataset != "cifar100" else 2000,
     }
 
 
@@ -548,3 +583,8 @@ MTT = Paper("the known runs of [Cazenavette22]", _columns(_MTT), _mtt)
 TESLA = Paper("the README of [Cui23]'s code", _columns(_TESLA), _tesla)
 FTD = Paper("the known runs of [Du23]", _columns(_FTD), _ftd)
 DATM = Paper("the known runs of [Guo24]", _columns(_DATM), _datm)
+RCIG = Paper(
+    "the known runs of [Loo23]",
+    dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
+    _rcig,
+)

@@ -15,6 +15,7 @@ from skdistill import (
     GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
     ZCAWhitener,
@@ -78,6 +79,10 @@ def rfad(**parameters):
     return RFADDistiller(**{**SHARED, **parameters})
 
 
+def rcig(**parameters):
+    return RCIGDistiller(**{**SHARED, "inner_steps": 2, "inverse_steps": 2, **parameters})
+
+
 def kip(**parameters):
     return KIPDistiller(**{**SHARED, "ipc": 2, **parameters})
 
@@ -124,6 +129,7 @@ DISTILLERS = {
     "IDC": gradients(network_data="real", distance="l1", outer_loop=2, matched="convolutions"),
     "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
     "RFAD": rfad(redraw_every=2, augmentation="dsa", learn_labels=True),
+    "RCIG": rcig(flips=True, pool_size=1, pool_max_age=1, augmentation="dsa"),
     "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
     "MTT": trajectories(augmentation="dsa", ipc=2, inner_batch_size=1, classes_per_step=1),
     "DATM": trajectories(learn_labels=True, expert_labels=True, validation_fraction=0.3),
@@ -133,7 +139,7 @@ DISTILLERS = {
 
 # Methods by regression compute it in double precision (on the CPU, for torch's one kind of device
 # that has none).
-NEED_FLOAT64 = {"FRePo", "KIP", "RFAD"}
+NEED_FLOAT64 = {"FRePo", "KIP", "RCIG", "RFAD"}
 
 
 def on(distiller, device):

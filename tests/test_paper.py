@@ -10,6 +10,7 @@ from skdistill import (
     GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
     paper_settings,
@@ -150,6 +151,28 @@ def test_random_features_have_the_values_of_their_own_paper():
     # The others are the defaults.
     for name in ("init", "loss", "log_scale_lr", "regularization", "redraw_every", "learn_labels"):
         assert getattr(distiller, name) == getattr(RFADDistiller(), name)
+
+
+def test_implicit_gradients_have_the_values_of_their_own_paper():
+    # Read in configs_final and in the names of the sets, of the paper's code.
+    flips = {("cifar10", 1), ("cifar10", 10), ("cifar10", 50), ("cifar100", 1), ("cifar100", 10)}
+    for dataset in ("cifar10", "cifar100", "fashion_mnist"):
+        for ipc in (1, 10, 50):
+            distiller = RCIGDistiller.from_paper(dataset, ipc)
+            assert distiller.flips == ((dataset, ipc) in flips)
+            assert distiller.max_iter == (15_000 if ipc == 1 else 10_000)
+            assert (distiller.batch_size, distiller.learning_rate) == (1024, 0.003)
+            assert (distiller.pool_size, distiller.pool_max_age) == (30, 100)
+    network = distiller.architecture((1, 28, 28), 10)
+    assert [m.out_channels for m in network if isinstance(m, nn.Conv2d)] == [128, 256, 512]
+    # The others are the defaults.
+    settings = distiller.get_params()
+    for name in (
+        *("init", "learn_labels", "label_lr_scale", "ema_decay", "regularization", "softplus_beta"),
+        *("inner_steps", "inner_lr", "inverse_steps", "inverse_lr", "log_scale_lr"),
+        *("pool_steps", "pool_lr"),
+    ):
+        assert settings[name] == RCIGDistiller().get_params()[name]
 
 
 def test_trajectory_matching_has_the_values_of_four_papers():

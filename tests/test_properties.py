@@ -19,6 +19,7 @@ from skdistill import (
     FRePoDistiller,
     GradientMatchingDistiller,
     KIPDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
     ZCAWhitener,
@@ -125,6 +126,21 @@ POOL = {
     "pool_lr": REAL,
     "pool_batch_size": WHOLE,
 }
+IMPLICIT = {
+    "flips": st.booleans(),
+    "learn_labels": st.booleans(),
+    "regularization": REAL,
+    "softplus_beta": st.one_of(st.none(), REAL),
+    "inner_steps": WHOLE,
+    "inner_lr": st.one_of(st.just("auto"), REAL),
+    "inverse_steps": WHOLE,
+    "inverse_lr": st.one_of(st.just("auto"), REAL),
+    "log_scale_lr": REAL,
+    "pool_size": WHOLE,
+    "pool_max_age": WHOLE,
+    "pool_steps": WHOLE,
+    "pool_lr": REAL,
+}
 KERNEL = {
     "learn_labels": st.booleans(),
     "kernel": st.sampled_from(["ntk", "nngp", "rbf"]),
@@ -177,6 +193,9 @@ short = partial(quick, max_iter=2, n_networks=1, eval_steps=2, architecture=tiny
 rat_bptt = partial(short, window=1, unroll=2)
 random_features = partial(short, RFADDistiller, init="gaussian")
 regression = partial(short, FRePoDistiller, init="gaussian", pool_size=2)
+implicit = partial(
+    short, RCIGDistiller, init="gaussian", pool_size=2, inner_steps=2, inverse_steps=2
+)
 matching = partial(short, DistributionMatchingDistiller, init="gaussian")
 gradients = partial(short, GradientMatchingDistiller, init="gaussian")
 kernel = partial(short, KIPDistiller, init="gaussian")
@@ -276,6 +295,14 @@ def test_trajectory_matching(problem, parameters):
     X, y = problem
     with documented_errors():
         check_set(trajectories(**parameters).fit(X, y), X, y)
+
+
+@bounded
+@given(problems(), some(PARAMETERS | IMPLICIT))
+def test_implicit_gradients(problem, parameters):
+    X, y = problem
+    with documented_errors():
+        check_set(implicit(**parameters).fit(X, y), X, y)
 
 
 @bounded

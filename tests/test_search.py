@@ -33,6 +33,7 @@ from skdistill import (
     FRePoDistiller,
     GradientMatchingDistiller,
     KIPDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
 )
@@ -61,11 +62,12 @@ def frame():
         quick(FRePoDistiller),
         quick(GradientMatchingDistiller),
         quick(RFADDistiller, n_feature_networks=1),
+        quick(RCIGDistiller, inner_steps=2, inverse_steps=2, pool_size=2),
         quick(TrajectoryMatchingDistiller, n_experts=1, max_start=1, syn_steps=1),
         BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
         make_pipeline(StandardScaler(), quick()),
     ],
-    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "DC", "RFAD", "MTT", "boosted", "pipeline"],
+    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "DC", "RFAD", "RCIG", "MTT", "boosted", "pipeline"],
 )
 def test_folds_are_stratified(distiller):
     y = np.repeat(["a", "b", "c"], 9)

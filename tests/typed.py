@@ -24,6 +24,7 @@ from skdistill import (
     KIPDistiller,
     LossPruner,
     RaTBPTTDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
     ZCAWhitener,
@@ -109,6 +110,7 @@ def wrong(gradient: Gradient) -> None:
     GradientMatchingDistiller(loops=3)  # type: ignore[call-arg]
     RFADDistiller(redraw=3)  # type: ignore[call-arg]
     TrajectoryMatchingDistiller(experts=3)  # type: ignore[call-arg]
+    RCIGDistiller(tangents=3)  # type: ignore[call-arg]
     BoostedDistiller(window=3)  # type: ignore[call-arg]
     Shrink(facter=0.5)  # type: ignore[call-arg]
     DistilledClassifier(windw=3)  # type: ignore[call-arg]
@@ -121,6 +123,7 @@ def wrong(gradient: Gradient) -> None:
     GradientMatchingDistiller(distance="l2")  # type: ignore[arg-type]
     RFADDistiller(loss="hinge")  # type: ignore[arg-type]
     TrajectoryMatchingDistiller(gradient="second_order")  # type: ignore[arg-type]
+    RCIGDistiller(inner_lr="fast")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]
     Shrink(ipc="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]

@@ -118,6 +118,11 @@ class Learner:
         flat = torch.cat([_stored(p.detach()).reshape(-1) for p in module.parameters()])
         return to_device(flat, self.device, self.dtype)
 
+    def changed(self, change: Callable[[nn.Module], nn.Module]) -> "Learner":
+        """Return the family of these networks, each of them changed when it is built."""
+        factory = self._factory
+        return Learner(lambda: change(factory()), self.device, self.dtype, self.autocast)
+
     def logits(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)`` of the network with parameters ``theta``."""
         if self.autocast is None:

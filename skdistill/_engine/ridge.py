@@ -67,7 +67,33 @@ def fit(K: Tensor, y: Tensor, regularization: float | Tensor) -> Regression:
 
 def fit_shifted(K: Tensor, y: Tensor, shift: float | Tensor) -> Regression:
     """Fit labels by a kernel with this shift, in the kernel's own units; see `fit`."""
-    K, y = in_double(K), in_double(y)
+    solver = factored(K, shift)
+    return Regression(solver.solve(y), solver.n_raised)
+
+
+class Factored(NamedTuple):
+    """A kernel with its shift, factored once to solve for several labels.
+
+    Parameters
+    ----------
+    L : Tensor of shape (n, n)
+        Cholesky's factor in double precision. NaN if the kernel is not finite or has no positive
+        diagonal.
+    n_raised : int
+        As in `Regression`.
+    """
+
+    L: Tensor
+    n_raised: int
+
+    def solve(self, y: Tensor) -> Tensor:
+        """Return the coefficients ``(n, n_outputs)`` of labels."""
+        return torch.cholesky_solve(in_double(y), self.L)
+
+
+def factored(K: Tensor, shift: float | Tensor) -> Factored:
+    """Factor a kernel with this shift; see `fit_shifted`."""
+    K = in_double(K)
     unit = K.diagonal().mean()
     eye = torch.eye(len(K), dtype=K.dtype, device=K.device)
     least = _FACTOR * len(K) * torch.finfo(K.dtype).eps
@@ -75,8 +101,8 @@ def fit_shifted(K: Tensor, y: Tensor, shift: float | Tensor) -> Regression:
     while True:
         L, failed = torch.linalg.cholesky_ex(K + (shift + more * unit) * eye)
         if not failed.item():
-            return Regression(torch.cholesky_solve(y, L), n_raised)
+            return Factored(L, n_raised)
         if more >= 1:
             # No multiple of its trace makes a semi-definite matrix that is finite singular.
-            return Regression(torch.nan * (K @ y), n_raised)
+            return Factored(torch.nan * K, n_raised)
         more, n_raised = max(_FACTOR * more, least), n_raised + 1

@@ -22,6 +22,7 @@ from .frepo import FRePoDistiller
 from .gradient_matching import GradientMatchingDistiller
 from .kip import KIPDistiller
 from .rat_bptt import RaTBPTTDistiller
+from .rcig import RCIGDistiller
 from .rfad import RFADDistiller
 from .trajectory_matching import TrajectoryMatchingDistiller
 
@@ -45,6 +46,7 @@ __all__ = [
     "OuterLAMB",
     "OuterSGD",
     "Problem",
+    "RCIGDistiller",
     "RFADDistiller",
     "RaTBPTTDistiller",
     "StrOptions",

@@ -15,6 +15,7 @@ from skdistill import (
     GradientMatchingDistiller,
     KIPDistiller,
     RaTBPTTDistiller,
+    RCIGDistiller,
     RFADDistiller,
     TrajectoryMatchingDistiller,
 )
@@ -149,6 +150,7 @@ def test_a_parameter_may_be_declared_again_with_another_default():
         FRePoDistiller,
         GradientMatchingDistiller,
         KIPDistiller,
+        RCIGDistiller,
         RFADDistiller,
         TrajectoryMatchingDistiller,
     ],

@@ -80,3 +80,12 @@ def test_a_kernel_without_a_solution_gives_nan(value):
     assert found.coefficients.isnan().all()
     assert found.coefficients.shape == (3, 2)
     assert torch.autograd.grad(found.coefficients.sum(), K)[0].isnan().all()
+
+
+def test_a_factored_kernel_serves_several_labels():
+    K, y = gram()
+    solver = ridge.factored(K, 0.7)
+    for labels in (y, 2 * y - 1):
+        torch.testing.assert_close(solver.solve(labels), ridge.fit_shifted(K, labels, 0.7)[0])
+    assert solver.n_raised == 0
+    assert ridge.factored(torch.zeros(3, 3), 0.0).solve(torch.ones(3, 1)).isnan().all()

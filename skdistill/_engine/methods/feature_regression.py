@@ -157,10 +157,10 @@ def predictions(
     return ridge.in_double(real) @ head, found.n_raised if is_fit else None
 
 
-def label_term(y: Tensor) -> Tensor:
+def label_term(y: Tensor, most: float = 1.0) -> Tensor:
     """Return what keeps labels apart: minus the mean margin of each largest label, cut off.
 
-    Beyond a margin of ``1 / n_classes`` to the second largest there is no more to gain.
+    Beyond a margin of ``most / n_classes`` to the second largest there is no more to gain.
     """
     largest, second = y.topk(2, dim=1).values.unbind(dim=1)
-    return -(largest - second).clamp(max=1 / y.shape[1]).mean()
+    return -(largest - second).clamp(max=most / y.shape[1]).mean()

@@ -44,15 +44,29 @@ class Embedding:
         """How many values an embedded sample has."""
         return self._layer.in_features
 
+    @property
+    def body(self) -> Tensor:
+        """Which of the network's parameters are no weights of that layer: 1 or 0 for each."""
+        weight, sizes = self._layer.weight, self.learner.sizes
+        parts = [
+            torch.full((size,), float(parameter is not weight))
+            for parameter, size in zip(self.learner.module.parameters(), sizes)
+        ]
+        return to_device(torch.cat(parts), self.learner.device, self.learner.dtype)
+
     def __call__(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the embedded samples, ``(n, n_features)``."""
+        return self.with_scores(theta, X)[0]
+
+    def with_scores(self, theta: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedded samples, and the class scores ``(n, n_classes)``."""
         inputs: list[Tensor] = []
         handle = self._layer.register_forward_pre_hook(lambda layer, args: inputs.append(args[0]))
         try:
-            self.learner.logits(theta, X)
+            scores = self.learner.logits(theta, X)
         finally:
             handle.remove()
-        return inputs[-1].flatten(1)
+        return inputs[-1].flatten(1), scores
 
 
 @torch.no_grad()
