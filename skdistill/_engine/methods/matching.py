@@ -16,6 +16,7 @@ from ..outer_optimizers import Clip, OuterOptimizer
 from ..rows import balanced_batch
 from ..siamese import augmented, class_draws
 from ..steps import n_chunks
+from ..transfer import to_device
 from .base import Gradient, Method, Problem, State, Synthetic
 
 
