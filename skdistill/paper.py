@@ -9,7 +9,7 @@ from typing import Any
 from .augmentation import Color, Compose, Crop, Cutout, Flip, OneOf, Rotation
 from .learning_rates import CosineDecay
 from .networks import Architecture, ConvNet
-from .parametrization import LinearBasis
+from .parametrization import LinearBasis, Tiled
 from .windows import StageAwareWindow
 
 __all__ = ["paper_settings"]
@@ -304,11 +304,12 @@ def _dsa(dataset: str, ipc: int) -> dict[str, Any]:
 _IDC = {"cifar10": ("mse", 5e-3, 0.25, 2000), "fashion_mnist": ("l1", 1e-4, 0.35, 500)}
 
 
-def _idc(dataset: str, ipc: int) -> dict[str, Any]:
-    # argument.py, condense.py and misc/reproduce.py of the code of [Kim22], with factor 1.
+def _idc(dataset: str, ipc: int, factor: int = 2) -> dict[str, Any]:
+    # argument.py, condense.py and misc/reproduce.py of the code of [Kim22]. A tile is a sample.
     distance, rate, deviation, n_samples = _IDC[dataset]
     return {
-        "ipc": ipc,
+        "ipc": ipc * factor**2,
+        "parametrization": Tiled(factor, clamp=True),
         "max_iter": 2000 * 100,
         "batch_size": 64,
         "outer_optimizer": "sgd",
@@ -568,6 +569,7 @@ DC = Paper(
 )
 DSA = Paper("the known runs of [Zhao21b]", DC.columns, _dsa)
 IDC = Paper("the known runs of [Kim22]", dict.fromkeys(_IDC, (1, 10, 50)), _idc)
+IDC_I = Paper(IDC.where, IDC.columns, partial(_idc, factor=1))
 KIP = Paper("the notebook of [Nguyen21]'s code", {"cifar10": (10,)}, _kip)
 FREPO = Paper(
     "the known runs of [Zhou22]",

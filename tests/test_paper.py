@@ -1,5 +1,7 @@
 """The settings of [Feng23]: each column of Table 1, from sections 4, C.1 and C.2."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from torch import nn
@@ -16,7 +18,7 @@ from skdistill import (
     paper_settings,
 )
 from skdistill.distillers import BaseDistiller
-from skdistill.networks import network_factory
+from skdistill.networks import ConvNet, network_factory
 
 # window, unroll, batch_size, learn_labels, classes, side; read from [Feng23].
 COLUMNS = {
@@ -225,15 +227,22 @@ def test_gradient_matching_has_the_values_of_three_papers():
     dsa = dc.set_params(augmentation="dsa")
     assert make("cifar100", 10, paper="dsa").get_params() == dsa.get_params()
     idc = make("fashion_mnist", 10, paper="idc", max_iter=1)
+    # Four tiles take the storage of an image.
+    assert (idc.ipc, idc.parametrization.factor, idc.parametrization.clamp) == (40, 2, True)
     assert (idc.distance, idc.matched, idc.network_data) == ("l1", "convolutions", "real")
     assert (idc.batch_size, idc.network_batch_size, idc.inner_loop) == (64, 64, 8)
     assert (idc.network_momentum, idc.network_weight_decay) == (0.9, 5e-4)
     # A step of 0.0001 in pixels of deviation 0.353.
     assert idc.learning_rate == pytest.approx(1e-4 / 0.353**2, rel=0.02)
     assert make("cifar10", 50, paper="idc").learning_rate == pytest.approx(5 * 5e-3 * 16)
-    assert make("cifar10", 1, paper="idc").inner_loop == 32
+    X = np.random.default_rng(0).integers(256, size=(80, 32, 32, 3)).astype(np.uint8)
+    tiled = make("cifar10", 1, paper="idc", max_iter=1, architecture=partial(ConvNet, width=2))
+    assert tiled.fit(X, np.arange(80) % 10).transform()[0].shape == (40, 32, 32, 3)
+    assert tiled.distilled_.storage == 1
+    plain = make("cifar10", 1, paper="idc-i")
+    assert (plain.ipc, plain.parametrization.factor, plain.inner_loop) == (1, 1, 32)
     with pytest.raises(
-        ValueError, match=r"paper must be one of None, 'dc', 'dsa', 'idc' .* got 'dm'"
+        ValueError, match=r"paper must be one of None, 'dc', 'dsa', 'idc', 'idc-i' .* got 'dm'"
     ):
         make("cifar10", 1, paper="dm")
     with pytest.raises(ValueError, match=r"dataset must be one of 'cifar10', .* runs of \[Kim"):

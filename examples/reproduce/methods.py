@@ -32,20 +32,35 @@ from report import RESULTS, Report, about, arguments, mean_and_std
 from windows import TimeLimit
 
 from skdistill import DistilledDataset, KernelRidgeClassifier, KIPDistiller, all_distillers
-from skdistill.augmentation import Color, Crop, Cutout, OneOf, Rotation, Scale
+from skdistill.augmentation import Color, Compose, Crop, Cutout, OneOf, Rotation, Scale
 from skdistill.evaluation import BASELINES, evaluate
 from skdistill.exceptions import DivergenceError, LongRunWarning
 from skdistill.networks import ConvNet
+from skdistill.parametrization import Tiled
 
 METHODS = dict(all_distillers())
 # Digits are not mirrored.
 WITHOUT_FLIP = OneOf([Color(), Cutout(), Rotation(), Crop(), Scale()])
-# The methods of one class: its name, and their parameters.
+# The methods of one class: its name, samples in the storage of one, and parameters.
 VARIANTS = {
-    "dc": ("GradientMatchingDistiller", {}),
-    "dsa": ("GradientMatchingDistiller", {"augmentation": WITHOUT_FLIP}),
+    "dc": ("GradientMatchingDistiller", 1, {}),
+    "dsa": ("GradientMatchingDistiller", 1, {"augmentation": WITHOUT_FLIP}),
+    "idc": (
+        "GradientMatchingDistiller",
+        4,
+        {
+            "parametrization": Tiled(2, clamp=True),
+            "augmentation": Compose([Color(), Crop(), Cutout()]),
+            "distance": "mse",
+            "matched": "convolutions",
+            "network_data": "real",
+            "network_batch_size": 64,
+            "network_momentum": 0.9,
+            "network_weight_decay": 5e-4,
+        },
+    ),
 }
-OF_SEVERAL = {name for name, _ in VARIANTS.values()}
+OF_SEVERAL = {name for name, *_ in VARIANTS.values()}
 NAMES = [*(name for name in METHODS if name not in OF_SEVERAL), *VARIANTS]
 # What a method gets besides, in runs of less than ten minutes.
 SETTINGS = {
@@ -89,14 +104,14 @@ def one_row(name: str, seed: int, args, arrays) -> dict:
 
 def distilled(name: str, seed: int, args, X, y):
     """Return what a row says of a run, and the fitted distiller."""
-    class_name, own = VARIANTS.get(name, (name, {}))
+    class_name, samples, own = VARIANTS.get(name, (name, 1, {}))
     kind = METHODS[class_name]
     parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
     narrow = args.width is not None and kind._needs_network
     if narrow:
         parameters["inner_architecture"] = partial(ConvNet, width=args.width)
     distiller = kind(
-        ipc=args.ipc,
+        ipc=samples * args.ipc,
         image_shape=image_shape(args),
         # Time ends it.
         max_iter=10**6,

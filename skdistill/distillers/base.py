@@ -142,7 +142,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             The paper, if the method was run in several. None is the method's own;
             `RaTBPTTDistiller` has "bptt", "linba" and "at-bptt" as well,
             `TrajectoryMatchingDistiller` "tesla", "ftd" and "datm", and
-            `GradientMatchingDistiller` "dsa" and "idc", see there.
+            `GradientMatchingDistiller` "dsa", "idc" and "idc-i", see there.
         **parameters
             Parameters of the distiller, which take the place of the paper's: `random_state`, say,
             or a `max_iter` that time allows.

@@ -12,7 +12,7 @@ from .._engine.rows import rows_by_class
 from .._engine.runtime import chunk_size
 from .._engine.steps import Steps
 from ..forecast import Hints
-from ..paper import DC, DSA, IDC
+from ..paper import DC, DSA, IDC, IDC_I
 from ._matching import MatchingDistiller
 from ._parameters import param
 
@@ -83,19 +83,20 @@ class GradientMatchingDistiller(MatchingDistiller):
     What differs from the code of the papers: their networks with batch normalization take the
     moments of real samples, which are fixed for a step, and here those of each class's samples.
     [Zhao21a]_ starts from noise of variance 1 (and reports about the same from real samples).
-    [Kim22]_ moves the samples after each class instead of after all, keeps pixels in their range,
-    and mixes the real images that train its networks (CutMix).
+    [Kim22]_ moves the samples after each class instead of after all, matches at most 128 samples of
+    a class at a time, and mixes the real images that train its networks (CutMix).
 
     ``from_paper("cifar10", ipc)`` has the values of DC, ``from_paper("cifar10", ipc, paper="dsa")``
-    those of DSA, and ``paper="idc"`` those of the matching of IDC, which it calls IDC-I. They are
-    from the codes, ``main.py`` and ``utils.py`` of DC and DSA and ``argument.py``, ``condense.py``
-    and ``misc/reproduce.py`` of IDC: 256 (IDC: 64) real samples per class, gradient descent with
-    momentum 0.5, and those named with each parameter; 1000 networks, so 1000 times `outer_loop`
-    outer steps (IDC: 2000 networks). Samples are standardized there as here, but IDC learns pixels
-    between 0 and 1 and scales its learning rate by ``ipc / 10``: `learning_rate` is the same step
-    in standardized units, for pixels of deviation 0.25 (CIFAR-10) and 0.35 (Fashion-MNIST).
-    `eval_steps` is ours, as in `skdistill.paper_settings`; ``distiller.evaluate(X, y,
-    protocol="dsa")`` is the evaluation of DSA, and "dc" that of DC.
+    those of DSA, ``paper="idc"`` those of IDC, whose samples are tiles, four for each of `ipc`, and
+    ``paper="idc-i"`` those of IDC without tiles. They are from the codes, ``main.py`` and
+    ``utils.py`` of DC and DSA and ``argument.py``, ``condense.py`` and ``misc/reproduce.py`` of
+    IDC: 256 (IDC: 64) real samples per class, gradient descent with momentum 0.5, and those named
+    with each parameter; 1000 networks, so 1000 times `outer_loop` outer steps (IDC: 2000 networks).
+    Samples are standardized there as here, but IDC learns pixels between 0 and 1 and scales its
+    learning rate by ``ipc / 10``: `learning_rate` is the same step in standardized units, for
+    pixels of deviation 0.25 (CIFAR-10) and 0.35 (Fashion-MNIST). `eval_steps` is ours, as in
+    `skdistill.paper_settings`; ``distiller.evaluate(X, y, protocol="dsa")`` is the evaluation of
+    DSA, and "dc" that of DC.
 
     References
     ----------
@@ -193,7 +194,7 @@ class GradientMatchingDistiller(MatchingDistiller):
         step="gradients on real and synthetic samples, the latter differentiated, and training",
     )
     _paper = DC
-    _other_papers = {"dc": DC, "dsa": DSA, "idc": IDC}
+    _other_papers = {"dc": DC, "dsa": DSA, "idc": IDC, "idc-i": IDC_I}
     _paper_rate = "0.1 in [Zhao21a]"
 
     def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
