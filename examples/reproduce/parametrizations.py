@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument(
         "--inner-batch-size", type=int, default=10, help="samples per class in an inner step"
     )
-    parser.add_argument("--networks", type=int, default=10, help="networks in the test")
+    parser.add_argument("--networks", type=int, default=5, help="networks in the test")
     args = data.parse(parser)
     # Rows of other cells may stay in the file.
     storages, names = args.storage, args.only
