@@ -11,6 +11,7 @@ import argparse
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from skdistill._engine.outer import gaussian_rows
 from skdistill._engine.rows import ClassRows
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
-from skdistill.networks import network_factory
+from skdistill.networks import ConvNet
 
 SHAPE, N_CLASSES = (3, 32, 32), 10
 
@@ -36,8 +37,9 @@ SHAPE, N_CLASSES = (3, 32, 32), 10
 def peak_mib(n_steps: int, first_order: bool) -> float:
     """Return the peak of memory of one outer step over what the process held before, in MiB."""
     return_freed_memory_at_once()
-    learner = Learner(network_factory("convnet", SHAPE, N_CLASSES))
-    compute(learner, 1, first_order)  # libraries and their buffers are loaded at first use
+    # Libraries and their buffers are loaded at first use.
+    compute(Learner(partial(ConvNet, SHAPE, N_CLASSES, width=8)), 1, first_order)
+    learner = Learner(partial(ConvNet, SHAPE, N_CLASSES))
     before = resident_peak_kib()
     compute(learner, n_steps, first_order)
     return (resident_peak_kib() - before) / 2**10
@@ -82,7 +84,7 @@ def main() -> None:
         n_steps, gradient = args.peak
         print(peak_mib(int(n_steps), gradient == "first_order"))
         return
-    learner, rows = Learner(network_factory("convnet", SHAPE, N_CLASSES)), []
+    learner, rows = Learner(partial(ConvNet, SHAPE, N_CLASSES)), []
     for gradient in ("exact", "first_order"):
         for n_steps in args.steps:
             command = [sys.executable, __file__, "--peak", str(n_steps), gradient]

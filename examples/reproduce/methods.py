@@ -2,9 +2,10 @@
 
 Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with `fit`: what a method
 prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
-networks and the number of steps that are the defaults of all methods, and tested. Where the method
-has a kernel regression of its own, which is fitted to the samples alone, it is tested as well.
-Random real samples (five draws), herding and k-means are trained on in the same way, and fitted by
+networks and the number of steps that are the defaults of all methods, as the recipe of the set says
+(trajectory matching: by the step size that was learned), and tested. Where the method has a kernel
+regression of its own, which is fitted to the samples alone, it is tested as well. Random real
+samples (five draws), herding and k-means are trained on as the sets of most methods, and fitted by
 the kernel regression of KIP. The last samples are the result, and the test set is looked at once
 for each: nothing is chosen by it.
 
@@ -59,6 +60,8 @@ VARIANTS = {
             "network_weight_decay": 5e-4,
         },
     ),
+    "mtt": ("TrajectoryMatchingDistiller", 1, {}),
+    "tesla": ("TrajectoryMatchingDistiller", 1, {"gradient": "first_order"}),
 }
 OF_SEVERAL = {name for name, *_ in VARIANTS.values()}
 NAMES = [*(name for name in METHODS if name not in OF_SEVERAL), *VARIANTS]

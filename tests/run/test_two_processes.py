@@ -186,7 +186,9 @@ def test_the_networks_of_a_pool_are_the_same_in_all_processes(folder):
     np.testing.assert_array_equal(result["X"], result["whole"])
 
 
-@pytest.mark.parametrize("name", ["no_seed", "boosted", "other_distiller", "without_networks"])
+@pytest.mark.parametrize(
+    "name", ["no_seed", "boosted", "other_distiller", "without_networks", "from_experts"]
+)
 def test_processes_agree(folder, name):
     result = same_ranks(folder, name)
     assert np.isfinite(result["X"]).all()

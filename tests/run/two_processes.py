@@ -23,7 +23,13 @@ import torch.distributed as dist
 from tools import OuterStep, StopAfter, a_problem, table, tiny
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, FRePoDistiller, KIPDistiller
+from skdistill import (
+    BoostedDistiller,
+    DistributionMatchingDistiller,
+    FRePoDistiller,
+    KIPDistiller,
+    TrajectoryMatchingDistiller,
+)
 from skdistill._engine import outer
 from skdistill._engine.group import Averaged, join_group
 from skdistill._engine.learner import Learner
@@ -211,6 +217,19 @@ def without_networks(group, folder):
     return {"X": distiller.transform()[0], "y": distiller.transform()[1]}
 
 
+def from_experts(group, folder):
+    """Do a run from experts that one process keeps, with a learned rate."""
+    distiller = TrajectoryMatchingDistiller(
+        max_iter=3, batch_size=4, architecture=tiny, n_experts=1, epoch_steps=2, random_state=0,
+        syn_steps=2, cache=folder / "experts", learn_labels=True, device="cpu",
+    ).fit(*table())  # fmt: skip
+    return {
+        "X": distiller.transform()[0],
+        "loss": distiller.history_["loss"],
+        "rate": distiller.distilled_.recipe.learning_rate,
+    }
+
+
 def all_that_is_learned(group, folder):
     """Learn labels and bases from samples drawn by hardness; stop, and go on from the file."""
     options = {
@@ -306,8 +325,8 @@ def not_a_number(group, folder):
 # --- processes --------------------------------------------------------------------------------
 
 TOGETHER = [
-    engine, fit, resume, no_seed, boosted, other_distiller, without_networks, all_that_is_learned,
-    networks_of_a_pool, not_a_number, other_data, first_refuses,
+    engine, fit, resume, no_seed, boosted, other_distiller, without_networks, from_experts,
+    all_that_is_learned, networks_of_a_pool, not_a_number, other_data, first_refuses,
 ]  # fmt: skip
 
 
