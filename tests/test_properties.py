@@ -202,8 +202,9 @@ kernel = partial(short, KIPDistiller, init="gaussian")
 
 
 trajectories = partial(
-    short, TrajectoryMatchingDistiller, init="gaussian", n_experts=1, max_start=1, syn_steps=2
-)
+    short, TrajectoryMatchingDistiller, init="gaussian", n_experts=1, max_start=1, epoch_steps=1,
+    syn_steps=2,
+)  # fmt: skip
 
 
 def some(parameters):

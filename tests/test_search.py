@@ -63,7 +63,7 @@ def frame():
         quick(GradientMatchingDistiller),
         quick(RFADDistiller, n_feature_networks=1),
         quick(RCIGDistiller, inner_steps=2, inverse_steps=2, pool_size=2),
-        quick(TrajectoryMatchingDistiller, n_experts=1, max_start=1, syn_steps=1),
+        quick(TrajectoryMatchingDistiller, n_experts=1, max_start=1, epoch_steps=2, syn_steps=1),
         BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
         make_pipeline(StandardScaler(), quick()),
     ],

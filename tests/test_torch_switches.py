@@ -80,7 +80,7 @@ DISTILLERS = {
     "RFAD": quick(RFADDistiller, redraw_every=2, augmentation="flip_rotate"),
     "RCIG": quick(RCIGDistiller, inner_steps=2, inverse_steps=2, pool_size=1),
     "FRePo": quick(FRePoDistiller, ipc=2, pool_size=1, pool_batch_size=1),
-    "MTT": quick(TrajectoryMatchingDistiller, n_experts=1, syn_steps=2, learn_labels=True),
+    "MTT": quick(TrajectoryMatchingDistiller, n_experts=1, epoch_steps=2, syn_steps=2),
     "boosted": BoostedDistiller(ipc=2, block_size=1, distiller=quick(), random_state=0),
     "bfloat16": quick(precision="bfloat16"),
 }

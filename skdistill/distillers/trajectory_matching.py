@@ -64,11 +64,12 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     Notes
     -----
-    Networks of the evaluation are trained as in [Cazenavette22]_: by gradient descent at the
-    learned step size, with momentum 0.9, weight decay 0.0005, and a tenth of the rate in the second
-    half, for `eval_steps` steps. This is the set's recipe, which `score` and validation use, too:
-    samples are learned for networks of that step size. ``distiller.evaluate(X, y, protocol="mtt")``
-    is all of the paper's evaluation, and ``protocol="rat_bptt"`` that of the other methods here.
+    Networks of the evaluation are trained as the samples are learned for: by plain gradient descent
+    at the learned step size, for `eval_steps` steps. This is the set's recipe, which `score` and
+    validation use. [Cazenavette22]_ takes the learned step size as well, but adds momentum, weight
+    decay and a falling rate, which suit the small steps that it learns:
+    ``distiller.evaluate(X, y, protocol="mtt")`` does the same. ``protocol="rat_bptt"`` is the
+    evaluation of the other methods here.
 
     **TESLA** [Cui23]_ is ``gradient="first_order"``: each of the `syn_steps` gradients is
     differentiated as if the parameters at which it is taken were constant. Its memory is that of
@@ -89,8 +90,8 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     `from_paper` has the values of the codes, also those named with each parameter, for the runs
     whose values are known: ``paper`` is "mtt" (the default), "tesla", "ftd" or "datm". `eval_steps`
-    is the paper's, too. The codes whiten the images of most runs (`ZCAWhitener`, regularization
-    0.1).
+    is that of the papers, too, for the training of the recipe. The codes whiten the images of most
+    runs (`ZCAWhitener`, regularization 0.1).
 
     References
     ----------
@@ -132,11 +133,12 @@ class TrajectoryMatchingDistiller(BaseDistiller):
     """
 
     batch_size: int = param(
-        default=256,
+        default=128,
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
         doc="""Real samples in each step of an expert's training; at most all of the training set.
-        [Cazenavette22]: 256.""",
+        [Cazenavette22]: 256. The default is half of that, because on a CPU experts may take as long
+        as a short run.""",
     )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
@@ -161,11 +163,12 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         [Cazenavette22]: 100. All kept parameters are in the host's memory.""",
     )
     epoch_steps: int | None = param(
-        default=None,
+        default=20,
         constraints=[Interval(Integral, 1, None, closed="left"), None],
         kind="int or None",
         doc="""Steps of an expert's training that make an epoch, after which its parameters are
-        kept. None is one pass of the real samples, as in [Cazenavette22]: 196 steps for CIFAR.""",
+        kept. None is one pass of the real samples, as in [Cazenavette22]: 196 steps for CIFAR. The
+        default is a tenth of that, with ten times its `expert_lr`.""",
     )
     expert_epochs: int = param(
         default=2,
@@ -175,7 +178,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         [Cazenavette22]: 2, or 3 for CIFAR-100 with one sample per class.""",
     )
     max_start: int = param(
-        default=2,
+        default=4,
         constraints=[Interval(Integral, 1, 999, closed="both")],
         kind="int",
         doc="""Networks start where an expert was after fewer epochs than this. [Cazenavette22]: 2
@@ -205,11 +208,11 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         `first_max_start`. [Guo24]: 1000 and 2000.""",
     )
     expert_lr: float = param(
-        default=0.01,
+        default=0.1,
         constraints=[Interval(Real, 0, None, closed="neither")],
         kind="float",
         doc="""Learning rate of the experts, which are trained by gradient descent without momentum.
-        [Cazenavette22]: 0.01.""",
+        [Cazenavette22]: 0.01, for ten times as many steps.""",
     )
     expert_rho: float = param(
         default=0.0,
@@ -244,21 +247,21 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         may_change=True,
     )
     syn_steps: int = param(
-        default=10,
+        default=20,
         constraints=[Interval(Integral, 1, None, closed="left")],
         kind="int",
         doc="""Steps of gradient descent by which a network is trained on the synthetic samples.
         [Cazenavette22]: 50 for CIFAR-10 with one sample per class, 30 with ten.""",
     )
     inner_lr: float = param(
-        default=0.01,
+        default=0.1,
         constraints=[Interval(Real, 0, 1000, closed="right")],
         kind="float",
         doc="""Learning rate of these steps in the beginning: it is learned. [Cazenavette22]: 0.01
-        and 0.001.""",
+        and 0.001. The default is that of the experts.""",
     )
     inner_lr_lr: float = param(
-        default=1e-4,
+        default=0.001,
         constraints=[Interval(Real, 0, None, closed="left")],
         kind="float",
         doc="""Learning rate of `inner_lr` in the outer optimizer; 0 keeps `inner_lr`.

@@ -21,7 +21,7 @@ from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 METHODS = dict(all_distillers())
 # As little work as there can be; each method takes those that it has.
 FEW = {"max_iter": 3, "window": 1, "unroll": 2, "n_networks": 1, "eval_steps": 2, "batch_size": 16}
-FEW |= {"architecture": tools.tiny, "random_state": 0}
+FEW |= {"architecture": tools.tiny, "random_state": 0, "n_experts": 1, "epoch_steps": 2}
 RNG = np.random.default_rng(0)
 LABELS = np.arange(24) % 2
 DATA = {

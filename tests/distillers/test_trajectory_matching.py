@@ -26,8 +26,8 @@ SHAPE, N_STEPS = (1, 8, 8), 4
 # Networks that a recipe can keep.
 SMALL = partial(MLP, width=8, depth=1)
 quick = partial(
-    tools.quick, TrajectoryMatchingDistiller, architecture=tools.tiny, n_experts=2, syn_steps=3,
-    batch_size=16,
+    tools.quick, TrajectoryMatchingDistiller, architecture=tools.tiny, n_experts=2, max_start=2,
+    epoch_steps=None, batch_size=16, expert_lr=0.01, syn_steps=3, inner_lr=0.01, inner_lr_lr=1e-4,
 )  # fmt: skip
 
 
@@ -266,7 +266,7 @@ def test_networks_are_trained_by_the_learned_rate(images, tmp_path):
     recipe = distiller.distilled_.recipe
     assert recipe.protocol.optimizer == "sgd"
     assert recipe.learning_rate == rate
-    assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0.9, 0.0005, "step")
+    assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0, 0, "constant")
     assert paper_protocol("mtt", distiller.distilled_).learning_rate == rate
     distiller.distilled_.save(tmp_path / "set.npz")
     loaded = DistilledDataset.load(tmp_path / "set.npz")
@@ -434,18 +434,18 @@ def test_boosting_shares_experts(images, tmp_path, monkeypatch):
     assert boosted.distilled_.recipe.learning_rate == boosted.distiller_.extra_["inner_lr"].item()
 
 
-def test_a_short_run_beats_random_real_samples(images):
-    X, y = images
+def test_a_short_run_beats_random_real_digits(digits):
+    X_train, X_test, y_train, y_test = digits
     distiller = quick(
-        max_iter=60, n_experts=3, epoch_steps=10, syn_steps=10, expert_lr=0.1, inner_lr=0.1,
-        inner_lr_lr=1e-3, n_networks=5, eval_steps=30, architecture=SMALL,
-    ).fit(X[:30], y[:30])  # fmt: skip
+        max_iter=100, n_experts=3, epoch_steps=20, syn_steps=10, batch_size=64, expert_lr=0.1,
+        inner_lr=0.1, inner_lr_lr=1e-3, image_shape=SHAPE, n_networks=3, eval_steps=60,
+        architecture=partial(MLP, width=32, depth=1),
+    ).fit(X_train, y_train)  # fmt: skip
     losses = distiller.history_["loss"]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-    result = compare(
-        distiller.distilled_, X[:30], y[:30], X[30:], y[30:], baselines=["random real samples"]
-    )
-    assert result["distilled"].mean >= result["random real samples"].mean
+    data = X_train, y_train, X_test, y_test
+    result = compare(distiller.distilled_, *data, baselines=["random real samples"])
+    assert result["distilled"].mean > result["random real samples"].mean + 0.05
 
 
 @pytest.mark.parametrize(

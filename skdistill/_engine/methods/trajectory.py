@@ -161,14 +161,8 @@ class TrajectoryMatching(Method):
         return {_INNER_LR: Extra(value, self.inner_lr_lr, least=self.inner_lr_min)}
 
     def protocol(self, extra: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the training of [Cazenavette22]'s evaluation, by the rate that was learned."""
-        return {
-            "optimizer": "sgd",
-            "learning_rate": min(float(extra[_INNER_LR]), _MOST),
-            "momentum": 0.9,
-            "weight_decay": 0.0005,
-            "schedule": "step",
-        }
+        """Return the training that samples are learned for: plain, by the rate that was learned."""
+        return {"optimizer": "sgd", "learning_rate": min(float(extra[_INNER_LR]), _MOST)}
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
