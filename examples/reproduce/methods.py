@@ -55,6 +55,9 @@ VARIANTS = {
             "distance": "mse",
             "matched": "convolutions",
             "network_data": "real",
+            # "auto" is 100 steps for a network, in which minutes would see few networks.
+            "outer_loop": 10,
+            "inner_loop": 8,
             "network_batch_size": 64,
             "network_momentum": 0.9,
             "network_weight_decay": 5e-4,

@@ -141,7 +141,7 @@ class GradientMatchingDistiller(MatchingDistiller):
         kind='int or "auto"',
         doc="""Outer steps for which a network serves, before a fresh one takes its place. "auto"
         is `ipc`, at most 50, as in the code of [Zhao21a], and 100 with ``network_data="real"``, as
-        in [Kim22].""",
+        in [Kim22], which is for runs of many thousands of steps: short ones see few networks.""",
     )
     inner_loop: int | Literal["auto"] = param(
         default="auto",
