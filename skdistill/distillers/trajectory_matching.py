@@ -71,6 +71,10 @@ class TrajectoryMatchingDistiller(BaseDistiller):
     ``distiller.evaluate(X, y, protocol="mtt")`` does the same. ``protocol="rat_bptt"`` is the
     evaluation of the other methods here.
 
+    `estimate` measures outer steps; it does not count the experts, which take ``n_experts *
+    (max_start - 1 + expert_epochs) * epoch_steps`` steps on `batch_size` real samples, twice that
+    with `expert_rho`.
+
     **TESLA** [Cui23]_ is ``gradient="first_order"``: each of the `syn_steps` gradients is
     differentiated as if the parameters at which it is taken were constant. Its memory is that of
     the exact derivative here, which takes no graph of all steps either; so there is no need for it.
