@@ -173,7 +173,8 @@ class RCIGDistiller(BaseDistiller):
         coefficients), labels and the scale. The average is the result, and what is validated and
         shown to callbacks, while the run goes on from the values themselves. It is corrected as
         Adam's moments are, so that the start of the samples has no weight in it, and skipped steps
-        do not count. With None the last values are the result. [Loo23]: 0.99.""",
+        do not count. With None the last values are the result. [Loo23]: 0.99. After about a hundred
+        steps such an average still holds much of the first ones, and 0.9 is better.""",
     )
     flips: bool = param(
         default=False,
