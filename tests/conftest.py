@@ -15,6 +15,10 @@ from sklearn.model_selection import train_test_split
 from skdistill._engine.learner import Learner
 from skdistill.networks import MLP, ConvNet
 
+# Several processes, as with pytest -n 2, would divide each small tensor among all cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
 NETWORKS = {
     "convnet": partial(ConvNet, (1, 8, 8), 3, width=4, depth=2),
     "mlp": partial(MLP, (1, 8, 8), 3, width=6, depth=2),

@@ -98,7 +98,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(table, tmp_path, out
 def test_what_is_validated_and_best_is_the_average(table, monkeypatch):
     seen, scores = [], iter([0.2, 0.9, 0.3, 0.1])
 
-    def accuracy(held_out, X, y):
+    def accuracy(held_out, X, y, changes):
         seen.append(X.clone())
         return next(scores)
 

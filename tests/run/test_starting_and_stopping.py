@@ -158,7 +158,7 @@ def scripted(monkeypatch):
     def install(accuracies):
         script, sizes = iter(accuracies), []
 
-        def accuracy(held_out, X, y):
+        def accuracy(held_out, X, y, changes):
             sizes.append(len(held_out.real))
             return next(script)
 
@@ -184,7 +184,7 @@ def test_the_best_iterate_on_held_out_data_is_kept(images, scripted):
 def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
     judged = []
 
-    def accuracy(held_out, X, y):
+    def accuracy(held_out, X, y, changes):
         judged.append(X.numpy().copy())
         return 1.0 - len(judged) / 10
 
