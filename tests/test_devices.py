@@ -221,6 +221,7 @@ def test_an_outer_step_waits_for_the_device_once(images, device_waits):
         rat_bptt(augmentation="dsa", shared_augmentation=True, sampler=KMeansSampler()),
         matching(augmentation="dsa", learn_labels=True),
         matching(),
+        trajectories(ipc=2, inner_batch_size=1, augmentation="dsa", learn_labels=True),
         gradients(augmentation="dsa", outer_loop=1),
     ):
         assert device_waits(distiller, *images) == ["a copy to the host"]
