@@ -1,6 +1,7 @@
 """Tools for several test modules: small problems and sets, and steps that go wrong."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,11 @@ ROOT = Path(__file__).parents[1]
 QUICK = {
     "max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5, "random_state": 0
 }  # fmt: skip
+
+
+def label(parameter):
+    """Return a parameter as text that is the same in every process, as the ids of tests must be."""
+    return re.sub(" at 0x[0-9a-f]+", "", str(parameter))
 
 
 def quick(kind=RaTBPTTDistiller, /, **parameters):

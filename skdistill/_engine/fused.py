@@ -415,3 +415,11 @@ def optimizer_of(optimizer: InnerOptimizer, kernels: CDLL) -> InnerOptimizer:
     if type(optimizer) is Adam and isinstance(optimizer.lr, float):
         return FusedAdam(**vars(optimizer), kernels=kernels)
     return optimizer
+
+
+def plain(optimizer: InnerOptimizer) -> InnerOptimizer:
+    """Return an optimizer that does the same as this one by torch's operations, as tracing needs."""
+    if not isinstance(optimizer, FusedAdam):
+        return optimizer
+    values = {name: value for name, value in vars(optimizer).items() if name != "kernels"}
+    return Adam(**values)

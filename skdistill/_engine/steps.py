@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from . import fused
 from .chain import Chain
 from .learner import Learner
 from .optimizers import InnerOptimizer
@@ -254,7 +255,7 @@ class CompiledSteps(Steps):
     ):
         super().__init__(learner, optimizer, *args, **kwargs)
         self._uncompiled = self.derivatives
-        self.derivatives, self.optimizer = Autograd(learner), optimizer
+        self.derivatives, self.optimizer = Autograd(learner), fused.plain(optimizer)
         self.without_autograd = False  # they are traced
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}

@@ -291,7 +291,7 @@ def wrong_network(shape, n_classes):
         ({"inner_architecture": "mlp"}, "inner_architecture must be None: KIPDistiller distills"),
         ({"architecture": wrong_network}, "architecture must build a network with output"),
     ],
-    ids=str,
+    ids=tools.label,
 )
 def test_bad_parameters_are_refused_before_work(outer_step, parameters, message):
     outer_step.refuse()

@@ -319,7 +319,7 @@ def test_validation_trains_networks_by_the_learned_rate(images, monkeypatch):
         {"learn_labels": True},
         {"learn_labels": True, "expert_labels": True},
     ],
-    ids=str,
+    ids=tools.label,
 )
 def test_parameters_take_part(images, parameters):
     default, changed = (
@@ -405,7 +405,7 @@ def test_an_interrupted_training_of_experts_goes_on(images, tmp_path, monkeypatc
         ({"architecture": partial(tools.tiny, width=5)}, "the network must be"),
         ({"class_weight": {0: 2.0}}, "the training data must be"),
     ],
-    ids=str,
+    ids=tools.label,
 )
 def test_a_cache_of_other_experts_is_refused(images, tmp_path, outer_step, parameters, message):
     quick(cache=tmp_path / "experts", max_iter=1, n_experts=1).fit(*images)
