@@ -97,6 +97,8 @@ def forecast(name: str, ipc: int) -> PeakMemory:
         runtime.chunk_size(learner, shape, synthetic=True),
         runtime.chunk_size(learner, shape),
         n * 3 * side**2 * 4,
+        # A GPU has no C functions.
+        is_fused=False,
     )
 
 

@@ -418,7 +418,7 @@ def optimizer_of(optimizer: InnerOptimizer, kernels: CDLL) -> InnerOptimizer:
 
 
 def plain(optimizer: InnerOptimizer) -> InnerOptimizer:
-    """Return an optimizer that does the same as this one by torch's operations, as tracing needs."""
+    """Return an optimizer that does the same by torch's operations, which alone can be traced."""
     if not isinstance(optimizer, FusedAdam):
         return optimizer
     values = {name: value for name, value in vars(optimizer).items() if name != "kernels"}

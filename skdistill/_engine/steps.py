@@ -120,6 +120,11 @@ class Steps:
         self.chunk = chunk
         self.augment = augment
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether C functions compute the network."""
+        return isinstance(self.derivatives, Chain) and self.derivatives.is_fused
+
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
         scalars = self._scalars(state, t)

@@ -205,6 +205,7 @@ class TrajectoryMatching(Method):
             steps.chunk,
             problem.chunk,
             problem.real.n_bytes + experts,
+            steps.is_fused,
         )
 
     def _loop(self, problem: Problem, synthetic: Synthetic, index: int) -> InnerLoop:

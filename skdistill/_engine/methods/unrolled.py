@@ -178,6 +178,7 @@ class Unrolled(Method):
             self.steps.chunk,
             problem.chunk,
             problem.real.n_bytes,
+            self.steps.is_fused,
         )
 
     def _shared_draw(self, problem: Problem, index: int) -> Tensor | None:
