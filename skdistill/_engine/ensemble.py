@@ -33,6 +33,9 @@ _logger = logging.getLogger(__name__)
 
 # A CPU's cores share the work of one network badly if its batch's activations take less than this.
 _SMALL_BYTES_CPU = 8 * 2**20
+# With less than this, Python's own time is most of a step's, and threads wait for each other: on a
+# table of 30 features they took 1.5 times as long (bench_evaluation.py).
+_TINY_BYTES_CPU = 64 * 2**10
 # Bytes that a stack's activations and states may take on a GPU. More would fit, but there a single
 # network already keeps the device busy.
 _STACK_BYTES_GPU = 2**30
@@ -71,7 +74,7 @@ def choose_plan(
     activations = batch_size * learner.activation_bytes(sample_shape)
     if learner.device.type == "cpu":
         n_cores = torch.get_num_threads()
-        if n_cores == 1 or activations > _SMALL_BYTES_CPU:
+        if n_cores == 1 or not _TINY_BYTES_CPU <= activations <= _SMALL_BYTES_CPU:
             return ONE_AFTER_THE_OTHER
         return Plan(workers=min(n_networks, n_cores))
     if learner.device.type != "cuda":
