@@ -71,7 +71,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
     ``distiller.evaluate(X, y, protocol="mtt")`` does the same. ``protocol="rat_bptt"`` is the
     evaluation of the other methods here. `skdistill.evaluation.compare` trains its rivals by the
     recipe too, whose learned step size suits these samples and not theirs: compare by
-    ``protocol="rat_bptt"`` as well.
+    ``protocols="rat_bptt"`` as well.
 
     The defaults of the experts, `syn_steps`, `max_start`, `inner_lr` and this recipe were chosen in
     runs of a minute on the test split of scikit-learn's digits: figures on it are too good.
