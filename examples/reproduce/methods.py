@@ -2,9 +2,9 @@
 
 Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with `fit`: what a method
 prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
-networks and the number of steps that are the defaults of all methods, as the recipe of the set says
-(trajectory matching: by the step size that was learned), and tested. Where the method has a kernel
-regression of its own, which is fitted to the samples alone, it is tested as well. Random real
+networks and the number of steps that are the defaults of all methods, by Adam, and tested. Where
+the method has a recipe of its own (trajectory matching: gradient descent at the step size that was
+learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random real
 samples (five draws), herding and k-means are trained on as the sets of most methods, and fitted by
 the kernel regression of KIP. The last samples are the result, and the test set is looked at once
 for each: nothing is chosen by it.
@@ -74,6 +74,12 @@ SETTINGS = {
     "RaTBPTTDistiller": {"compile": False},
 }
 DRAWS = {"random real samples": 5}
+# What a row may have, and by what.
+ACCURACIES = {
+    "accuracy": "networks",
+    "accuracy by its own recipe": "its own recipe",
+    "accuracy by kernel regression": "kernel regression",
+}
 
 
 class TimeLimitOfFit(TimeLimit):
@@ -94,14 +100,19 @@ def one_row(name: str, seed: int, args, arrays) -> dict:
         row, distiller = distilled(name, seed, args, X_train, y_train)
         sets, has_kernel = [distiller.distilled_], hasattr(distiller, "kernel_classifier")
         classifiers = [distiller.kernel_classifier()] if has_kernel else []
-    n_networks = -(-args.networks // len(sets))
-    results = [evaluate(each, X_test, y_test, n_networks=n_networks) for each in sets]
+    test = partial(evaluate, X=X_test, y=y_test, n_networks=-(-args.networks // len(sets)))
+    has_recipe = any(each.recipe.optimizer != "adam" for each in sets)
+    # The same training for all; the recipes of the other methods say no other.
+    results = [test(each, protocol="rat_bptt" if has_recipe else None) for each in sets]
     accuracies = np.concatenate([result.accuracies for result in results])
     row |= {
         "accuracy": float(accuracies.mean()),
         "deviation over networks": float(accuracies.std()),
         "networks that diverged": sum(result.n_diverged for result in results),
     }
+    if has_recipe:
+        own = np.concatenate([test(each).accuracies for each in sets])
+        row["accuracy by its own recipe"] = float(own.mean())
     if classifiers:
         scores = [classifier.score(X_test, y_test) for classifier in classifiers]
         row["accuracy by kernel regression"] = float(np.mean(scores))
@@ -177,7 +188,7 @@ def summarize(rows: list[dict]) -> dict:
         own = [row for row in rows if row["method"] == name]
         methods[name] = {
             key: mean_and_std(row[key] for row in own)
-            for key in ("accuracy", "accuracy by kernel regression", "steps", "seconds")
+            for key in (*ACCURACIES, "steps", "seconds")
             if all(key in row for row in own)
         }
     return {"methods": methods}
@@ -185,9 +196,10 @@ def summarize(rows: list[dict]) -> dict:
 
 def line(name: str, measured: dict) -> str:
     """Return what was measured of a method, as means over seeds, for printing."""
-    text = f"{name:30s}  {100 * measured['accuracy'][0]:5.1f} % by networks"
-    if "accuracy by kernel regression" in measured:
-        text += f", {100 * measured['accuracy by kernel regression'][0]:.1f} % by kernel regression"
+    accuracies = (
+        f"{100 * measured[key][0]:.1f} % by {by}" for key, by in ACCURACIES.items() if key in measured
+    )
+    text = f"{name:30s}  {', '.join(accuracies)}"
     if "steps" in measured:
         text += f", {measured['steps'][0]:.0f} steps in {measured['seconds'][0]:.0f} s"
     return text
