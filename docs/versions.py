@@ -92,18 +92,22 @@ def build(site: Path, name: str, options: list[str]) -> None:
 def main() -> None:
     """Build this version, and list all."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage="%(prog)s [-h] [--base BASE] site [-- options of sphinx-build]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("site", type=Path, help="the folder of all versions")
     parser.add_argument("--base", default="/", help="the path, or the URL, at which it will be")
-    parser.add_argument("options", nargs="*", help="options of sphinx-build, after --")
-    args = parser.parse_args()
+    # argparse takes what follows "--" for positional arguments, and not in all places.
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    args, options = parser.parse_args(given[:end]), given[end + 1 :]
     if not args.base.endswith("/") or not args.base.startswith(("/", "http://", "https://")):
         parser.error(f"--base must be a path or a URL that ends with '/'; got {args.base!r}")
     sys.path.insert(0, str(HERE.parent))
     import skdistill
 
-    build(args.site, folder_of(skdistill.__version__), args.options)
+    build(args.site, folder_of(skdistill.__version__), options)
     write_list(args.site, args.base)
 
 
