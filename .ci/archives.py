@@ -84,7 +84,10 @@ def try_wheel(wheel: Path, fresh: bool) -> None:
         venv.create(environment, symlinks=os.name != "nt")
         python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
-        subprocess.run([*pip, *([] if fresh else ["--no-deps"]), str(wheel)], check=True)
+        # Or pip might find that the sources are installed already.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [*pip, *([] if fresh else ["--no-deps"]), str(wheel)]
+        subprocess.run(command, check=True, env=env)
         if not fresh:
             # torch is large: the packages of this environment come after those of the new one.
             site = sysconfig.get_path("purelib", "venv", vars={"base": str(environment)})
