@@ -76,7 +76,9 @@ class FRePoDistiller(BaseDistiller):
 
     What differs from the code of [Zhou22]_: it distills through networks with batch normalization
     by running statistics, which this package's networks never have; the features' products and the
-    regression are in double precision here; and the learning rate, which the code lowers along a
+    regression are in double precision here; LAMB's steps stop to grow with samples that are ten
+    times as large as real ones, because with networks to which scale makes no difference these
+    would overflow; and the learning rate, which the code lowers along a
     cosine to a tenth, is constant by default, so that a run can be prolonged
     (``learning_rate_schedule=CosineDecay(final=0.1)`` is the code's).
 
@@ -125,7 +127,8 @@ class FRePoDistiller(BaseDistiller):
         default="auto",
         constraints=[Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
         kind='float or "auto"',
-        doc="""By which part of its length the tensor of all samples moves in an outer step. "auto"
+        doc="""By which part of its length the tensor of all samples moves in an outer step; lengths
+        of more than ten times that of as many real samples do not count. "auto"
         is ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.
         [Zhou22]: 0.0003, falling to a tenth of it, for 500,000 steps; "auto" is for some hundreds
         to thousands.""",
