@@ -4,8 +4,8 @@ Nothing is downloaded. The examples are run for their pictures, unless ``-D plot
 otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of pages are written
 at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
 (``reference.py``), what each method can, from the classes (``methods.py``), and the measured
-results, from the files in ``examples/reproduce/results`` (``reproduction.py``). ``links.py`` checks
-the links of what was built.
+results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``).
+``links.py`` checks the links of what was built.
 """
 
 import sys
@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
+import table1  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
 
 import skdistill  # noqa: E402
@@ -64,6 +65,7 @@ html_sidebars = {
         "performance",
         "reproducing",
         "scaling",
+        "table1",
         "user_guide/methods",
     )
 }
@@ -91,6 +93,7 @@ def write_generated_pages(app):
     reference.write(generated)
     methods.write(generated, results)
     reproduction.write(results, generated)
+    table1.write(generated, results)
 
 
 def find_public_name(app, env, node, contnode):

@@ -4,10 +4,10 @@ Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with 
 prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
 networks and the number of steps that are the defaults of all methods, by Adam, and tested. Where
 the method has a recipe of its own (trajectory matching: gradient descent at the step size that was
-learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random real
-samples (five draws), herding and k-means are trained on as the sets of most methods, and fitted by
-the kernel regression of KIP. The last samples are the result, and the test set is looked at once
-for each: nothing is chosen by it.
+learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random
+real samples (five draws), herding and k-means are trained on as the sets of most methods, and
+fitted by the kernel regression of KIP. The last samples are the result, and the test set is looked
+at once for each: nothing is chosen by it.
 
 A method has its own defaults, except for `SETTINGS`, and a class of several methods has a row for
 each of its `VARIANTS`. ``--width`` distills through ConvNets of this width, where a method has
@@ -197,7 +197,9 @@ def summarize(rows: list[dict]) -> dict:
 def line(name: str, measured: dict) -> str:
     """Return what was measured of a method, as means over seeds, for printing."""
     accuracies = (
-        f"{100 * measured[key][0]:.1f} % by {by}" for key, by in ACCURACIES.items() if key in measured
+        f"{100 * measured[key][0]:.1f} % by {by}"
+        for key, by in ACCURACIES.items()
+        if key in measured
     )
     text = f"{name:30s}  {', '.join(accuracies)}"
     if "steps" in measured:
