@@ -78,7 +78,7 @@ def timed_row(parameters: dict, setting: str, seed: int, args, arrays) -> dict:
         image_shape=(1, 8, 8) if args.dataset == "digits" else None,
         max_iter=10**6,
         random_state=seed,
-        **parameters,
+        **{"inner_architecture": None, **parameters},
     )
     distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
     result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
