@@ -52,6 +52,7 @@ def one_run(through: str, seed: int, seconds: float, args, arrays) -> dict:
     X_train, X_test, y_train, y_test = arrays
     parameters = data.settings(args, args.ipc) | {
         "architecture": through,
+        "inner_architecture": None,
         "max_iter": args.max_iter,
         "compile": False,
         "n_networks": args.networks,
