@@ -18,6 +18,7 @@ import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
 import table1  # noqa: E402
+import versions  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
 
 import skdistill  # noqa: E402
@@ -52,6 +53,9 @@ viewcode_follow_imported_members = False
 html_theme = "pydata_sphinx_theme"
 html_title = "skdistill"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+# Beside other versions, as versions.py builds the pages, they have a menu of these.
+if "versioned" in tags:  # noqa: F821
+    html_theme_options |= versions.menu(release)
 html_show_sourcelink = False
 # These pages have no pages below them: their tables can have the room of a side bar.
 html_sidebars = {

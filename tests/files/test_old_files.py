@@ -1,11 +1,13 @@
 """Files of earlier versions are promises: they load, and runs go on, as they would have then.
 
 The files in ``old_files/0.1.0`` were written by that version and ``old_files/make_0_1_0.py``, which
-says what they are made of.
+says what they are made of; those in ``old_files/forms`` and ``old_files/experts`` by commits that
+``old_files/make_forms.py`` lists.
 """
 
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from importlib import util
@@ -28,16 +30,26 @@ from skdistill import (
 )
 from skdistill._data import older_versions
 from skdistill._engine.chain import Chain
+from skdistill._engine.experts import Training
 from skdistill._files import npz as _npz
 from skdistill.datasets import load_image_folder
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import InvalidFileError
 from skdistill.windows import MovingWindow
 
-FOLDER = ROOT / "tests" / "old_files" / "0.1.0"
-spec = util.spec_from_file_location("make_0_1_0", FOLDER.with_name("make_0_1_0.py"))
-made = util.module_from_spec(spec)
-spec.loader.exec_module(made)
+OLD_FILES = ROOT / "tests" / "old_files"
+FOLDER = OLD_FILES / "0.1.0"
+
+
+def load_script(name):
+    """Return a script beside the old files as a module."""
+    spec = util.spec_from_file_location(name, OLD_FILES / f"{name}.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+made, forms = load_script("make_0_1_0"), load_script("make_forms")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning"),
@@ -92,7 +104,25 @@ def check_end(name, distiller):
 
 
 def test_the_files_are_small():
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 500_000
+    assert sum(path.stat().st_size for path in OLD_FILES.rglob("*.*")) < 500_000
+
+
+def test_there_is_a_file_of_every_version_of_every_format():
+    pattern = r'_FORMAT, _VERSION = (?:"[\w.]+", )?"(skdistill\.\w+)", (\d+)$'
+    sources = (path.read_text() for path in (ROOT / "skdistill").rglob("*.py"))
+    found = [pair for source in sources for pair in re.findall(pattern, source, re.M)]
+    newest = {kind: int(version) for kind, version in found}
+    assert newest.keys() >= {
+        f"skdistill.{name}" for name in ("DistilledDataset", "Run", "BoostedRun", "Prepared")
+    }
+    kept = set()
+    for path in OLD_FILES.rglob("*.npz"):
+        with np.load(path) as archive:
+            if "meta" in archive:
+                meta = json.loads(archive["meta"].tobytes())
+                kept.add((meta["format"], meta["version"]))
+    ever = {(kind, k + 1) for kind, version in newest.items() for k in range(version)}
+    assert sorted(ever - kept) == []
 
 
 # --- runs -------------------------------------------------------------------------------------
@@ -246,6 +276,35 @@ def test_a_set_that_is_saved_again_has_the_words_of_the_old_file(name, tmp_path)
     assert recipe(new).keys() >= recipe(old).keys()
 
 
+def assert_same_set(distilled, expected):
+    """Compare all fields of two sets; transformers are compared by what they do."""
+    found = [{**vars(each)} for each in (distilled, expected)]
+    for bases in zip(*(each.pop("bases") for each in found), strict=True):
+        assert type(bases[0]) is type(bases[1])
+        for name, array in vars(bases[1]).items():
+            np.testing.assert_array_equal(getattr(bases[0], name), array, strict=True)
+    for name in ("X", "y", "classes"):
+        np.testing.assert_array_equal(*(each.pop(name) for each in found), strict=True)
+    first, second = (type(each.pop("preprocessing")) for each in found)
+    assert first is second
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", forms.FORMS)
+def test_a_set_of_each_form_is_what_was_saved(name, tmp_path):
+    form = forms.FORMS[name]
+    loaded = DistilledDataset.load(OLD_FILES / "forms" / f"{name}.npz")
+    expected = form.build()
+    assert_same_set(loaded, expected)
+    X, y = form.test_data()
+    np.testing.assert_array_equal(loaded.standardize(X), expected.standardize(X))
+    # Networks can be trained on it.
+    result = evaluate(loaded, X, y, n_networks=1, device="cpu")
+    assert result.accuracies[0] in (0, 0.5, 1)
+    loaded.save(tmp_path / "again.npz")
+    assert_same_set(DistilledDataset.load(tmp_path / "again.npz"), expected)
+
+
 def test_what_sets_hold():
     def load(name):
         return DistilledDataset.load(FOLDER / "sets" / f"{name}.npz")
@@ -274,6 +333,20 @@ def test_an_exported_folder_loads_and_is_replaced(tmp_path):
     assert before.keys() == {path.relative_to(folder) for path in folder.rglob("*.*")}
     table = Path("labels.csv")
     assert (folder / table).read_bytes() == before[table]
+
+
+# --- a cache ----------------------------------------------------------------------------------
+
+
+def test_experts_that_were_kept_are_not_trained_again(tmp_path, monkeypatch):
+    folder = shutil.copytree(OLD_FILES / "experts", tmp_path / "experts")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(Training, "epoch", lambda *args: pytest.fail("an expert was trained"))
+    distiller = forms.fit_with_experts(folder)
+    np.testing.assert_allclose(
+        distiller.history_["loss"], json.loads(before["losses.json"]), rtol=0.01
+    )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 # --- pickles ----------------------------------------------------------------------------------
