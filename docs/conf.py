@@ -63,6 +63,7 @@ html_sidebars = {
     for page in (
         "architecture",
         "changelog",
+        "command_line",
         "contributing",
         "engine",
         "getting_started",

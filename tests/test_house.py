@@ -26,6 +26,7 @@ FLOORS = [
     {"hardness", "intercorrelation", "_run"},
     {"distillers"},
     {"adapters", "inspection", "datasets", "monitoring", "pruning"},
+    {"_command_line", "__main__"},
 ]
 
 

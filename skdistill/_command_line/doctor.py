@@ -1,0 +1,48 @@
+"""``skdistill doctor``: what is wrong with a set, and what to do about it."""
+
+from pathlib import Path
+
+import click
+
+from .options import (
+    check_output,
+    existing,
+    ipc,
+    json_flag,
+    new_file,
+    overwrite,
+    set_argument,
+    target,
+)
+from .reading import load_set, read_for
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@set_argument
+@click.argument("data", metavar="FOLDER_OR_CSV", type=existing)
+@target
+@ipc
+@json_flag
+@click.option("--html", metavar="FILE", type=new_file, help="Write the findings as a page.")
+@overwrite
+def doctor(
+    set_file: Path,
+    data: Path,
+    target: str | None,
+    ipc: int | None,
+    in_json: bool,
+    html: Path | None,
+    overwrite: bool,
+) -> None:
+    """Look for faults of a set, with test data: each with its evidence and its remedy."""
+    import skdistill
+
+    if html is not None:
+        check_output(html, overwrite)
+    distilled = load_set(set_file, ipc)
+    diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target))
+    if html is not None:
+        html.write_text(diagnosis.to_html(), encoding="utf-8")
+    click.echo(diagnosis.to_json() if in_json else str(diagnosis))
