@@ -637,7 +637,7 @@ class DistilledDataset:
             Whether a new repository can be seen by you alone, or your organization. None is the
             Hub's default: everybody can see it, unless the organization wants it otherwise.
         overwrite : bool, default=False
-            Whether a set and a card that are there already are replaced. Other files stay.
+            Whether files of these names that are there already are replaced. Other files stay.
         commit_message : str or None, default=None
             The first line of the commit. None says what the set is.
         token : str or None, default=None
@@ -660,7 +660,7 @@ class DistilledDataset:
             As in `card` and `save`, or if `repo_id` cannot be the name of a repository. Nothing has
             been sent then.
         FileExistsError
-            If there is a set or a card already, and `overwrite` is False.
+            If any of these files is there already, and `overwrite` is False.
         PermissionError
             If no token is found, or if it may not write there.
         OSError

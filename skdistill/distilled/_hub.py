@@ -51,35 +51,24 @@ def push(
         )
     license = check_license(license)
     library = _library("push_to_hub")
-    picture = sheet(distilled)
-    card = front_matter(distilled, _card.title(distilled), license) + _card.render(
-        distilled,
-        result,
-        license=license,
-        repo_id=repo_id,
-        picture=None if picture is None else _PICTURE,
-    )
-    contents: dict[str, str | bytes] = {_CARD: card.encode()}
-    if picture is not None:
-        contents[_PICTURE] = picture
+    contents: dict[str, str | bytes] = {**_card_files(distilled, repo_id, license, result)}
     with TemporaryDirectory() as folder:
-        path = Path(folder, _SET)
-        distilled.save(path)
-        contents[_SET] = fspath(path)
+        contents[_SET] = fspath(Path(folder, _SET))
+        distilled.save(contents[_SET])
         # True means that a token must be found: a repository is never written without one.
         api = _api(library, True if token is None else token, endpoint)
         failure = f"{repo_id} could not be written"
         with _plain_errors(library, repo_id, failure):
             head, there = _what_is_there(library, api, repo_id)
-        taken = sorted(contents.keys() & there)
+        taken = there & {_SET, _CARD, _PICTURE}
         if taken and not overwrite:
             raise FileExistsError(
-                f"{repo_id} already has {', '.join(taken)}. Pass overwrite=True to replace that; "
-                "the repository's history keeps what it had."
+                f"{repo_id} already has {', '.join(sorted(taken))}. Pass overwrite=True to replace "
+                "that; the repository's history keeps what it had."
             )
         operations = [library.CommitOperationAdd(*item) for item in contents.items()]
-        if _PICTURE in there - contents.keys():
-            operations.append(library.CommitOperationDelete(_PICTURE))
+        # A set of images has been there, and a table takes its place.
+        operations += [library.CommitOperationDelete(name) for name in taken - contents.keys()]
         hint = " All files are in one commit, so it has all of them or none: push again."
         with _plain_errors(library, repo_id, failure, hint=hint):
             if head is None:
@@ -125,6 +114,23 @@ def pull(
             f"{repo_id}{_at(revision)}: {error} If its copy on this machine may be damaged, pass "
             "force_download=True."
         ) from error
+
+
+def _card_files(
+    distilled: "DistilledDataset", repo_id: str, license: str, result: "EvaluationResult | None"
+) -> dict[str, bytes]:
+    """Return the card and, if there is one, its picture."""
+    picture = sheet(distilled)
+    front = front_matter(distilled, _card.title(distilled), license)
+    page = _card.render(
+        distilled,
+        result,
+        license=license,
+        repo_id=repo_id,
+        picture=None if picture is None else _PICTURE,
+    )
+    files = {_CARD: (front + page).encode()}
+    return files if picture is None else {**files, _PICTURE: picture}
 
 
 def _library(method: str) -> Any:

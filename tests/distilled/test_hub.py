@@ -334,6 +334,13 @@ def test_other_files_stay(hub):
     assert hub.repositories[REPO].files["notes.txt"] == b"text"
 
 
+def test_a_picture_of_somebody_elses_stays(hub):
+    put(hub, b"a picture", path="samples.png")
+    with pytest.raises(FileExistsError, match=r"already has samples\.png\."):
+        push(make("table"))
+    assert hub.repositories[REPO].files == {"samples.png": b"a picture"}
+
+
 @pytest.mark.parametrize(
     ("token", "repo_id"), [("hf_reads", REPO), ("hf_nobody", REPO), ("hf_writes", "you/digits")]
 )
