@@ -53,8 +53,9 @@ def push(
     library = _library("push_to_hub")
     contents: dict[str, str | bytes] = {**_card_files(distilled, repo_id, license, result)}
     with TemporaryDirectory() as folder:
-        contents[_SET] = fspath(Path(folder, _SET))
-        distilled.save(contents[_SET])
+        path = Path(folder, _SET)
+        distilled.save(path)
+        contents[_SET] = fspath(path)
         # True means that a token must be found: a repository is never written without one.
         api = _api(library, True if token is None else token, endpoint)
         failure = f"{repo_id} could not be written"
