@@ -249,3 +249,13 @@ def make(
         provenance={"method": "Nöne", "parameters": {"window": 3, "rate": 0.1, "shape": [1, 2]}},
     )
     return replace(data, **changes)
+
+
+def assert_same(loaded, data):
+    """Check that a set is the same as another, bit for bit."""
+    for name in ("X", "y", "classes"):
+        got, expected = getattr(loaded, name), getattr(data, name)
+        np.testing.assert_array_equal(got, expected, strict=True)
+    assert loaded.recipe == data.recipe
+    assert (loaded.ipc, loaded.provenance) == (data.ipc, data.provenance)
+    assert loaded.feature_names == data.feature_names

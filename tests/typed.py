@@ -89,6 +89,8 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     assert_type(distiller.fit(X, y, sample_weight=weights), RaTBPTTDistiller)
     assert_type(distiller.set_params(ipc=3).set_fit_request(sample_weight=True), RaTBPTTDistiller)
     assert_type(distiller.distilled_.subset(1), DistilledDataset)
+    assert_type(distilled.push_to_hub("me/digits", license="mit", private=True), str)
+    assert_type(DistilledDataset.from_hub("me/digits", token=False), DistilledDataset)
     assert_type((distiller.window_, distiller.inner_lr_), tuple[int, float])
     assert_type(distiller.transform(), tuple[Any, np.ndarray])
     assert_type(distiller.score(X, y), float)
@@ -101,7 +103,9 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     herding(X, np.asarray(y), np.unique(y), 1, np.random.default_rng(0))
 
 
-def wrong(gradient: Gradient) -> None:
+def wrong(gradient: Gradient, distilled: DistilledDataset) -> None:
+    # A parameter that must be given.
+    distilled.push_to_hub("me/digits")  # type: ignore[call-arg]
     # A parameter that there is not.
     RaTBPTTDistiller(windw=3)  # type: ignore[call-arg]
     DistributionMatchingDistiller(window=3)  # type: ignore[call-arg]
