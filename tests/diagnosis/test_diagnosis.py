@@ -1,6 +1,8 @@
 """The doctor finds each fault where it is planted, and nothing where there is none."""
 
+import inspect
 import json
+import re
 import warnings
 from dataclasses import FrozenInstanceError, replace
 from functools import partial
@@ -70,7 +72,7 @@ def data():
 @pytest.fixture(scope="module")
 def good_set(data):
     """Return a set of one row per class, with soft labels, and the record of a run."""
-    X, y, *_ = data
+    X, *_ = data
     made = DistilledDataset.from_arrays(
         np.array([[10.0, 10.0], [14.0, 6.0]]),
         np.array([[0.9, 0.1], [0.1, 0.9]]),
@@ -652,6 +654,28 @@ def test_the_report_as_json(good_set, data):
 def test_findings_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         reported().findings[0].name = "none"
+
+
+# --- its page ---------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "user_guide" / "doctor.rst").read_text()
+
+
+def test_the_page_names_every_check():
+    assert re.findall(r"^   \* - ``([\w-]+)``$", PAGE, re.M) == list(CHECKS)
+
+
+def test_the_lines_of_the_page_run(capsys):
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", PAGE, re.M)
+    code = "\n".join(map(inspect.cleandoc, blocks))
+    comparison = "X_test, y_test, X_train, y_train)"
+    assert code.count(comparison) == 1
+    exec(code.replace(comparison, f"{comparison[:-1]}, n_networks=0)"), {})
+    out, err = capsys.readouterr()
+    assert "nothing found" in out
+    assert "error unprepared-test-data" in out
+    assert json.loads(out[out.index("\n{") :])["findings"][0]["name"] == "unprepared-test-data"
+    assert err == "1 must be mended first\n"
 
 
 # --- the package's own sets and examples ------------------------------------------------------
