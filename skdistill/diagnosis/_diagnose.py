@@ -116,9 +116,9 @@ def diagnose(
 
     Notes
     -----
-    The user guide has a page on each finding, with the numbers behind its criterion. The networks
+    The user guide has a page on the findings, with the numbers behind each criterion. The networks
     are the first ``n_networks`` of an evaluation by the set's recipe. If the test data is far from
-    the units of the training data, no networks are trained: mend that first.
+    the units of the training data, none are trained: mend that first.
 
     Examples
     --------
