@@ -25,7 +25,7 @@ FLOORS = [
     {"evaluation"},
     {"hardness", "intercorrelation", "_run"},
     {"distillers"},
-    {"adapters", "inspection", "datasets", "monitoring", "pruning"},
+    {"adapters", "diagnosis", "inspection", "datasets", "monitoring", "pruning"},
     {"_command_line", "__main__"},
 ]
 
