@@ -9,6 +9,9 @@ from tools import how_to, quick, tiny
 
 from skdistill import BoostedDistiller
 
+# The libraries take seconds to import, and are not among those that the quick tests need.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def distiller():
