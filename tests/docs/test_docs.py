@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -293,21 +292,6 @@ def test_the_inner_optimizer_of_the_how_to_works(digits):
     loss = distiller.set_params(random_state=0).fit(digits[0], digits[2]).history_["loss"]
     plain = clone(distiller).set_params(inner_momentum=0.0).fit(digits[0], digits[2])
     assert loss != plain.history_["loss"]
-
-
-def test_the_callback_of_the_how_to_works(digits, monkeypatch):
-    logged = []
-    mlflow = SimpleNamespace(log_metrics=lambda metrics, step: logged.append((step, metrics)))
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    names = {"X_train": digits[0], "y_train": digits[2]}
-    names["distiller"] = RaTBPTTDistiller(max_iter=2, window=1, unroll=1, random_state=0)
-    (code,) = [c for c in code_blocks(DOCS / "howto" / "long_runs.rst") if "mlflow" in c]
-    exec(code, names)
-    history = names["distiller"].history_
-    assert [step for step, _ in logged] == [1, 2]
-    assert [metrics["loss"] for _, metrics in logged] == history["loss"]
-    # mlflow and wandb take numbers.
-    assert all(isinstance(v, int | float) for _, metrics in logged for v in metrics.values())
 
 
 def test_links_between_pages_lead_somewhere():
