@@ -162,11 +162,15 @@ def test_curves_are_compared_at_equal_steps_and_equal_time(shared):
 QUICK = ["--seeds", "0", "--networks", "1"]
 WINDOWS = ["--window", "1", "--unroll", "2"]
 TIMED = [*QUICK, "--minutes", "0.001"]
+USES = ["--max-iter", "1", "--width", "4", "--steps", "2"]
 SIZES = {
+    "active_learning": [*QUICK, *USES, "--labels", "10"],
+    "architecture_ranking": [*QUICK, *USES, "--whole-steps", "2"],
     "boosting": [
         *QUICK,
         *["--ipc", "2", "--block-size", "1", "--max-iter", "1", "--draws", "1", "--width", "4"],
     ],
+    "continual_learning": [*QUICK, *USES, "--ipc", "1", "--classes", "5"],
     "digits": [*QUICK, "--ipc", "1", "--max-iter", "1"],
     "figure4": [*TIMED, *WINDOWS, "--every", "1"],
     "figure6": [*TIMED, *WINDOWS, "--every", "1"],
@@ -209,7 +213,7 @@ def start(shared, monkeypatch, capsys):
 
 
 def test_every_script_is_started_here():
-    shared = {"curves", "data", "published", "report"}
+    shared = {"curves", "data", "published", "report", "small_sets"}
     others = {"table1", "evaluate", "publish"}
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, *others}
 
