@@ -26,8 +26,8 @@ from skdistill.networks import ConvNet
 
 X, y = load_digits(return_X_y=True)
 X = X.reshape(-1, 8, 8)
-# The rows are in the order in which they were collected, a few writers after each other.
-X_earlier, y_earlier, X_new, y_new = X[:898], y[:898], X[898:], y[898:]
+# Rows come writer by writer; with row 915 the eighth of fourteen begins.
+X_earlier, y_earlier, X_new, y_new = X[:915], y[:915], X[915:], y[915:]
 
 # %%
 # ``DistilledClassifier`` trains the networks of a set by its recipe. It asks for a distiller; this

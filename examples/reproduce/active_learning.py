@@ -5,17 +5,19 @@ adds nothing to them, so this is about another case: earlier data of the same cl
 and cannot be kept as a whole; a small set is. Now new data comes, from other writers, without
 labels. Does the small set save labels?
 
-Rows of scikit-learn's digits are in the order in which they were collected, a few writers after
-each other: the first half is the earlier data, of the second half one half is the pool, without
-labels, and the other the test, by a split of its own for each seed. "Everything earlier" shows what
-the earlier data is worth if it need not go.
+Rows of scikit-learn's digits come writer by writer. The first 915, of seven writers, are the
+earlier data: this is where scikit-learn's own course has a new writer begin, see "Sample grouping"
+on inria.github.io/scikit-learn-mooc. Of the others one half is the pool, without labels, and the
+other the test, by a split of its own for each seed. "Everything earlier" shows what the earlier
+data is worth if it need not go.
 
 Labels are bought in batches of ten: those of the samples for which the averaged probabilities of
 the networks differ least between the two most probable classes. Networks are trained anew on the
 small set and all labels, with the number of steps fixed beforehand, and tested together. Without a
-start the first ten are random, because there are no networks to ask; a further row has random ones
-throughout. Small sets take a byte per value, as in continual_learning.py. Samples are standardized
-by the pool, which needs no labels.
+start there are no networks to ask at first: the first ten are random, or the samples next to ten
+centroids of the pool, which need no labels. A further row has random labels throughout.
+
+Small sets take a byte per value, as in continual_learning.py. Samples are standardized by the pool.
 
     python examples/reproduce/active_learning.py
 """
@@ -26,18 +28,21 @@ import numpy as np
 import small_sets
 from report import RESULTS, Report, about, arguments, mean_and_std
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from skdistill import DistilledClassifier, DistilledDataset
 
-DATA = "scikit-learn's digits, the first half earlier, the second new"
-RANDOM, NOTHING, EVERYTHING = (
+DATA = "scikit-learn's digits, of seven writers earlier, of the others new"
+FIRST_NEW = 915
+RANDOM, NOTHING, CENTERS, EVERYTHING = (
     "no start, random labels",
     "no start",
+    "no start, centers first",
     "everything earlier",
 )
-STARTS = [RANDOM, NOTHING, *small_sets.NAMES, EVERYTHING]
+STARTS = [RANDOM, NOTHING, CENTERS, *small_sets.NAMES, EVERYTHING]
 
 
 class AsGiven(BaseEstimator):
@@ -60,13 +65,18 @@ class AsGiven(BaseEstimator):
         return self.distilled_.X, self.distilled_.y
 
 
+def load() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return images and labels of the earlier writers, and those of the new ones."""
+    X, y = load_digits(return_X_y=True)
+    X = np.float32(X.reshape(-1, 8, 8))
+    return (X[:FIRST_NEW], y[:FIRST_NEW]), (X[FIRST_NEW:], y[FIRST_NEW:])
+
+
 def one_run(name: str, seed: int, args) -> dict:
     """Buy labels, batch after batch, from one start, and return a row of the report."""
-    X, y = load_digits(return_X_y=True)
-    X, half = np.float32(X.reshape(-1, 8, 8)), len(X) // 2
-    earlier, new = (X[:half], y[:half]), (X[half:], y[half:])
+    earlier, (X, y) = load()
     X_pool, X_test, y_pool, y_test = train_test_split(
-        *new, test_size=0.5, stratify=new[1], random_state=seed
+        X, y, test_size=0.5, stratify=y, random_state=seed
     )
     X_start, y_start = start(name, *earlier, seed, args)
     X_start, n_bytes = small_sets.stored(X_start) if len(X_start) else (X_start, 0)
@@ -74,35 +84,50 @@ def one_run(name: str, seed: int, args) -> dict:
     like = small_sets.as_set(*earlier, small_sets.moments(X_pool), small_sets.protocol(args), seed)
     rng = np.random.default_rng(seed)
     bought, labels, accuracies = np.zeros(0, int), [], []
-    while True:
-        X_known = np.concatenate([X_start, X_pool[bought]])
-        y_known = np.concatenate([y_start, y_pool[bought]])
+    for n in range(0, args.labels + 1, args.batch):
         networks = None
-        if len(y_known):
+        if len(X_start) + len(bought):
+            X_known = np.concatenate([X_start, X_pool[bought]])
+            y_known = np.concatenate([y_start, y_pool[bought]])
             networks = DistilledClassifier(AsGiven(like)).fit(X_known, y_known)
-            labels.append(len(bought))
+            labels.append(n)
             accuracies.append(networks.score(X_test, y_test))
-        if len(bought) >= args.labels:
-            break
-        left = np.setdiff1d(np.arange(len(X_pool)), bought)
-        if networks is None or name == RANDOM:
-            chosen = rng.choice(left, args.batch, replace=False)
-        else:
-            probabilities = np.sort(networks.predict_proba(X_pool[left]), axis=1)
-            margins = probabilities[:, -1] - probabilities[:, -2]
-            chosen = left[np.argsort(margins, kind="stable")[: args.batch]]
-        bought = np.concatenate([bought, chosen])
+        if n < args.labels:
+            left = np.setdiff1d(np.arange(len(X_pool)), bought)
+            chosen = choose(name, X_pool[left], networks, args.batch, rng)
+            bought = np.concatenate([bought, left[chosen]])
     curve = {"labels": labels, "accuracy": accuracies}
     return {"name": name, "seed": seed, "bytes": n_bytes, "curve": curve}
 
 
 def start(name: str, X: np.ndarray, y: np.ndarray, seed: int, args):
     """Return what is left of the earlier data."""
-    if name in (RANDOM, NOTHING):
+    if name in (RANDOM, NOTHING, CENTERS):
         return X[:0], y[:0]
     if name == EVERYTHING:
         return X, y
     return small_sets.small_set(name, X, y, args.ipc, seed, args)
+
+
+def choose(
+    name: str,
+    X: np.ndarray,
+    networks: DistilledClassifier | None,
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the rows of the samples whose labels are bought next."""
+    if networks is None and name == CENTERS:
+        flat = X.reshape(len(X), -1)
+        kmeans = KMeans(n, n_init=10, random_state=int(rng.integers(2**31))).fit(flat)
+        distances, clusters = kmeans.transform(flat), kmeans.labels_
+        # Of each cluster the one next to its center: no two are the same.
+        members = [np.flatnonzero(clusters == k) for k in range(n)]
+        return np.array([rows[distances[rows, k].argmin()] for k, rows in enumerate(members)])
+    if networks is None or name == RANDOM:
+        return rng.choice(len(X), n, replace=False)
+    probabilities = np.sort(networks.predict_proba(X), axis=1)
+    return np.argsort(probabilities[:, -1] - probabilities[:, -2], kind="stable")[:n]
 
 
 def summarize(rows: list[dict]) -> dict:
@@ -125,6 +150,12 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=60, help="that are bought in all")
     parser.add_argument("--batch", type=int, default=10, help="labels that are bought at a time")
     args = parser.parse_args()
+    _, (X_new, _) = load()
+    if not 1 <= args.batch <= args.labels <= len(X_new) // 2 or args.labels % args.batch:
+        parser.error(
+            f"--labels must be a multiple of --batch and at most {len(X_new) // 2}, the size of "
+            f"the pool; got --labels {args.labels} --batch {args.batch}"
+        )
     report = Report(args.json, about(args, DATA), ("name", "seed"), summarize)
     for row in report.run_all(STARTS, args.seeds, lambda *run: one_run(*run, args)):
         accuracies = "  ".join(f"{100 * value:5.1f}" for value in row["curve"]["accuracy"])
