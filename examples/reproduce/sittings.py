@@ -210,7 +210,7 @@ class Cell:
         return distilled.provenance["seconds"] + self.notes.get(_prepared(name), 0.0)
 
     def _kept(self, name: str, at: float) -> Path | None:
-        return None if self.folder is None else self.folder / f"{at:.1f}s-{name}"
+        return None if self.folder is None else self.folder / f"{at:g}s-{name}"
 
     def _fit(self, distiller, X, y, name: str, clock: "Clock") -> None:
         if self.folder is not None:
