@@ -37,9 +37,6 @@ NETWORKS = {
 }
 THROUGH = {False: ["convnet", "mlp"], True: ["convnet", "resnet18"]}
 ON = {False: ["convnet", "convnet_x4", "mlp"], True: ["convnet", "resnet18", "vgg11", "alexnet"]}
-# What suits narrow networks in minutes, as settings.py found, unless arguments say otherwise.
-NARROW = {"window": 20, "unroll": 30, "inner_lr": 0.003}
-NARROW_NETWORKS = ("convnet-32", "resnet-small")
 # Tests with one network.
 SLOW = ("convnet_x8",)
 
@@ -49,13 +46,14 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
     X_train, X_test, y_train, y_test = arrays
     parameters = data.settings(args, args.ipc) | {
         "architecture": NETWORKS[through],
+        # "auto" would be narrow by itself.
+        "inner_architecture": None,
         "image_shape": data.image_shape(args, X_train),
         "compile": args.compile,
         "random_state": seed,
     }
-    if through in NARROW_NETWORKS:
-        parameters |= NARROW
-    given = {name: getattr(args, name) for name in NARROW if getattr(args, name) is not None}
+    names = ("window", "unroll", "inner_lr")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     distiller = RaTBPTTDistiller(**parameters | given)
     *_, distilled = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
     row = {

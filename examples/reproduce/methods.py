@@ -132,8 +132,8 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
     kind = METHODS[class_name]
     parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
     narrow = args.width is not None and kind._needs_network
-    if narrow:
-        parameters["inner_architecture"] = partial(ConvNet, width=args.width)
+    # "auto" of one method would be narrow by itself.
+    parameters["inner_architecture"] = partial(ConvNet, width=args.width) if narrow else None
     distiller = kind(
         ipc=samples * args.ipc,
         image_shape=data.image_shape(args, X),

@@ -4,8 +4,8 @@ Each setting gets the same number of minutes, one after the other on the same ma
 counts. Then networks of the usual width are trained on the result, with a number of steps that is
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at,
 so that a run with the winner may report on them. A setting is a list of parameters of
-`RaTBPTTDistiller`, and ``width`` for the networks that it distills through; the networks of the
-test are the same for all settings:
+`RaTBPTTDistiller`, and ``width`` for the networks that it distills through (the usual one without
+it); the networks of the test are the same for all settings:
 
     python examples/reproduce/settings.py --dataset cifar10-folder --data FOLDER --minutes 5 \
         --setting width=16 augmentation=flip_rotate --setting width=32 augmentation=flip_rotate
@@ -36,8 +36,7 @@ def one_run(setting: dict, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill with a setting, and return a row of the report."""
     parameters = dict(setting)
     width = parameters.pop("width", None)
-    if width is not None:
-        parameters["inner_architecture"] = partial(ConvNet, width=width)
+    parameters["inner_architecture"] = None if width is None else partial(ConvNet, width=width)
     parameters = {"ipc": args.ipc, **UNSAID, **parameters}
     return timed_row(parameters, label(setting), seed, cell, args, arrays)
 

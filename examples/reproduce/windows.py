@@ -58,7 +58,7 @@ def timed_row(parameters: dict, setting: str, seed: int, cell: Cell, args, array
     distiller = RaTBPTTDistiller(
         image_shape=(1, 8, 8) if args.dataset == "digits" else None,
         random_state=seed,
-        **parameters,
+        **{"inner_architecture": None, **parameters},
     )
     cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
     result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
