@@ -4,7 +4,8 @@ Nothing is downloaded. The examples are run for their pictures, unless ``-D plot
 otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of pages are written
 at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
 (``reference.py``), what each method can, from the classes (``methods.py``), and the measured
-results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``).
+results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``,
+``claims.py``).
 ``links.py`` checks the links of what was built.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import claims  # noqa: E402
 import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
@@ -63,6 +65,7 @@ html_sidebars = {
     for page in (
         "architecture",
         "changelog",
+        "claims",
         "command_line",
         "contributing",
         "engine",
@@ -99,6 +102,7 @@ def write_generated_pages(app):
     methods.write(generated, results)
     reproduction.write(results, generated)
     table1.write(generated, results)
+    claims.write(generated, results)
 
 
 def find_public_name(app, env, node, contnode):

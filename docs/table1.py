@@ -92,10 +92,12 @@ def measured_rows(results: Path) -> Iterator[list[str]]:
 def rows_of_methods(report: dict) -> Iterator[list]:
     """Yield what methods.py measured, best first."""
     parameters, methods = report["parameters"], report["summary"]["methods"]
-    width, n_seeds = parameters["width"], len(parameters["seeds"])
+    width = parameters["width"]
     minutes = f"{parameters['minutes']:g} min" + ("" if width is None else f", width {width}")
     for name in sorted(methods, key=lambda name: -methods[name]["accuracy"][0]):
         found = methods[name]
+        # Some may have been run with fewer seeds.
+        n_seeds = sum(row["method"] == name for row in report["rows"])
         run = f"{minutes}, seeds: {n_seeds}" if "steps" in found else f"none, seeds: {n_seeds}"
         accuracies = (over_seeds(found.get(key), n_seeds) for key in ACCURACIES)
         yield [method_name(name), parameters["ipc"], run, *accuracies]

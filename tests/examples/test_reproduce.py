@@ -7,15 +7,11 @@ import argparse
 import importlib
 import importlib.util
 import json
-import runpy
-import sys
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tools import ROOT
 
@@ -24,18 +20,6 @@ from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
 SCRIPTS = ROOT / "examples" / "reproduce"
-
-
-@pytest.fixture
-def shared(monkeypatch):
-    """Return a function that imports what the scripts share, as they do."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(SCRIPTS)
-    yield importlib.import_module
-    # "data" and "report" are names that others may have, too.
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == SCRIPTS:
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -81,6 +65,18 @@ def test_rows_are_written_one_by_one_and_kept(shared, tmp_path):
     assert written["parameters"]["seeds"] == [0, 1]
 
 
+def test_a_file_names_all_machines_that_its_rows_are_from(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "a.json"
+    for seed, machine in enumerate(["4 cores", "2 cores", "4 cores"]):
+        here = report.Report(path, {**head(), "machine": machine, "threads": 1}, ("seed",))
+        here.run(once({"seed": seed}), seed=seed)
+    written = json.loads(path.read_text())
+    assert written["machine"] == "2 cores and 4 cores"
+    assert [row["seed"] for row in written["rows"]] == [0, 1, 2]
+    with pytest.raises(SystemExit, match=r"'threads': 1.*'threads': 2"):
+        report.Report(path, {**head(), "machine": "2 cores", "threads": 2}, ("seed",))
+
+
 def test_rows_that_were_measured_differently_are_left_alone(shared, tmp_path):
     report, path = shared("report"), tmp_path / "a.json"
     report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
@@ -99,7 +95,8 @@ def test_a_report_without_a_file_keeps_its_rows(shared):
 
 
 def test_reports_do_not_name_places(shared):
-    args = argparse.Namespace(ipc=1, json=Path("a.json"), data=Path("here"), data_home=None)
+    paths = {"json": Path("a.json"), "data": Path("here"), "checkpoints": Path("there")}
+    args = argparse.Namespace(ipc=1, only=["a"], minutes_left=3, **paths)
     about = shared("report").about(args, "nothing")
     assert about["parameters"] == {"ipc": 1}
     assert about["machine"].endswith("cores")
@@ -326,20 +323,20 @@ USES = ["--max-iter", "1", "--width", "4", "--steps", "2"]
 SIZES = {
     "active_learning": [*QUICK, *USES, "--labels", "10"],
     "architecture_ranking": [*QUICK, *USES, "--whole-steps", "2"],
+    "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
     "boosting": [
-        *QUICK,
-        *["--ipc", "2", "--block-size", "1", "--max-iter", "1", "--draws", "1", "--width", "4"],
+        *[*QUICK, *WINDOWS, "--ipc", "2", "--block-size", "1", "--max-iter", "1"],
+        *["--kip-steps", "1", "--draws", "1", "--width", "4"],
     ],
     "continual_learning": [*QUICK, *USES, "--ipc", "1", "--classes", "5"],
     "digits": [*QUICK, "--ipc", "1", "--max-iter", "1"],
-    "figure4": [*TIMED, *WINDOWS, "--every", "1"],
-    "figure6": [*TIMED, *WINDOWS, "--every", "1"],
-    "figure11": [*TIMED, "--divide", "40", "--every", "1"],
-    "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
-    "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
+    "figure11": [*TIMED, "--divide", "40", "--every", "1", "--width", "4"],
+    "hardness": [
+        *[*QUICK, *WINDOWS, "--ipc", "2", "--max-iter", "2", "--begin", "1", "--renew-every", "1"],
+        *["--epochs", "2", "--score-networks", "2", "--width", "4"],
+    ],
     "kip": ["--dataset", "digits", "--steps", "0", "2", "--batch-size", "100"],
-    "labels_and_basis": [*QUICK, "--max-iter", "1"],
-    "methods": [*TIMED, "--width", "4"],
+    "methods": [*TIMED, "--width", "4", "--curve-networks", "1"],
     "parametrizations": [
         *[*QUICK, *WINDOWS, "--storage", "1", "3", "--max-iter", "1", "--width", "4"],
     ],
@@ -348,33 +345,14 @@ SIZES = {
         *["--setting", "width=4", "window=2", "unroll=3", "compile=false"],
         *["--setting", "augmentation=flip_rotate", "window=2", "unroll=3", "compile=false"],
     ],
+    "truncations": [*TIMED, *WINDOWS, "--every", "1", "--width", "4"],
     "windows": [*TIMED, "--settings", "0", "1"],
 }
 
 
-@pytest.fixture
-def start(shared, monkeypatch, capsys):
-    """Return a function that runs a script as the command line does, but in this process."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
-        code, message = 0, ""
-        try:
-            runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
-        except SystemExit as stop:
-            code, message = (1, stop.code) if isinstance(stop.code, str) else (stop.code or 0, "")
-        except Exception:
-            code, message = 1, traceback.format_exc()
-        printed = capsys.readouterr()
-        return argparse.Namespace(returncode=code, stdout=printed.out, stderr=printed.err + message)
-
-    return run
-
-
 def test_every_script_is_started_here():
-    shared = {"curves", "data", "published", "report", "small_sets"}
-    others = {"table1", "evaluate", "publish"}
+    shared = {"curves", "data", "published", "report", "sittings", "small_resnet", "small_sets"}
+    others = {"claims", "table1", "evaluate", "publish"}
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, *others}
 
 
@@ -387,6 +365,8 @@ def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
     report = json.loads(path.read_text())
     assert report["data"].startswith("scikit-learn's digits")
     assert report["rows"]
+    # What was kept of unfinished runs is gone.
+    assert not path.with_suffix(".run").exists()
     assert "list-table" in docs.render_report(report)
     again = start(script, *SIZES[script], "--json", path)
     assert again.returncode == 0, again.stderr
@@ -400,7 +380,7 @@ def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
 def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
     path = tmp_path / "report.json"
     names = ["random real samples", "KIPDistiller", "DistributionMatchingDistiller"]
-    command = [*QUICK, "--minutes", "0.01", "--width", "4", "--json", path, "--methods"]
+    command = [*QUICK, "--minutes", "0.01", "--width", "4", "--json", path, "--only"]
     done = start("methods", *command, *names[:2])
     assert done.returncode == 0, done.stderr
     # Methods may be added to a file.
@@ -512,7 +492,7 @@ def test_table_1_of_an_image_folder_stands_beside_the_papers(start, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "CIFAR-10 (JPEG copy), whitened, 1 per class: " in done.stdout
     done = start("table1", *command, "--minutes", "0.001")
-    assert "width must be 8; got None" in done.stderr
+    assert "inner_architecture must be" in done.stderr
 
 
 @pytest.mark.parametrize(
