@@ -23,6 +23,12 @@ __all__ = ["doctor"]
 @set_argument
 @click.argument("data", metavar="FOLDER_OR_CSV", type=existing)
 @target
+@click.option(
+    "--train",
+    metavar="FOLDER_OR_CSV",
+    type=existing,
+    help="The training data: the set is then compared with centroids of k-means.",
+)
 @ipc
 @json_flag
 @click.option("--html", metavar="FILE", type=new_file, help="Write the findings as a page.")
@@ -31,6 +37,7 @@ def doctor(
     set_file: Path,
     data: Path,
     target: str | None,
+    train: Path | None,
     ipc: int | None,
     in_json: bool,
     html: Path | None,
@@ -42,7 +49,8 @@ def doctor(
     if html is not None:
         check_output(html, overwrite)
     distilled = load_set(set_file, ipc)
-    diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target))
+    training = () if train is None else read_for(distilled, train, target)
+    diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target), *training)
     if html is not None:
         html.write_text(diagnosis.to_html(), encoding="utf-8")
     click.echo(diagnosis.to_json() if in_json else str(diagnosis))

@@ -129,7 +129,7 @@ def _read_table(
         try:
             # Not by parts, of which each could have other kinds of values.
             return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), low_memory=False)
-        except (ValueError, UnicodeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
 
     frame = read(text or ())

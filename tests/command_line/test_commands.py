@@ -234,8 +234,8 @@ def test_the_doctor_is_asked_about_the_set_and_the_data(tmp_path, monkeypatch):
         def to_html(self):
             return "<p>1 finding</p>"
 
-    def diagnose(distilled, X, y):
-        asked.append((distilled, X, y))
+    def diagnose(distilled, *data):
+        asked.append((distilled, *data))
         return Diagnosis()
 
     monkeypatch.setattr(package, "diagnose", diagnose, raising=False)
@@ -248,6 +248,8 @@ def test_the_doctor_is_asked_about_the_set_and_the_data(tmp_path, monkeypatch):
     assert distilled.ipc == 2
     pd.testing.assert_frame_equal(X, tables()[2], check_dtype=False)
     assert y.tolist() == tables()[3].tolist()
+    run(*words, "--train=train.csv")
+    assert asked[-1][4].tolist() == tables()[1].tolist()
 
 
 @pytest.mark.usefixtures("in_folder")
