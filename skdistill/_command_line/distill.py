@@ -103,13 +103,12 @@ def distill(
         X = X if training.encoder is None else training.encoder.fit_transform(X)
         click.echo(distiller.estimate(X, training.y))
         return
-    with progress_bar(distiller):
-        distilled = _fit(distiller, training, source.resolve().name)
+    distilled = _distilled(distiller, training, source.resolve().name)
     distilled.save(output)
     click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
 
 
-def _fit(distiller: Any, training: Training, name: str) -> Any:
+def _distilled(distiller: Any, training: Training, name: str) -> Any:
     """Return the set that a distiller makes of a training set of this name."""
     from dataclasses import replace
 
@@ -117,10 +116,11 @@ def _fit(distiller: Any, training: Training, name: str) -> Any:
 
     from ..distilled import DistilledDataset
 
-    X, y = training.X, training.y
-    if training.encoder is None:
-        distilled = distiller.fit(X, y).distilled_
-    else:
-        pipeline = make_pipeline(training.encoder, distiller).fit(X, y)
-        distilled = DistilledDataset.from_pipeline(pipeline, X)
+    X, y, encoder = training.X, training.y, training.encoder
+    # Step by step, because the bar is the distiller's alone.
+    numbers = X if encoder is None else encoder.fit_transform(X)
+    with progress_bar(distiller):
+        distilled = distiller.fit(numbers, y).distilled_
+    if encoder is not None:
+        distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), X)
     return replace(distilled, provenance={**distilled.provenance, "about": {"data": name}})

@@ -131,7 +131,7 @@ def make_distiller(
     made = _class(method)()
     if method == BOOSTED:
         inner = values.pop("distiller", "rat-bptt")
-        if inner == BOOSTED or inner not in METHODS:
+        if inner == BOOSTED or inner not in list(METHODS):
             known = ", ".join(name for name in METHODS if name != BOOSTED)
             raise ValueError(f"distiller must be one of {known}; got {inner!r}.")
         made.set_params(distiller=_class(inner)())

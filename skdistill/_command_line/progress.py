@@ -1,15 +1,13 @@
 """A bar of the outer steps that are done, by scikit-learn's protocol for callbacks."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import click
 
-if TYPE_CHECKING:
-    from ..distillers import BaseDistiller, BoostedDistiller
-
-__all__ = ["Progress", "progress_bar"]
+__all__ = ["Progress", "n_steps", "progress_bar"]
 
 
 class Bar(Protocol):
@@ -51,14 +49,13 @@ class Progress:
 
 
 @contextmanager
-def progress_bar(distiller: "BaseDistiller | BoostedDistiller") -> Iterator[None]:
+def progress_bar(distiller: Any) -> Iterator[None]:
     """Show a bar on standard error during fits of a distiller, if that is a terminal."""
-    stream = click.get_text_stream("stderr")
     with click.progressbar(
         length=n_steps(distiller),
         label="Outer steps",
-        file=stream,
-        hidden=not stream.isatty(),
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
         show_pos=True,
     ) as bar:
         distiller.set_callbacks(Progress(bar))

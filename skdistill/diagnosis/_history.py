@@ -138,7 +138,8 @@ def _runs_in(history: Mapping[str, Sequence[Any]]) -> list[tuple[int, Mapping[st
     blocks = history.get("block")
     if blocks is None:
         return [(1, history)]
-    runs, first = [], 0
+    runs: list[tuple[int, Mapping[str, Sequence[Any]]]] = []
+    first = 0
     for _, members in groupby(blocks):
         after = first + len(list(members))
         columns = {name: values[first:after] for name, values in history.items()}

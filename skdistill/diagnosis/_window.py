@@ -33,6 +33,7 @@ def short_window(case: Case) -> Finding | NotMade | None:
     if known.get("inner_optimizer") != "adam":
         return NotMade("Windows were measured with inner_optimizer='adam'.")
     assert isinstance(window, int)
+    assert isinstance(n_steps, int)
     assert isinstance(rate, int | float)
     side = max(layout.network_shape[1:])
     # A product of a rounded rate may miss its bound by the last digit.

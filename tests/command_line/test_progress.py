@@ -1,6 +1,7 @@
 """The bar: as many steps as the run has, whatever was done before."""
 
-import click
+import sys
+
 import pytest
 import tools
 
@@ -52,8 +53,7 @@ def test_the_blocks_of_a_boosted_set_count_together(table, tmp_path):
 
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_it_is_shown_in_a_terminal_only(table, monkeypatch, capsys, is_terminal):
-    stream = click.get_text_stream("stderr")
-    monkeypatch.setattr(type(stream), "isatty", lambda self: is_terminal)
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: is_terminal)
     distiller = tools.quick(max_iter=4)
     with progress_bar(distiller):
         distiller.fit(*table)
