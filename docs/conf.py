@@ -4,8 +4,9 @@ Nothing is downloaded. The examples are run for their pictures, unless ``-D plot
 otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of pages are written
 at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
 (``reference.py``), what each method can, from the classes (``methods.py``), and the measured
-results, from the files in ``examples/reproduce/results`` (``reproduction.py``). ``links.py`` checks
-the links of what was built.
+results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``,
+``claims.py``).
+``links.py`` checks the links of what was built.
 """
 
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import claims  # noqa: E402
 import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
+import table1  # noqa: E402
 import versions  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
 
@@ -62,12 +65,15 @@ html_sidebars = {
     for page in (
         "architecture",
         "changelog",
+        "claims",
+        "command_line",
         "contributing",
         "engine",
         "getting_started",
         "performance",
         "reproducing",
         "scaling",
+        "table1",
         "user_guide/methods",
     )
 }
@@ -95,6 +101,8 @@ def write_generated_pages(app):
     reference.write(generated)
     methods.write(generated, results)
     reproduction.write(results, generated)
+    table1.write(generated, results)
+    claims.write(generated, results)
 
 
 def find_public_name(app, env, node, contnode):

@@ -3,7 +3,7 @@
 FIRST = ["digits", "image_folder", "tables", "mixed_table", "export_pytorch", "coresets"]
 THEN = [
     "grid_search", "truncations", "boosting", "learned_labels", "linear_basis", "hardness",
-    "zca_pipeline",
+    "zca_pipeline", "continual_learning", "architecture_ranking", "active_learning",
 ]  # fmt: skip
 
 

@@ -29,6 +29,12 @@ HEADS = [
 ]
 # The files of examples/reproduce/methods.py: what they measured is in two columns of a table.
 MEASURED = ("methods-digits-1.json", "methods-fashion-mnist-1.json")
+# Their accuracies, and the heads of their columns.
+ACCURACIES = {
+    "accuracy": "networks (%)",
+    "accuracy by its own recipe": "its own recipe (%)",
+    "accuracy by kernel regression": "kernel regression (%)",
+}
 
 
 def method_table(kinds: Iterable[type[BaseDistiller]]) -> str:
@@ -93,9 +99,10 @@ def measured_table(results: Path) -> str:
         (report["summary"]["methods"], len(report["parameters"]["seeds"])) for report in reports
     ]
     heads, lines = ["method"], []
+    by_networks, *by_others = ACCURACIES.values()
     for report in reports:
         data = escape(report["data"].split(",")[0])
-        heads += [f"{data}: networks (%)", "kernel regression (%)", "outer steps"]
+        heads += [f"{data}: {by_networks}", *by_others, "outer steps"]
         lines.append(f"* {data}: {conditions(report)}.")
     rows = [
         [method(name), *(text for of, n in measured for text in accuracies(of.get(name, {}), n))]
@@ -125,7 +132,7 @@ def method(name: str) -> str:
 def accuracies(measured: dict, n_seeds: int) -> list[str]:
     """Return the cells of a method for one data set; one seed has no deviation."""
     texts = []
-    for key in ("accuracy", "accuracy by kernel regression"):
+    for key in ACCURACIES:
         numbers = measured.get(key, [])[: 1 if n_seeds == 1 else 2]
         texts.append(percent(*(100 * number for number in numbers)) if numbers else "–")
     return [*texts, f"{measured['steps'][0]:.0f}" if "steps" in measured else "–"]

@@ -1,4 +1,4 @@
-"""Write the tables of performance.md from the benchmarks' JSON files: none of them is typed.
+"""Write tables of pages from the benchmarks' JSON files: none of them is typed.
 
 ``python docs/tables.py`` rewrites the tables between their marks; with ``--check`` it fails if one
 is not what its file gives.
@@ -13,7 +13,7 @@ from statistics import median
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "examples" / "benchmarks" / "results"
-PAGE = DOCS / "performance.md"
+PAGES = [DOCS / "performance.md", DOCS / "scaling.md"]
 
 
 def meta_gradient_table(report: dict) -> str:
@@ -108,6 +108,23 @@ def accuracy_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def clusters_table(report: dict) -> str:
+    """Return the table of bench_clusters.py's report."""
+    lines = [
+        "| | start (s) | search (s) | ratio to one process | with the start | same best, scores |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in report["rows"]:
+        same = ", ".join("yes" if r[name] else "no" for name in ("same_best", "same_scores"))
+        lines.append(
+            f"| {r['way']} | {r['start_s']:.1f} | {r['search_s']:.1f} | {r['ratio']:.2f} "
+            f"| {r['ratio_with_start']:.2f} | {same} |"
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    head = f"{report['n_fits']} fits on {report['n_workers']} workers; {versions}; {about(report)}"
+    return "\n".join([head, "", *lines])
+
+
 def about(report: dict) -> str:
     """Return where and when a report was made."""
     machine = report["machine"] or "CPU"
@@ -125,6 +142,7 @@ TABLES = {
     "precision": precision_table,
     "accuracy": accuracy_table,
     "paper-memory": paper_memory_table,
+    "clusters": clusters_table,
 }
 
 
@@ -132,23 +150,27 @@ def filled(text: str) -> str:
     """Return the page with every ``<!-- table KIND FILE -->`` ... ``<!-- end -->`` filled."""
 
     def fill(match: re.Match) -> str:
-        report = json.loads((RESULTS / match["file"]).read_text())
-        return f"{match['mark']}\n{TABLES[match['kind']](report)}\n<!-- end -->"
+        file = RESULTS / match["file"]
+        table = "Not measured yet."
+        if file.exists():
+            table = TABLES[match["kind"]](json.loads(file.read_text()))
+        return f"{match['mark']}\n{table}\n<!-- end -->"
 
     pattern = r"(?P<mark><!-- table (?P<kind>\S+) (?P<file>\S+) -->)\n.*?<!-- end -->"
     return re.sub(pattern, fill, text, flags=re.DOTALL)
 
 
 def main() -> None:
-    """Rewrite the page, or check it."""
+    """Rewrite the pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    old = PAGE.read_text()
-    new = filled(old)
-    if args.check and new != old:
-        sys.exit("docs/performance.md is not what its files give: run python docs/tables.py")
-    PAGE.write_text(new)
+    for page in PAGES:
+        old = page.read_text()
+        new = filled(old)
+        if args.check and new != old:
+            sys.exit(f"docs/{page.name} is not what its files give: run python docs/tables.py")
+        page.write_text(new)
 
 
 if __name__ == "__main__":

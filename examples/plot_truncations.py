@@ -58,7 +58,7 @@ for schedule, name in NAMES.items():
 # accuracies above are what counts. Right: the norm of the meta-gradient. With thirty outer steps
 # and one seed this shows how the schedules are used; it does not rank them. With other settings (a
 # lower inner learning rate, window 6 of 18 steps) T-BPTT came out first.
-# ``examples/reproduce/figure4.py`` compares them over three seeds.
+# ``examples/reproduce/truncations.py`` compares them over three seeds.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 for name, distiller in distillers.items():

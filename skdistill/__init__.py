@@ -8,6 +8,7 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .adapters import DistillationSampler, DistilledClassifier
+    from .diagnosis import diagnose
     from .distilled._dataset import DistilledDataset
     from .distillers._all import all_distillers
     from .distillers.boosted import BoostedDistiller
@@ -44,6 +45,7 @@ _HOMES = {
     "TrajectoryMatchingDistiller": "distillers.trajectory_matching",
     "ZCAWhitener": "preprocessing",
     "all_distillers": "distillers._all",
+    "diagnose": "diagnosis",
     "paper_settings": "paper",
 }
 
@@ -64,6 +66,7 @@ __all__ = [
     "TrajectoryMatchingDistiller",
     "ZCAWhitener",
     "all_distillers",
+    "diagnose",
     "paper_settings",
 ]
 

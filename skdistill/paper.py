@@ -121,7 +121,7 @@ def paper_settings(dataset: str, ipc: int) -> dict[str, Any]:
       networks on augmented samples, too (Appendix C.1).
     - `architecture`: a ConvNet with instance normalization, of three layers for 32 x 32 pixels and
       of four for 64 x 64 (section 4, Appendix C.1), which "convnet" chooses by the size of the
-      samples.
+      samples. It distills through no others: `inner_architecture` is None.
     - `n_networks`: ten in the evaluation (section 4).
 
     Where the paper is silent:
@@ -177,6 +177,7 @@ def _rat_bptt(dataset: str, ipc: int) -> dict[str, Any]:
         "label_lr_scale": 1.0,
         "augmentation": "flip_rotate",
         "architecture": "convnet",
+        "inner_architecture": None,
         "n_networks": 10,
         "eval_steps": 300 if ipc == 1 else 1000,
     }
@@ -206,6 +207,7 @@ def _bptt(dataset: str, ipc: int) -> dict[str, Any]:
         "augmentation": None,
         "shared_augmentation": True,
         "architecture": "convnet",
+        "inner_architecture": None,
         "n_networks": 10,
         # 300 epochs of batches of 640.
         "eval_steps": 300 * -(-10 * ipc // 640),

@@ -151,7 +151,9 @@ MEASURE = """if True:
     X = rng.normal(size=(40, 1, 28, 28)).astype(np.float32)
     RaTBPTTDistiller(window=1, unroll=1, compile=False).estimate(X[:4], y[:4] % 2, n_steps=1)
     before = peak()
-    distiller = RaTBPTTDistiller(window=20, unroll=20, compile=False)
+    distiller = RaTBPTTDistiller(
+        window=20, unroll=20, compile=False, inner_architecture=None
+    )
     forecast = distiller.estimate(X, y, n_steps=1)
     print(peak() - before, forecast.peak_bytes / 2**20)
 """

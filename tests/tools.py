@@ -1,5 +1,6 @@
 """Tools for several test modules: small problems and sets, and steps that go wrong."""
 
+import importlib.util
 import math
 import re
 from dataclasses import replace
@@ -31,6 +32,15 @@ QUICK = {
 def label(parameter):
     """Return a parameter as text that is the same in every process, as the ids of tests must be."""
     return re.sub(" at 0x[0-9a-f]+", "", str(parameter))
+
+
+def how_to(name):
+    """Return a file of code that pages of the documentation show, as a module."""
+    path = ROOT / "docs" / "howto" / "code" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def quick(kind=RaTBPTTDistiller, /, **parameters):
@@ -249,3 +259,13 @@ def make(
         provenance={"method": "Nöne", "parameters": {"window": 3, "rate": 0.1, "shape": [1, 2]}},
     )
     return replace(data, **changes)
+
+
+def assert_same(loaded, data):
+    """Check that a set is the same as another, bit for bit."""
+    for name in ("X", "y", "classes"):
+        got, expected = getattr(loaded, name), getattr(data, name)
+        np.testing.assert_array_equal(got, expected, strict=True)
+    assert loaded.recipe == data.recipe
+    assert (loaded.ipc, loaded.provenance) == (data.ipc, data.provenance)
+    assert loaded.feature_names == data.feature_names

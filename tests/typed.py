@@ -29,9 +29,11 @@ from skdistill import (
     TrajectoryMatchingDistiller,
     ZCAWhitener,
     all_distillers,
+    diagnose,
 )
 from skdistill.augmentation import Compose, Flip, Rotation
 from skdistill.coresets import herding
+from skdistill.diagnosis import Diagnosis
 from skdistill.distillers import BaseDistiller, Gradient, Method, Problem, param
 from skdistill.evaluation import EvaluationResult, evaluate
 from skdistill.hardness import HardnessSampler
@@ -89,11 +91,14 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     assert_type(distiller.fit(X, y, sample_weight=weights), RaTBPTTDistiller)
     assert_type(distiller.set_params(ipc=3).set_fit_request(sample_weight=True), RaTBPTTDistiller)
     assert_type(distiller.distilled_.subset(1), DistilledDataset)
+    assert_type(distilled.push_to_hub("me/digits", license="mit", private=True), str)
+    assert_type(DistilledDataset.from_hub("me/digits", token=False), DistilledDataset)
     assert_type((distiller.window_, distiller.inner_lr_), tuple[int, float])
     assert_type(distiller.transform(), tuple[Any, np.ndarray])
     assert_type(distiller.score(X, y), float)
     assert_type(BoostedDistiller().fit(X, y).budgets_, list[int])
     assert_type(evaluate(distilled, torch.zeros(3, 4), [0, 1, 2], steps=[1, 2]), EvaluationResult)
+    assert_type(diagnose(distiller, X, y, X, y, n_networks=2), Diagnosis)
     assert_type(DistilledClassifier(distiller).fit(X, y).predict(X), np.ndarray)
     assert_type(DistillationSampler(class_weight=None).fit(X, y), DistillationSampler)
     assert_type(KIPDistiller().fit(X, y).kernel_classifier(), KernelRidgeClassifier)
@@ -101,7 +106,9 @@ def right(X: np.ndarray, y: list[str], weights: np.ndarray, distilled: Distilled
     herding(X, np.asarray(y), np.unique(y), 1, np.random.default_rng(0))
 
 
-def wrong(gradient: Gradient) -> None:
+def wrong(gradient: Gradient, distilled: DistilledDataset) -> None:
+    # A parameter that must be given.
+    distilled.push_to_hub("me/digits")  # type: ignore[call-arg]
     # A parameter that there is not.
     RaTBPTTDistiller(windw=3)  # type: ignore[call-arg]
     DistributionMatchingDistiller(window=3)  # type: ignore[call-arg]
@@ -126,6 +133,7 @@ def wrong(gradient: Gradient) -> None:
     RCIGDistiller(inner_lr="fast")  # type: ignore[arg-type]
     BoostedDistiller(ipc="ten")  # type: ignore[arg-type]
     Shrink(ipc="ten")  # type: ignore[arg-type]
+    diagnose(RaTBPTTDistiller(), [[1.0]], [1], n_networks="ten")  # type: ignore[arg-type]
     RaTBPTTDistiller(inner_optimizer="adamw")  # type: ignore[arg-type]
     RaTBPTTDistiller(architecture="konvnet")  # type: ignore[arg-type]
     RaTBPTTDistiller(learning_rate_schedule="exponential")  # type: ignore[arg-type]

@@ -1,31 +1,121 @@
 """Accuracy during distillation, for scripts that compare methods at equal steps and equal time."""
 
+import argparse
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from functools import partial
 
+import data
 import numpy as np
-from report import mean_and_std
+from report import Report, about, mean_and_std
+from sittings import Cell, Sitting
+
+from skdistill import RaTBPTTDistiller
+from skdistill.networks import ConvNet
 
 
-def distill(distiller, data, seconds: float, every: int) -> dict[str, list]:
-    """Distill for so many seconds, tests included; return accuracy by outer steps and seconds.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a comparison: data, minutes, networks and tests."""
+    data.add_arguments(parser)
+    parser.add_argument("--minutes", type=float, default=1, help="of outer steps, for each run")
+    parser.add_argument("--ipc", type=int, help="default: 1, or 10 at the paper's size")
+    parser.add_argument("--width", type=int, help="of the networks; default: the usual one")
+    parser.add_argument("--inner-lr", type=float)
+    parser.add_argument("--augmentation", choices=["flip_rotate", "dsa"])
+    parser.add_argument("--every", type=int, default=25, help="outer steps between two tests")
+    parser.add_argument("--networks", type=int, default=5, help="networks in a test")
+
+
+def parameters(args: argparse.Namespace, seed: int, X) -> dict:
+    """Return the distiller's parameters that all methods of a comparison share."""
+    shared = data.settings(args, args.ipc) | {
+        "compile": False,
+        "image_shape": data.image_shape(args, X),
+        "n_networks": args.networks,
+        "random_state": seed,
+    }
+    if args.width is not None:
+        # Distilled through and tested: what is compared are methods, on the same networks.
+        shared["architecture"] = partial(ConvNet, width=args.width)
+    given = {name: getattr(args, name) for name in ("inner_lr", "augmentation")}
+    return shared | {name: value for name, value in given.items() if value is not None}
+
+
+def distill(
+    distiller,
+    arrays,
+    seconds: float,
+    every: int,
+    cell: Cell,
+    more: Callable[[dict[str, list], int], dict[str, float]] | None = None,
+) -> dict[str, list]:
+    """Distill for so many seconds of outer steps; return accuracy by outer steps and seconds.
 
     Every `every` outer steps networks are trained on the samples, with a number of steps that is
-    fixed beforehand, and tested. The seconds in the result are those of the outer steps alone.
+    fixed beforehand, and tested. ``more`` returns other values for the curve, by name, given the
+    distiller's history and the outer steps since the last test.
     """
-    X_train, X_test, y_train, y_test = data
+    X_train, X_test, y_train, y_test = arrays
     distiller.set_params(warm_start=True)
-    began, lap = perf_counter(), 0.0
-    curve = {"step": [], "seconds": [], "accuracy": []}
-    # One more lap only if there is time for it, but at least one.
-    while not curve["step"] or perf_counter() - began + lap < seconds:
-        lap_began = perf_counter()
-        distiller.set_params(max_iter=every * (len(curve["step"]) + 1)).fit(X_train, y_train)
-        curve["step"].append(distiller.n_iter_)
-        curve["seconds"].append(sum(distiller.history_["seconds"]))
-        curve["accuracy"].append(distiller.score(X_test, y_test))
-        lap = perf_counter() - lap_began
-    return curve
+    curve = cell.notes.setdefault("curve", {"step": [], "seconds": [], "accuracy": []})
+    while True:
+        n = len(curve["step"])
+        # One more lap only if there is time for it, but at least one.
+        if n and curve["seconds"][-1] * (n + 1) / n > seconds:
+            return curve
+        distiller.set_params(max_iter=every * (n + 1))
+        cell.fit(distiller, X_train, y_train)
+        cell.sitting.check()
+        values = {
+            "step": distiller.n_iter_,
+            "seconds": sum(distiller.history_["seconds"]),
+            "accuracy": distiller.score(X_test, y_test),
+            **({} if more is None else more(distiller.history_, every)),
+        }
+        for name, value in values.items():
+            curve.setdefault(name, []).append(value)
+        cell.save()
+
+
+def compare(
+    args: argparse.Namespace,
+    methods: dict[str, dict],
+    arrays,
+    more: Callable[[dict[str, list], int], dict[str, float]] | None = None,
+    measures: Callable[[list[dict], int], dict[str, Sequence[float]]] | None = None,
+) -> dict | None:
+    """Distill with all methods, print a table, write JSON; return the table, if there are rows.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Arguments of `add_arguments` and of `sittings.add_arguments`.
+    methods : dict of str to dict
+        The parameters of each method, by name.
+    arrays : sequence of ndarray
+        From `data.load`.
+    more, measures : callable or None
+        As in `distill`, and as ``more`` in `summary`.
+    """
+
+    def summarize(rows: list[dict]) -> dict:
+        return summary(rows, list(methods), measures)
+
+    def one_run(method: str, seed: int, cell: Cell) -> dict:
+        shared = parameters(args, seed, arrays[0])
+        distiller = RaTBPTTDistiller(**shared | methods[method])
+        curve = distill(distiller, arrays, 60 * args.minutes, args.every, cell, more)
+        return {"method": method, "seed": seed, "curve": curve}
+
+    head = about(args, data.name(args))
+    report = Report(args.json, head, ("method", "seed"), summarize)
+    with Sitting(report, args) as sitting:
+        for row in sitting.run_all(args.only or methods, args.seeds, one_run):
+            print_row(row)
+    if not report.rows:
+        return None
+    table = summarize(report.rows)
+    print_summary(table, len({row["seed"] for row in report.rows}))
+    return table
 
 
 def at(row: dict, axis: str, limit: float, what: str = "accuracy") -> float:

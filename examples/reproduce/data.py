@@ -2,6 +2,8 @@
 
 import argparse
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from report import DIGITS
 from sklearn.model_selection import train_test_split
 
-from skdistill import ZCAWhitener, paper_settings
+from skdistill import DistilledDataset, KIPDistiller, ZCAWhitener, paper_settings
 from skdistill.datasets import (
     fetch_cifar10,
     fetch_cifar100,
@@ -19,6 +21,7 @@ from skdistill.datasets import (
     load_image_folder,
     load_tiny_imagenet,
 )
+from skdistill.evaluation import BASELINES
 
 NAMES = {
     "digits": DIGITS,
@@ -30,6 +33,8 @@ NAMES = {
     "tinyimagenet": "Tiny-ImageNet",
 }
 GRAY = ("digits", "fashion-mnist")
+# Steps per unit of whitened values, whose deviation is some tenths of one.
+_STEPS = 256
 # Columns of Table 1 in [Feng23], "the paper"; gray data has none there and gets CIFAR-10's.
 COLUMNS = {"cifar10-folder": "cifar10", "digits": "cifar10", "fashion-mnist": "cifar10"}
 
@@ -53,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = "digits
     )
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Return the arguments with --paper, --small and --zca resolved."""
-    args = parser.parse_args()
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments with --paper, --small and --zca resolved; None takes the process's."""
+    args = parser.parse_args(argv)
     if args.dataset != "digits" and args.data is None:
         parser.error(f"--dataset {args.dataset} needs --data, the folder that it is in")
     # Digits get the small size even if there is a GPU.
@@ -70,6 +75,14 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def name(args: argparse.Namespace) -> str:
     """Return what a report calls the data."""
     return NAMES[args.dataset] + (", whitened" if args.zca else "")
+
+
+def image_shape(args: argparse.Namespace, X) -> tuple[int, int, int]:
+    """Return the shape of images with channels last, of gray ones, or of digits, which are flat."""
+    if args.dataset == "digits":
+        return 1, 8, 8
+    height, width, *channels = X.shape[1:]
+    return (channels or [1])[0], height, width
 
 
 def settings(args: argparse.Namespace, ipc: int) -> dict:
@@ -87,9 +100,42 @@ def load(args: argparse.Namespace) -> list[np.ndarray]:
     if args.zca:
         whitener = ZCAWhitener(0.1, per_sample=True)
         X_train, X_test = whitener.fit_transform(X_train), whitener.transform(X_test)
+        # Whitened values differ in their last bits from machine to machine, and a checkpoint goes
+        # on only with the same data: coarser than that, they are the same.
+        for X in (X_train, X_test):
+            np.rint(_STEPS * X, out=X)
+            X /= _STEPS
     # Single precision is what networks compute with; bytes stay bytes.
     X_train, X_test = (X if X.dtype == np.uint8 else np.float32(X) for X in (X_train, X_test))
     return [X_train, X_test, y_train, y_test]
+
+
+def chosen(
+    name: str, seed: int, ipc: int, args: argparse.Namespace, X, y, draws: int = 1
+) -> Iterator[DistilledDataset]:
+    """Yield sets of real samples, or of centroids, as a distiller would return them.
+
+    Parameters
+    ----------
+    name : str
+        One of `skdistill.evaluation.BASELINES`.
+    seed, ipc : int
+    args : argparse.Namespace
+    X, y : ndarray
+    draws : int, default=1
+        How many sets.
+    """
+    # Its layout, moments and recipe are those of every method.
+    shape = image_shape(args, X)
+    like = KIPDistiller(ipc=ipc, image_shape=shape, max_iter=1, random_state=seed)
+    like = like.fit(X, y).distilled_
+    scale = like.recipe.layout.spread(like.recipe.scale)
+    for draw in range(draws):
+        rng = np.random.default_rng((seed, draw))
+        X_few, y_few = BASELINES[name](X, y, like.classes, ipc, rng, scale=scale)
+        # Other networks for each draw.
+        recipe = replace(like.recipe, seed=like.recipe.seed + draw)
+        yield replace(like, X=X_few, y=y_few, recipe=recipe)
 
 
 def _load(dataset: str, folder: Path | None):

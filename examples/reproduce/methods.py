@@ -4,10 +4,11 @@ Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with 
 prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
 networks and the number of steps that are the defaults of all methods, by Adam, and tested. Where
 the method has a recipe of its own (trajectory matching: gradient descent at the step size that was
-learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random real
-samples (five draws), herding and k-means are trained on as the sets of most methods, and fitted by
-the kernel regression of KIP. The last samples are the result, and the test set is looked at once
-for each: nothing is chosen by it.
+learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random
+real samples (five draws), herding and k-means are trained on as the sets of most methods, and
+fitted by the kernel regression of KIP. The last samples are the result, and the test set is looked
+at once for each: nothing is chosen by it. With ``--curve-networks`` the samples that a run had at
+parts of its time are tested as well.
 
 A method has its own defaults, except for `SETTINGS`, and a class of several methods has a row for
 each of its `VARIANTS`. ``--width`` distills through ConvNets of this width, where a method has
@@ -21,21 +22,19 @@ Each row is written to the JSON file as soon as it is measured; a method that ha
 again.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from time import perf_counter
-from warnings import catch_warnings, simplefilter
 
 import data
 import numpy as np
+import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
-from windows import TimeLimit
+from sittings import MOMENTS, Cell, Sitting
 
-from skdistill import DistilledDataset, KernelRidgeClassifier, KIPDistiller, all_distillers
+from skdistill import DistilledDataset, KernelRidgeClassifier, all_distillers
 from skdistill.augmentation import Color, Compose, Crop, Cutout, OneOf, Rotation, Scale
 from skdistill.evaluation import BASELINES, evaluate
-from skdistill.exceptions import DivergenceError, LongRunWarning
+from skdistill.exceptions import DivergenceError
 from skdistill.networks import ConvNet
 from skdistill.parametrization import Tiled
 
@@ -82,77 +81,80 @@ ACCURACIES = {
 }
 
 
-class TimeLimitOfFit(TimeLimit):
-    """Stop a fit so many seconds after this was made, but after one step at least."""
-
-    def __init__(self, seconds: float):
-        super().__init__(seconds)
-        self._began = perf_counter()
-
-
-def one_row(name: str, seed: int, args, arrays) -> dict:
+def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill by a method or choose samples, test the result, and return a row of the report."""
     X_train, X_test, y_train, y_test = arrays
     if name in BASELINES:
-        row, sets = {}, list(chosen(name, seed, args, X_train, y_train))
+        draws = DRAWS.get(name, 1)
+        row, on_the_way = {}, []
+        sets = list(data.chosen(name, seed, args.ipc, args, X_train, y_train, draws))
         classifiers = [KernelRidgeClassifier().fit_distilled(each) for each in sets]
     else:
-        row, distiller = distilled(name, seed, args, X_train, y_train)
+        row, on_the_way, distiller = distilled(name, seed, cell, args, X_train, y_train)
         sets, has_kernel = [distiller.distilled_], hasattr(distiller, "kernel_classifier")
         classifiers = [distiller.kernel_classifier()] if has_kernel else []
-    test = partial(evaluate, X=X_test, y=y_test, n_networks=-(-args.networks // len(sets)))
-    has_recipe = any(each.recipe.optimizer != "adam" for each in sets)
+    test = partial(evaluate, X=X_test, y=y_test)
     # The same training for all; the recipes of the other methods say no other.
-    results = [test(each, protocol="rat_bptt" if has_recipe else None) for each in sets]
-    accuracies = np.concatenate([result.accuracies for result in results])
+    common = "rat_bptt" if any(each.recipe.optimizer != "adam" for each in sets) else None
+
+    def by_networks(protocol: str | None) -> list:
+        n_networks = -(-args.networks // len(sets))
+        results = [test(each, protocol=protocol, n_networks=n_networks) for each in sets]
+        accuracies = np.concatenate([result.accuracies for result in results])
+        diverged = sum(result.n_diverged for result in results)
+        return [float(accuracies.mean()), float(accuracies.std()), diverged]
+
+    def point(each: DistilledDataset) -> list[float]:
+        result = test(each, protocol=common, n_networks=args.curve_networks)
+        return [cell.seconds(each), each.provenance["n_iter"], result.mean]
+
+    mean, deviation, diverged = cell.once("test", lambda: by_networks(common))
     row |= {
-        "accuracy": float(accuracies.mean()),
-        "deviation over networks": float(accuracies.std()),
-        "networks that diverged": sum(result.n_diverged for result in results),
+        "accuracy": mean,
+        "deviation over networks": deviation,
+        "networks that diverged": diverged,
     }
-    if has_recipe:
-        own = np.concatenate([test(each).accuracies for each in sets])
-        row["accuracy by its own recipe"] = float(own.mean())
+    if common is not None:
+        row["accuracy by its own recipe"] = cell.once("own", lambda: by_networks(None))[0]
     if classifiers:
         scores = [classifier.score(X_test, y_test) for classifier in classifiers]
         row["accuracy by kernel regression"] = float(np.mean(scores))
+    if args.curve_networks and on_the_way:
+        points = [cell.once(f"moment {k}", partial(point, s)) for k, s in enumerate(on_the_way)]
+        columns = [list(column) for column in zip(*points)]
+        row["curve"] = dict(zip(("seconds", "step", "accuracy"), columns))
     return {"method": name, "seed": seed, **row}
 
 
-def distilled(name: str, seed: int, args, X, y):
-    """Return what a row says of a run, and the fitted distiller."""
+def distilled(name: str, seed: int, cell: Cell, args, X, y):
+    """Return what a row says of a run, the samples on the way, and the fitted distiller."""
     class_name, samples, own = VARIANTS.get(name, (name, 1, {}))
     kind = METHODS[class_name]
     parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
     narrow = args.width is not None and kind._needs_network
-    if narrow:
-        parameters["inner_architecture"] = partial(ConvNet, width=args.width)
+    # "auto" of one method would be narrow by itself.
+    parameters["inner_architecture"] = partial(ConvNet, width=args.width) if narrow else None
     distiller = kind(
         ipc=samples * args.ipc,
-        image_shape=image_shape(args),
-        # Time ends it.
-        max_iter=10**6,
+        image_shape=data.image_shape(args, X),
         random_state=seed,
         **parameters,
     )
-    began = perf_counter()
-    row = {}
+    row, sets = {}, []
+    moments = MOMENTS if args.curve_networks else ()
     try:
-        with catch_warnings():
-            # No run gets near max_iter.
-            simplefilter("ignore", LongRunWarning)
-            distiller.set_callbacks(TimeLimitOfFit(60 * args.minutes)).fit(X, y)
+        sets = cell.fit_for(distiller, X, y, 60 * args.minutes, moments)
     except DivergenceError as error:
         # The samples before that are the result.
         row["ended by"] = str(error)
     row |= {
         "steps": distiller.n_iter_,
         "skipped steps": sum(distiller.history_["skipped"]),
-        "seconds": perf_counter() - began,
+        "seconds": cell.seconds(distiller.distilled_),
         "distilled through": networks(kind, args.width if narrow else None),
         "labels": "learned" if distiller.learn_labels else "hard",
     }
-    return row, distiller
+    return row, sets, distiller
 
 
 def networks(kind: type, width: int | None) -> str:
@@ -160,25 +162,6 @@ def networks(kind: type, width: int | None) -> str:
     if not kind._needs_network:
         return "no networks"
     return "ConvNets of the usual width" if width is None else f"ConvNets of width {width}"
-
-
-def chosen(name: str, seed: int, args, X, y) -> Iterator[DistilledDataset]:
-    """Yield sets of real samples, or of centroids, as a distiller would return them."""
-    # Its layout, moments and recipe are those of every method.
-    like = KIPDistiller(ipc=args.ipc, image_shape=image_shape(args), max_iter=1, random_state=seed)
-    like = like.fit(X, y).distilled_
-    scale = like.recipe.layout.spread(like.recipe.scale)
-    for draw in range(DRAWS.get(name, 1)):
-        rng = np.random.default_rng((seed, draw))
-        X_few, y_few = BASELINES[name](X, y, like.classes, args.ipc, rng, scale=scale)
-        # Other networks for each draw.
-        recipe = replace(like.recipe, seed=like.recipe.seed + draw)
-        yield replace(like, X=X_few, y=y_few, recipe=recipe)
-
-
-def image_shape(args) -> tuple | None:
-    """Return the shape of flat images."""
-    return (1, 8, 8) if args.dataset == "digits" else None
 
 
 def summarize(rows: list[dict]) -> dict:
@@ -197,7 +180,9 @@ def summarize(rows: list[dict]) -> dict:
 def line(name: str, measured: dict) -> str:
     """Return what was measured of a method, as means over seeds, for printing."""
     accuracies = (
-        f"{100 * measured[key][0]:.1f} % by {by}" for key, by in ACCURACIES.items() if key in measured
+        f"{100 * measured[key][0]:.1f} % by {by}"
+        for key, by in ACCURACIES.items()
+        if key in measured
     )
     text = f"{name:30s}  {', '.join(accuracies)}"
     if "steps" in measured:
@@ -205,29 +190,28 @@ def line(name: str, measured: dict) -> str:
     return text
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Distill by all methods, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
     names = [*BASELINES, *NAMES]
+    sittings.add_arguments(parser, names)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=3, help="for each method and seed")
     parser.add_argument("--width", type=int, help="of the networks to distill through")
-    parser.add_argument("--methods", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--networks", type=int, default=10, help="networks in the test")
-    args = data.parse(parser)
-    # Rows of other methods may stay in the file.
-    methods = args.methods
-    del args.methods
+    parser.add_argument("--curve-networks", type=int, default=0, help="for each moment of a run")
+    args = data.parse(parser, argv)
     # Every method has its defaults, whatever the machine.
     del args.paper
     args.json = args.json or RESULTS / f"methods-{args.dataset}-{args.ipc}.json"
     arrays = data.load(args)
     report = Report(args.json, about(args, data.name(args)), ("method", "seed"), summarize)
     compute = partial(one_row, args=args, arrays=arrays)
-    for row in report.run_all(methods, args.seeds, compute):
-        measured = summarize([row])["methods"][row["method"]]
-        print(f"seed {row['seed']}  {line(row['method'], measured)}", flush=True)
+    with Sitting(report, args) as sitting:
+        for row in sitting.run_all(args.only or names, args.seeds, compute):
+            measured = summarize([row])["methods"][row["method"]]
+            print(f"seed {row['seed']}  {line(row['method'], measured)}", flush=True)
     print("\nmeans over seeds")
     for name, measured in summarize(report.rows)["methods"].items():
         print(line(name, measured))

@@ -1,41 +1,42 @@
-"""Samples of equal storage: pixels, linear bases, tiles and hallucinators, distilled by RaT-BPTT.
+"""Samples of equal storage, distilled by RaT-BPTT: pixels, learned labels, bases, tiles and more.
 
 For every storage, in plain samples per class, each parametrization makes as many samples as the
-storage holds; what it learns is counted in full (see `sizes`). All get the same number of outer
-steps through the same narrow networks, and see equally many samples per class in an inner step, as
-far as they have them. Then networks of the usual width are trained on the result, with a number of
-steps that is fixed beforehand, and tested. The last samples are the result, and the test set is
-looked at once.
+storage holds; what it learns is counted in full (see `sizes`). Only learned labels come on top of
+their pixels, a number for every sample and class. All distill through the same narrow networks, and
+see equally many samples per class in an inner step, as far as they have them: for equally many
+outer steps or, with ``--minutes``, for the same time. Then networks are trained on the result, with
+a number of steps that is fixed beforehand, and tested. The last samples are the result, and the
+test set is looked at once.
 
 Hallucinators need room: a storage that does not hold them and a basis for every class has no row of
 theirs.
 
     python examples/reproduce/parametrizations.py --seeds 0 --storage 1
-    python examples/reproduce/parametrizations.py --dataset fashion-mnist --data FOLDER --seeds 0
-
-Every cell (a parametrization, a storage and a seed) has a checkpoint beside the JSON file, from
-which it goes on if it was interrupted, and a row in the file when it is done.
+    python examples/reproduce/parametrizations.py --dataset fashion-mnist --data FOLDER --seeds 0 \
+        --storage 1 --minutes 20 --only pixels "linear basis"
 """
 
+from collections.abc import Sequence
 from functools import partial
 from math import prod
-from warnings import catch_warnings, simplefilter
 
 import data
+import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
+from sittings import Cell, Sitting
 
 from skdistill import RaTBPTTDistiller
-from skdistill.exceptions import LongRunWarning
+from skdistill.evaluation import evaluate
 from skdistill.networks import ConvNet
 from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 
-NAMES = ("pixels", "linear basis", "tiles", "hallucinators")
+NAMES = ("pixels", "learned labels", "linear basis", "tiles", "hallucinators")
 
 
 def sizes(storage: int, shape: tuple[int, int, int], n_classes: int) -> dict[str, dict]:
     """Return the parameters of each parametrization that fits the storage, for images of a shape.
 
-    Samples and tiles fill it; the others take at most as much.
+    Samples and tiles fill it; bases and hallucinators take at most as much.
     """
     channels, height, width = shape
     room = storage * n_classes * prod(shape)
@@ -49,6 +50,7 @@ def sizes(storage: int, shape: tuple[int, int, int], n_classes: int) -> dict[str
     bases = (room - hallucinators) // (n_classes * prod(shape))
     found = {
         "pixels": {"ipc": storage},
+        "learned labels": {"ipc": storage, "learn_labels": True},
         "linear basis": {
             "ipc": n_rows // n_classes,
             "parametrization": LinearBasis(n_basis, downsample=2),
@@ -61,10 +63,10 @@ def sizes(storage: int, shape: tuple[int, int, int], n_classes: int) -> dict[str
     return {name: parameters for name, parameters in found.items() if parameters["ipc"] > 0}
 
 
-def one_cell(name: str, storage: int, seed: int, args, arrays) -> dict:
+def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill, test the result, and return a row of the report."""
     X_train, X_test, y_train, y_test = arrays
-    shape = (1, 8, 8) if args.dataset == "digits" else image_shape(X_train)
+    shape = data.image_shape(args, X_train)
     own = sizes(storage, shape, len(set(y_train.tolist())))[name]
     parameters = {
         "init": args.init,
@@ -76,34 +78,40 @@ def one_cell(name: str, storage: int, seed: int, args, arrays) -> dict:
         "n_networks": args.networks,
         "random_state": seed,
     }
-    given = {k: getattr(args, k) for k in ("window", "unroll") if getattr(args, k) is not None}
-    work = args.json.with_suffix(".run")
-    work.mkdir(parents=True, exist_ok=True)
-    checkpoint = work / f"{name.replace(' ', '-')}-{storage}-{seed}.npz"
-    distiller = RaTBPTTDistiller(**parameters | given | own, checkpoint=checkpoint)
-    with catch_warnings():
-        # Whoever starts this knows.
-        simplefilter("ignore", LongRunWarning)
-        distiller.fit(X_train, y_train)
-    distilled, result = distiller.distilled_, distiller.evaluate(X_test, y_test)
-    return {
+    names = ("window", "unroll", "inner_lr", "augmentation")
+    given = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    distiller = RaTBPTTDistiller(**parameters | given | own)
+    if args.minutes is None:
+        cell.fit(distiller, X_train, y_train)
+    else:
+        cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
+    distilled = distiller.distilled_
+    width = args.test_width
+    architecture = "convnet" if width is None else partial(ConvNet, width=width)
+
+    def test() -> list[float]:
+        result = evaluate(distilled, X_test, y_test, architecture=architecture)
+        return [result.mean, result.std]
+
+    mean, deviation = cell.once("test", test)
+    row = {
         "name": name,
         "storage": storage,
         "seed": seed,
         "samples per class": distilled.ipc,
         "storage taken": distilled.storage,
-        "accuracy": result.mean,
-        "deviation over networks": result.std,
+        "accuracy": mean,
+        "deviation over networks": deviation,
         "steps": distiller.n_iter_,
         "skipped steps": sum(distiller.history_["skipped"]),
         "seconds": sum(distiller.history_["seconds"]),
     }
-
-
-def image_shape(X) -> tuple[int, int, int]:
-    """Return the shape of images with channels last, or of gray ones without channels."""
-    height, width, *channels = X.shape[1:]
-    return (channels or [1])[0], height, width
+    if distilled.y.ndim == 2:
+        hard = distilled.with_hard_labels()
+        row["with hard labels"] = cell.once(
+            "hard", lambda: evaluate(hard, X_test, y_test, architecture=architecture).mean
+        )
+    return row
 
 
 def summarize(rows: list[dict]) -> dict:
@@ -127,43 +135,43 @@ def line(name: str, measured: dict) -> str:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Distill by all parametrizations, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    sittings.add_arguments(parser, NAMES)
     parser.add_argument("--storage", type=int, nargs="+", default=[1, 10], help="samples per class")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
     parser.add_argument("--max-iter", type=int, default=1000, help="outer steps")
+    parser.add_argument("--minutes", type=float, help="instead of outer steps")
     parser.add_argument("--width", type=int, default=16, help="of the networks to distill through")
+    parser.add_argument("--test-width", type=int, help="of those in the test; default: the usual")
     parser.add_argument("--window", type=int, help="default: by the size of the images")
     parser.add_argument("--unroll", type=int, help="default: by the size of the images")
+    parser.add_argument("--inner-lr", type=float)
+    parser.add_argument("--augmentation", choices=["flip_rotate", "dsa"])
     parser.add_argument("--init", default="real", choices=["gaussian", "real", "kmeans"])
     parser.add_argument(
         "--inner-batch-size", type=int, default=10, help="samples per class in an inner step"
     )
     parser.add_argument("--networks", type=int, default=5, help="networks in the test")
-    args = data.parse(parser)
-    # Rows of other cells may stay in the file.
-    storages, names = args.storage, args.only
-    del args.storage, args.only
+    args = data.parse(parser, argv)
+    # Rows of other storages may stay in the file.
+    storages, names = args.storage, args.only or NAMES
+    del args.storage
     # There is one size, with a GPU and without.
     del args.paper
     args.json = args.json or RESULTS / f"parametrizations-{args.dataset}.json"
     arrays = data.load(args)
     report = Report(args.json, about(args, data.name(args)), ("name", "storage", "seed"), summarize)
-    shape = (1, 8, 8) if args.dataset == "digits" else image_shape(arrays[0])
-    n_classes = len(set(arrays[2].tolist()))
-    for seed in args.seeds:
-        for storage in storages:
-            for name in (n for n in sizes(storage, shape, n_classes) if n in names):
-                row = report.run(
-                    partial(one_cell, name, storage, seed, args, arrays),
-                    name=name,
-                    storage=storage,
-                    seed=seed,
-                )
-                measured = summarize([row])["methods"]
-                print(f"seed {seed}  {line(*measured.popitem())}", flush=True)
+    shape, n_classes = data.image_shape(args, arrays[0]), len(set(arrays[2].tolist()))
+    with Sitting(report, args) as sitting:
+        for seed in args.seeds:
+            for storage in storages:
+                for name in (n for n in sizes(storage, shape, n_classes) if n in names):
+                    compute = partial(one_cell, name, storage, seed, args=args, arrays=arrays)
+                    row = sitting.run(compute, name=name, storage=storage, seed=seed)
+                    measured = summarize([row])["methods"]
+                    print(f"seed {seed}  {line(*measured.popitem())}", flush=True)
     print("\nmeans over seeds")
     for name, measured in summarize(report.rows)["methods"].items():
         print(line(name, measured))

@@ -23,8 +23,8 @@ from sklearn.model_selection import train_test_split
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = "scikit-learn's digits, a quarter held out"
-# Paths on a machine say nothing about the measurement.
-_PLACES = {"json", "data", "data_home"}
+# What says nothing about the measurement of a row: paths, and which rows there are.
+_NOT_MEASURED = {"json", "data", "only", "checkpoints", "minutes_left"}
 
 
 def arguments(doc: str, json: Path | None = None, seeds: bool = True) -> argparse.ArgumentParser:
@@ -43,7 +43,7 @@ def about(args: argparse.Namespace, data: str, device: str = "cpu") -> dict:
     gpu = f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""
     return {
         "data": data,
-        "parameters": {k: v for k, v in vars(args).items() if k not in _PLACES},
+        "parameters": {k: v for k, v in vars(args).items() if k not in _NOT_MEASURED},
         "machine": f"{os.cpu_count()} cores{gpu}",
         "threads": torch.get_num_threads(),
     }
@@ -68,7 +68,7 @@ class Report:
         None keeps no file.
     head : dict
         What holds for all rows, see `about`. A file with another head is refused; only its seeds
-        may differ.
+        may differ, and the machine, of which the file then names all.
     key : sequence of str
         The names in a row that identify its run.
     summarize : callable or None, default=None
@@ -82,7 +82,8 @@ class Report:
         key: Sequence[str],
         summarize: Callable[[list[dict]], dict] | None = None,
     ):
-        self._path, self._key, self._summarize = path, key, summarize
+        self.key = tuple(key)
+        self._path, self._summarize = path, summarize
         # As it comes back from a file: without tuples.
         self._head = json.loads(json.dumps(head))
         self.rows: list[dict] = []
@@ -92,7 +93,7 @@ class Report:
     def _take_up(self, report: dict) -> None:
         rows = report.pop("rows", [])
         report.pop("summary", None)
-        seeds = [head.get("parameters", {}).pop("seeds", []) for head in (report, self._head)]
+        _name_all(report, self._head)
         if report != self._head:
             names = [k for k in {**report, **self._head} if report.get(k) != self._head.get(k)]
             there, here = ({k: head.get(k) for k in names} for head in (report, self._head))
@@ -100,8 +101,6 @@ class Report:
                 f"{self._path} holds rows that were measured otherwise: {there}, and here {here}. "
                 "Take another --json, or remove the file."
             )
-        if any(seeds):
-            self._head["parameters"]["seeds"] = sorted({*seeds[0], *seeds[1]})
         self.rows = rows
         if rows:
             print(f"{self._path}: {len(rows)} row(s) are there", flush=True)
@@ -110,7 +109,7 @@ class Report:
 
     def run(self, compute: Callable[[], dict], **key) -> dict:
         """Return the row of this run: the file's or, if it has none, one that is computed."""
-        assert list(key) == list(self._key)
+        assert tuple(key) == self.key
         for row in self.rows:
             if all(row[name] == value for name, value in key.items()):
                 return row
@@ -123,7 +122,7 @@ class Report:
         self, names: Iterable, seeds: Iterable[int], compute: Callable[[str, int], dict]
     ) -> Iterator[dict]:
         """Yield the row of each name and seed, of a report with a key of these two."""
-        name_key, seed_key = self._key
+        name_key, seed_key = self.key
         for seed in seeds:
             for name in names:
                 yield self.run(partial(compute, name, seed), **{name_key: name, seed_key: seed})
@@ -131,6 +130,19 @@ class Report:
     def _write(self) -> None:
         summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
         write(self._path, {**self._head, **summary, "rows": self.rows})
+
+
+def _name_all(*heads: dict) -> None:
+    """Let heads name the seeds and the machines of all of them."""
+    parameters = [head.get("parameters", {}) for head in heads]
+    if all("seeds" in each for each in parameters):
+        seeds = sorted({seed for each in parameters for seed in each["seeds"]})
+        for each in parameters:
+            each["seeds"] = seeds
+    if all("machine" in head for head in heads):
+        machines = sorted({name for head in heads for name in head["machine"].split(" and ")})
+        for head in heads:
+            head["machine"] = " and ".join(machines)
 
 
 def mean_std(values: Sequence[float]) -> str:

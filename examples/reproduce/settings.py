@@ -4,8 +4,8 @@ Each setting gets the same number of minutes, one after the other on the same ma
 counts. Then networks of the usual width are trained on the result, with a number of steps that is
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at,
 so that a run with the winner may report on them. A setting is a list of parameters of
-`RaTBPTTDistiller`, and ``width`` for the networks that it distills through; the networks of the
-test are the same for all settings:
+`RaTBPTTDistiller`, and ``width`` for the networks that it distills through (the usual one without
+it); the networks of the test are the same for all settings:
 
     python examples/reproduce/settings.py --dataset cifar10-folder --data FOLDER --minutes 5 \
         --setting width=16 augmentation=flip_rotate --setting width=32 augmentation=flip_rotate
@@ -18,7 +18,9 @@ import json
 from functools import partial
 
 import data
+import sittings
 from report import RESULTS, Report, about, arguments
+from sittings import Cell, Sitting
 from sklearn.model_selection import train_test_split
 from windows import summarize, timed_row
 
@@ -30,14 +32,13 @@ COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
 UNSAID = {"compile": "auto"}
 
 
-def one_run(setting: dict, seed: int, args, arrays) -> dict:
+def one_run(setting: dict, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill with a setting, and return a row of the report."""
     parameters = dict(setting)
     width = parameters.pop("width", None)
-    if width is not None:
-        parameters["inner_architecture"] = partial(ConvNet, width=width)
+    parameters["inner_architecture"] = None if width is None else partial(ConvNet, width=width)
     parameters = {"ipc": args.ipc, **UNSAID, **parameters}
-    return timed_row(parameters, label(setting), seed, args, arrays)
+    return timed_row(parameters, label(setting), seed, cell, args, arrays)
 
 
 def label(setting: dict) -> str:
@@ -67,6 +68,7 @@ def main() -> None:
         "--setting", nargs="+", action="append", required=True, metavar="NAME=VALUE"
     )
     parser.add_argument("--networks", type=int, default=3, help="networks in the test")
+    sittings.add_arguments(parser)
     args = data.parse(parser)
     settings = [parsed(words) for words in args.setting]
     # Rows of other settings may stay in the file.
@@ -75,18 +77,16 @@ def main() -> None:
     X, _, y, _ = data.load(args)
     arrays = train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
     report = Report(args.json, about(args, data.name(args)), ("setting", "seed"), summarize)
-    for seed in args.seeds:
-        for setting in settings:
-            row = report.run(
-                lambda setting=setting, seed=seed: one_run(setting, seed, args, arrays),
-                setting=label(setting),
-                seed=seed,
-            )
-            print(
-                f"{100 * row['accuracy']:5.1f} %  {row['steps']:5d} steps  seed {seed}  "
-                f"{row['setting']}",
-                flush=True,
-            )
+    with Sitting(report, args) as sitting:
+        for seed in args.seeds:
+            for setting in settings:
+                compute = partial(one_run, setting, seed, args=args, arrays=arrays)
+                row = sitting.run(compute, setting=label(setting), seed=seed)
+                print(
+                    f"{100 * row['accuracy']:5.1f} %  {row['steps']:5d} steps  seed {seed}  "
+                    f"{row['setting']}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

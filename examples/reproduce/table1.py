@@ -14,8 +14,8 @@ learning rate. Arguments set single values. ``--width`` distills through ConvNet
 than 128: narrow ones allow more outer steps. The evaluation has the usual ConvNets, whatever the
 samples were distilled through.
 
-If the script is started again with the same arguments, it continues its run: the checkpoint and the
-samples of its moments are in a folder beside the report, ``<report>.run``. The result is
+If the script is started again with the same arguments, or with more minutes, it continues its run,
+which is kept beside the report, in ``<report>.run``, or in ``--checkpoints``. The result is
 ``<report>.npz``, with samples of 16 bits if it would be larger than a MiB otherwise; with ``--zca``
 it holds samples whitened by ``ZCAWhitener(0.1)``, fitted on the training images. ``evaluate.py``
 reads it there. The folders are those that `skdistill.datasets` reads: torchvision's (cifar10,
@@ -27,87 +27,41 @@ cifar100; fashion-mnist also as the four files of Debian's ``dataset-fashion-mni
 """
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import data
 import numpy as np
 import published
+import sittings
 from report import RESULTS, about, arguments, write
+from sittings import MOMENTS, Cell, Sitting
 
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.augmentation import AUGMENTATIONS
 from skdistill.evaluation import BASELINES, WHOLE, EvaluationResult, compare, evaluate
 from skdistill.networks import ConvNet
 
-# Parts of the time at which samples are kept; the last is the result.
-MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 # The networks of the evaluation, whatever the samples were distilled through.
 NETWORK = "convnet"
 TRANSFER = ("convnet_x4", "convnet_x8", "resnet18")
 
 
-class Snapshots:
-    """A scikit-learn callback: save the samples at given times of a run, and stop at the last.
-
-    The run's clock includes the time before an interruption, but not the pause.
-    """
-
-    def __init__(self, folder: Path, seconds: float):
-        self._moments = {part * seconds: folder / f"{part * seconds:.1f}s.npz" for part in MOMENTS}
-        self._due = [moment for moment, file in self._moments.items() if not file.exists()]
-        self._last = None
-
-    @property
-    def are_complete(self) -> bool:
-        """Whether the last snapshot has been saved."""
-        return list(self._moments.values())[-1].exists()
-
-    def load(self) -> list[DistilledDataset]:
-        """Return the samples of all moments that have been saved."""
-        return [DistilledDataset.load(file) for file in self._moments.values() if file.exists()]
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Save the samples if the next step would end after a moment that is due."""
-        distilled = fitted_estimator.distilled_
-        now = distilled.provenance["seconds"]
-        step = 0.0 if self._last is None else now - self._last
-        self._last = now
-        passed = [moment for moment in self._due if now + step > moment]
-        if passed:
-            self._due = self._due[len(passed) :]
-            distilled.save(self._moments[passed[-1]])
-            loss = [x for x in fitted_estimator.history_["loss"][-20:] if x is not None]
-            mean = f"loss {sum(loss) / len(loss):.3f}" if loss else "no finite loss"
-            print(f"{now:6.0f} s, outer step {fitted_estimator.n_iter_}, {mean}", flush=True)
-        return not self._due
-
-
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Distill, evaluate, compare, write JSON and the samples, print a row."""
-    args = parse()
-    X_train, X_test, y_train, y_test = data.load(args)
-    work = args.json.with_suffix(".run")
-    work.mkdir(parents=True, exist_ok=True)
-    snapshots = Snapshots(work, 60 * args.minutes)
-    parameters = distiller_parameters(args)
-    check_same(work / "parameters.json", args, parameters)
-    if not snapshots.are_complete:
-        distiller = RaTBPTTDistiller(**parameters, checkpoint=work / "checkpoint.npz")
-        distiller.set_callbacks(snapshots).fit(X_train, y_train)
-    sets = snapshots.load()
+    args = parse(argv)
+    arrays = data.load(args)
+    with Sitting(None, args) as sitting:
+        report = measured(args, sitting.cell(), arrays)
+        print("\n" + markdown(args, report))
+
+
+def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
+    """Distill, evaluate, write the samples and the report, and return it."""
+    X_train, X_test, y_train, y_test = arrays
+    distiller = RaTBPTTDistiller(**distiller_parameters(args))
+    sets = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes, MOMENTS)
     # Evaluate exactly what is saved.
     distilled = sets[-1] = small(sets[-1])
     distilled.save(args.json.with_suffix(".npz"))
@@ -116,30 +70,22 @@ def main() -> None:
     report |= {"curve": [], "curve_networks": args.curve_networks, "results": {}}
     report["provenance"] = distilled.provenance
     for each in sets:
-        result = evaluate(
-            each, X_test, y_test, n_networks=args.curve_networks, architecture=NETWORK
-        )
-        where = {"seconds": each.provenance["seconds"], "outer_steps": each.provenance["n_iter"]}
-        report["curve"].append({**where, "accuracy": result.mean})
+        where = {"seconds": cell.seconds(each), "outer_steps": each.provenance["n_iter"]}
+        result = evaluated(each, arrays, cell, NETWORK, args.curve_networks)
+        report["curve"].append({**where, "accuracy": result["mean"]})
         print(
-            "{seconds:6.0f} s, outer step {outer_steps}".format(**where) + f": {result}", flush=True
+            "{seconds:6.0f} s, outer step {outer_steps}".format(**where) + f": {words(result)}",
+            flush=True,
         )
     write(args.json, report)
 
-    def add(name: str, result: EvaluationResult) -> None:
-        report["results"][name] = {
-            "mean": result.mean,
-            "std": result.std,
-            "n_networks": len(result.accuracies),
-            "n_samples": result.n_samples,
-        }
+    def add(name: str, result: dict) -> None:
+        report["results"][name] = result
         write(args.json, report)
-        print(f"{name}: {result}", flush=True)
+        print(f"{name}: {words(result)}", flush=True)
 
     for architecture in (NETWORK, *args.transfer):
-        result = evaluate(
-            distilled, X_test, y_test, n_networks=args.networks, architecture=architecture
-        )
+        result = evaluated(distilled, arrays, cell, architecture, args.networks)
         add("distilled" if architecture == NETWORK else f"distilled, on {architecture}", result)
     if args.baselines:
         comparison = compare(
@@ -154,8 +100,40 @@ def main() -> None:
             architecture=NETWORK,
         )
         for name in args.baselines:
-            add(name, comparison[name])
-    print("\n" + markdown(args, report))
+            add(name, plain(comparison[name]))
+    return report
+
+
+def evaluated(
+    distilled: DistilledDataset, arrays, cell: Cell, architecture: str, n_networks: int
+) -> dict:
+    """Return what a report says of an evaluation, of this or an earlier sitting."""
+    _, X_test, _, y_test = arrays
+
+    def compute() -> dict:
+        return plain(
+            evaluate(distilled, X_test, y_test, n_networks=n_networks, architecture=architecture)
+        )
+
+    step = distilled.provenance["n_iter"]
+    return cell.once(f"{n_networks} {architecture}, outer step {step}", compute)
+
+
+def plain(result: EvaluationResult) -> dict:
+    """Return what a report says of an evaluation."""
+    return {
+        "mean": result.mean,
+        "std": result.std,
+        "n_networks": len(result.accuracies),
+        "n_samples": result.n_samples,
+    }
+
+
+def words(result: dict) -> str:
+    """Return an evaluation in words."""
+    return "{:.1f} ± {:.1f} % ({} networks)".format(
+        100 * result["mean"], 100 * result["std"], result["n_networks"]
+    )
 
 
 def small(distilled: DistilledDataset) -> DistilledDataset:
@@ -165,10 +143,11 @@ def small(distilled: DistilledDataset) -> DistilledDataset:
     return replace(distilled, X=distilled.X.astype(np.float16))
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments; None for single values that were not given."""
     parser = arguments(__doc__, seeds=False)
     data.add_arguments(parser, default=None)
+    sittings.add_arguments(parser)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
     parser.add_argument("--window", type=int)
@@ -186,7 +165,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--curve-networks", type=int, default=2, help="for each moment")
     parser.add_argument("--baselines", nargs="*", default=[*BASELINES], choices=[*BASELINES, WHOLE])
     parser.add_argument("--baseline-networks", type=int, default=5)
-    args = data.parse(parser)
+    args = data.parse(parser, argv)
     # A ResNet-18 needs nine pixels per side.
     there = TRANSFER[:2] if args.dataset == "digits" else TRANSFER
     args.transfer = list(there) if args.transfer else []
@@ -215,27 +194,12 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
         data.settings(args, args.ipc)
         | given
         | {
-            # Time ends it.
-            "max_iter": 10**6,
             "n_networks": args.networks,
             # In a short run compilation would take most of the time.
             "compile": "auto" if args.minutes >= 10 else False,
             "random_state": args.seed,
         }
     )
-
-
-def check_same(file: Path, args: argparse.Namespace, parameters: dict) -> None:
-    """Write down the parameters of the run in this folder; exit if it already has others."""
-    # These may change when a run is continued; of the architecture, the width is compared.
-    others = ("compile", "n_networks", "inner_architecture")
-    here = {k: v for k, v in parameters.items() if k not in others}
-    here = {"data": data.name(args), "width": args.width, **here}
-    if file.exists() and (there := json.loads(file.read_text())) != here:
-        names = [k for k in {**there, **here} if there.get(k) != here.get(k)]
-        texts = [f"{k} must be {there.get(k)!r}; got {here.get(k)!r}" for k in names]
-        sys.exit(f"{file.parent} holds another run: {', '.join(texts)}. Take another --json.")
-    write(file, here)
 
 
 def markdown(args: argparse.Namespace, report: dict) -> str:

@@ -13,12 +13,14 @@ color images are whitened. ``--table`` takes one of scikit-learn's tables instea
     python examples/reproduce/windows.py --size 28 --data FOLDER --minutes 8
 """
 
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import data
 import numpy as np
+import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
+from sittings import Cell, Sitting
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
@@ -29,27 +31,6 @@ from skdistill.evaluation import evaluate
 SETTINGS = [(15, 45, 0.001), (20, 30, 0.003), (40, 60, 0.001), (40, 60, 0.003)]
 TABLES = {"iris": load_iris, "wine": load_wine, "breast-cancer": load_breast_cancer}
 DATASETS = {8: "digits", 16: "cifar10-folder", 28: "fashion-mnist", 32: "cifar10-folder"}
-
-
-class TimeLimit:
-    """A scikit-learn callback: stop a run after so many seconds, but after one step at least."""
-
-    def __init__(self, seconds: float):
-        self._seconds, self._began = seconds, None
-
-    def setup(self, estimator, context):
-        """Do nothing."""
-
-    def teardown(self, estimator, context):
-        """Do nothing."""
-
-    def on_fit_task_begin(self, estimator, context):
-        """Start the clock with the first outer step."""
-        self._began = self._began or perf_counter()
-
-    def on_fit_task_end(self, estimator, context):
-        """Return whether the time is over."""
-        return perf_counter() - self._began > self._seconds
 
 
 def load(args) -> list[np.ndarray]:
@@ -64,23 +45,22 @@ def load(args) -> list[np.ndarray]:
     return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
 
 
-def one_run(setting: tuple, seed: int, args, arrays) -> dict:
+def one_run(setting: tuple, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill with a setting, and return a row of the report."""
     window, unroll, inner_lr = setting
     parameters = {"window": window, "unroll": unroll, "inner_lr": inner_lr, "compile": False}
-    return timed_row(parameters, label(setting), seed, args, arrays)
+    return timed_row(parameters, label(setting), seed, cell, args, arrays)
 
 
-def timed_row(parameters: dict, setting: str, seed: int, args, arrays) -> dict:
+def timed_row(parameters: dict, setting: str, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill for `minutes`, test the result on the held-out images, and return a row."""
     X_train, X_held, y_train, y_held = arrays
     distiller = RaTBPTTDistiller(
         image_shape=(1, 8, 8) if args.dataset == "digits" else None,
-        max_iter=10**6,
         random_state=seed,
-        **parameters,
+        **{"inner_architecture": None, **parameters},
     )
-    distiller.set_callbacks(TimeLimit(60 * args.minutes)).fit(X_train, y_train)
+    cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
     result = evaluate(distiller.distilled_, X_held, y_held, n_networks=args.networks)
     return {
         "setting": setting,
@@ -119,6 +99,7 @@ def main() -> None:
         "--settings", type=int, nargs="+", default=range(len(SETTINGS)), help="which, by number"
     )
     parser.add_argument("--networks", type=int, default=3, help="networks in the test")
+    sittings.add_arguments(parser)
     args = parser.parse_args()
     args.settings = list(args.settings)
     args.dataset = args.table or DATASETS[args.size]
@@ -127,18 +108,16 @@ def main() -> None:
     arrays = load(args)
     name = args.table or data.name(args)
     report = Report(args.json, about(args, name), ("setting", "seed"), summarize)
-    for seed in args.seeds:
-        for setting in (SETTINGS[k] for k in args.settings):
-            row = report.run(
-                lambda setting=setting, seed=seed: one_run(setting, seed, args, arrays),
-                setting=label(setting),
-                seed=seed,
-            )
-            print(
-                f"seed {seed}  {row['setting']:40s}  {row['steps']:5d} steps  "
-                f"{100 * row['accuracy']:5.1f} %",
-                flush=True,
-            )
+    with Sitting(report, args) as sitting:
+        for seed in args.seeds:
+            for setting in (SETTINGS[k] for k in args.settings):
+                compute = partial(one_run, setting, seed, args=args, arrays=arrays)
+                row = sitting.run(compute, setting=label(setting), seed=seed)
+                print(
+                    f"seed {seed}  {row['setting']:40s}  {row['steps']:5d} steps  "
+                    f"{100 * row['accuracy']:5.1f} %",
+                    flush=True,
+                )
     for name, row in summarize(report.rows)["methods"].items():
         mean, std = row["accuracy"]
         print(f"{name:40s}  {100 * mean:5.1f} ± {100 * std:3.1f}  ({row['steps'][0]:.0f} steps)")

@@ -1,6 +1,7 @@
 """Pickles and checkpoints of other versions: what older ones lack, and which are too new.
 
-The default of a new parameter means "as before", so it is the value for an older file.
+The default of a new parameter means "as before", so it is the value for an older file, but for
+those in `AS_BEFORE`.
 """
 
 from inspect import Parameter, signature
@@ -16,12 +17,18 @@ _VERSION, _STAMP = 1, "_pickle_version"
 
 # Parameters that had another name in an older version, by class.
 RENAMED_PARAMETERS = {"skdistill.HardnessSampler": {"favour": "favor", "begin": "start_step"}}
+# The values that new parameters had before there were any, where their defaults are others.
+AS_BEFORE = {"inner_architecture": None}
 
 
 def parameter_defaults(kind: type) -> dict[str, Any]:
-    """Return the defaults of an estimator's parameters, by name."""
+    """Return the values of an estimator's parameters in a file that lacks them, by name."""
     parameters = signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    return {p.name: p.default for p in parameters if p.default is not Parameter.empty}
+    return {
+        p.name: AS_BEFORE.get(p.name, p.default)
+        for p in parameters
+        if p.default is not Parameter.empty
+    }
 
 
 def stamped(state: dict) -> dict:

@@ -70,7 +70,10 @@ class OuterLAMB:
     In each tensor, Adam's change ``u = m / (sqrt(v) + eps)``, of corrected moments, plus
     ``weight_decay`` times the values, is multiplied by ``norm(values) / norm(u)``; by 1 where one
     of these norms is 0. The norms are those of all rows, also of those that are held back. The
-    defaults are those of ``optax.lamb``, with which FRePo learns its samples and labels.
+    defaults are those of ``optax.lamb``, with which FRePo learns its samples and labels, but for
+    `most`. Without it the samples grow exponentially if their scale makes no difference, as with
+    instance normalization: nothing pulls against steps of a constant share of their length, and
+    within some thousand steps they overflow.
 
     Parameters
     ----------
@@ -81,6 +84,9 @@ class OuterLAMB:
     eps : float, default=1e-6
         Added to the root.
     weight_decay : float, default=0.0
+    most : float, default=10.0
+        The root mean square of the values at which their norm stops to count: the bound of phi in
+        [You20]. Real samples, which are standardized, have 1.
 
     References
     ----------
@@ -92,6 +98,7 @@ class OuterLAMB:
     beta2: float = 0.999
     eps: float = 1e-6
     weight_decay: float = 0.0
+    most: float = 10.0
 
     def init(self, tensor: Tensor) -> Tensor:
         """Return the state before the first step."""
@@ -105,7 +112,8 @@ class OuterLAMB:
         change = m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)).sqrt() + self.eps)
         if self.weight_decay:
             change = change + self.weight_decay * theta
-        size, length = theta.norm(), change.norm()
+        size = theta.norm().clamp(max=self.most * theta.numel() ** 0.5)
+        length = change.norm()
         # Values of 0 would never move, and a change of 0 has no direction.
         ratio = torch.where((size == 0) | (length == 0), torch.ones_like(size), size / length)
         return torch.stack((theta - learning_rate * (ratio * change), m, v))

@@ -143,6 +143,20 @@ def read(
         return {name: _member(archive, name, size) for name in names}, meta
 
 
+def read_meta(file: BinaryIO) -> dict:
+    """Return the metadata of an open file, whatever it holds and whichever version it has.
+
+    Raises
+    ------
+    Exception
+        Of many kinds, as `read` does.
+    """
+    _check_start(file.read(4))
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        return _parse(_member(archive, _META, size))
+
+
 def _check_version(there, version: int) -> None:
     if type(there) is int and there > version:
         raise NewerVersionError(

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from math import sqrt
-from statistics import fmean, median, variance
+from statistics import fmean, median
 
 import numpy as np
 import torch
@@ -15,22 +14,13 @@ from .._engine.memory import PeakMemory
 from .._engine.outer import Record
 from ..exceptions import DivergenceError, DivergenceWarning, LongRunWarning
 from ..forecast import Hints, advice, duration
+from .health import BLOCK, MAX_FAILURES, PATIENCE, has_exploded, has_fallen, in_blocks
 from .state import Run
 
 __all__ = ["Watch", "explaining_out_of_memory", "ways_out"]
 
-# Skipped outer steps in a row after which a run stops with an error.
-_MAX_FAILURES = 10
 # Outer steps after which a long run is reported, and the seconds from which a run is long.
 _STEPS_TO_FORECAST, _LONG = 5, 600.0
-# Outer steps that are judged together: the loss of a step is that of one network and one batch, and
-# the norm of a meta-gradient is ten times the usual now and then.
-_BLOCK = 25
-# In healthy runs on digits, wine, iris and breast cancer the medians of the norm fall; they rise to
-# at most 1.6 times their lowest.
-_EXPLODES = 10.0
-# Blocks in which the loss must have fallen, and by how many standard errors of the difference.
-_PATIENCE, _ERRORS = 4, 2.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class Watch:
                 + self.advice,
                 DivergenceWarning,
             )
-        if run.step % _BLOCK == 0:
+        if run.step % BLOCK == 0:
             self._look_back(run)
         self._seconds.append(record.seconds)
         if len(self._seconds) == _STEPS_TO_FORECAST:
@@ -106,26 +96,26 @@ class Watch:
     def _look_back(self, run: Run) -> None:
         """Warn if the norms explode, or if the loss has not fallen; at the end of a block."""
         norms = [median(block) for block in _blocks(run, "grad_norm")]
-        if _has_exploded(norms) and not _has_exploded(norms[:-1]):
+        if has_exploded(norms) and not has_exploded(norms[:-1]):
             warn(
                 f"The norm of the meta-gradient has risen to {norms[-1]:.3g}, from "
                 f"{min(norms):.3g}, at outer step {run.step}. {self.advice}",
                 DivergenceWarning,
             )
         losses = _blocks(run, "loss")
-        if self.expects_progress and len(losses) == _PATIENCE and not _has_fallen(losses):
+        if self.expects_progress and len(losses) == PATIENCE and not has_fallen(losses):
             warn(
                 f"The loss has not fallen in {run.step} outer steps: it was "
-                f"{fmean(losses[0]):.4g} in the first {_BLOCK}, and is {fmean(losses[-1]):.4g}. "
+                f"{fmean(losses[0]):.4g} in the first {BLOCK}, and is {fmean(losses[-1]):.4g}. "
                 + self.advice,
                 ConvergenceWarning,
             )
 
     def give_up_after_many_failures(self, run: Run) -> None:
         """Raise DivergenceError if nothing has moved for long."""
-        if run.state.n_failures >= _MAX_FAILURES:
+        if run.state.n_failures >= MAX_FAILURES:
             raise DivergenceError(
-                f"{_MAX_FAILURES} meta-gradients in a row were not finite, up to outer step "
+                f"{MAX_FAILURES} meta-gradients in a row were not finite, up to outer step "
                 f"{run.step}. {self.advice} The samples from before are kept: transform() returns "
                 "them."
             )
@@ -145,29 +135,14 @@ class Watch:
 
 
 def _blocks(run: Run, name: str) -> list[list[float]]:
-    """Return a column of the history in blocks, without values that were not finite.
+    """Return the blocks of a column of the history that count.
 
-    A block of which little is left does not count; nothing new is reported after such a block.
+    There are none if the last does not count: nothing new is reported after such a block.
     """
-    column = run.raw_history[name][: run.step]
-    blocks = [column[i : i + _BLOCK] for i in range(0, run.step, _BLOCK)]
-    blocks = [[value for value in block if value is not None] for block in blocks]
-    kept = [block for block in blocks if len(block) > _BLOCK // 2]
-    return kept if kept and kept[-1] is blocks[-1] else []
-
-
-def _has_exploded(norms: list[float]) -> bool:
-    return bool(norms) and norms[-1] > _EXPLODES * min(norms)
-
-
-def _has_fallen(losses: list[list[float]]) -> bool:
-    """Return whether the mean of any block is below that of the first, beyond chance."""
-    first = losses[0]
-
-    def error(block):
-        return sqrt(variance(first) / len(first) + variance(block) / len(block))
-
-    return any(fmean(first) - fmean(block) > _ERRORS * error(block) for block in losses[1:])
+    blocks = in_blocks(run.raw_history[name][: run.step])
+    if not blocks or blocks[-1] is None:
+        return []
+    return [block for block in blocks if block is not None]
 
 
 def ways_out(shows_progress: bool, is_kept: bool, costs: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ._front_matter import check_license
 from ._known import accuracy, class_texts, mapping, network, protocol, short, storage
 
 if TYPE_CHECKING:
@@ -14,19 +15,44 @@ if TYPE_CHECKING:
 _CLASSES = 50
 
 
-def render(distilled: "DistilledDataset", result: "EvaluationResult | None" = None) -> str:
-    """Return the card; see `DistilledDataset.card`."""
+def render(
+    distilled: "DistilledDataset",
+    result: "EvaluationResult | None" = None,
+    *,
+    license: str | None = None,
+    repo_id: str | None = None,
+    picture: str | None = None,
+) -> str:
+    """Return the card; see `DistilledDataset.card`.
+
+    Parameters
+    ----------
+    distilled, result, license
+        As there.
+    repo_id : str or None, default=None
+        Where the set is on the Hugging Face Hub.
+    picture : str or None, default=None
+        The file of a `sheet` beside the card.
+    """
     sections = {
         "What it is": _what(distilled),
-        "Load it": _load(distilled),
+        "Load it": _load(distilled, repo_id),
         "How well networks do": _how_well(distilled, result),
         "How it was made": _how_made(distilled),
+        "License": None if license is None else _license(check_license(license)),
         "What to know": _caveats(distilled),
     }
-    n, kind = len(distilled), "images" if distilled.recipe.layout.is_image else "table rows"
-    title = f"# {n} distilled {kind} of {len(distilled.classes)} classes"
-    parts = [title, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    parts = [f"# {title(distilled)}"]
+    if picture is not None:
+        parts.append(f"![The first samples]({picture})")
+    parts += [f"## {name}\n\n{text}" for name, text in sections.items() if text is not None]
     return "\n\n".join(parts) + "\n"
+
+
+def title(distilled: "DistilledDataset") -> str:
+    """Return what a set is, in one line."""
+    n, kind = len(distilled), "images" if distilled.recipe.layout.is_image else "table rows"
+    return f"{n} distilled {kind} of {len(distilled.classes)} classes"
 
 
 def _what(distilled: "DistilledDataset") -> str:
@@ -55,9 +81,21 @@ def _preprocessing(distilled: "DistilledDataset") -> str:
     return "none that is kept with the set"
 
 
-def _load(distilled: "DistilledDataset") -> str:
+def _load(distilled: "DistilledDataset", repo_id: str | None) -> str:
     name = mapping(distilled.provenance.get("about")).get("name")
-    if isinstance(name, str) and re.fullmatch("[a-z0-9-]+", name):
+    more = ""
+    if repo_id is not None:
+        lines = [
+            "from skdistill import DistilledDataset",
+            "",
+            f'distilled = DistilledDataset.from_hub("{repo_id}")  # runs no code',
+        ]
+        more = (
+            "\n\n`from_hub` needs the package huggingface_hub. With `revision=`, the hash of a "
+            "commit, it loads these samples even if others are pushed later. The file is an "
+            "archive of plain arrays, which `numpy.load` opens as well."
+        )
+    elif isinstance(name, str) and re.fullmatch("[a-z0-9-]+", name):
         lines = [
             "from skdistill.datasets import load_distilled",
             "",
@@ -73,7 +111,7 @@ def _load(distilled: "DistilledDataset") -> str:
         "samples, labels = distilled.to_torch().tensors",
         "X_real, y_real = distilled.standardize(X_test), distilled.encode_labels(y_test)",
     ]
-    return "\n".join(["```python", *lines, "```"])
+    return "\n".join(["```python", *lines, "```"]) + more
 
 
 def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") -> str:
@@ -87,6 +125,10 @@ def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") 
             )
     said = accuracy(distilled) if result is None else str(result)
     lines = [f"Test accuracy: **{said}**"] if said is not None else ["Test accuracy: not given."]
+    if result is not None and result.steps[-1] != distilled.recipe.steps:
+        lines.append(
+            f"These networks were trained for {result.steps[-1]} steps, and not as the recipe says."
+        )
     lines.append(
         f"The recipe, fixed before any test data is seen: {_escaped(protocol(distilled))}."
     )
@@ -116,6 +158,16 @@ def _how_made(distilled: "DistilledDataset") -> str:
         if value is not None or name.endswith("(parameter)")
     }
     return _table(rows) if rows else "Not known."
+
+
+def _license(text: str) -> str:
+    said = f"**{_escaped(text)}**"
+    if text.lower() == "unknown":
+        said += " to whoever wrote this card"
+    return (
+        f"License of the training data: {said}\n\nThe samples were made from that data, so its "
+        "terms may hold for them as well."
+    )
 
 
 def _caveats(distilled: "DistilledDataset") -> str:

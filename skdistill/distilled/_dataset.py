@@ -19,13 +19,14 @@ from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
 from .._files import npz as _npz
 from ..exceptions import InvalidFileError
-from . import _card, _html, _to_frame
+from . import _card, _html, _hub, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
 from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
 from ._protocol import TrainingProtocol
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
     from torch.utils.data import TensorDataset
 
@@ -451,7 +452,7 @@ class DistilledDataset:
         """
         return replace(self, y=self.hard_labels())
 
-    def card(self, result: "EvaluationResult | None" = None) -> str:
+    def card(self, result: "EvaluationResult | None" = None, *, license: str | None = None) -> str:
         """Return a text to pass on with the set: what it is, how to use it, how it was made.
 
         Parameters
@@ -460,6 +461,9 @@ class DistilledDataset:
             The result of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test
             data. With None the card of a set of `skdistill.datasets.load_distilled` has the
             accuracy that comes with it; other cards say that none is given.
+        license : str or None, default=None
+            The license of the training data, in any words; "unknown" if you do not know it. None
+            leaves it out.
 
         Returns
         -------
@@ -470,7 +474,12 @@ class DistilledDataset:
         Raises
         ------
         TypeError, ValueError
-            If ``result`` is not an evaluation, or is that of a set of another size.
+            If ``result`` is not an evaluation, or is that of a set of another size; or if
+            ``license`` is empty.
+
+        See Also
+        --------
+        push_to_hub : Publish the set with its card.
 
         Examples
         --------
@@ -481,7 +490,7 @@ class DistilledDataset:
         >>> [line for line in lines if "data" in line][0]
         "| data | scikit-learn's digits, a quarter held out |"
         """
-        return _card.render(self, result)
+        return _card.render(self, result, license=license)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save to one ``.npz`` file, without pickles, that needs neither torch nor trust to load.
@@ -593,6 +602,173 @@ class DistilledDataset:
                 reason = str(error) or type(error).__name__
                 raise InvalidFileError(f"{os.fspath(path)} cannot be loaded: {reason}") from error
         return data
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str,
+        result: "EvaluationResult | None" = None,
+        private: bool | None = None,
+        overwrite: bool = False,
+        commit_message: str | None = None,
+        token: str | None = None,
+        endpoint: str | None = None,
+    ) -> str:
+        """Publish the set, with its card, as a dataset repository on the Hugging Face Hub.
+
+        The repository has three files, written in one commit: ``set.npz``, as `save` writes it;
+        ``README.md``, the `card` below the metadata that the Hub reads; and, of images, the sheet
+        ``samples.png``. It is made if there is none. If the upload is interrupted, it has none of
+        the three, or what it had before.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``"<user>/<name>"`` or ``"<organization>/<name>"``.
+        license : str
+            The license of the training data, because the samples were made from it: the Hub's
+            identifier of one [1]_, such as "cc-by-4.0"; any other name, which the Hub then shows as
+            "other"; or "unknown" if you do not know it, which the card says.
+        result : EvaluationResult or None, default=None
+            As in `card`: accuracy and its deviation come from here or from the set, or are said not
+            to be given.
+        private : bool or None, default=None
+            Whether a new repository can be seen by you alone, or your organization. None is the
+            Hub's default: everybody can see it, unless the organization wants it otherwise.
+        overwrite : bool, default=False
+            Whether files of these names that are there already are replaced. Other files stay.
+        commit_message : str or None, default=None
+            The first line of the commit. None says what the set is.
+        token : str or None, default=None
+            A token of the Hub that may write. None takes that of the environment variable
+            ``HF_TOKEN`` or of ``hf auth login``.
+        endpoint : str or None, default=None
+            The address of another Hub, which is given the token. None takes that of the environment
+            variable ``HF_ENDPOINT`` or https://huggingface.co.
+
+        Returns
+        -------
+        str
+            The hash of the commit. As the `revision` of `from_hub`, it always gives these samples.
+
+        Raises
+        ------
+        ImportError
+            If the package huggingface_hub is not installed.
+        TypeError, ValueError
+            As in `card` and `save`, or if `repo_id` cannot be the name of a repository. Nothing has
+            been sent then.
+        FileExistsError
+            If any of these files is there already, and `overwrite` is False.
+        PermissionError
+            If no token is found, or if it may not write there.
+        OSError
+            If the Hub cannot be reached, or the upload fails. A new repository may then exist
+            without files.
+
+        See Also
+        --------
+        from_hub : Load the set.
+
+        Notes
+        -----
+        Synthetic samples are functions of the real ones: whoever sees them learns something of
+        these. The card holds the provenance with all parameters.
+
+        References
+        ----------
+        .. [1] https://huggingface.co/docs/hub/repositories-licenses
+
+        Examples
+        --------
+        >>> from skdistill import DistilledDataset
+        >>> from skdistill.datasets import load_distilled
+        >>> digits = load_distilled("digits")
+        >>> commit = digits.push_to_hub("me/digits", license="cc-by-4.0")  # doctest: +SKIP
+        >>> DistilledDataset.from_hub("me/digits", revision=commit)  # doctest: +SKIP
+        DistilledDataset(ipc=1, n_classes=10, X=float64(10, 64), y=int64(10,))
+        """
+        return _hub.push(
+            self,
+            repo_id,
+            license=license,
+            result=result,
+            private=private,
+            overwrite=overwrite,
+            commit_message=commit_message,
+            token=token,
+            endpoint=endpoint,
+        )
+
+    @classmethod
+    def from_hub(
+        cls,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        endpoint: str | None = None,
+    ) -> "DistilledDataset":
+        """Load a set that `push_to_hub` has published, once it is downloaded.
+
+        Only ``set.npz`` is downloaded, and loaded as `load` does it: no code from it is run. Needs
+        no torch.
+
+        Parameters
+        ----------
+        repo_id : str
+            The dataset repository, ``"<user>/<name>"``.
+        revision : str or None, default=None
+            A branch, a tag, or the hash of a commit. Only a hash always gives the same samples, and
+            is not looked up again if the file is on this machine. None is the latest commit.
+        token : str, bool or None, default=None
+            A token of the Hub that may read a private repository. None takes that of the
+            environment variable ``HF_TOKEN`` or of ``hf auth login``, if there is one; False sends
+            none.
+        cache_dir : path or None, default=None
+            Where downloaded files are kept. None is the cache of huggingface_hub.
+        force_download : bool, default=False
+            Whether to download the file again if it is on this machine.
+        endpoint : str or None, default=None
+            As in `push_to_hub`.
+
+        Returns
+        -------
+        DistilledDataset
+
+        Raises
+        ------
+        ImportError
+            If the package huggingface_hub is not installed.
+        ValueError
+            If `repo_id` cannot be the name of a repository.
+        FileNotFoundError
+            If there is no such repository that may be read, no such revision, or no set in it. The
+            message says which.
+        skdistill.exceptions.InvalidFileError
+            As in `load`.
+        PermissionError
+            If the token is not valid, or may not read the repository.
+        OSError
+            If the Hub cannot be reached and the file is not on this machine, or if the download
+            ends early.
+
+        See Also
+        --------
+        push_to_hub : With an example.
+        """
+        return _hub.pull(
+            cls.load,
+            repo_id,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            endpoint=endpoint,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Only Python's own types: torch's version is an instance of a torch class, and a pickle of
@@ -798,6 +974,51 @@ class DistilledDataset:
         <BLANKLINE>
         """
         return _to_frame.to_frame(self, original=original, target_name=target_name)
+
+    def to_hf(
+        self, *, images: bool = True, value_range: tuple[float, float] | None = None
+    ) -> "datasets.Dataset":
+        """Return a Dataset of Hugging Face's package datasets, with one row per sample.
+
+        Parameters
+        ----------
+        images : bool, default=True
+            Whether samples that are images with 1, 3 or 4 channels become pictures of bytes, as
+            `export_images` makes them, after the inverse of the preprocessing that the set keeps.
+            These have 256 values per channel. With False, numbers and units are those of ``X``.
+        value_range : (low, high) or None, default=None
+            As in `export_images`: values that become black (0) and white (255). None takes the
+            least and the greatest value of the whole set.
+
+        Returns
+        -------
+        datasets.Dataset
+            Its columns are those of a table, named by `feature_names` or ``x0``, ``x1``, ..., or
+            ``image``, a ``datasets.Image`` or an array of numbers in the shape of ``X``; and
+            ``label``, followed by underscores if a feature has that name: a ``ClassLabel``, or the
+            soft labels as a list of numbers. The label of a class is its position in `classes`, and
+            its name there is what the set knows as its name, or the class as text.
+
+        Raises
+        ------
+        ImportError
+            If the package datasets is not installed.
+        ValueError
+            If two features have the same name; or if ``value_range`` is not a range, or is given
+            for samples that do not become pictures.
+
+        See Also
+        --------
+        push_to_hub : Publish the set with its recipe, which a Dataset does not have.
+
+        Examples
+        --------
+        >>> from skdistill.datasets import load_distilled
+        >>> fashion = load_distilled("fashion-mnist").to_hf()
+        >>> fashion[9]["image"].size, fashion.features["label"].int2str(fashion[9]["label"])
+        ((28, 28), 'Ankle boot')
+        """
+        return _to_hf.to_hf(self, images=images, value_range=value_range)
 
     def export_images(
         self,

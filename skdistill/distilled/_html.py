@@ -1,30 +1,27 @@
 """A distilled set as a notebook shows it: pictures of the samples, or a table of them."""
 
 from base64 import b64encode
-from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._files import png as _png
-from .._files.images import to_pixels
 from ._known import accuracy, labels, mapping, protocol, short, storage
+from ._thumbnails import SIDE, thumbnails
 
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
 
 # A notebook stores its output, so pictures and their characters in all are limited.
 _PICTURES, _CHARACTERS = 100, 300_000
-# The longer side of a picture, in pixels.
-_SIDE = 64
 # Of a table.
 _ROWS, _COLUMNS = 10, 12
 
 
 def render(distilled: "DistilledDataset") -> str:
     """Return a piece of HTML: what the set is, its first samples and its recipe."""
-    pixels = _pixels(distilled)
+    pixels = thumbnails(distilled, _PICTURES)
     samples = _table(distilled) if pixels is None else _pictures(distilled, pixels)
     method = distilled.provenance.get("method")
     lines = [f"Samples: {storage(distilled)}", f"Recipe: {protocol(distilled)}"]
@@ -41,36 +38,9 @@ def render(distilled: "DistilledDataset") -> str:
     return f"<div><b>DistilledDataset</b>{samples}<ul style='margin:0.5em 0'>{listed}</ul></div>"
 
 
-def _pixels(distilled: "DistilledDataset") -> np.ndarray | None:
-    """Return the first samples as small images of bytes; None if they are not pictures."""
-    layout = distilled.recipe.layout
-    if not layout.is_image or layout.network_shape[0] not in (1, 3, 4):
-        return None
-    X = distilled.X[:_PICTURES]
-    if hasattr(distilled.preprocessing, "inverse_transform"):
-        # It may need a package that is not installed; whitened samples are pictures as well.
-        with suppress(Exception):
-            X = distilled.preprocessing.inverse_transform(X)
-    images = np.asarray(layout.to_engine(X), np.float64)
-    if not np.isfinite(images).all():
-        return None
-    return to_pixels(_smaller(images), None)
-
-
-def _smaller(images: np.ndarray) -> np.ndarray:
-    """Return images (n, C, H, W) whose longer side is at most `_SIDE`: means of squares."""
-    n, channels, *sides = images.shape
-    factor = -(-max(sides) // _SIDE)
-    # A side that is shorter than a square becomes one pixel.
-    height, width = (min(factor, side) for side in sides)
-    rows, columns = sides[0] // height, sides[1] // width
-    cut = images[:, :, : rows * height, : columns * width]
-    return cut.reshape(n, channels, rows, height, columns, width).mean(axis=(3, 5))
-
-
 def _pictures(distilled: "DistilledDataset", pixels: np.ndarray) -> str:
     height, width = pixels.shape[1:3]
-    scale = _SIDE / max(height, width)
+    scale = SIDE / max(height, width)
     size = f"width='{max(1, round(scale * width))}' height='{max(1, round(scale * height))}'"
     figures, n_characters = list[str](), 0
     for image, label in zip(pixels, labels(distilled, len(pixels))):

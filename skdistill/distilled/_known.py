@@ -112,6 +112,8 @@ def accuracy(distilled: "DistilledDataset") -> str | None:
     known = mapping(mapping(distilled.provenance.get("about")).get("test_accuracy"))
     try:
         mean, std, n = (known[name] for name in ("mean", "std", "n_networks"))
+        if known.get("n_samples", len(distilled)) != len(distilled):
+            return None  # of the whole set, of which this is a part
         return f"{100 * mean:.1f} ± {100 * std:.1f} % ({n:d} networks)"
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -1,9 +1,12 @@
-"""What "auto" stands for in the parameters of `RaTBPTTDistiller`, by the size of the samples."""
+"""What "auto" stands for in the parameters of distillers, by the size of the samples."""
 
+from functools import partial
 from math import ceil
 from typing import Any, Final, Literal
 
-__all__ = ["AUTO", "resolve_inner_loop"]
+from ..networks import Architecture, ConvNet
+
+__all__ = ["AUTO", "is_narrow", "resolve_inner_architecture", "resolve_inner_loop"]
 
 AUTO: Final = "auto"
 
@@ -13,11 +16,48 @@ AUTO: Final = "auto"
 # through the usual networks: a high rate helps on 8 pixels, is two points behind on 16, and does
 # harm from 28 on.
 _INNER_LOOPS = {8: (20, 30, 0.003), 32: (15, 45, 0.001)}
+# Through narrow networks the high rate is good for large images, too
+# (examples/reproduce/settings.py).
+_NARROW_LOOP = (20, 30, 0.003)
+# Images whose longer side is at most this many pixels are distilled through the usual networks,
+# larger ones through narrow ones, whose width depends on whether they have one channel or several.
+_SMALL, _WIDTHS = 16, (32, 16)
 # Beyond this many steps the rate of [Feng23, 4] trains a network far enough, and a larger rate
 # makes the long products of its equation 4 explode.
 _LONG_UNROLL, _PAPER_LR = 100, 0.001
 # The rate with which BPTT (Deng and Russakovsky, 2022) trains its networks by SGD with momentum.
 _SGD_LR = 0.01
+
+
+def resolve_inner_architecture(
+    inner: str | Architecture | None,
+    architecture: str | Architecture,
+    sample_shape: tuple[int, ...],
+) -> str | Architecture | None:
+    """Return the networks to distill through; None if they are those of the evaluation.
+
+    Parameters
+    ----------
+    inner, architecture : str, callable or None
+        Parameters of a distiller. "auto" for the former has narrow networks for large images, if
+        the networks of the evaluation are the usual ones.
+    sample_shape : tuple of int
+        ``(features,)`` or ``(channels, height, width)``.
+    """
+    if inner != AUTO:
+        return inner
+    is_usual = isinstance(architecture, str) and architecture in (AUTO, "convnet")
+    if not is_usual or max(sample_shape[1:], default=1) <= _SMALL:
+        return None
+    return partial(ConvNet, width=_WIDTHS[sample_shape[0] > 1])
+
+
+def is_narrow(architecture: str | Architecture | None) -> bool:
+    """Return whether these are ConvNets of a width that "auto" has, or of a smaller one."""
+    if not isinstance(architecture, partial) or architecture.func is not ConvNet:
+        return False
+    width = architecture.keywords.get("width")
+    return width is not None and width <= max(_WIDTHS)
 
 
 def resolve_inner_loop(
@@ -27,6 +67,7 @@ def resolve_inner_loop(
     inner_lr: float | Literal["auto"],
     optimizer: str,
     uses_window: bool,
+    narrow: bool = False,
 ) -> dict[str, Any]:
     """Return `window`, `unroll` and `inner_lr` as numbers; given numbers stay as they are.
 
@@ -38,10 +79,12 @@ def resolve_inner_loop(
     optimizer : {"adam", "sgd"}
     uses_window : bool
         Whether the schedule uses a window; if not, the window is the whole unrolling.
+    narrow : bool, default=False
+        Whether the networks are narrow.
     """
     side = max(sample_shape[1:], default=1)
     size = next((size for size in _INNER_LOOPS if side <= size), max(_INNER_LOOPS))
-    usual_window, usual_unroll, adam_lr = _INNER_LOOPS[size]
+    usual_window, usual_unroll, adam_lr = _NARROW_LOOP if narrow else _INNER_LOOPS[size]
     if isinstance(unroll, str):
         # In proportion to a window that is longer than the usual one.
         longer = 1 if isinstance(window, str) or not uses_window else max(1, window / usual_window)

@@ -12,7 +12,11 @@ A class lists its parameters as fields, and says ``{parameters}`` in its docstri
 
 Its ``__init__`` (keyword-only, except for a field with ``kw_only=False``), the constraints that
 scikit-learn checks, and the text of its docstring are made from these. A subclass has all of its
-parent's parameters, and declares those that it adds or gives another default or text.
+parent's parameters, and declares those that it adds or gives another default or text; what such a
+declaration leaves out is the parent's::
+
+    class Halve(Shrink):
+        factor: float = param(default=0.1, doc="By how much, at first.")
 """
 
 import json
@@ -31,8 +35,8 @@ _WIDTH = 100
 def param(
     *,
     default: Any = MISSING,
-    constraints: Sequence[Any],
-    kind: str,
+    constraints: Sequence[Any] | None = None,
+    kind: str | None = None,
     doc: str,
     may_change: bool = False,
     kw_only: bool = True,
@@ -42,9 +46,10 @@ def param(
     Parameters
     ----------
     default : object
-    constraints : sequence
-        The allowed values, in the form of scikit-learn's ``_parameter_constraints``.
-    kind : str
+    constraints : sequence or None, default=None
+        The allowed values, in the form of scikit-learn's ``_parameter_constraints``. None takes
+        those of the parent, with `kind`, `may_change` and `kw_only`.
+    kind : str or None, default=None
         The same in words, in numpydoc's form: ``float or "auto"``.
     doc : str
         What the parameter means, in full sentences.
@@ -53,12 +58,7 @@ def param(
     kw_only : bool, default=True
         Whether it must be passed by its name.
     """
-    metadata = {
-        "constraints": list(constraints),
-        "kind": kind,
-        "doc": doc,
-        "may_change": may_change,
-    }
+    metadata = {"constraints": constraints, "kind": kind, "doc": doc, "may_change": may_change}
     return field(default=default, kw_only=kw_only, metadata=metadata)
 
 
@@ -77,12 +77,16 @@ class Parameters:
                 f"{cls.__name__} must declare its parameters as fields (name: type = param(...)), "
                 "from which its __init__ is made; it has an __init__ of its own."
             )
-        inherited = {f.name for b in cls.__mro__[1:] if is_dataclass(b) for f in fields(b)}
+        # Of the nearest parent that has it.
+        parents = [b for b in reversed(cls.__mro__[1:]) if is_dataclass(b)]
+        inherited = {f.name: f for parent in parents for f in fields(parent)}
         # Without its type it is no field, and the parent's default would hold.
-        untyped = inherited & (vars(cls).keys() - get_annotations(cls).keys())
+        untyped = inherited.keys() & (vars(cls).keys() - get_annotations(cls).keys())
+        for name in inherited.keys() & vars(cls).keys():
+            setattr(cls, name, _completed(vars(cls)[name], inherited[name]))
         dataclass(eq=False, repr=False)(cls)
-        declared = {f.name for f in fields(cls) if "constraints" in f.metadata}
-        wrong = untyped | (inherited | {f.name for f in fields(cls)}) - declared
+        declared = {f.name for f in fields(cls) if f.metadata.get("constraints") is not None}
+        wrong = untyped | (inherited.keys() | {f.name for f in fields(cls)}) - declared
         if wrong:
             raise TypeError(
                 f"{cls.__name__} must declare its parameters as fields (name: type = param(...)); "
@@ -95,6 +99,14 @@ class Parameters:
                 cls.__doc__ = _filled(cls.__doc__, place, text)
         # Only now, because scikit-learn reads the signature of __init__.
         super().__init_subclass__(**kwargs)
+
+
+def _completed(value: Any, parent: Field[Any]) -> Any:
+    """Return a field that leaves its constraints out with what it has of the parent's."""
+    if not isinstance(value, Field) or value.metadata.get("constraints", ()) is not None:
+        return value
+    metadata = {**parent.metadata, "doc": value.metadata["doc"]}
+    return field(default=value.default, kw_only=parent.kw_only, metadata=metadata)
 
 
 def _filled(docstring: str, place: str, text: str) -> str:

@@ -152,7 +152,9 @@ class SharedParameters(Parameters):
         doc="""The networks to distill through, if they are to differ from `architecture`, the
         networks that `score`, `evaluate` and validation during a run train. Narrow ones,
         ``functools.partial(skdistill.networks.ConvNet, width=32)``, allow more outer steps in the
-        same time. None takes `architecture`.""",
+        same time. "auto" is this, for images of more than 16 pixels per side with one channel, and
+        width 16 with several, if `architecture` is "auto" or "convnet"; otherwise, and with None,
+        it is `architecture`.""",
     )
     image_shape: tuple[int, int, int] | list[int] | None = param(
         default=None,

@@ -18,6 +18,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
+from .._data.layout import Layout
 from .._data.training import Checked, check_training_data, describe
 from .._data.validation import check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
@@ -49,6 +50,7 @@ from ..learning_rates import resolve_rate_schedule
 from ..networks import check_architecture
 from ..paper import Paper
 from ..parametrization import resolve_parametrization
+from ._auto import resolve_inner_architecture
 from ._features import check_refusals
 from ._parameters import may_change
 from ._shared_parameters import SharedParameters
@@ -118,6 +120,14 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         checkpoints. A resumed run keeps its own values where the user left them open.
         """
         return {}
+
+    def _parameters(self, layout: Layout) -> dict[str, Any]:
+        """Return the parameters, with the networks to distill through for samples like these."""
+        parameters = self.get_params(deep=False)
+        parameters["inner_architecture"] = resolve_inner_architecture(
+            self.inner_architecture, self.architecture, layout.network_shape
+        )
+        return parameters
 
     def _autocast(self) -> torch.dtype | None:
         """Return the precision of convolutions and products during a run, if it differs."""
@@ -304,7 +314,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self._check_refusals(start=asked, n_processes=group.size)
         parametrization = resolve_parametrization(self.parametrization)
         start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
-        parameters = self.get_params(deep=False)
+        parameters = self._parameters(data.layout)
         learner = make_networks(parameters, data, self._needs_network, self._autocast())
         return Given(
             data=data,
@@ -320,7 +330,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
         """Return where to start: the checkpoint's run, that of an earlier fit, or anew."""
-        parameters = self.get_params(deep=False)
+        parameters = self._parameters(given.data.layout)
         resolved = self._resolve(given.data.layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
@@ -412,7 +422,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         data = other.check_input(X, y, sample_weight=sample_weight)
         other = other._with(other._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
-        parameters = other.get_params(deep=False)
+        parameters = other._parameters(data.layout)
         learner = make_networks(parameters, data, self._needs_network, self._autocast())
         _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)

@@ -1,31 +1,24 @@
 """FRePo: neural feature regression with a pool of networks."""
 
-from copy import copy
 from numbers import Integral, Real
 from typing import Literal
-
-import numpy as np
 
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.feature_regression import FeatureRegression
 from .._engine.methods.matching import Embedding
-from .._engine.optimizers import Adam
-from .._engine.pool import Pool
-from .._engine.protocols import mean_squared_error
-from .._engine.runtime import chunk_size
-from .._engine.steps import Steps
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import FREPO as PAPER
-from ..sampling import UniformSampler
+from ..sampling import uniform_batches
 from ._parameters import param
+from ._pool_parameters import PoolParameters
 from .base import BaseDistiller
 
 __all__ = ["FRePoDistiller"]
 
 
-class FRePoDistiller(BaseDistiller):
+class FRePoDistiller(PoolParameters, BaseDistiller):
     """Distill a data set by neural feature regression with a pool of networks (FRePo).
 
     Learns ``ipc`` synthetic samples per class and their labels. Every outer step takes a network
@@ -76,7 +69,9 @@ class FRePoDistiller(BaseDistiller):
 
     What differs from the code of [Zhou22]_: it distills through networks with batch normalization
     by running statistics, which this package's networks never have; the features' products and the
-    regression are in double precision here; and the learning rate, which the code lowers along a
+    regression are in double precision here; LAMB's steps stop to grow with samples that are ten
+    times as large as real ones, because with networks to which scale makes no difference these
+    would overflow; and the learning rate, which the code lowers along a
     cosine to a tenth, is constant by default, so that a run can be prolonged
     (``learning_rate_schedule=CosineDecay(final=0.1)`` is the code's).
 
@@ -109,15 +104,11 @@ class FRePoDistiller(BaseDistiller):
 
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Zhou22]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
     batch_size: int = param(
         default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Real samples in each outer step; at most all of the training set. [Zhou22]: 1024. The
         default is a quarter of that, because on a CPU they take most of a step.""",
     )
@@ -125,29 +116,24 @@ class FRePoDistiller(BaseDistiller):
         default="auto",
         constraints=[Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
         kind='float or "auto"',
-        doc="""By which part of its length the tensor of all samples moves in an outer step. "auto"
+        doc="""By which part of its length the tensor of all samples moves in an outer step; lengths
+        of more than ten times that of as many real samples do not count. "auto"
         is ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.
         [Zhou22]: 0.0003, falling to a tenth of it, for 500,000 steps; "auto" is for some hundreds
         to thousands.""",
     )
     learn_labels: bool = param(
         default=True,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether labels are learned with the samples, as in [Zhou22]; they then take any sign.
         If not, they stay the classes, centered in the regression.""",
     )
     label_lr_scale: float = param(
         default=1.0,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
         doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Zhou22]: 1,
         because LAMB scales each tensor's steps by its length.""",
     )
     flips: bool = param(
         default=False,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether the mirror image of each synthetic image (left to right), with the same
         label, is in the regression as well. [Zhou22]: True for CIFAR-10, and for one per class
         of CIFAR-100 and Tiny ImageNet; False for more per class of these, and for MNIST,
@@ -162,32 +148,13 @@ class FRePoDistiller(BaseDistiller):
         0.000001. A kernel that is singular with it gets a larger one, which ``history_`` counts.
         """,
     )
-    pool_size: int = param(
-        default=10,
-        constraints=[Interval(Integral, 1, 1000, closed="both")],
-        kind="int",
-        doc="""Networks in the pool. [Zhou22]: 10. All are kept, with Adam's moments: three times
-        their parameters in memory and in a checkpoint.""",
-    )
-    pool_max_age: int = param(
-        default=100,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="""Steps of training after which a network of the pool is replaced by a fresh one.
-        [Zhou22]: 100. The networks of a new pool are all fresh, but count as if they had ages
-        spread evenly up to this.""",
-    )
     pool_steps: int = param(
         default=1,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Steps of Adam, on the synthetic set, by which a network is trained after the outer
         step that it was drawn for. [Zhou22]: 1.""",
     )
     pool_lr: float = param(
         default=3e-4,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
         doc="Learning rate of these steps. [Zhou22]: 0.0003.",
     )
     pool_batch_size: int = param(
@@ -210,28 +177,12 @@ class FRePoDistiller(BaseDistiller):
     _paper = PAPER
 
     def _make_method(self, problem: Problem) -> FeatureRegression:
-        if self.flips and len(problem.shape) == 1:
-            raise ValueError("flips=True must be False for a table, whose rows have no sides.")
-        # A copy, because the networks of the pool learn by another loss.
-        learner = copy(problem.networks)
-        learner.criterion = mean_squared_error
-        chunk = chunk_size(learner, problem.shape, synthetic=True)
-        rngs = problem.rngs
-
-        def generator(epoch: int) -> np.random.Generator:
-            return rngs.numpy("real_batch", epoch)
-
+        self._check_flips(problem)
+        learner = self._pooled(problem.networks)
         return FeatureRegression(
             embed=Embedding(learner, problem.shape),
-            pool=Pool(
-                # None if the network couples samples, as for the real batch.
-                Steps(learner, Adam(self.pool_lr), None if problem.chunk is None else chunk),
-                self.pool_size,
-                self.pool_max_age,
-                self.pool_batch_size,
-                problem.augmentation,
-            ),
-            batch=UniformSampler(len(problem.real), self.batch_size, generator).batch,
+            pool=self._make_pool(problem, learner, self.pool_batch_size),
+            batch=uniform_batches(problem, self.batch_size).batch,
             regularization=self.regularization,
             flips=self.flips,
             pool_steps=self.pool_steps,

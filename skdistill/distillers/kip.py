@@ -98,54 +98,39 @@ class KIPDistiller(BaseDistiller):
 
     max_iter: int = param(
         default=300,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Outer steps. The default is that of [Code], which takes 1000 "or more" until nothing
         changes any more.""",
-        may_change=True,
     )
     batch_size: int = param(
         default=5000,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Real samples in each outer step, equally many of each class: at most ``batch_size //
         n_classes``, and all samples of a class that has fewer. The default is that of [Code].""",
     )
     class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
         default=None,
-        constraints=[dict, StrOptions({"balanced"}), None],
-        kind='dict, "balanced" or None',
         doc="""Factor of each class's term in the loss: ``{label: weight}``, where a class that is
         not named has 1. None and "balanced" are the same here: all classes count the same, however
         many samples they have.""",
     )
     learning_rate: float | Literal["auto"] = param(
         default=0.04,
-        constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        kind='float or "auto"',
         doc="""Learning rate of Adam, for samples that are standardized. The default is that of
         [Code]. "auto" is ``0.25 / sqrt(number of values in a sample)``, which suits a start from
         Gaussian rows.""",
     )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Code]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
     learn_labels: bool = param(
         default=False,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether labels are learned with the samples. They start as one-hot labels minus ``1 /
         n_classes``, and become numbers of any sign; `transform` then returns a row of soft labels
         per sample. False is the default of [Code].""",
     )
     label_lr_scale: float = param(
         default=1.0,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
         doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Code] has
         one rate for both.""",
     )

@@ -16,10 +16,11 @@ from .._engine.outer_optimizers import Clip, MovingAverageClip, NormClip, OuterA
 from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import UNROLLED
+from ..networks import Architecture, ArchitectureName
 from ..paper import AT_BPTT, BPTT, LINBA, RAT_BPTT
 from ..sampling import BatchStrategy, uniform_batches
 from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
-from ._auto import AUTO, resolve_inner_loop
+from ._auto import AUTO, is_narrow, resolve_inner_architecture, resolve_inner_loop
 from ._parameters import param
 from .base import BaseDistiller
 
@@ -105,20 +106,21 @@ class RaTBPTTDistiller(BaseDistiller):
         default=AUTO,
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
-        doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables and
-        images of up to 8 pixels per side, 15 for larger ones; or, if `unroll` is given, a third of
-        an `unroll` of more than three times that, and all of a shorter one. Which values suit which
-        size was measured at equal time, in some minutes (``examples/reproduce/windows.py``); for
-        runs of an hour on 28 pixels and more, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or
-        100.""",
+        doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables,
+        for images of up to 8 pixels per side, and through ConvNets of width 32 or less, and 15 for
+        larger images through others; or, if `unroll` is given, a third of an `unroll` of more than
+        three times that, and all of a shorter one. Which values suit which size was measured at
+        equal time, in some minutes (``examples/reproduce/windows.py`` and ``settings.py``); for
+        runs of an hour on 28 pixels and more, through wide networks, 40 of 60 steps do better.
+        [Feng23, C.2]: 60, 80 or 100.""",
     )
     unroll: int | Literal["auto"] = param(
         default=AUTO,
         constraints=[Interval(Integral, 1, None, closed="left"), StrOptions({AUTO})],
         kind='int or "auto"',
-        doc="""Inner steps that a network is trained for at most, T. "auto" is 30 for tables and
-        images of up to 8 pixels per side, 45 for larger ones, and more in proportion to a longer
-        `window`. [Feng23, C.2]: 200, 250 or 300; about three times the window.""",
+        doc="""Inner steps that a network is trained for at most, T. "auto" is 30 where `window` is
+        20, and 45 where it is 15, and more in proportion to a longer `window`. [Feng23, C.2]: 200,
+        250 or 300; about three times the window.""",
     )
     sampler: Literal["uniform"] | BatchStrategy = param(
         default="uniform",
@@ -154,10 +156,9 @@ class RaTBPTTDistiller(BaseDistiller):
         default=AUTO,
         constraints=[Interval(Real, 0, None, closed="neither"), StrOptions({AUTO})],
         kind='float or "auto"',
-        doc="""Learning rate of the inner optimizer. "auto" is, for Adam, 0.003 for tables and
-        images of up to 8 pixels per side, measured together with the window, and 0.001 for larger
-        ones or if `unroll` is more than 100 ([Feng23, section 4]); for SGD 0.01, as in BPTT by Deng
-        and Russakovsky (2022).""",
+        doc="""Learning rate of the inner optimizer. "auto" is, for Adam, 0.003 where "auto" stands
+        for a `window` of 20, with which it was measured, and 0.001 otherwise or if `unroll` is more
+        than 100 ([Feng23, section 4]); for SGD 0.01, as in BPTT by Deng and Russakovsky (2022).""",
     )
     inner_momentum: float = param(
         default=0.9,
@@ -203,6 +204,15 @@ class RaTBPTTDistiller(BaseDistiller):
         constraints=[Interval(Real, 0, None, closed="left")],
         kind="float",
         doc="""L2 penalty that the inner optimizer adds to the gradient. [Feng23, C.1]: none.""",
+    )
+    inner_architecture: Literal["auto"] | ArchitectureName | Architecture | None = param(
+        default=AUTO,
+        doc="""The networks to distill through. "auto" is, for images of more than 16 pixels per
+        side, if `architecture` is "auto" or "convnet", a ConvNet of width 32 (one channel) or 16
+        (several), with which a CPU does many more outer steps in the same time; otherwise, and with
+        None, they are those of `architecture`, which `score`, `evaluate` and validation during a
+        run train in any case. For a long run on a GPU, take None. [Feng23] has no others than
+        `architecture`.""",
     )
     schedule: ScheduleName | WindowSchedule = param(
         default="rat-bptt",
@@ -291,6 +301,7 @@ class RaTBPTTDistiller(BaseDistiller):
 
     def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         schedule = resolve_schedule(self.schedule)
+        inner = resolve_inner_architecture(self.inner_architecture, self.architecture, sample_shape)
         resolved = resolve_inner_loop(
             sample_shape,
             self.window,
@@ -298,6 +309,7 @@ class RaTBPTTDistiller(BaseDistiller):
             self.inner_lr,
             self.inner_optimizer,
             schedule.uses_window,
+            is_narrow(self.architecture if inner is None else inner),
         )
         schedule.check(resolved["window"], resolved["unroll"])
         return resolved

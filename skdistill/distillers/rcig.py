@@ -1,29 +1,22 @@
 """RCIG: implicit gradients of linearized networks."""
 
 from collections.abc import Mapping
-from copy import copy
 from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar, Literal
-
-import numpy as np
 
 from .._data.validation import Interval, StrOptions
 from .._engine.linearized import softened
 from .._engine.methods.base import Problem
 from .._engine.methods.implicit import ImplicitGradient
 from .._engine.methods.matching import Embedding
-from .._engine.optimizers import Adam
-from .._engine.pool import Pool
-from .._engine.protocols import mean_squared_error
-from .._engine.runtime import chunk_size
-from .._engine.steps import Steps
 from .._engine.tuned_rate import TunedRate
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import RCIG as PAPER
-from ..sampling import UniformSampler
+from ..sampling import uniform_batches
 from ._parameters import param
+from ._pool_parameters import PoolParameters
 from .base import BaseDistiller
 
 __all__ = ["RCIGDistiller"]
@@ -33,7 +26,7 @@ __all__ = ["RCIGDistiller"]
 _FIRST_INNER, _FIRST_INVERSE = 1e-5, 5e-5
 
 
-class RCIGDistiller(BaseDistiller):
+class RCIGDistiller(PoolParameters, BaseDistiller):
     """Distill a data set by implicit gradients of linearized networks (RCIG).
 
     Learns ``ipc`` synthetic samples per class and their labels. Every outer step takes a network
@@ -140,35 +133,25 @@ class RCIGDistiller(BaseDistiller):
 
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Loo23]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
     batch_size: int = param(
         default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Real samples in each outer step; at most all of the training set. [Loo23]: 1024.""",
     )
     learn_labels: bool = param(
         default=True,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether labels are learned with the samples, as in [Loo23]; they then take any sign.
         If not, they stay the classes, centered in the regression.""",
     )
     label_lr_scale: float = param(
         default=1.0,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
         doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Loo23]:
         1, with a learning rate of 0.003 for 3 x 32 x 32 pixels, two thirds of "auto".""",
     )
     ema_decay: float | None = param(
         default=0.99,
-        constraints=[Interval(Real, 0, 1, closed="neither"), None],
-        kind="float or None",
         doc="""Decay of an exponential moving average of all that is learned: samples (or bases and
         coefficients), labels and the scale. The average is the result, and what is validated and
         shown to callbacks, while the run goes on from the values themselves. It is corrected as
@@ -178,8 +161,6 @@ class RCIGDistiller(BaseDistiller):
     )
     flips: bool = param(
         default=False,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether the mirror image of each synthetic image (left to right), with the same
         label, is learned from as well. [Loo23]: True for CIFAR-10 and CIFAR-100; False for 50 per
         class of CIFAR-100, and for MNIST and Fashion-MNIST. The default is False because a mirrored
@@ -233,32 +214,13 @@ class RCIGDistiller(BaseDistiller):
         doc="""Learning rate of the logarithm of the scale of the scores, which starts at 0.
         [Loo23]: 0.03.""",
     )
-    pool_size: int = param(
-        default=10,
-        constraints=[Interval(Integral, 1, 1000, closed="both")],
-        kind="int",
-        doc="""Networks in the pool. [Loo23]: 30. All are kept, with Adam's moments: three times
-        their parameters in memory and in a checkpoint.""",
-    )
-    pool_max_age: int = param(
-        default=100,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="""Steps of training after which a network of the pool is replaced by a fresh one.
-        [Loo23]: 100. The networks of a new pool are all fresh, but count as if they had ages
-        spread evenly up to this.""",
-    )
     pool_steps: int = param(
         default=15,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Most steps of Adam, on the synthetic set, by which a network is trained after the
         outer step that it was drawn for: their number is drawn, from 1 on. [Loo23]: 15.""",
     )
     pool_lr: float = param(
         default=5e-5,
-        constraints=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
         doc="Learning rate of these steps. [Loo23]: 0.00005.",
     )
 
@@ -276,33 +238,19 @@ class RCIGDistiller(BaseDistiller):
     _paper = PAPER
 
     def _make_method(self, problem: Problem) -> ImplicitGradient:
-        if self.flips and len(problem.shape) == 1:
-            raise ValueError("flips=True must be False for a table, whose rows have no sides.")
+        self._check_flips(problem)
         learner = problem.networks
         if self.softplus_beta is not None:
             learner = learner.changed(partial(softened, beta=self.softplus_beta))
-        learner = copy(learner)
-        # The networks of the pool learn by another loss.
-        learner.criterion = mean_squared_error
-        chunk = chunk_size(learner, problem.shape, synthetic=True)
-        rngs = problem.rngs
-
-        def generator(epoch: int) -> np.random.Generator:
-            return rngs.numpy("real_batch", epoch)
+        learner = self._pooled(learner)
 
         def rate(value: float | Literal["auto"], first: float) -> TunedRate:
             return TunedRate(first, None if value == "auto" else float(value))
 
         return ImplicitGradient(
             embed=Embedding(learner, problem.shape),
-            pool=Pool(
-                # None if the network couples samples, as for the real batch.
-                Steps(learner, Adam(self.pool_lr), None if problem.chunk is None else chunk),
-                self.pool_size,
-                self.pool_max_age,
-                augmentation=problem.augmentation,
-            ),
-            batch=UniformSampler(len(problem.real), self.batch_size, generator).batch,
+            pool=self._make_pool(problem, learner),
+            batch=uniform_batches(problem, self.batch_size).batch,
             regularization=self.regularization,
             flips=self.flips,
             inner_steps=self.inner_steps,

@@ -3,8 +3,6 @@
 from numbers import Integral, Real
 from typing import Literal
 
-import numpy as np
-
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.matching import Embedding
@@ -12,7 +10,7 @@ from .._engine.methods.random_features import RandomFeatures
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import RFAD as PAPER
-from ..sampling import UniformSampler
+from ..sampling import uniform_batches
 from ._parameters import param
 from .base import BaseDistiller
 
@@ -93,23 +91,17 @@ class RFADDistiller(BaseDistiller):
 
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Loo22]), the centroids of k-means in every class, or a set that was distilled before.""",
     )
     batch_size: int = param(
         default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Real samples in each outer step; at most all of the training set. [Loo22]: 5120, in
         four parts; the default is a twentieth of that, because on a CPU they take most of a
         step.""",
     )
     learn_labels: bool = param(
         default=False,
-        constraints=["boolean"],
-        kind="bool",
         doc="""Whether labels are learned with the samples; they start centered, take any sign, and
         networks learn them by squared error. [Loo22] has both.""",
     )
@@ -161,16 +153,11 @@ class RFADDistiller(BaseDistiller):
     _paper = PAPER
 
     def _make_method(self, problem: Problem) -> RandomFeatures:
-        rngs = problem.rngs
-
-        def generator(epoch: int) -> np.random.Generator:
-            return rngs.numpy("real_batch", epoch)
-
         return RandomFeatures(
             embed=Embedding(problem.networks, problem.shape),
             n_networks=self.n_feature_networks,
             redraw_every=self.redraw_every,
-            batch=UniformSampler(len(problem.real), self.batch_size, generator).batch,
+            batch=uniform_batches(problem, self.batch_size).batch,
             regularization=self.regularization,
             log_scale_lr=self.log_scale_lr if self.loss == "platt" else None,
         )

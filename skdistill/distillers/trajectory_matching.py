@@ -14,7 +14,6 @@ from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
 from .._engine.runtime import chunk_size
 from .._engine.steps import Steps
 from ..distilled._dataset import DistilledDataset
-from ..distilled._rules import MAX_STEPS
 from ..forecast import Hints
 from ..paper import DATM, FTD, MTT, TESLA
 from ._parameters import param
@@ -143,24 +142,18 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     batch_size: int = param(
         default=128,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
         doc="""Real samples in each step of an expert's training; at most all of the training set.
         [Cazenavette22]: 256. The default is half of that, because on a CPU experts may take as long
         as a short run.""",
     )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Cazenavette22]), the centroids of k-means in every class, or a set that was distilled
         before.""",
     )
     eval_steps: int = param(
         default=300,
-        constraints=[Interval(Integral, 1, MAX_STEPS, closed="both")],
-        kind="int",
         doc="""Steps of gradient descent that train each network of `score` and `evaluate`, see
         Notes. [Cazenavette22]: 1000 epochs.""",
     )

@@ -17,7 +17,7 @@ from ..networks import Architecture
 from ._papers import check_said_once, resolve_protocol
 from ._protocol import EvaluationResult, check_known_data, check_test_data, evaluate_checked
 
-__all__ = ["BASELINES", "WHOLE", "Comparison", "compare"]
+__all__ = ["BASELINES", "WHOLE", "Comparison", "baseline_samples", "compare"]
 
 # What a protocol may be given as.
 AnyProtocol = str | EvaluationProtocol | None
@@ -200,7 +200,7 @@ def compare(
     y_train = first.classes[y_index]
     tests = _test_data(sets, X_test, y_test)
     reference = next(iter(sets))
-    chosen = {name: _chosen(name, first, X_train, y_train, n_draws) for name in baselines}
+    chosen = {name: baseline_samples(name, first, X_train, y_train, n_draws) for name in baselines}
 
     def judged(like: str, way: str, draws: list[_Samples], n: int | None) -> EvaluationResult:
         """Return the result of samples by the rules for a set; all draws share its networks."""
@@ -237,10 +237,13 @@ def compare(
     return Comparison({(row, way): results[row, way] for row in rows for way in ways})
 
 
-def _chosen(
-    name: str, distilled: DistilledDataset, X: np.ndarray, y: np.ndarray, n_draws: int
+def baseline_samples(
+    name: str, distilled: DistilledDataset, X: np.ndarray, y: np.ndarray, n_draws: int = 1
 ) -> list[_Samples]:
-    """Return the samples of a baseline, once for every draw."""
+    """Return the samples of a baseline beside a distilled set, once for every draw.
+
+    The real samples are those of `check_known_data`, with the labels that their indices stand for.
+    """
     if name == WHOLE:
         return [(X, y)]
     seed, ipc = distilled.recipe.seed, distilled.ipc

@@ -34,6 +34,7 @@ from ._plain_architecture import to_plain
 __all__ = [
     "PROTOCOLS",
     "check_said_once",
+    "n_negative_labels",
     "paper_protocol",
     "resolve_protocol",
     "under",
@@ -227,17 +228,22 @@ def with_recipe(
     return replace(distilled, recipe=recipe)
 
 
-def warn_of_negative_labels(distilled: DistilledDataset) -> None:
-    """Warn if networks are to learn labels for which their loss has no minimum."""
+def n_negative_labels(distilled: DistilledDataset) -> int:
+    """Return how many labels networks are to learn for which their loss has no minimum."""
     recipe, y = distilled.recipe, distilled.y
     if recipe.loss != "cross-entropy" or recipe.targets != "given" or y.ndim == 1:
-        return
-    n = int((y < 0).any(axis=1).sum())
+        return 0
+    return int((y < 0).any(axis=1).sum())
+
+
+def warn_of_negative_labels(distilled: DistilledDataset) -> None:
+    """Warn if networks are to learn labels for which their loss has no minimum."""
+    n = n_negative_labels(distilled)
     if n:
         warn(
-            f"{n} of {len(y)} soft labels have values below 0, for which cross-entropy has no "
-            "minimum: networks diverge in time. A protocol with loss='mse' learns such labels, and "
-            "one with targets='hard' or 'softmax' makes others of them.",
+            f"{n} of {len(distilled)} soft labels have values below 0, for which cross-entropy has "
+            "no minimum: networks diverge in time. A protocol with loss='mse' learns such labels, "
+            "and one with targets='hard' or 'softmax' makes others of them.",
             UserWarning,
         )
 

@@ -6,6 +6,7 @@ the test accuracy. Another one, a paper's for instance, may take its place. The 
 fixed before the test set is seen; nothing is selected on it.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,7 +158,8 @@ def evaluate(
     -----
     The networks are trained together where that is faster: on a CPU each has a core. Under
     ``torchrun`` they are divided among the processes, and under ``joblib.parallel_config("loky",
-    n_jobs=4)``, or any other backend, among its workers.
+    n_jobs=4)``, or any other backend, among its workers. A worker that calls this, as in a search,
+    trains all of them itself.
 
     References
     ----------
@@ -242,15 +244,18 @@ def evaluate_checked(
     test = family.data(X, y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    n_jobs = min(effective_n_jobs(None), n_networks)
+    n_jobs = 1 if _is_task_of_dask() else min(effective_n_jobs(None), n_networks)
     if n_jobs > 1 and join_group().size == 1:
-        X = X[:]  # send only these rows of a larger array
+        if isinstance(X, Rows):
+            X = X[:]  # send only these rows of a larger array
+        # joblib's backend for Dask puts each array on one worker, and loses it with that one, but
+        # not what is in a tuple. Of X, which may be large, users can put copies on all workers
+        # (``scatter``): for that it is the array that they passed, if it need not be converted.
+        about_rows = y, sample_weight
+        of_family = architecture, device, augmentation
         shares = np.array_split(np.arange(n_networks), n_jobs)
         parts = Parallel()(
-            delayed(_job)(
-                distilled, (architecture, device, augmentation), share, counts, X, y, sample_weight
-            )
-            for share in shares
+            delayed(_job)(distilled, of_family, share, counts, X, about_rows) for share in shares
         )
         curve = np.concatenate([curve for curve, _ in parts])
         n_diverged = sum(n for _, n in parts)
@@ -263,6 +268,23 @@ def evaluate_checked(
     return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled), n_diverged)
 
 
+def _is_task_of_dask() -> bool:
+    """Return whether a worker of Dask runs this.
+
+    Of the backends, joblib's for Dask alone would divide the work of a worker among the others.
+    These have candidates of their own to fit, and with any of them a search would lose the networks
+    and the test data of others' candidates, whose scores would be NaN.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
+
+
 @own_settings()
 def _job(
     distilled: DistilledDataset,
@@ -271,12 +293,12 @@ def _job(
     ],
     networks: np.ndarray,
     counts: Sequence[int],
-    X: np.ndarray | Rows,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
+    X: np.ndarray,
+    about_rows: tuple[np.ndarray, np.ndarray | None],
 ) -> tuple[np.ndarray, int]:
     """Do one worker's share of an evaluation, with its own network family."""
     architecture, device, augmentation = of_family
+    y, sample_weight = about_rows
     family = network_family(distilled, architecture, device, augmentation, check=False)
     training = training_samples(family, distilled)
     return accuracy_curve(

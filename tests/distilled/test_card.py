@@ -80,3 +80,18 @@ def test_a_result_must_be_of_the_set():
         make().card(result(9))
     with pytest.raises(TypeError, match=r"result must be an EvaluationResult or None; got 0\.9"):
         make().card(0.9)
+
+
+def test_networks_that_were_not_trained_as_the_recipe_says():
+    assert "as the recipe says" not in make().card(result())
+    shorter = replace(result(), steps=np.array([10, 20]))
+    said = "These networks were trained for 20 steps, and not as the recipe says."
+    assert said in make().card(shorter).splitlines()
+
+
+def test_the_license_of_the_training_data_is_said_if_it_is_given():
+    assert "icense" not in make().card()
+    card = make().card(license="Terms of *our* lake")
+    assert "License of the training data: **Terms of \\*our\\* lake**" in card.splitlines()
+    with pytest.raises(ValueError, match="license must be the license of the training data"):
+        make().card(license=" ")

@@ -16,22 +16,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tools import LAYOUTS, make
+from tools import LAYOUTS, assert_same, make
 from torchvision.datasets import ImageFolder
 
 from skdistill import RaTBPTTDistiller
 from skdistill._data.layout import Layout
 from skdistill.distilled import DistilledDataset, EvaluationRecipe, _consistency
 from skdistill.exceptions import InvalidFileError
-
-
-def assert_same(loaded, data):
-    for name in ("X", "y", "classes"):
-        got, expected = getattr(loaded, name), getattr(data, name)
-        np.testing.assert_array_equal(got, expected, strict=True)
-    assert loaded.recipe == data.recipe
-    assert (loaded.ipc, loaded.provenance) == (data.ipc, data.provenance)
-    assert loaded.feature_names == data.feature_names
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import tools
+from torch import nn
 
-from skdistill import BoostedDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill.distillers import _auto
-from skdistill.distillers._auto import resolve_inner_loop
+from skdistill.distillers._auto import is_narrow, resolve_inner_architecture, resolve_inner_loop
+from skdistill.networks import MLP, ConvNet
 
 AUTO = ("auto", "auto", "auto", "adam", True)
 
@@ -52,6 +55,77 @@ def test_an_unroll_is_no_shorter_than_the_window_that_is_given(window):
 def test_long_unrolls_have_the_papers_rate_and_sgd_its_own():
     assert resolved((3, 32, 32), 60, 200, "auto", "adam", True)[2] == 0.001
     assert resolved((3, 32, 32), 60, 200, "auto", "sgd", True)[2] == 0.01
+
+
+def first_conv(architecture):
+    return next(m for m in architecture((1, 32, 32), 2).modules() if isinstance(m, nn.Conv2d))
+
+
+def test_large_images_are_distilled_through_narrow_networks():
+    def width(*arguments):
+        found = resolve_inner_architecture("auto", *arguments)
+        return None if found is None else first_conv(found).out_channels
+
+    assert width("auto", (1, 28, 28)) == 32
+    assert width("convnet", (3, 16, 17)) == 16
+    # Small images, tables, and whoever names other networks: those of the evaluation.
+    assert width("auto", (3, 16, 16)) is width("auto", (50,)) is None
+    assert width("resnet18", (3, 32, 32)) is width(ConvNet, (3, 32, 32)) is None
+    # Nothing else is "auto".
+    for given in (None, "convnet", MLP):
+        assert resolve_inner_architecture(given, "auto", (3, 32, 32)) is given
+
+
+def test_narrow_networks_have_the_high_rate():
+    narrow = partial(ConvNet, width=16)
+    assert is_narrow(narrow)
+    assert is_narrow(resolve_inner_architecture("auto", "auto", (1, 28, 28)))
+    others = ("convnet", ConvNet, partial(ConvNet, width=33), partial(ConvNet, depth=2), None)
+    assert not any(map(is_narrow, (*others, partial(MLP, width=8))))
+    assert resolved((3, 32, 32), *AUTO, True) == (20, 30, 0.003)
+    assert resolved((3, 32, 32), 60, 200, "auto", "adam", True, True) == (60, 200, 0.001)
+
+
+def test_a_run_through_narrow_networks_keeps_the_usual_ones_for_its_evaluation(tmp_path):
+    X = np.random.default_rng(0).integers(0, 256, (12, 1, 17, 17)).astype(np.uint8)
+    y = np.arange(12) % 2
+    kept = quick(window=1, unroll=2, checkpoint=tmp_path / "run.npz").fit(X, y)
+    assert kept.distilled_.recipe.architecture == "convnet"
+    assert "width=32" in kept.distilled_.provenance["parameters"]["inner_architecture"]
+    assert kept.get_params()["inner_architecture"] == "auto"
+    narrow = partial(ConvNet, width=32)
+    same = quick(window=1, unroll=2, inner_architecture=narrow).fit(X, y)
+    np.testing.assert_array_equal(same.transform()[0], kept.transform()[0])
+    wide = quick(window=1, unroll=2, inner_architecture=None).fit(X, y)
+    assert not np.array_equal(wide.transform()[0], kept.transform()[0])
+    # A run through other networks does not go on.
+    with pytest.raises(ValueError, match=r"inner_architecture must be .*width.*; got None"):
+        quick(
+            window=1,
+            unroll=2,
+            max_iter=2,
+            inner_architecture=None,
+            checkpoint=tmp_path / "run.npz",
+        ).fit(X, y)
+
+
+def test_only_one_method_is_narrow_by_default():
+    assert RaTBPTTDistiller().inner_architecture == "auto"
+    assert DistributionMatchingDistiller().inner_architecture is None
+    papers = (
+        RaTBPTTDistiller.from_paper("cifar10", 1),
+        RaTBPTTDistiller.from_paper("cifar10", 1, paper="bptt"),
+    )
+    assert [paper.inner_architecture for paper in papers] == [None, None]
+
+
+def test_a_pickle_from_before_has_no_networks_of_its_own():
+    distiller = RaTBPTTDistiller()
+    state = distiller.__getstate__()
+    del state["inner_architecture"]
+    older = RaTBPTTDistiller.__new__(RaTBPTTDistiller)
+    older.__setstate__(state)
+    assert older.inner_architecture is None
 
 
 def test_a_schedule_without_a_window_ignores_it(table):

@@ -28,6 +28,7 @@ from skdistill.distillers import (
     base,
     param,
 )
+from skdistill.distillers._parameters import may_change
 from skdistill.distillers._shared_parameters import SharedParameters
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
@@ -140,6 +141,32 @@ def test_a_parameter_may_be_declared_again_with_another_default():
         )
 
     assert (Shrink().ipc, Other().ipc, Other(3).ipc) == (1, 2, 3)
+
+
+def test_what_a_parameter_leaves_out_is_the_parents():
+    class Several(Shrink):
+        """Many.
+
+        Parameters
+        ----------
+        {parameters}
+        """
+
+        ipc: int = param(default=2, doc="Some.")
+        max_iter: int = param(default=7, doc="Fewer.")
+
+    assert (Several().ipc, Several(3).ipc, Several().max_iter) == (2, 3, 7)
+    assert "max_iter" in may_change(Several())
+    assert "ipc : int, default=2\n    Some." in inspect.cleandoc(Several.__doc__)
+    with pytest.raises(ValueError, match="The 'max_iter' parameter of Several must be an int"):
+        Several(max_iter=0).fit(X, Y)
+
+
+def test_a_new_parameter_can_leave_nothing_out():
+    with pytest.raises(TypeError, match=r"Bad must declare its parameters as fields .*decay"):
+
+        class Bad(Shrink):
+            decay: float = param(default=0.5, doc="By how much.")
 
 
 @pytest.mark.parametrize(

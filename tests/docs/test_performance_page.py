@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md are made from the benchmarks' files."""
+"""Tables of the pages are made from the benchmarks' files."""
 
 import subprocess
 import sys

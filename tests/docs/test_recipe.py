@@ -37,7 +37,7 @@ def conda_requirements(lines):
     return {name: SpecifierSet(versions) for name, _, versions in parts}
 
 
-def check_of_kind(kind):
+def recipe_tests(kind):
     """Return the recipe's one test of a kind."""
     (found,) = (each[kind] for each in RECIPE["tests"] if kind in each)
     return found
@@ -56,7 +56,7 @@ def test_it_is_built_with_what_the_package_is_built_with():
     # Built and tested with the oldest Python that the package allows.
     oldest = PROJECT["requires-python"].removeprefix(">=")
     assert f"python {oldest}.*" in RECIPE["requirements"]["host"]
-    assert check_of_kind("python")["python_version"] == f"{oldest}.*"
+    assert recipe_tests("python")["python_version"] == f"{oldest}.*"
 
 
 def test_it_is_this_version_of_this_package():
@@ -67,8 +67,8 @@ def test_it_is_this_version_of_this_package():
 
 
 def test_what_it_looks_for_and_imports_is_there():
-    contents = check_of_kind("package_contents")
+    contents = recipe_tests("package_contents")
     assert all((ROOT / name).is_file() for name in contents["site_packages"])
-    for name in check_of_kind("python")["imports"]:
+    for name in recipe_tests("python")["imports"]:
         path = ROOT.joinpath(*name.split("."))
         assert (path / "__init__.py").is_file() or path.with_suffix(".py").is_file(), name

@@ -99,6 +99,23 @@ def test_steps_of_lamb_have_the_length_of_the_values():
     assert np.linalg.norm(moved - start) == pytest.approx(0.1 * np.linalg.norm(start), rel=1e-12)
 
 
+def test_values_whose_scale_makes_no_difference_do_not_grow_exponentially_under_lamb():
+    # The loss depends on the directions of the samples alone, as with instance normalization.
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(10, 64, generator=generator)
+    slots, norms = OuterLAMB().init(start), []
+    for t in range(1, 3001):
+        values = slots[0].requires_grad_()
+        target = torch.randn(10, 64, generator=generator)
+        loss = -torch.cosine_similarity(values, target).sum()
+        (grad,) = torch.autograd.grad(loss, values)
+        slots = OuterLAMB().step(slots.detach(), grad, 0.03, t)
+        norms.append(float(slots[0].norm()))
+    # Up to the bound they do, and would have grown by thousands in each thousand steps.
+    assert norms[999] > 10 * norms[0]
+    assert norms[2999] < 3 * norms[999]
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_gradient_descent_is_torchs_at_a_rate_for_each_sample(momentum):
     generator = torch.Generator().manual_seed(0)

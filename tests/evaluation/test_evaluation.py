@@ -1,7 +1,9 @@
 """The evaluation: its measurements, their repeatability, and the baselines."""
 
+import sys
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,6 +63,44 @@ def test_joblib_spreads_the_networks(distilled, unseen, backend, monkeypatch):
     with parallel_config("threading", n_jobs=2):
         evaluate(distilled, *unseen, n_networks=5, steps=3)
     assert sorted(shares) == [[0, 1, 2], [3, 4]]
+
+
+def test_workers_get_the_callers_array_and_no_other_to_scatter(distilled, unseen, monkeypatch):
+    # joblib's backend for Dask finds by their identity the arrays that each worker has already.
+    jobs = []
+
+    def job(*args):
+        jobs.append(args)
+        return _job(*args)
+
+    monkeypatch.setattr("skdistill.evaluation._protocol._job", job)
+    with parallel_config("threading", n_jobs=2):
+        evaluate(distilled, *unseen, steps=1, sample_weight=np.ones(60))
+    for args in jobs:
+        large = [arg for arg in args if isinstance(arg, np.ndarray) and arg.nbytes > 1000]
+        assert [arg is unseen[0] for arg in large] == [True]
+
+
+def test_a_task_of_dask_trains_all_networks_itself(distilled, unseen, monkeypatch):
+    def no_worker():
+        raise ValueError("No worker found")
+
+    calls = []
+
+    def job(*args):
+        calls.append(args)
+        return _job(*args)
+
+    monkeypatch.setattr("skdistill.evaluation._protocol._job", job)
+    dask = SimpleNamespace(get_worker=no_worker)
+    monkeypatch.setitem(sys.modules, "distributed", dask)
+    with parallel_config("threading", n_jobs=2):
+        expected = evaluate(distilled, *unseen, steps=2)
+        assert len(calls) == 2
+        dask.get_worker = object
+        result = evaluate(distilled, *unseen, steps=2)
+        assert len(calls) == 2
+    np.testing.assert_array_equal(result.curve, expected.curve)
 
 
 def test_soft_labels(distilled, unseen):

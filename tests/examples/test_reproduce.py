@@ -7,15 +7,11 @@ import argparse
 import importlib
 import importlib.util
 import json
-import runpy
-import sys
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tools import ROOT
 
@@ -24,18 +20,6 @@ from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
 SCRIPTS = ROOT / "examples" / "reproduce"
-
-
-@pytest.fixture
-def shared(monkeypatch):
-    """Return a function that imports what the scripts share, as they do."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(SCRIPTS)
-    yield importlib.import_module
-    # "data" and "report" are names that others may have, too.
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == SCRIPTS:
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -81,6 +65,18 @@ def test_rows_are_written_one_by_one_and_kept(shared, tmp_path):
     assert written["parameters"]["seeds"] == [0, 1]
 
 
+def test_a_file_names_all_machines_that_its_rows_are_from(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "a.json"
+    for seed, machine in enumerate(["4 cores", "2 cores", "4 cores"]):
+        here = report.Report(path, {**head(), "machine": machine, "threads": 1}, ("seed",))
+        here.run(once({"seed": seed}), seed=seed)
+    written = json.loads(path.read_text())
+    assert written["machine"] == "2 cores and 4 cores"
+    assert [row["seed"] for row in written["rows"]] == [0, 1, 2]
+    with pytest.raises(SystemExit, match=r"'threads': 1.*'threads': 2"):
+        report.Report(path, {**head(), "machine": "2 cores", "threads": 2}, ("seed",))
+
+
 def test_rows_that_were_measured_differently_are_left_alone(shared, tmp_path):
     report, path = shared("report"), tmp_path / "a.json"
     report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
@@ -99,7 +95,8 @@ def test_a_report_without_a_file_keeps_its_rows(shared):
 
 
 def test_reports_do_not_name_places(shared):
-    args = argparse.Namespace(ipc=1, json=Path("a.json"), data=Path("here"), data_home=None)
+    paths = {"json": Path("a.json"), "data": Path("here"), "checkpoints": Path("there")}
+    args = argparse.Namespace(ipc=1, only=["a"], minutes_left=3, **paths)
     about = shared("report").about(args, "nothing")
     assert about["parameters"] == {"ipc": 1}
     assert about["machine"].endswith("cores")
@@ -157,25 +154,189 @@ def test_curves_are_compared_at_equal_steps_and_equal_time(shared):
     assert table["methods"]["slow"]["at equal time"] == [0.5, 0.0]
 
 
+# --- uses -------------------------------------------------------------------------------------
+
+
+def test_a_store_of_bytes_keeps_whole_pixels_and_counts_what_it_takes(shared):
+    stored = shared("small_sets").stored
+    pixels = np.array([[[0, 16], [255, 3]]], np.float64)
+    X, n_bytes = stored(pixels)
+    np.testing.assert_array_equal(X, pixels)
+    assert n_bytes == 4
+    samples = np.random.default_rng(0).normal(3, 10, (7, 8, 8))
+    X, n_bytes = stored(samples)
+    assert n_bytes == 7 * 64 + 8
+    assert len(np.unique(X)) <= 256
+    step = np.ptp(samples) / 255
+    assert 0.2 * step < np.abs(X - samples).max() < 0.51 * step
+    # A constant has no levels between.
+    np.testing.assert_array_equal(stored(np.full((1, 2, 2), 0.5))[0], 0.5)
+
+
+def uses_args(**more):
+    """Return arguments of the scripts of the uses, for moments."""
+    least = {"max_iter": 1, "width": 4, "steps": 2, "networks": 1, "ipc": 1}
+    return argparse.Namespace(**least, **more)
+
+
+def test_a_memory_of_earlier_classes_takes_part_and_only_new_samples_are_kept(shared, digits):
+    continual = shared("continual_learning")
+    X, _, y, _ = digits
+    X = X.reshape(-1, 8, 8)
+    old, new = (X[:0], y[:0]), (X[np.isin(y, [3, 5])], y[np.isin(y, [3, 5])])
+    args = uses_args()
+    alone, labels = continual.remembered(continual.WITH_MEMORY, new, old, 2, 0, args)
+    assert labels.tolist() == [3, 5, 3, 5]
+    plain, _ = continual.remembered("RaT-BPTT", new, old, 2, 0, args)
+    assert alone.shape == plain.shape
+    memory = (X[np.isin(y, [0, 9])][:40], y[np.isin(y, [0, 9])][:40])
+    beside, labels = continual.remembered(continual.WITH_MEMORY, new, memory, 2, 0, args)
+    assert labels.tolist() == [3, 5, 3, 5]
+    assert np.abs(beside - alone).max() > 0.01
+
+
+def test_the_margin_of_a_memory_is_over_random_exemplars_of_the_same_seed_and_size(shared):
+    continual = shared("continual_learning")
+    rows = [
+        {
+            "name": name,
+            "ipc": ipc,
+            "seed": seed,
+            "classes": 5,
+            "accuracies": [1.0, last],
+            "bytes": 8,
+            "seconds": 1.0,
+        }
+        for name, ipc, seed, last in [
+            (continual.EVERYTHING, None, 0, 0.9),
+            (continual.RANDOM, 1, 0, 0.5),
+            (continual.RANDOM, 1, 1, 0.6),
+            (continual.RANDOM, 5, 0, 0.8),
+            ("herding", 1, 1, 0.7),
+            ("herding", 5, 0, 0.75),
+        ]
+    ]
+    methods = continual.summarize(rows)["methods"]
+    assert list(methods)[:2] == ["everything kept", "random exemplars, 1 per class"]
+    assert methods["random exemplars, 1 per class"]["after 10 classes"] == pytest.approx(
+        [0.55, 0.05]
+    )
+    assert methods["herding, 1 per class"]["above random exemplars"] == pytest.approx([0.1, 0])
+    assert methods["herding, 5 per class"]["above random exemplars"] == pytest.approx([-0.05, 0])
+    assert "above random exemplars" not in methods["everything kept"]
+
+
+def test_rankings_are_compared_with_that_of_the_same_seed(shared):
+    ranking = shared("architecture_ranking")
+
+    def row(name, seed, *accuracies):
+        seconds = {"seconds": 1.0, "seconds before": 0.5}
+        return {"name": name, "seed": seed, "accuracies": list(accuracies), **seconds}
+
+    methods = ranking.summarize(
+        [
+            row(ranking.TRUTH, 0, 0.7, 0.8, 0.9),
+            row(ranking.TRUTH, 1, 0.9, 0.8, 0.7),
+            row("herding", 0, 0.3, 0.2, 0.1),
+            row("herding", 1, 0.3, 0.2, 0.1),
+            # The truth of this seed is not there yet.
+            row("herding", 2, 0.3, 0.2, 0.1),
+            row("k-means", 0, 0.5, 0.5, 0.5),
+        ]
+    )["methods"]
+    assert methods[ranking.TRUTH]["rank correlation"] == pytest.approx([1, 0])
+    assert methods["herding"]["rank correlation"] == pytest.approx([0, 1])
+    assert methods["herding"]["points lost"] == pytest.approx([0.1, 0.1])
+    assert methods["k-means"]["rank correlation"] == [0, 0]
+
+
+def test_rivals_of_a_small_set_see_as_many_samples(shared):
+    ranking = shared("architecture_ranking")
+    args = uses_args(whole_steps=600, batch_size=64)
+    args.steps = 300
+    cost = {
+        name: (how.steps, how.steps * min(how.batch_size, size))
+        for name, size in [("RaT-BPTT", 10), (ranking.SMALL_BATCHES, 900), (ranking.EARLY, 900)]
+        for how in [ranking.protocol(name, args, 10)]
+    }
+    assert cost["RaT-BPTT"] == cost[ranking.SMALL_BATCHES] == (300, 3000)
+    assert 3000 - 64 < cost[ranking.EARLY][1] <= 3000
+    for name in (ranking.TRUTH, ranking.AGAIN):
+        how = ranking.protocol(name, args, 10)
+        assert (how.steps, how.batch_size) == (600, 64)
+
+
+def test_networks_learn_the_samples_that_they_are_given(shared, digits):
+    sets, active = shared("small_sets"), shared("active_learning")
+    X_train, X_test, y_train, y_test = digits
+    X_train, X_test = (X.reshape(-1, 8, 8) for X in (X_train, X_test))
+    args = uses_args()
+    args.steps = 100
+    protocol, moments = sets.protocol(args), sets.moments(X_train)
+    like = sets.as_set(X_train, y_train, moments, protocol, seed=3)
+    networks = active.DistilledClassifier(active.AsGiven(like)).fit(X_train[:50], y_train[:50])
+    expected = evaluate(
+        sets.as_set(X_train[:50], y_train[:50], moments, protocol, 3), X_test, y_test
+    )
+    assert networks.score(X_test, y_test) == pytest.approx(expected.mean)
+    assert expected.mean > 0.3
+
+
+def test_labels_are_bought_where_networks_are_least_sure(shared):
+    active = shared("active_learning")
+
+    class Networks:
+        def predict_proba(self, X):
+            return np.array([[0.9, 0.1, 0], [0.4, 0.35, 0.25], [0.5, 0, 0.5], [0.2, 0.2, 0.6]])
+
+    rng = np.random.default_rng(0)
+    X = np.zeros((4, 2, 2))
+    assert active.choose(active.NOTHING, X, Networks(), 2, rng).tolist() == [2, 1]
+    assert active.choose(active.CENTERS, X, Networks(), 2, rng).tolist() == [2, 1]
+    drawn = {tuple(active.choose(active.RANDOM, X, Networks(), 2, rng)) for _ in range(20)}
+    assert len(drawn) > 3
+    # Two groups, and a sample in the middle of each.
+    X = np.array([0.0, 1, 2, 10, 11, 12]).reshape(-1, 1, 1)
+    assert sorted(active.choose(active.CENTERS, X, None, 2, rng)) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("active_learning", ["--labels", "25"], "must be a multiple of --batch and at most 441"),
+        ("active_learning", ["--labels", "500"], "got --labels 500 --batch 10"),
+        ("continual_learning", ["--classes", "3"], "must be at least 2 and divide 10; got 3"),
+    ],
+)
+def test_uses_refuse(start, script, arguments, message, tmp_path):
+    done = start(script, *arguments, "--json", tmp_path / "a.json")
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
 # --- the scripts ------------------------------------------------------------------------------
 
 QUICK = ["--seeds", "0", "--networks", "1"]
 WINDOWS = ["--window", "1", "--unroll", "2"]
 TIMED = [*QUICK, "--minutes", "0.001"]
+USES = ["--max-iter", "1", "--width", "4", "--steps", "2"]
 SIZES = {
-    "boosting": [
-        *QUICK,
-        *["--ipc", "2", "--block-size", "1", "--max-iter", "1", "--draws", "1", "--width", "4"],
-    ],
-    "digits": [*QUICK, "--ipc", "1", "--max-iter", "1"],
-    "figure4": [*TIMED, *WINDOWS, "--every", "1"],
-    "figure6": [*TIMED, *WINDOWS, "--every", "1"],
-    "figure11": [*TIMED, "--divide", "40", "--every", "1"],
+    "active_learning": [*QUICK, *USES, "--labels", "10"],
+    "architecture_ranking": [*QUICK, *USES, "--whole-steps", "2"],
     "architectures": [*TIMED, *WINDOWS, "--on", "convnet", "mlp"],
-    "hardness_sampler": [*QUICK, *["--max-iter", "2", "--begin", "1", "--renew-every", "1"]],
+    "boosting": [
+        *[*QUICK, *WINDOWS, "--ipc", "2", "--block-size", "1", "--max-iter", "1"],
+        *["--kip-steps", "1", "--draws", "1", "--width", "4"],
+    ],
+    "continual_learning": [*QUICK, *USES, "--ipc", "1", "--classes", "5"],
+    "digits": [*QUICK, "--ipc", "1", "--max-iter", "1"],
+    "figure11": [*TIMED, "--divide", "40", "--every", "1", "--width", "4"],
+    "hardness": [
+        *[*QUICK, *WINDOWS, "--ipc", "2", "--max-iter", "2", "--begin", "1", "--renew-every", "1"],
+        *["--epochs", "2", "--score-networks", "2", "--width", "4"],
+    ],
     "kip": ["--dataset", "digits", "--steps", "0", "2", "--batch-size", "100"],
-    "labels_and_basis": [*QUICK, "--max-iter", "1"],
-    "methods": [*TIMED, "--width", "4"],
+    "methods": [*TIMED, "--width", "4", "--curve-networks", "1"],
     "parametrizations": [
         *[*QUICK, *WINDOWS, "--storage", "1", "3", "--max-iter", "1", "--width", "4"],
     ],
@@ -184,33 +345,14 @@ SIZES = {
         *["--setting", "width=4", "window=2", "unroll=3", "compile=false"],
         *["--setting", "augmentation=flip_rotate", "window=2", "unroll=3", "compile=false"],
     ],
+    "truncations": [*TIMED, *WINDOWS, "--every", "1", "--width", "4"],
     "windows": [*TIMED, "--settings", "0", "1"],
 }
 
 
-@pytest.fixture
-def start(shared, monkeypatch, capsys):
-    """Return a function that runs a script as the command line does, but in this process."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
-        code, message = 0, ""
-        try:
-            runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
-        except SystemExit as stop:
-            code, message = (1, stop.code) if isinstance(stop.code, str) else (stop.code or 0, "")
-        except Exception:
-            code, message = 1, traceback.format_exc()
-        printed = capsys.readouterr()
-        return argparse.Namespace(returncode=code, stdout=printed.out, stderr=printed.err + message)
-
-    return run
-
-
 def test_every_script_is_started_here():
-    shared = {"curves", "data", "published", "report"}
-    others = {"table1", "evaluate", "publish"}
+    shared = {"curves", "data", "published", "report", "sittings", "small_resnet", "small_sets"}
+    others = {"claims", "table1", "evaluate", "publish"}
     assert {path.stem for path in SCRIPTS.glob("*.py")} == {*SIZES, *shared, *others}
 
 
@@ -223,6 +365,8 @@ def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
     report = json.loads(path.read_text())
     assert report["data"].startswith("scikit-learn's digits")
     assert report["rows"]
+    # What was kept of unfinished runs is gone.
+    assert not path.with_suffix(".run").exists()
     assert "list-table" in docs.render_report(report)
     again = start(script, *SIZES[script], "--json", path)
     assert again.returncode == 0, again.stderr
@@ -236,7 +380,7 @@ def test_scripts_write_a_report_and_resume_it(start, script, tmp_path, docs):
 def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
     path = tmp_path / "report.json"
     names = ["random real samples", "KIPDistiller", "DistributionMatchingDistiller"]
-    command = [*QUICK, "--minutes", "0.01", "--width", "4", "--json", path, "--methods"]
+    command = [*QUICK, "--minutes", "0.01", "--width", "4", "--json", path, "--only"]
     done = start("methods", *command, *names[:2])
     assert done.returncode == 0, done.stderr
     # Methods may be added to a file.
@@ -348,7 +492,7 @@ def test_table_1_of_an_image_folder_stands_beside_the_papers(start, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "CIFAR-10 (JPEG copy), whitened, 1 per class: " in done.stdout
     done = start("table1", *command, "--minutes", "0.001")
-    assert "width must be 8; got None" in done.stderr
+    assert "inner_architecture must be" in done.stderr
 
 
 @pytest.mark.parametrize(

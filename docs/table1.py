@@ -1,0 +1,151 @@
+"""Writes the tables of ``table1.rst``: what papers report of each method, and what we measured.
+
+The former is from ``examples/reproduce/published.py``, the latter from the files in
+``examples/reproduce/results``: what is typed here is which of our rows belongs to which method.
+"""
+
+import json
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from reproduction import NAMES, cell, escape, percent, table
+
+REPRODUCE = Path(__file__).parent.parent / "examples" / "reproduce"
+# How a method of a published table is made here, and what it is called in the files of methods.py.
+HERE = {
+    "BPTT": ("`skdistill.RaTBPTTDistiller`, paper ``bptt``", None),
+    "KIP*": ("`skdistill.KIPDistiller`", "KIPDistiller"),
+    "RFAD*": ("`skdistill.RFADDistiller`", "RFADDistiller"),
+    "FRePO*": ("`skdistill.FRePoDistiller`", "FRePoDistiller"),
+    "FRePO": ("`skdistill.FRePoDistiller`", "FRePoDistiller"),
+    "RCIG*": ("`skdistill.RCIGDistiller`", "RCIGDistiller"),
+    "RCIG": ("`skdistill.RCIGDistiller`", "RCIGDistiller"),
+    "DC": ("`skdistill.GradientMatchingDistiller`", "dc"),
+    "DSA": ("`skdistill.GradientMatchingDistiller`, paper ``dsa``", "dsa"),
+    "IDC": ("`skdistill.GradientMatchingDistiller`, paper ``idc``", "idc"),
+    "IDC-I": ("`skdistill.GradientMatchingDistiller`, paper ``idc-i``", None),
+    "DM": ("`skdistill.DistributionMatchingDistiller`", "DistributionMatchingDistiller"),
+    "MTT": ("`skdistill.TrajectoryMatchingDistiller`", "mtt"),
+    "FTD": ("`skdistill.TrajectoryMatchingDistiller`, paper ``ftd``", None),
+    "Ours": ("`skdistill.RaTBPTTDistiller`", "RaTBPTTDistiller"),
+    "Ours (transfer to wide)": ("`skdistill.RaTBPTTDistiller`", None),
+    "LinBa": ("`skdistill.RaTBPTTDistiller`, paper ``linba``", None),
+    "HaBa": (
+        "`skdistill.TrajectoryMatchingDistiller` with `skdistill.parametrization.Hallucinated`",
+        None,
+    ),
+    "Linear + RaT-BPTT": (
+        "`skdistill.RaTBPTTDistiller` with `skdistill.parametrization.LinearBasis`",
+        None,
+    ),
+}
+ALIASES = {
+    "Ours": "RaT-BPTT",
+    "Ours (transfer to wide)": "RaT-BPTT, tested on wider networks",
+    "Linear + RaT-BPTT": "RaT-BPTT with a linear basis",
+}
+HEADS = [
+    "data",
+    "method",
+    "samples per class",
+    "a run",
+    "networks (%)",
+    "its own recipe (%)",
+    "kernel regression (%)",
+    "file",
+]
+# The keys of a row of methods.py, by the columns of the accuracies above.
+ACCURACIES = ("accuracy", "accuracy by its own recipe", "accuracy by kernel regression")
+
+
+def load_published():
+    """Return the module of the published numbers."""
+    spec = spec_from_file_location("published_numbers", REPRODUCE / "published.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def published_table(text: str, columns: list[tuple[str, int]]) -> str:
+    """Return a table of published numbers, with how each method is made here."""
+    heads = [f"{NAMES.get(data, 'Fashion-MNIST')}, {ipc}" for data, ipc in columns]
+    lines = [
+        [escape(ALIASES.get(name, name)), HERE[name][0], *(cell or "–" for cell in cells)]
+        for name, cells in load_published().rows(text).items()
+    ]
+    return table(["method", "here", *heads], lines)
+
+
+def measured_rows(results: Path) -> Iterator[list[str]]:
+    """Yield a row for each method in the files of methods.py, and for each longer run."""
+    readers = {"methods": rows_of_methods, "table1": row_of_a_long_run, "kip": row_of_kip}
+    for script, read in readers.items():
+        for file in sorted(results.glob(f"{script}-*.json")):
+            report = json.loads(file.read_text(encoding="utf-8"))
+            data = escape(report["data"].split(",")[0])
+            threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
+            for method, ipc, run, *accuracies in read(report):
+                yield [data, method, str(ipc), f"{run}, {threads}", *accuracies, f"``{file.stem}``"]
+
+
+def rows_of_methods(report: dict) -> Iterator[list]:
+    """Yield what methods.py measured, best first."""
+    parameters, methods = report["parameters"], report["summary"]["methods"]
+    width = parameters["width"]
+    minutes = f"{parameters['minutes']:g} min" + ("" if width is None else f", width {width}")
+    for name in sorted(methods, key=lambda name: -methods[name]["accuracy"][0]):
+        found = methods[name]
+        # Some may have been run with fewer seeds.
+        n_seeds = sum(row["method"] == name for row in report["rows"])
+        run = f"{minutes}, seeds: {n_seeds}" if "steps" in found else f"none, seeds: {n_seeds}"
+        accuracies = (over_seeds(found.get(key), n_seeds) for key in ACCURACIES)
+        yield [method_name(name), parameters["ipc"], run, *accuracies]
+
+
+def row_of_a_long_run(report: dict) -> Iterator[list]:
+    """Yield what table1.py measured of RaT-BPTT; the deviation is that over networks."""
+    ipc = report["provenance"]["parameters"]["ipc"]
+    found, seconds = report["results"]["distilled"], report["curve"][-1]["seconds"]
+    yield ["RaT-BPTT", ipc, f"{seconds / 60:.0f} min", cell(found), "–", "–"]
+
+
+def row_of_kip(report: dict) -> Iterator[list]:
+    """Yield what kip.py measured at the end of the run."""
+    last = report["rows"][-1]
+    run = f"{last['seconds'] / 60:.0f} min"
+    yield ["KIP", report["parameters"]["ipc"], run, "–", "–", percent(100 * last["accuracy"])]
+
+
+def method_name(name: str) -> str:
+    """Return what papers call a method of methods.py."""
+    papers = [paper for paper, (_, own) in HERE.items() if own == name]
+    # The last is the one without a star.
+    paper = papers[-1].rstrip("*") if papers else name
+    return escape({**ALIASES, "tesla": "TESLA"}.get(paper, paper))
+
+
+def over_seeds(numbers: list[float] | None, n_seeds: int) -> str:
+    """Return mean and deviation over seeds, in percent; one seed has no deviation."""
+    if numbers is None:
+        return "–"
+    return percent(*(100 * number for number in numbers[: 1 if n_seeds == 1 else 2]))
+
+
+def write(generated: Path, results: Path) -> None:
+    """Write the tables into a folder, if they are not there already."""
+    published = load_published()
+    parts = {
+        "table1.txt": published_table(published.TABLE_1, published.COLUMNS),
+        "table1_parametrized.txt": published_table(
+            published.PARAMETRIZED, published.PARAMETRIZED_COLUMNS
+        ),
+        "table1_fashion.txt": published_table(published.FASHION, published.FASHION_COLUMNS),
+        "table1_here.txt": table(HEADS, list(measured_rows(results))),
+    }
+    generated.mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        path = generated / name
+        # Sphinx reads a page again when what it includes is newer.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

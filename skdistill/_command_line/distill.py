@@ -1,0 +1,126 @@
+"""``skdistill distill``: from a folder or a table to a set in a file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import check_output, device, existing, new_file, overwrite
+from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
+from .progress import progress_bar
+from .reading import Training, read_training
+
+__all__ = ["distill"]
+
+
+def _parse_size(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{text!r} must be a side in pixels, or HEIGHTxWIDTH.")
+    return int(sides[0]), int(sides[-1])
+
+
+@click.command()
+@click.argument("source", metavar="FOLDER_OR_CSV", type=existing)
+@click.option("--target", metavar="COLUMN", help="The column of a table that holds the labels.")
+@click.option(
+    "--drop",
+    metavar="COLUMN",
+    multiple=True,
+    help="Leave a column of a table out. May be repeated.",
+)
+@click.option(
+    "--size",
+    metavar="PIXELS",
+    callback=_parse_size,
+    help="Make pictures squares with this side, or HEIGHTxWIDTH. Without it, they must all have "
+    "one size.",
+)
+@click.option("--gray", is_flag=True, help="Make pictures gray.")
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    default="rat-bptt",
+    show_default=True,
+    help="How to distill.",
+)
+@click.option("--ipc", type=int, help="Synthetic samples per class.")
+@click.option("--seed", type=int, help="The same seed gives the same set.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A parameter of the distiller: window=40, init=kmeans. May be repeated.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Keep the run in this file; the same command goes on from it. (A folder for boosted.)",
+)
+@device
+@click.option(
+    "--estimate", is_flag=True, help="Only say how long it would take, and how much memory."
+)
+@click.option("-o", "--output", metavar="FILE", type=new_file, help="Where to write the set.")
+@overwrite
+def distill(
+    source: Path,
+    target: str | None,
+    drop: tuple[str, ...],
+    size: tuple[int, int] | None,
+    gray: bool,
+    method: str,
+    ipc: int | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    checkpoint: Path | None,
+    device: str | None,
+    estimate: bool,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
+    """Distill a training set to a few samples per class.
+
+    It is a folder with a folder of pictures for each class, or a CSV file. Columns of text become
+    categories, and gaps in columns of numbers the mean; the set's samples have the columns of the
+    file.
+    """
+    if output is None and not estimate:
+        raise click.UsageError("Missing option '-o' / '--output', the file for the set.")
+    device_name = "distiller__device" if method == BOOSTED else "device"
+    given = {"ipc": ipc, "random_state": seed, "checkpoint": checkpoint, device_name: device}
+    distiller = make_distiller(method, given, parse_settings(settings))
+    if output is not None:
+        check_output(output, overwrite)
+    training = read_training(source, target, drop, size, gray)
+    if estimate or output is None:
+        X = training.X
+        X = X if training.encoder is None else training.encoder.fit_transform(X)
+        click.echo(distiller.estimate(X, training.y))
+        return
+    distilled = _distilled(distiller, training, source.resolve().name)
+    distilled.save(output)
+    click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
+
+
+def _distilled(distiller: Any, training: Training, name: str) -> Any:
+    """Return the set that a distiller makes of a training set of this name."""
+    from dataclasses import replace
+
+    from sklearn.pipeline import make_pipeline
+
+    from ..distilled import DistilledDataset
+
+    X, y, encoder = training.X, training.y, training.encoder
+    # Step by step, because the bar is the distiller's alone.
+    numbers = X if encoder is None else encoder.fit_transform(X)
+    with progress_bar(distiller):
+        distilled = distiller.fit(numbers, y).distilled_
+    if encoder is not None:
+        distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), X)
+    return replace(distilled, provenance={**distilled.provenance, "about": {"data": name}})

@@ -1,0 +1,56 @@
+"""``skdistill doctor``: what is wrong with a set, and what to do about it."""
+
+from pathlib import Path
+
+import click
+
+from .options import (
+    check_output,
+    existing,
+    ipc,
+    json_flag,
+    new_file,
+    overwrite,
+    set_argument,
+    target,
+)
+from .reading import load_set, read_for
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@set_argument
+@click.argument("data", metavar="FOLDER_OR_CSV", type=existing)
+@target
+@click.option(
+    "--train",
+    metavar="FOLDER_OR_CSV",
+    type=existing,
+    help="The training data: the set is then compared with centroids of k-means.",
+)
+@ipc
+@json_flag
+@click.option("--html", metavar="FILE", type=new_file, help="Write the findings as a page.")
+@overwrite
+def doctor(
+    set_file: Path,
+    data: Path,
+    target: str | None,
+    train: Path | None,
+    ipc: int | None,
+    in_json: bool,
+    html: Path | None,
+    overwrite: bool,
+) -> None:
+    """Look for faults of a set, with test data: each with its evidence and its remedy."""
+    import skdistill
+
+    if html is not None:
+        check_output(html, overwrite)
+    distilled = load_set(set_file, ipc)
+    training = () if train is None else read_for(distilled, train, target)
+    diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target), *training)
+    if html is not None:
+        html.write_text(diagnosis.to_html(), encoding="utf-8")
+    click.echo(diagnosis.to_json() if in_json else str(diagnosis))

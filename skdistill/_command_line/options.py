@@ -1,0 +1,77 @@
+"""Arguments and options that several commands have, and checks of the files that they write."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..evaluation import EvaluationResult
+
+__all__ = [
+    "as_json",
+    "check_output",
+    "device",
+    "existing",
+    "ipc",
+    "json_flag",
+    "networks",
+    "new_file",
+    "overwrite",
+    "set_argument",
+    "target",
+]
+
+existing = click.Path(exists=True, path_type=Path)
+new_file = click.Path(dir_okay=False, path_type=Path)
+
+set_argument = click.argument(
+    "set_file",
+    metavar="SET",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+target = click.option(
+    "--target",
+    metavar="COLUMN",
+    help="The column of a table that holds the labels; by default the one that the set knows.",
+)
+ipc = click.option(
+    "--ipc",
+    type=int,
+    help="Take only the first samples of the set, as many of each class.",
+)
+networks = click.option(
+    "--networks",
+    "n_networks",
+    type=int,
+    help="Networks to train; by default as many as the set's recipe says.",
+)
+device = click.option("--device", help='Where to compute: "auto", "cpu", "cuda", "cuda:1", ...')
+overwrite = click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+json_flag = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise an error if a file cannot be written: before the work that it is to hold."""
+    from .._files.npz import place_of
+
+    place = place_of(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{path} must be a file; it is a folder.")
+    if place.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; --overwrite replaces it.")
+    if not os.access(place.parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: its folder is read-only.")
+
+
+def as_json(result: "EvaluationResult") -> dict[str, Any]:
+    """Return an evaluation as JSON has it."""
+    return {
+        "mean": result.mean,
+        "std": result.std,
+        "accuracies": result.accuracies.tolist(),
+        "steps": int(result.steps[-1]),
+        "n_samples": result.n_samples,
+        "n_diverged": result.n_diverged,
+    }

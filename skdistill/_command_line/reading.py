@@ -1,0 +1,240 @@
+"""Sets, tables and folders of pictures from the disk, in the form that the estimators take."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..distilled import DistilledDataset
+
+__all__ = ["Training", "check_same_columns", "load_set", "read_for", "read_training"]
+
+# A column of text with more values than this is no column of categories if most rows differ.
+_FEW = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training set.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray
+        Samples: the rows of a table, or images of bytes.
+    y : Series or ndarray
+        Labels.
+    encoder : transformer or None
+        Makes numbers of a table's rows; not fitted. None if they are numbers.
+    """
+
+    X: Any
+    y: Any
+    encoder: Any = None
+
+
+def load_set(path: Path, ipc: int | None = None) -> "DistilledDataset":
+    """Return the set in a file, or the first samples of each of its classes."""
+    from ..distilled import DistilledDataset
+
+    distilled = DistilledDataset.load(path)
+    return distilled if ipc is None else distilled.subset(ipc)
+
+
+def read_training(
+    source: Path,
+    target: str | None,
+    drop: Sequence[str],
+    size: tuple[int, int] | None,
+    gray: bool,
+) -> Training:
+    """Return the training set in a folder of pictures or a CSV file.
+
+    Parameters
+    ----------
+    source : path
+    target : str or None
+        The column of a table that holds the labels.
+    drop : sequence of str
+        Columns of a table to leave out.
+    size : (int, int) or None
+        Height and width of pictures; None if they are to stay as they are.
+    gray : bool
+        Whether pictures are to be gray.
+    """
+    if source.is_dir():
+        if target is not None or drop:
+            raise click.UsageError(
+                f"--target and --drop are for tables; {source} is a folder, whose folders are the "
+                "classes."
+            )
+        return Training(*_read_pictures(source, size, gray))
+    if size is not None or gray:
+        raise click.UsageError(f"--size and --gray are for folders of pictures; {source} is none.")
+    X, y, text = _read_table(source, target, None)
+    if unknown := [name for name in drop if name not in X]:
+        raise _no_column("--drop", unknown[0], X)
+    X = X.drop(columns=list(drop))
+    text = [name for name in text if name in X]
+    _check_columns(X, text)
+    return Training(X, y, _make_encoder(X, text))
+
+
+def read_for(distilled: "DistilledDataset", source: Path, target: str | None) -> tuple[Any, Any]:
+    """Return the samples and labels in a folder or a CSV file as a set takes real data."""
+    if source.is_dir():
+        if target is not None:
+            raise click.UsageError(f"--target is for tables; {source} is a folder of pictures.")
+        return _pictures_for(distilled, source)
+    target = distilled.target_name if target is None else target
+    names, text = _columns_of(distilled)
+    if target is not None and distilled.classes.dtype.kind in "OTU":
+        text = {*text, target}
+    X, y, _ = _read_table(source, target, text)
+    if names is None:
+        return X, y
+    if missing := [name for name in names if name not in X]:
+        raise ValueError(f"{source} lacks columns that the set was distilled from: {missing}.")
+    return X[list(names)], y
+
+
+def check_same_columns(sets: Collection["DistilledDataset"]) -> None:
+    """Raise an error unless sets take the same columns of a table, in the same order."""
+    if len({_columns_of(distilled)[0] for distilled in sets}) > 1:
+        raise ValueError("The sets must have been distilled from the same columns to be compared.")
+
+
+def _read_table(
+    path: Path, target: str | None, text: Collection[str] | None
+) -> tuple["pd.DataFrame", "pd.Series", list[str]]:
+    """Return the features and the labels of a table, and the names of columns of text.
+
+    Parameters
+    ----------
+    path : path
+    target : str or None
+    text : collection of str or None
+        Columns that are text, whatever they look like; None if that is to be found out.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError('Tables need pandas: pip install "skdistill[cli]".') from error
+
+    def read(as_text: Collection[str]) -> Any:
+        try:
+            # Not by parts, of which each could have other kinds of values.
+            return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), low_memory=False)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
+
+    frame = read(text or ())
+    if text is None:
+        plain = frame.select_dtypes(["number", "bool"]).columns
+        text = [name for name in frame.columns if name not in plain]
+        # Once more: what pandas took for True may stand as "TRUE" there, and 1 as "01".
+        frame = read(text) if text else frame
+    if target is None:
+        raise click.UsageError(f"Missing option '--target': one of {_listed(frame)}.")
+    if target not in frame:
+        raise _no_column("--target", target, frame)
+    y = frame.pop(target)
+    if n_missing := int(y.isna().sum()):
+        raise ValueError(
+            f"The column {target!r} of {path} must have a label in every row; {n_missing} of "
+            f"{len(y)} have none."
+        )
+    return frame, y, [name for name in text if name in frame]
+
+
+def _no_column(option: str, name: str, frame: "pd.DataFrame") -> click.BadParameter:
+    return click.BadParameter(
+        f"there is no column {name!r}; there are {_listed(frame)}.", param_hint=option
+    )
+
+
+def _listed(frame: "pd.DataFrame") -> str:
+    names = ", ".join(map(repr, frame.columns[:20]))
+    return names + (", ..." if len(frame.columns) > 20 else "")
+
+
+def _check_columns(X: "pd.DataFrame", text: Sequence[str]) -> None:
+    """Raise an error for columns that say nothing of a class, or give it away."""
+    way_out = "--drop {0!r} leaves it out."
+    for name in X.columns:
+        if name.startswith("Unnamed:"):
+            raise ValueError(
+                f"The column {name!r} has no name in the file. Row numbers that were saved look "
+                f"like this, and give away the class if rows are sorted. {way_out.format(name)}"
+            )
+    for name in text:
+        n = X[name].nunique()
+        if n > _FEW and 2 * n > len(X):
+            raise ValueError(
+                f"The column {name!r} has {n} different texts in {len(X)} rows. Names, dates and "
+                f"free text are no categories. {way_out.format(name)}"
+            )
+
+
+def _make_encoder(X: "pd.DataFrame", text: Sequence[str]) -> Any:
+    """Return what makes numbers of a table: a column per category, and means for gaps."""
+    if not text and not X.isna().to_numpy().any():
+        return None
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import OneHotEncoder
+
+    categories = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
+    return make_column_transformer((categories, list(text)), remainder=SimpleImputer())
+
+
+def _columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, set[str]]:
+    """Return the columns of a table that a set was distilled from, and those that are text.
+
+    None if they have no names.
+    """
+    if distilled.preprocessing is None:
+        return distilled.feature_names, set()
+    names = getattr(distilled.preprocessing, "feature_names_in_", None)
+    if names is None:
+        return None, set()
+    dtypes = distilled.original_dtypes or ()
+    text = {str(name) for name, dtype in zip(names, dtypes) if dtype is None}
+    return tuple(map(str, names)), text
+
+
+def _read_pictures(folder: Path, size: int | tuple[int, int] | None, gray: bool) -> tuple[Any, Any]:
+    """Return the images of a folder, and their classes' names.
+
+    Squares are cut out of the middle, and other sizes are reached by stretching.
+    """
+    from ..datasets import load_image_folder
+
+    if isinstance(size, tuple) and size[0] == size[1]:
+        size = size[0]
+    pictures: Any = load_image_folder(folder, size=size, mode="L" if gray else "RGB")
+    return pictures.data, pictures.target_names[pictures.target]
+
+
+def _pictures_for(distilled: "DistilledDataset", folder: Path) -> tuple[Any, Any]:
+    """Return the images of a folder in the size and layout of a set's, and their labels."""
+    import numpy as np
+
+    layout = distilled.recipe.layout
+    if not layout.is_image:
+        raise ValueError(f"{folder} is a folder, but the set has table rows: it needs a CSV file.")
+    channels, *size = layout.network_shape
+    if channels not in (1, 3):
+        raise ValueError(
+            f"Pictures are gray or RGB, with 1 or 3 channels; the set's have {channels}."
+        )
+    X, names = _read_pictures(folder, (size[0], size[1]), gray=channels == 1)
+    X = X[:, None] if channels == 1 else np.moveaxis(X, -1, 1)
+    # A folder is named by text, whatever the classes are.
+    classes = {str(label): label for label in distilled.classes.tolist()}
+    y = np.array([classes.get(name, name) for name in names.tolist()], dtype=object)
+    return layout.to_caller(X), y

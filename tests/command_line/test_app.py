@@ -1,0 +1,173 @@
+"""The command as a program: what it imports, how it ends, and what it says then."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+
+import pytest
+from running import QUICK, people, run, skdistill
+from tools import ROOT
+
+from skdistill import DistilledDataset, _command_line
+from skdistill._command_line.app import commands
+
+TABLE = ("distill", "people.csv", "--target", "bought")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return the current folder, which has a table."""
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("people.csv", index=False)
+    return tmp_path
+
+
+def process(*words, cwd=None):
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_help_comes_without_the_heavy_packages():
+    script = (
+        "import sys, skdistill.__main__, skdistill._command_line.app; "
+        "print([n for n in ('torch', 'sklearn', 'numpy', 'pandas') if n in sys.modules])"
+    )
+    done = process("-c", script, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_process_distills_a_table(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = process("-m", "skdistill", *TABLE, "-o", "set.npz", *QUICK)
+    assert done.returncode == 0, done.stderr
+    # No bar where there is no terminal.
+    assert (done.stdout, done.stderr) == ("Wrote set.npz: 2 samples, 1 per class.\n", "")
+    assert DistilledDataset.load("set.npz").classes.tolist() == ["no", "yes"]
+    done = process("-m", "skdistill", *TABLE, "-o", "set.npz")
+    assert done.returncode == 2
+    assert done.stderr == "Error: set.npz exists; --overwrite replaces it.\n"
+
+
+def test_the_script_that_is_installed_is_the_command():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, name = scripts["skdistill"].partition(":")
+    assert getattr(import_module(module), name) is _command_line.main
+
+
+def test_without_click_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "click", None)
+    monkeypatch.delitem(sys.modules, "skdistill._command_line.app")
+    with pytest.raises(SystemExit, match=re.escape('pip install "skdistill[cli]"')):
+        _command_line.main()
+
+
+def test_every_command_has_a_help_that_names_its_options():
+    assert list(commands.commands) == [
+        "distill", "evaluate", "compare", "show", "export", "info", "doctor"
+    ]  # fmt: skip
+    for name, command in commands.commands.items():
+        text = run(name, "--help").output
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert parameter.help, (name, parameter.name)
+                assert parameter.opts[-1] in text
+
+
+def test_every_option_is_on_the_page():
+    page = (ROOT / "docs/command_line.rst").read_text()
+    for name, command in commands.commands.items():
+        assert f"``{name} " in page
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                assert re.search(rf"{parameter.opts[-1]}\b", page), (name, parameter.name)
+
+
+def test_versions():
+    assert re.fullmatch(r"skdistill, version \d+\.\d+\.\d+\S*\n", run("--version").output)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Usage:"),
+        (("destill",), "No such command 'destill'"),
+        ((*TABLE, "--ipk", "1"), "No such option"),
+        ((*TABLE, "-o", "set.npz", "--method", "rat"), "'rat' is not one of"),
+        (TABLE, "Missing option '-o'"),
+        ((*TABLE, "-o", "nowhere/set.npz"), "there is no folder"),
+        ((*TABLE, "-o", "."), "is a directory"),
+        ((*TABLE, "-o", "set.npz", "--ipc", "0"), "'ipc' parameter"),
+        ((*TABLE, "-o", "set.npz", "--ipc", "50"), "ipc=50 must be at most 20"),
+        ((*TABLE, "-o", "set.npz", "--set", "window"), "'window' must be NAME=VALUE"),
+        ((*TABLE, "-o", "set.npz", "--set", "windw=3"), "Invalid parameter 'windw'"),
+        ((*TABLE, "-o", "set.npz", "--set", "window=0"), "'window' parameter"),
+        (
+            (*TABLE, "-o", "set.npz", "--set", "window=80", "--set", "unroll=60"),
+            "window=80 must be at most unroll=60.",
+        ),
+        ((*TABLE, "-o", "set.npz", "--size", "8"), "--size and --gray are for folders"),
+        (("distill", "people.csv", "-o", "set.npz"), "Missing option '--target'"),
+        (
+            ("distill", "people.csv", "-o", "set.npz", "--target", "sold"),
+            "there is no column 'sold'; there are 'age', ",
+        ),
+        ((*TABLE, "-o", "set.npz", "--drop", "name"), "there is no column 'name'"),
+        (("distill", "nothing.csv", "-o", "set.npz"), "does not exist"),
+        (("evaluate", "people.csv", "people.csv"), "it is not an .npz file"),
+        (("info", "people.csv"), "people.csv cannot be read: it is not an .npz file"),
+        (("info", "."), "is a folder, and not one of checkpoints"),
+    ],
+)
+def test_invalid_input_ends_with_a_line_and_with_two(folder, outer_step, words, message):
+    outer_step.refuse()
+    result = skdistill(*words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert [path.name for path in folder.iterdir()] == ["people.csv"]
+
+
+def test_a_run_that_diverges_ends_with_one(folder, outer_step):
+    outer_step.spoil(lambda step: True)
+    words = (*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=20")
+    result = skdistill(*words)
+    assert result.exit_code == 1
+    assert "Error: 10 meta-gradients in a row were not finite" in result.stderr
+    # Of the first one that was skipped: a line, without the place in the source.
+    assert re.search("^Warning: The meta-gradient of outer step 1 was", result.stderr, re.M)
+    assert ".py:" not in result.stderr
+    assert not (folder / "set.npz").exists()
+
+
+def test_a_surprise_ends_with_one_and_is_shown_in_full_if_asked(folder, outer_step):
+    outer_step(RuntimeError("a surprise"))
+    result = skdistill(*TABLE, "-o", "set.npz", *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: RuntimeError: a surprise\n(skdistill --traceback")
+    result = skdistill("--traceback", *TABLE, "-o", "set.npz", *QUICK)
+    assert isinstance(result.exception, RuntimeError)
+
+
+def test_a_missing_package_ends_with_one(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    result = skdistill(*TABLE, "-o", "set.npz")
+    assert result.exit_code == 1
+    assert result.stderr == 'Error: Tables need pandas: pip install "skdistill[cli]".\n'
+
+
+def test_an_interrupted_run_says_where_it_is_kept_and_goes_on(folder, outer_step):
+    words = (*TABLE, *QUICK, "--seed", 0)
+    run(*words, "-o", "whole.npz")
+    words = (*words, "--checkpoint", "run.npz", "-o", "set.npz")
+    outer_step(KeyboardInterrupt, at=2)
+    result = skdistill(*words)
+    assert result.exit_code == 130
+    assert "Error: interrupted.\nThe run is kept up to outer step 1 in" in result.stderr
+    steps = outer_step()
+    run(*words)
+    assert steps.begun == [2]
+    whole, resumed = map(DistilledDataset.load, ("whole.npz", "set.npz"))
+    assert whole.X.tobytes() == resumed.X.tobytes()

@@ -1,0 +1,186 @@
+"""Tables and folders of pictures on their way in: for a run, and for a set that exists."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from running import QUICK, people, run, skdistill, write_pictures
+
+from skdistill import DistilledDataset
+from skdistill._command_line.reading import check_same_columns, read_for, read_training
+from skdistill.datasets import load_distilled
+
+
+@pytest.fixture(scope="module")
+def bought(tmp_path_factory):
+    """Return the file of a set that was distilled from a table with text and gaps."""
+    folder = tmp_path_factory.mktemp("bought")
+    people().to_csv(folder / "people.csv", index=False)
+    run(
+        "distill", folder / "people.csv", "--target=bought", "--ipc=2", "--seed=0", *QUICK,
+        "--set=init=real", "-o", folder / "set.npz",
+    )  # fmt: skip
+    return folder / "set.npz"
+
+
+def test_rows_come_back_in_the_columns_of_the_file(bought, tmp_path):
+    distilled = DistilledDataset.load(bought)
+    assert distilled.target_name == "bought"
+    assert distilled.provenance["about"] == {"data": "people.csv"}
+    run("export", bought, tmp_path / "rows.csv")
+    table, rows = people(), pd.read_csv(tmp_path / "rows.csv", dtype={"code": str})
+    assert rows.columns.tolist() == table.columns.tolist()
+    assert rows["bought"].tolist() == ["no", "yes"] * 2
+    assert set(rows["code"]) <= {"01", "1", "A1"}
+    assert set(rows["town"].dropna()) <= set(table["town"].dropna())
+    assert (rows["age"].dtype, rows["member"].dtype) == (table["age"].dtype, bool)
+
+
+def test_a_column_is_text_in_all_files_if_it_is_in_one(bought, tmp_path):
+    distilled = DistilledDataset.load(bought)
+    path = tmp_path / "test.csv"
+    # Alone, these codes would be numbers, and these labels booleans.
+    table = people(seed=1).assign(code="01")
+    table.to_csv(path, index=False)
+    X, y = read_for(distilled, path, None)
+    assert X["code"].tolist() == ["01"] * len(X)
+    assert X.columns.tolist() == table.columns.tolist()[:-1]
+    assert y.tolist() == table["bought"].tolist()
+    encoded = distilled.preprocessing.transform(X)
+    names = distilled.preprocessing.get_feature_names_out().tolist()
+    assert encoded[:, names.index("onehotencoder__code_01")].all()
+
+
+def test_labels_are_text_if_the_sets_are(tmp_path):
+    table = pd.DataFrame({"a": range(12), "grade": ["1", "2", "A"] * 4})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    run("distill", tmp_path / "train.csv", "--target=grade", *QUICK, "-o", tmp_path / "set.npz")
+    table[table["grade"] != "A"].to_csv(tmp_path / "test.csv", index=False)
+    distilled = DistilledDataset.load(tmp_path / "set.npz")
+    assert distilled.preprocessing is None
+    _, y = read_for(distilled, tmp_path / "test.csv", None)
+    assert distilled.encode_labels(y).tolist() == [0, 1] * 4
+
+
+def test_other_columns_and_another_order_do_no_harm(bought, tmp_path):
+    table = people(seed=1)
+    table.to_csv(tmp_path / "test.csv", index=False)
+    table[table.columns[::-1]].assign(name="x").to_csv(tmp_path / "other.csv", index=False)
+    first, second = (
+        run("evaluate", bought, tmp_path / name, "--json").stdout
+        for name in ("test.csv", "other.csv")
+    )
+    assert first == second
+
+
+def test_a_table_that_lacks_columns_is_refused(bought, tmp_path):
+    people().drop(columns=["age", "town"]).to_csv(tmp_path / "test.csv", index=False)
+    result = skdistill("evaluate", bought, tmp_path / "test.csv")
+    assert result.exit_code == 2
+    assert "lacks columns that the set was distilled from: ['age', 'town']" in result.stderr
+
+
+def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
+    table = people()[["age", "member", "bought"]]
+    table.to_csv(tmp_path / "people.csv", index=False)
+    path = tmp_path / "set.npz"
+    run("distill", tmp_path / "people.csv", "--target=bought", *QUICK, "-o", path)
+    distilled = DistilledDataset.load(path)
+    assert distilled.preprocessing is None
+    assert distilled.feature_names == ("age", "member")
+    assert distilled.to_frame(original=True).dtypes[:2].tolist() == [np.int64, bool]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "cannot be read as a CSV file: No columns"),
+        ('a,y\n"1,2\n', "cannot be read as a CSV file"),
+        ("a,y\n1,u\n2,\n3,v\n", "must have a label in every row; 1 of 3 have none"),
+        (",a,y\n0,3,u\n1,4,v\n", "'Unnamed: 0' has no name .*--drop 'Unnamed: 0'"),
+        (
+            "who,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(30)),
+            "'who' has 30 different texts in 30 rows.*--drop 'who'",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_distilled(tmp_path, content, message):
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_training(path, "y", (), None, False)
+
+
+def test_what_is_dropped_is_not_looked_at(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(",who,a,y\n" + "".join(f"{i},n{i},{i},{i % 2}\n" for i in range(30)))
+    training = read_training(path, "y", ("Unnamed: 0", "who"), None, False)
+    assert training.X.columns.tolist() == ["a"]
+    assert training.encoder is None
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "picture.png")
+    with pytest.raises(ValueError, match=r"picture.png cannot be read as a CSV file"):
+        read_training(tmp_path / "picture.png", "y", (), None, False)
+
+
+def test_sets_of_other_columns_are_not_compared(bought):
+    distilled = DistilledDataset.load(bought)
+    check_same_columns([distilled, distilled.subset(1)])
+    people().drop(columns="age").to_csv(bought.with_name("less.csv"), index=False)
+    path = bought.with_name("less.npz")
+    run("distill", bought.with_name("less.csv"), "--target=bought", *QUICK, "-o", path)
+    with pytest.raises(ValueError, match="from the same columns"):
+        check_same_columns([distilled, DistilledDataset.load(path)])
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ((), (12, 12, 3)),
+        (("--size", "8"), (8, 8, 3)),
+        (("--size", "8", "--gray"), (8, 8)),
+        (("--size", "8x10", "--gray"), (8, 10)),
+    ],
+)
+def test_test_pictures_become_like_those_of_the_set(tmp_path, options, shape):
+    write_pictures(tmp_path / "train")
+    write_pictures(tmp_path / "test", sizes=((20, 16), (12, 12), (9, 30)))
+    path = tmp_path / "set.npz"
+    run("distill", tmp_path / "train", *options, *QUICK, "-o", path)
+    distilled = DistilledDataset.load(path)
+    assert distilled.X.shape[1:] == shape
+    assert distilled.classes.tolist() == ["dark", "light"]
+    X, y = read_for(distilled, tmp_path / "test", None)
+    assert (X.shape[1:], X.dtype) == (shape, np.uint8)
+    assert y.tolist() == ["dark"] * 6 + ["light"] * 6
+    # The same pictures as in the run.
+    again = read_for(distilled, tmp_path / "train", None)[0]
+    sides = shape[:2]
+    expected = read_training(
+        tmp_path / "train", None, (), sides if options else None, "--gray" in options
+    )
+    np.testing.assert_array_equal(again, expected.X)
+
+
+def test_folders_are_the_classes_of_a_set_with_numbers(tmp_path):
+    digits = load_distilled("digits")
+    digits.export_images(tmp_path / "ten", value_range=(0, 16))
+    X, y = read_for(digits, tmp_path / "ten", None)
+    # The set has flat images, of other units.
+    assert (X.shape, y.tolist()) == ((10, 64), list(range(10)))
+    np.testing.assert_allclose(X / 255 * 16, digits.X.clip(0, 16), atol=16 / 255)
+
+
+def test_a_folder_that_does_not_fit_is_refused(bought, tmp_path):
+    write_pictures(tmp_path / "train")
+    for words, message in {
+        ("evaluate", bought, tmp_path / "train"): "the set has table rows: it needs a CSV file",
+        ("evaluate", bought, tmp_path / "train", "--target=a"): "--target is for tables",
+        ("distill", tmp_path / "train", "--target=a", "-o", "a"): "--target and --drop are for",
+        ("distill", tmp_path / "train", "--size=0", "-o", "a"): "'0' must be a side in pixels",
+        ("distill", tmp_path / "train", "--size=8x8x8", "-o", "a"): "'8x8x8' must be a side",
+    }.items():
+        result = skdistill(*words)
+        assert (result.exit_code, message in result.stderr) == (2, True), result.stderr

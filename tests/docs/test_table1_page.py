@@ -1,0 +1,76 @@
+"""The page of Table 1: published numbers and ours, from the scripts' files."""
+
+import json
+import sys
+
+import pytest
+from tools import ROOT
+
+from skdistill import all_distillers
+
+sys.path.insert(0, str(ROOT / "docs"))
+import table1
+
+
+def test_every_method_has_a_published_row_that_names_its_class(tmp_path):
+    table1.write(tmp_path, tmp_path)
+    names = ("table1", "table1_parametrized", "table1_fashion")
+    text = "".join((tmp_path / f"{name}.txt").read_text(encoding="utf-8") for name in names)
+    for name, _ in all_distillers():
+        assert f"`skdistill.{name}`" in text, name
+    papers = [*text.split("   * - ")]
+    dsa = next(row for row in papers if row.startswith("DSA\n") and "13.9±0.3" in row)
+    assert dsa.split("     - ")[2:5] == ["28.8±0.7\n", "52.1±0.5\n", "60.6±0.5\n"]
+    # Where nothing was published there is no number.
+    assert dsa.rstrip().endswith("14.4±2.0")
+    kip = next(row for row in papers if row.startswith("KIP"))
+    assert kip.count("- –") == 5
+
+
+def test_columns_are_as_many_as_cells():
+    published = table1.load_published()
+    for text, columns in (
+        (published.TABLE_1, published.COLUMNS),
+        (published.PARAMETRIZED, published.PARAMETRIZED_COLUMNS),
+        (published.FASHION, published.FASHION_COLUMNS),
+    ):
+        for name, cells in published.rows(text).items():
+            assert name in table1.HERE
+            assert len(cells) == len(columns)
+
+
+def methods_report(seeds):
+    """Return a file of methods.py with two methods and a choice of real samples."""
+    methods = {
+        "herding": {"accuracy": [0.5, 0.0]},
+        "mtt": {"accuracy": [0.6, 0.1], "accuracy by its own recipe": [0.7, 0.1], "steps": [9, 0]},
+        "RaTBPTTDistiller": {"accuracy": [0.8, 0.01], "steps": [9, 0]},
+    }
+    parameters = {"ipc": 1, "minutes": 3.0, "width": 32, "seeds": seeds}
+    # Trajectory matching has all seeds, and the others one.
+    rows = [{"method": name, "seed": 0} for name in methods]
+    rows += [{"method": "mtt", "seed": seed} for seed in seeds[1:]]
+    report = {"data": "Bits, whole", "threads": 1, "parameters": parameters, "rows": rows}
+    return report | {"summary": {"methods": methods}}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "own", "networks"), [([0], "70.0", "60.0"), ([0, 1], "70.0 ± 10.0", "60.0 ± 10.0")]
+)
+def test_rows_of_methods_stand_best_first(tmp_path, seeds, own, networks):
+    (tmp_path / "methods-bits.json").write_text(json.dumps(methods_report(seeds)))
+    rows = list(table1.measured_rows(tmp_path))
+    assert [row[1] for row in rows] == ["RaT-BPTT", "MTT", "herding"]
+    run = "3 min, width 32, seeds: {}, 1 thread"
+    one = run.format(1)
+    assert rows[0] == ["Bits", "RaT-BPTT", "1", one, "80.0", "–", "–", "``methods-bits``"]
+    assert rows[1][3:6] == [run.format(len(seeds)), networks, own]
+    assert rows[2][3].startswith("none, ")
+
+
+def test_the_files_of_the_tree_are_read():
+    results = ROOT / "examples" / "reproduce" / "results"
+    rows = list(table1.measured_rows(results))
+    assert all(len(row) == len(table1.HEADS) for row in rows)
+    files = {row[-1].strip("`") for row in rows}
+    assert {"table1-fashion-mnist-1", "kip-cifar10-folder-10"} <= files

@@ -1,0 +1,397 @@
+"""The claims of the paper: how runs take several sittings, and the rule of the verdicts."""
+
+import json
+import re
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+from sklearn.datasets import load_iris
+
+from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._run import loop
+
+X, Y = load_iris(return_X_y=True)
+QUICK = {"max_iter": 6, "window": 1, "unroll": 2, "n_networks": 1, "random_state": 0}
+
+# --- sittings -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sit(shared, tmp_path):
+    """Return a function that begins a sitting, of which the report and the cells are kept."""
+    sittings, report = shared("sittings"), shared("report")
+
+    def begin(minutes=None):
+        path = tmp_path / "a.json"
+        args = Namespace(json=path, checkpoints=tmp_path / "kept", minutes_left=minutes)
+        return sittings.Sitting(report.Report(path, {}, ("name", "seed")), args)
+
+    return begin
+
+
+def steps_in(sitting, n):
+    """Let a sitting have time for so many checks."""
+    left = [n]
+
+    def check(seconds=0.0):
+        left[0] -= 1
+        if left[0] < 0:
+            sitting.end = 0.0
+        type(sitting).check(sitting, seconds)
+
+    sitting.check = check
+    return sitting
+
+
+def test_a_run_goes_on_where_the_sitting_before_was(sit, tmp_path):
+    def compute(cell):
+        distiller = RaTBPTTDistiller(**QUICK)
+        cell.fit(distiller, X, Y)
+        return {"name": "A b", "seed": 0, "X": distiller.distilled_.X.tolist()}
+
+    with steps_in(sit(), 3) as first:
+        first.run(compute, name="A b", seed=0)
+        pytest.fail("the time was over")
+    folder = tmp_path / "kept" / "a-a-b-0"
+    assert (folder / "run.npz").exists()
+    assert not (tmp_path / "a.json").exists()
+    row = sit().run(compute, name="A b", seed=0)
+    assert row["X"] == RaTBPTTDistiller(**QUICK).fit(X, Y).distilled_.X.tolist()
+    assert json.loads((tmp_path / "a.json").read_text())["rows"] == [row]
+    # Nothing is kept of a finished run.
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_end_of_a_sitting_is_told_and_other_errors_are_not_hidden(sit, capsys):
+    with sit(minutes=0) as sitting:
+        sitting.run(lambda cell: pytest.fail("begun"), name="a", seed=0)
+    assert "The time is over" in capsys.readouterr().out
+    with pytest.raises(ZeroDivisionError), sit() as sitting:
+        sitting.run(lambda cell: 1 / 0, name="a", seed=0)
+
+
+def test_what_was_measured_is_not_measured_again(sit):
+    sitting = sit()
+    assert sitting.cell("a").once("n", lambda: [1.5, 2]) == [1.5, 2]
+    # There is no folder before there is something to keep.
+    again = sit().cell("a")
+    assert again.once("n", lambda: pytest.fail("measured again")) == [1.5, 2]
+    # A measurement that took longer than the time that is left is not begun.
+    with sit(minutes=1) as short:
+        short.took["m"] = 100.0
+        short.cell("a").once("m", lambda: pytest.fail("begun"))
+    with sit(minutes=1) as short:
+        short.took["m"] = 1.0
+        assert short.cell("a").once("m", lambda: 3) == 3
+
+
+def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
+    def boosted():
+        distiller = RaTBPTTDistiller(**QUICK)
+        return BoostedDistiller(2, block_size=1, distiller=distiller, random_state=0)
+
+    def compute(cell):
+        distiller = boosted()
+        cell.fit(distiller, X, Y, name="blocks")
+        return {"name": "a", "seed": 0, "X": distiller.distilled_.X.tolist()}
+
+    for n in (4, 6):
+        # In the first block, and in the second.
+        with steps_in(sit(), n) as sitting:
+            sitting.run(compute, name="a", seed=0)
+            pytest.fail("the time was over")
+    row = sit().run(compute, name="a", seed=0)
+    assert row["X"] == boosted().fit(X, Y).distilled_.X.tolist()
+
+
+class Slow:
+    """A callback by whose clock a fit is prepared for 0.05 seconds, and a step takes 0.1."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def setup(self, estimator, context):
+        self.now += 0.05
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        if context.task_name == "outer step":
+            self.now += 0.1
+
+    def on_fit_task_end(self, estimator, context):
+        pass
+
+
+def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
+    slow, whole = Slow(), RaTBPTTDistiller.set_callbacks
+    monkeypatch.setattr(loop, "perf_counter", lambda: slow.now)
+    monkeypatch.setattr(shared("sittings"), "perf_counter", lambda: slow.now)
+    monkeypatch.setattr(
+        RaTBPTTDistiller, "set_callbacks", lambda self, *others: whole(self, slow, *others)
+    )
+
+    def fit(cell):
+        distiller = RaTBPTTDistiller(**QUICK)
+        return distiller, cell.fit_for(distiller, X, Y, 1.0, (0.25, 0.5))
+
+    with steps_in(sit(), 2) as sitting:
+        first = sitting.cell("a")
+        fit(first)
+        pytest.fail("the time was over")
+    assert first.notes == {"prepared run.npz": pytest.approx(0.05)}
+    assert [path.name for path in first.folder.glob("*s-run.npz")] == ["0.25s-run.npz"]
+
+    second = sit().cell("a")
+    distiller, sets = fit(second)
+    # A step that would end after a moment comes after it, but for the first of a sitting.
+    seconds = [second.seconds(each) for each in sets]
+    assert seconds == pytest.approx([0.25, 0.55, 0.95])
+    assert distiller.n_iter_ == 9
+    assert sets[-1] is distiller.distilled_
+
+    # A run that has had its time does no further step, and one with more time goes on.
+    again, sets = fit(sit().cell("a"))
+    assert again.n_iter_ == 9
+    assert [second.seconds(each) for each in sets] == seconds
+    longer = RaTBPTTDistiller(**QUICK)
+    sit().cell("a").fit_for(longer, X, Y, 1.5)
+    assert longer.n_iter_ == 14
+
+
+# --- the rule -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def claims(shared):
+    """Return the module of the claims."""
+    return shared("claims")
+
+
+def rows_of(**numbers):
+    """Return rows, a part of a claim: accuracies of names by seed."""
+    return [
+        {"name": name, "seed": seed, "accuracy": value / 100}
+        for name, values in numbers.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def claim(claims, *statements, names=("a", "b"), seeds=(0, 1), **more):
+    """Return a claim of one finding."""
+    part = claims.Part("none", "none", "a.json", "", "name", names, seeds)
+    return claims.Claim(
+        "A claim",
+        (part,),
+        lambda parts: claims.collect(
+            (row["name"], row["seed"], row["accuracy"]) for row in parts[0]
+        ),
+        (claims.Finding("It is so.", statements, **more),),
+        hours=1,
+    )
+
+
+def test_the_margin_is_students_with_the_pooled_deviation(claims):
+    ab, ac = claims.Statement("a", "b", 0), claims.Statement("a", "c", 0)
+    which = claim(claims, ab, ac, names=("a", "b", "c"))
+    rows = rows_of(a=[80, 82], b=[78, 81], c=[70, 80])
+    # Differences: 2 and 1; 10 and 2.
+    (first, second), degrees = claims.judge(which, [rows])[0], 2
+    pooled = np.sqrt((0.5 + 32) / degrees)
+    quantile = student.ppf(0.95, degrees)
+    assert first.difference == pytest.approx(1.5)
+    assert first.margin == pytest.approx(quantile * pooled / np.sqrt(2))
+    # Its own deviation is larger than the pooled one.
+    assert second.difference == pytest.approx(6)
+    assert second.margin == pytest.approx(quantile * np.sqrt(32) / np.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    ("b", "least", "expected"),
+    [
+        ([78.0, 78.2], 0, "holds"),
+        ([78.0, 78.2], 5, "does not hold"),
+        ([81.0, 81.2], -3, "holds"),
+        ([81.0, 81.2], 0, "does not hold"),
+        ([79.0, 81.2], 0, "undecided"),
+    ],
+)
+def test_verdicts_follow_from_difference_and_margin(claims, b, least, expected):
+    which = claim(claims, claims.Statement("a", "b", least))
+    assert claims.verdict(which, [rows_of(a=[80.0, 80.0], b=b)]) == expected
+
+
+def test_nothing_is_decided_while_a_run_is_missing_or_without_a_spread(claims):
+    which = claim(claims, claims.Statement("a", "b", 0), seeds=(0, 1, 2))
+    assert claims.verdict(which, [[]]) == "undecided"
+    rows = rows_of(a=[80, 80, 80], b=[60, 60.1, 60])
+    assert claims.verdict(which, [rows[:-1]]) == "undecided"
+    assert claims.verdict(which, [rows]) == "holds"
+    one = claim(claims, claims.Statement("a", "b", 0), seeds=(0,))
+    assert claims.verdict(one, [rows_of(a=[80], b=[60])]) == "undecided"
+
+
+def test_one_statement_is_enough_where_any_is_asked_for(claims):
+    statements = [claims.Statement("a", "b", least) for least in (0, 10)]
+    rows = [rows_of(a=[80.0, 80.0], b=[78.0, 78.2])]
+    assert claims.verdict(claim(claims, *statements), rows) == "does not hold"
+    assert claims.verdict(claim(claims, *statements, needs="any"), rows) == "holds"
+    hopeless = [claims.Statement("b", "a", least) for least in (0, 10)]
+    assert claims.verdict(claim(claims, *hopeless, needs="any"), rows) == "does not hold"
+
+
+def test_methods_far_away_need_one_seed(claims):
+    part = claims.Part("none", "none", "a.json", "", "name", ("a", "b", "c"), (0, 1), close=10.0)
+    assert len(part.cells([])) == 6
+    rows = rows_of(a=[80], b=[71], c=[69])
+    assert part.missing(rows) == [("a", 1), ("b", 1)]
+
+
+def test_curves_are_compared_by_the_last_quarter(claims):
+    curve = {"step": [10, 20, 30, 40], "seconds": [1, 2, 3, 4], "accuracy": [0.1, 0.2, 0.3, 0.5]}
+    slow = {"step": [10, 20], "seconds": [2, 4], "accuracy": [0.6, 0.8]}
+    rows = [
+        {"method": name, "seed": 0, "curve": each} for name, each in (("a", curve), ("b", slow))
+    ]
+    values = claims.of_curves("x")([rows])
+    assert values["x, a, equal steps"][0] == pytest.approx(20)
+    assert values["x, a, equal time"][0] == pytest.approx(40)
+    assert values["x, b, equal steps"][0] == pytest.approx(80)
+    assert values["x, b, equal time"][0] == pytest.approx(80)
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def row(part, name, seed, rng):
+    """Return a row as the script of a part would write it."""
+    accuracy = list(rng.uniform(0.5, 0.9, 5))
+    found = {part.key: name, "seed": seed}
+    if part.where is not None:
+        found |= dict([part.where])
+    if part.script == "boosting":
+        found |= {"budgets": [2, 4, 6, 8, 10], "accuracy": accuracy}
+        if name.startswith(("strong", "weak")):
+            found["accuracy of single blocks"] = accuracy
+        else:
+            found["accuracy of the largest in the time of all blocks"] = accuracy[0]
+        found["accuracy of random parts"] = accuracy
+    elif part.script in ("truncations", "figure11"):
+        axis = [100, 200, 300, 400, 500]
+        found["curve"] = {"step": axis, "seconds": axis, "accuracy": accuracy}
+    elif part.script == "architectures":
+        names = part.arguments.split("--on ")[1].split(" --")[0].split()
+        found |= {f"on {on}": {"mean": rng.uniform(0.5, 0.9)} for on in names}
+    elif part.script == "hardness":
+        found |= {"accuracy": accuracy[0], "accuracy by score": accuracy}
+    else:
+        found["accuracy"] = accuracy[0]
+        if name == "KIPDistiller":
+            found["accuracy by kernel regression"] = accuracy[1]
+        if name in ("mtt", "tesla"):
+            found["accuracy by its own recipe"] = accuracy[1]
+    return found
+
+
+def test_every_statement_is_about_numbers_of_planned_runs(claims):
+    rng = np.random.default_rng(0)
+    for number, which in claims.CLAIMS.items():
+        rows = [
+            [row(part, name, seed, rng) for name in part.names for seed in part.seeds]
+            for part in which.parts
+        ]
+        assert not any(part.missing(own) for part, own in zip(which.parts, rows))
+        for finding, judged in zip(which.findings, claims.judge(which, rows)):
+            for each in judged:
+                assert each.difference is not None, (number, each.statement)
+                # A seed of each run that it rests on.
+                parts = (
+                    which.parts
+                    if finding.parts is None
+                    else [which.parts[k] for k in finding.parts]
+                )
+                assert each.n_seeds == max(len(part.seeds) for part in parts), each.statement
+                assert each.margin > 0
+        if which.lines is not None:
+            assert all(which.lines(rows).values()) or number == 8
+
+
+@pytest.fixture
+def on_digits(claims, monkeypatch):
+    """Return a claim with digits in place of its data."""
+
+    def make(number):
+        which = claims.CLAIMS[number]
+        parts = tuple(replace(part, data="digits") for part in which.parts)
+        return replace(which, parts=parts)
+
+    return make
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_scripts_take_the_arguments_of_the_plan(claims, on_digits, number, tmp_path, capsys):
+    # All that the time allows is to look at the arguments and the data.
+    for part in on_digits(number).parts:
+        alone = replace(on_digits(number), parts=(part,))
+        claims.run(alone, {"digits": None}, minutes_left=1e-6, results=tmp_path)
+        assert "The time is over" in capsys.readouterr().out, part
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.slow
+def test_a_claim_runs_in_sittings(claims, tmp_path, capsys):
+    quick = "--ipc 2 --block-size 1 --max-iter 2 --kip-steps 1 --draws 1 --width 4 --networks 1"
+    names = claims.STRONG, claims.JOINT
+    part = replace(
+        claims.CLAIMS[1].parts[0],
+        data="digits",
+        arguments=f"{quick} --window 1 --unroll 2",
+        names=names,
+    )
+    which = replace(claims.CLAIMS[1], parts=(part,))
+    claims.run(which, {"digits": None}, only=claims.JOINT, results=tmp_path)
+    assert part.missing(part.rows(tmp_path)) == [(claims.STRONG, 0), (claims.STRONG, 1)]
+    claims.run(which, {"digits": None}, minutes_left=0.001, results=tmp_path)
+    assert "The time is over" in capsys.readouterr().out
+    claims.run(which, {"digits": None}, results=tmp_path)
+    rows = part.rows(tmp_path)
+    assert part.missing(rows) == []
+    values = which.values([rows])
+    assert set(values[f"{claims.STRONG}, 2 per class"]) == {0, 1}
+    assert set(values[f"{claims.JOINT}, 2 per class, in equal time"]) == {0, 1}
+    assert set(values[f"{claims.STRONG}, later blocks alone"]) == {0, 1}
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_status_and_verdicts_say_what_is_missing(claims, tmp_path):
+    text = claims.status(tmp_path)
+    assert "3. The random window: 0 of 21 runs, about 5.5 h in all; next RaT-BPTT, seed 0" in text
+    assert "unfinished: none" in text
+    assert claims.verdicts(tmp_path).count("not run yet") == 8
+    part = claims.CLAIMS[3].parts[0]
+    rows = [row(part, "BPTT", 0, np.random.default_rng(0))]
+    (tmp_path / part.file).write_text(json.dumps({"rows": rows}))
+    assert "3. The random window: 1 of 21 runs" in claims.status(tmp_path)
+    assert "3. The random window: undecided" in claims.verdicts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "9"], "invalid choice: '?9"),
+        (["run", "3"], "claim 3 needs --cifar10"),
+        (["run", "4", "--cifar10", "x"], "claim 4 needs --fashion-mnist"),
+        (
+            ["run", "3", "--cifar10", "x", "--only", "no"],
+            "--only must be one of BPTT, .*; got 'no'",
+        ),
+    ],
+)
+def test_the_command_refuses(claims, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        claims.main(arguments)
+    assert re.search(message, capsys.readouterr().err)
