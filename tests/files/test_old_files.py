@@ -82,8 +82,8 @@ def has_same_bits(kind):
     return same_machine and kind != "float64 table"
 
 
-# In deviations of the data. Rounding of 1e-7 in a boosted run's first block is 0.15 in its second on
-# one processor and 0.49 on another; other samples are two or three apart.
+# In deviations of the data. Rounding of 1e-7 in a boosted run's first block is 0.15 in its second
+# on one processor and 0.49 on another; other samples are two or three apart.
 TOLERANCE = {"boosted": 0.8}
 
 
