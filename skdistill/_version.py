@@ -1,3 +1,3 @@
 """The version, below everything that tells it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
