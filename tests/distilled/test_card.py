@@ -83,7 +83,7 @@ def test_a_result_must_be_of_the_set():
 
 
 def test_networks_that_were_not_trained_as_the_recipe_says():
-    assert "as the recipe says" not in make().card(result())
+    assert "and not as the recipe says" not in make().card(result())
     shorter = replace(result(), steps=np.array([10, 20]))
     said = "These networks were trained for 20 steps, and not as the recipe says."
     assert said in make().card(shorter).splitlines()
