@@ -271,7 +271,7 @@ def test_networks_learn_the_samples_that_they_are_given(shared, digits):
     X_train, X_test, y_train, y_test = digits
     X_train, X_test = (X.reshape(-1, 8, 8) for X in (X_train, X_test))
     args = uses_args()
-    args.steps = 100
+    args.width, args.steps = 16, 100
     protocol, moments = sets.protocol(args), sets.moments(X_train)
     like = sets.as_set(X_train, y_train, moments, protocol, seed=3)
     networks = active.DistilledClassifier(active.AsGiven(like)).fit(X_train[:50], y_train[:50])
