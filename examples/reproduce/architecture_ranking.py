@@ -137,9 +137,8 @@ def main() -> None:
     parser = arguments(__doc__, RESULTS / "uses-architecture-ranking.json")
     data.add_arguments(parser)
     small_sets.add_arguments(parser)
-    parser.set_defaults(networks=3)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
-    parser.add_argument("--whole-steps", type=int, default=600, help="on all samples")
+    parser.add_argument("--whole-steps", type=int, default=300, help="on all samples")
     parser.add_argument("--batch-size", type=int, default=64, help="of these steps")
     args = data.parse(parser)
     # Every distiller has its own defaults, whatever the machine.

@@ -30,10 +30,10 @@ NAMES = [*CHOSEN, *DISTILLERS]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says how samples are distilled and networks trained."""
-    parser.add_argument("--max-iter", type=int, default=200, help="outer steps of each distilling")
-    parser.add_argument("--width", type=int, default=32, help="of the ConvNets")
-    parser.add_argument("--steps", type=int, default=300, help="that train a network")
-    parser.add_argument("--networks", type=int, default=5, help="in the test of each set")
+    parser.add_argument("--max-iter", type=int, default=100, help="outer steps of each distilling")
+    parser.add_argument("--width", type=int, default=16, help="of the ConvNets")
+    parser.add_argument("--steps", type=int, default=200, help="that train a network")
+    parser.add_argument("--networks", type=int, default=3, help="in the test of each set")
 
 
 def load(args: argparse.Namespace) -> list[np.ndarray]:

@@ -271,7 +271,7 @@ def test_networks_learn_the_samples_that_they_are_given(shared, digits):
     X_train, X_test, y_train, y_test = digits
     X_train, X_test = (X.reshape(-1, 8, 8) for X in (X_train, X_test))
     args = uses_args()
-    args.steps = 100
+    args.width, args.steps = 16, 100
     protocol, moments = sets.protocol(args), sets.moments(X_train)
     like = sets.as_set(X_train, y_train, moments, protocol, seed=3)
     networks = active.DistilledClassifier(active.AsGiven(like)).fit(X_train[:50], y_train[:50])
@@ -279,7 +279,7 @@ def test_networks_learn_the_samples_that_they_are_given(shared, digits):
         sets.as_set(X_train[:50], y_train[:50], moments, protocol, 3), X_test, y_test
     )
     assert networks.score(X_test, y_test) == pytest.approx(expected.mean)
-    assert expected.mean > 0.3
+    assert expected.mean > 0.5
 
 
 def test_labels_are_bought_where_networks_are_least_sure(shared):
