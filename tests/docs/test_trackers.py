@@ -50,7 +50,9 @@ def wandb_records(folder):
     """Return the records that were written for each run, in the order of the runs."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    files = sorted(folder.glob("wandb/*/run-*.wandb"), key=lambda file: file.stat().st_mtime_ns)
+    files = sorted(
+        folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda file: file.stat().st_mtime_ns
+    )
     return [[Record.FromString(content) for content in leveldb_log(file)] for file in files]
 
 
