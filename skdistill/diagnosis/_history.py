@@ -78,8 +78,8 @@ def exploding_gradients(case: Case) -> Finding | NotMade | None:
         for k in range(1, len(values)):
             if not has_exploded(values[: k + 1]):
                 continue
-            rise = values[k], min(values[: k + 1]), starts[k]
-            worst = rise if worst is None else max(worst, rise)
+            if worst is None or values[k] > worst[0]:
+                worst = values[k], min(values[: k + 1]), starts[k]
         is_over = not has_exploded(values)
     if worst is None:
         if longest < 2:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tools
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -89,9 +90,16 @@ def good_set(data):
     return replace(made, recipe=replace(made.recipe, steps=100, learning_rate=0.01))
 
 
-def run(table, **changes):
+@pytest.fixture(scope="module")
+def apart():
+    """Return rows of three features in two classes that hardly overlap, and labels."""
+    X, y = tools.table()
+    return X + 3 * y[:, None], y
+
+
+def run(data, **changes):
     """Return a distiller after a hundred short outer steps."""
-    parameters = {"max_iter": 100, "learning_rate": 0.1, "window": 2, "unroll": 4, "inner_lr": 0.1}
+    parameters = {"max_iter": 100, "learning_rate": 0.02, "window": 8, "unroll": 8, "inner_lr": 0.1}
     distiller = RaTBPTTDistiller(
         batch_size=30, architecture=tiny, random_state=0, **parameters | changes
     )
@@ -99,7 +107,7 @@ def run(table, **changes):
         # What the run warns of is what the doctor is to find afterwards.
         warnings.simplefilter("ignore", DivergenceWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return distiller.fit(*table)
+        return distiller.fit(*data)
 
 
 def test_a_good_set_has_no_findings(good_set, data):
@@ -110,8 +118,8 @@ def test_a_good_set_has_no_findings(good_set, data):
     assert {*diagnosis.passed, *diagnosis.not_made} == set(CHECKS)
 
 
-def test_a_good_run_has_no_findings(table):
-    diagnosis = quietly(run(table), *table, n_networks=0)
+def test_a_good_run_has_no_findings(apart):
+    diagnosis = quietly(run(apart), *apart, n_networks=0)
     assert diagnosis.findings == []
     assert {"skipped-steps", "exploding-gradients", "stagnation"} <= {*diagnosis.passed}
 
@@ -122,7 +130,7 @@ def test_a_good_run_has_no_findings(table):
 def of_the_set(change, **options):
     """Return a plan: the good set, or the data, changed."""
 
-    def plan(good_set, data, table):
+    def plan(good_set, data, apart):
         X, y, X_test, y_test = data
         case = SimpleNamespace(distilled=good_set, X=X_test, y=y_test)
         change(case)
@@ -134,10 +142,10 @@ def of_the_set(change, **options):
 def of_the_run(outer_step=None, **changes):
     """Return a plan: a run in which something goes wrong."""
 
-    def plan(good_set, data, table):
+    def plan(good_set, data, apart):
         with OuterStep() if outer_step is None else outer_step():
-            distiller = run(table, **changes)
-        return quietly(distiller, *table, n_networks=0)
+            distiller = run(apart, **changes)
+        return quietly(distiller, *apart, n_networks=0)
 
     return plan
 
@@ -172,7 +180,7 @@ def rename(case):
 def saved_run(name, **changes):
     """Return a plan: a set of examples/reproduce, with images in its units for the test."""
 
-    def plan(good_set, data, table):
+    def plan(good_set, data, apart):
         made = DistilledDataset.load(RESULTS / f"{name}.npz")
         made = replace(made, provenance={**made.provenance, **changes})
         X = np.random.default_rng(0).normal(scale=0.475, size=(20, 32, 32, 3))
@@ -189,8 +197,8 @@ PLANTED = {
     "stagnation": of_the_run(learning_rate=1e-9),
     "short-window": saved_run("table1-cifar10-folder-1-default-window"),
     "labels-alike": with_labels([0.51, 0.49], [0.49, 0.51]),
-    "missing-classes": with_labels([0.9, 0.1], [0.8, 0.2]),
-    "negative-labels": with_labels([1.0, -0.5], [0.0, 1.0]),
+    "missing-classes": with_labels([0.9, 0.1], [0.6, 0.4]),
+    "negative-labels": with_labels([1.0, -0.05], [0.0, 1.0]),
     "wrong-labels": of_the_set(rename),
     "unprepared-test-data": scale_test(standardized),
     "diverged-networks": of_the_set(
@@ -200,20 +208,20 @@ PLANTED = {
         lambda case: put(case, X=np.array([[10.0, 10.0], [500.0, -500.0]]))
     ),
     "no-better-than-k-means": of_the_set(
-        lambda case: put(case, X=np.array([[30.0, -10.0], [14.0, 6.0]]))
+        lambda case: put(case, X=np.array([[14.0, 6.0], [10.0, 10.0]]))
     ),
 }  # fmt: skip
 # What goes with a fault, because it follows from it.
 BESIDE = {
+    "labels-alike": {"no-better-than-k-means"},
     "missing-classes": {"few-classes", "no-better-than-k-means"},
-    "diverged-networks": set(),
     "few-classes": {"no-better-than-k-means"},
 }
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_found_and_no_other(name, good_set, data, table):
-    diagnosis = PLANTED[name](good_set, data, table)
+def test_a_planted_fault_is_found_and_no_other(name, good_set, data, apart):
+    diagnosis = PLANTED[name](good_set, data, apart)
     assert {*names(diagnosis)} == {name, *BESIDE.get(name, ())}
     (finding,) = (each for each in diagnosis.findings if each.name == name)
     assert any(character.isdigit() for character in finding.evidence)
