@@ -87,6 +87,11 @@ class LocalHub:
             server.shutdown()
             server.server_close()
 
+    def reset(self):
+        """Forget everything."""
+        for memory in (self.repositories, self.requests, self.stored, self.faults):
+            memory.clear()
+
     def fail(self, method, part, status=None, times=1000):
         """Answer such requests with a status; without one, break off in the middle."""
         self.faults.append(Fault(method, part, status, times))
@@ -98,6 +103,8 @@ class LocalHub:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are sent one after the other: the second would wait for the first's receipt.
+    disable_nagle_algorithm = True
 
     def log_message(self, *args):
         pass

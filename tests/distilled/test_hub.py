@@ -35,28 +35,34 @@ from local_hub import LocalHub, Repository  # noqa: E402
 REPO = "me/digits"
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """Return a stand-in for the Hub, which huggingface_hub takes for it; a token is at hand."""
+@pytest.fixture(scope="module")
+def server():
+    """Return a stand-in for all tests, so that huggingface_hub makes one client."""
     with LocalHub() as hub:
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-        # The other way up is the native code of hf_xet.
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_TOKEN", "hf_writes")
-        # It waits for seconds before it asks again.
-        for module in (_http, file_download):
-            monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
-        refuse_other_addresses(monkeypatch)
         yield hub
-        # The next test has a Hub at another port.
-        _http.close_session()
+    _http.close_session()
+
+
+@pytest.fixture
+def hub(server, monkeypatch, tmp_path):
+    """Return a new stand-in for the Hub, which huggingface_hub takes for it; a token is at hand."""
+    server.reset()
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.endpoint + template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    # The other way up is the native code of hf_xet.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    for name in ("HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_writes")
+    # It waits for seconds before it asks again.
+    for module in (_http, file_download):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
+    refuse_other_addresses(monkeypatch)
+    return server
 
 
 def refuse_other_addresses(monkeypatch):
