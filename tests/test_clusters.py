@@ -8,12 +8,10 @@ import os
 import sys
 from types import SimpleNamespace
 
-import joblib
 import numpy as np
 import pytest
 import torch
 from deadly import Deadly
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from tools import how_to, quick, tiny
@@ -149,16 +147,3 @@ def test_an_evaluation_on_ray_is_that_of_one_process(ray_cluster, data, alone, t
     result = how_to("on_ray").evaluate_on_ray(fitted, *data[2:])
     np.testing.assert_array_equal(result.curve, alone.evaluation.curve)
     assert len(counted.workers()) == 2
-
-
-# --- what a user sees without a cluster -------------------------------------------------------
-
-
-def test_loky_ends_a_search_with_an_error_when_a_worker_is_lost(data, tmp_path):
-    deadly = Deadly(tmp_path, nth=30)
-    with (
-        joblib.parallel_config("loky", n_jobs=2),
-        pytest.raises(TerminatedWorkerError, match="SIGKILL"),
-    ):
-        search("grid", deadly).fit(*data[:2])
-    assert deadly.killed() in deadly.workers()
