@@ -16,7 +16,7 @@ learns what tells these two classes apart, and not what tells them from others. 
 row, "with the memory": the memory's samples of earlier classes take part as if they were real,
 classes weighted equally, and only the samples of the new classes are kept.
 
-    python examples/reproduce/continual_learning.py --ipc 1 5
+    python examples/reproduce/continual_learning.py
     python examples/reproduce/continual_learning.py --dataset fashion-mnist --data FOLDER --ipc 1 \
         --json out.json
 
@@ -125,7 +125,7 @@ def main() -> None:
     parser = arguments(__doc__, RESULTS / "uses-continual-learning.json")
     data.add_arguments(parser)
     small_sets.add_arguments(parser)
-    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 5], help="samples per class")
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1], help="samples per class")
     parser.add_argument("--classes", type=int, default=2, help="in each task")
     args = data.parse(parser)
     # Every distiller has its own defaults, whatever the machine.
