@@ -852,7 +852,7 @@ def run(
             if minutes_left is not None:
                 left = minutes_left - (perf_counter() - began) / 60
                 if left <= 0:
-                    print("The time is over")
+                    print("The time is over.", flush=True)
                     return
                 arguments += ["--minutes-left", f"{left:.3f}"]
             import_module(part.script).main(arguments)
