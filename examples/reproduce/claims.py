@@ -424,7 +424,7 @@ def of_methods(*labels: str) -> Callable[[list[list[dict]]], Values]:
 
 # What suits narrow networks in minutes: see settings.py.
 NARROW = "--window 20 --unroll 30 --inner-lr 0.003"
-BOOSTING = f"--ipc 10 --block-size 2 --width 16 {NARROW} --max-iter 500 --networks 5 --draws 5"
+BOOSTING = f"--ipc 10 --block-size 2 --width 16 {NARROW} --max-iter 1500 --networks 5 --draws 5"
 STRONG, WEAK, JOINT, KIP, REAL = (
     "strongly boosted",
     "weakly boosted",
@@ -466,7 +466,7 @@ BOOSTED = Claim(
             ),
         ),
     ),
-    hours=6,
+    hours=5,
     lines=lines_of_sets,
 )
 
@@ -495,7 +495,7 @@ INTERCORRELATION = Claim(
             ),
         ),
     ),
-    hours=1.5,
+    hours=0.5,
     lines=lines_of_sets,
 )
 
@@ -664,7 +664,7 @@ PARAMETRIZED = Claim(
 )
 
 HARD = (
-    f"--ipc 10 --width 16 {NARROW} --max-iter 1200 --begin 600 --renew-every 1 "
+    f"--ipc 10 --width 16 {NARROW} --max-iter 3000 --begin 1500 --renew-every 1 "
     "--epochs 20 --score-networks 5 --networks 5"
 )
 HARDNESS = Claim(
@@ -710,7 +710,7 @@ HARDNESS = Claim(
             needs="any",
         ),
     ),
-    hours=5.5,
+    hours=4.5,
     lines=lines_of_hardness,
 )
 
@@ -852,7 +852,7 @@ def run(
             if minutes_left is not None:
                 left = minutes_left - (perf_counter() - began) / 60
                 if left <= 0:
-                    print("The time is over")
+                    print("The time is over.", flush=True)
                     return
                 arguments += ["--minutes-left", f"{left:.3f}"]
             import_module(part.script).main(arguments)

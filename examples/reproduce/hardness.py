@@ -66,8 +66,10 @@ def scores_of(seed: int, cell: Cell, args, arrays) -> dict:
             )
             np.savez_compressed(file, scores=found.astype(np.uint16))
         total += np.load(file)["scores"]
-    np.savez_compressed(scores_file(args), scores=total / args.score_networks)
-    counts, _ = np.histogram(total / args.score_networks, [*EDGES[:-1], args.epochs + 1])
+    mean = total / args.score_networks
+    np.savez_compressed(scores_file(args), scores=mean)
+    # A bin holds its lower limit, as in `accuracy_by_hardness`.
+    counts = np.bincount(np.digitize(mean, EDGES[1:-1]), minlength=len(BINS))
     return {"name": SCORES, "seed": seed, "samples": dict(zip(BINS, counts.tolist()))}
 
 

@@ -399,7 +399,8 @@ def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
     ]
     for row in (kip, matching):
         assert row["steps"] >= 1
-        assert row["seconds"] > 0.6
+        # A run ends before a step that would end too late.
+        assert row["seconds"] > 0.3
     assert matching["accuracy"] > 0.6
     assert list(report["summary"]["methods"]) == names
 
