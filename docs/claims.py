@@ -57,10 +57,10 @@ def asked(claim) -> str:
     for finding in claim.findings:
         text = escape(finding.text)
         for k, statement in enumerate(finding.statements):
-            which = "any of" if finding.needs == "any" and len(finding.statements) > 1 else ""
+            which = " Any of these:" if finding.needs == "any" else ""
             rows.append(
                 [
-                    f"{text} {which}".strip() if k == 0 else "",
+                    text + which if k == 0 else "",
                     escape(statement.better),
                     escape(statement.worse),
                     f"{statement.least:+g}",
