@@ -4,7 +4,8 @@ A distilled start for active learning
 
 New digits have come without labels, and each label costs. Active learning buys those of which the
 networks are least sure; but the first networks know nothing. Here labeled digits of earlier writers
-were there once, of which only ten samples are left, a byte per value. Do they save labels?
+were there once, of which only ten samples are left, a byte per value. Do they save labels? At
+first some twenty; with every label that is bought it matters less where one has started.
 
 Distilled samples know only what labels have told them: distilling the labels that were just bought
 would add nothing. ``examples/reproduce/active_learning.py`` runs longer, with more starts;
