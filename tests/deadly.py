@@ -5,6 +5,7 @@ It is in a file of its own because the processes import it.
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from tools import tiny
@@ -22,14 +23,17 @@ class Deadly:
         What the processes know of each other: a file for each that has built networks, and the
         files "built" and "killed".
     nth : int
+    pause : float, default=0.0
+        Seconds that a worker takes for each network.
     """
 
-    def __init__(self, folder, nth):
-        self.folder, self.nth, self.maker = Path(folder), nth, os.getpid()
+    def __init__(self, folder, nth, pause=0.0):
+        self.folder, self.nth, self.pause, self.maker = Path(folder), nth, pause, os.getpid()
 
     def __call__(self, input_shape, n_classes):
         """Return a network, or do not."""
         if os.getpid() != self.maker:
+            time.sleep(self.pause)
             (self.folder / f"worker-{os.getpid()}").touch()
             if self.count() >= self.nth and len(self.workers()) > 1 and self.is_first():
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -102,7 +102,8 @@ def client(tmp_path_factory):
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_on_dask_loses_nothing_with_a_worker(name, client, data, alone, tmp_path):
     client.wait_for_workers(2)
-    deadly = Deadly(tmp_path, nth=30)
+    # As long as it takes Dask to drop copies of the data, if it is let.
+    deadly = Deadly(tmp_path, nth=75, pause=0.06)
     found = how_to("on_dask").fit_on_dask(search(name, deadly), *data[:2], client)
     check_search(found, getattr(alone, name))
     assert deadly.killed() in deadly.workers()
