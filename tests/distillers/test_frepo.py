@@ -270,7 +270,7 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
 def test_a_checkpoint_whose_pool_is_another_is_refused(images, tmp_path, monkeypatch):
     quick(checkpoint=tmp_path / "run", max_iter=2).fit(*images)
     larger = lambda steps, size, *rest: Pool(steps, size + 1, *rest)  # noqa: E731
-    monkeypatch.setattr("skdistill.distillers.frepo.Pool", larger)
+    monkeypatch.setattr("skdistill.distillers._pool_parameters.Pool", larger)
     with pytest.raises(InvalidFileError, match="pool must have 11 networks"):
         quick(checkpoint=tmp_path / "run").fit(*images)
 
