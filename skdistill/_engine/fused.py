@@ -19,6 +19,9 @@ from .optimizers import Adam, InnerOptimizer
 
 # Values of one transformed array that are made at a time: two or three such arrays fit the cache.
 _CACHED_VALUES = 320 * 1024
+# To transform a convolution's kernels takes the time of so many tiles. (With 10 tiles of side 4
+# those of side 2 were faster, with 40 slower, for 16 to 128 channels on a core with AVX2.)
+_KERNELS_AS_TILES = 30
 
 
 def replaced(layers: Sequence[Layer], kernels: CDLL) -> list[Layer]:
@@ -62,9 +65,10 @@ def _at(*tensors: Tensor) -> list[int]:
 class Winograd(Layer):
     """A convolution of 3 x 3, stride 1 and padding 1, as products of transformed matrices.
 
-    Samples are transformed to ``(16, tiles, channels)``, kernels to ``(16, n_in, n_out)`` and its
-    transpose. The pass backwards is the transposed one, so that each array is transformed once for
-    all products. It takes some images at a time, whose transformed arrays fit the cache.
+    An image is cut into tiles of side R. Samples are transformed to ``((R + 2)^2, tiles,
+    channels)``, kernels to ``((R + 2)^2, n_in, n_out)`` and its transpose. The pass backwards is
+    the transposed one, so that each array is transformed once for all products. It takes some
+    images at a time, whose transformed arrays fit the cache.
     """
 
     def __init__(self, conv: Convolution, kernels: CDLL):
@@ -73,17 +77,19 @@ class Winograd(Layer):
         self._kernels = kernels
 
     def forward(self, x, w, *bias):
-        forward, backward = self._weight(w)
+        side = _tile_side(x.shape)
+        forward, backward = self._weight(w, side)
         out = x.new_empty(*x.shape[:3], self._n_out)
-        (v,) = self._compute(x[None], out[None], [forward], [bias])
-        return out, (v, None, backward, None, x.shape)
+        (v,) = self._compute(x[None], out[None], [forward], [bias], side)
+        return out, (v, None, backward, None, side, x.shape)
 
     def pair_forward(self, x, *parameters):
         (w, *bias), (w_along, *bias_along) = self._split(parameters)
-        (u, u_back), (u_along, u_along_back) = self._weight(w), self._weight(w_along)
+        side = _tile_side(x.shape[1:])
+        (u, u_back), (u_along, u_along_back) = (self._weight(each, side) for each in (w, w_along))
         out = x.new_empty(2, *x.shape[1:4], self._n_out)
-        v, *v_along = self._compute(x, out, [u, u_along], [bias, bias_along])
-        return out, (v, *(v_along or [None]), u_back, u_along_back, x.shape[1:])
+        v, *v_along = self._compute(x, out, [u, u_along], [bias, bias_along], side)
+        return out, (v, *(v_along or [None]), u_back, u_along_back, side, x.shape[1:])
 
     def backward(self, g, kept, wants_input, w, *bias):
         x_bar = g.new_empty(kept[-1]) if wants_input else None
@@ -99,18 +105,19 @@ class Winograd(Layer):
     def _split(self, parameters):
         return parameters[: self.n_parameters], parameters[self.n_parameters :]
 
-    def _weight(self, w):
-        forward = w.new_empty(16, self._n_in, _filled(self._n_out, w))
-        backward = w.new_empty(16, self._n_out, _filled(self._n_in, w))
-        self._kernels.winograd_kernels(*_at(w, forward, backward), self._n_out, self._n_in)
+    def _weight(self, w, side):
+        products = _n_products(side)
+        forward = w.new_empty(products, self._n_in, _filled(self._n_out, w))
+        backward = w.new_empty(products, self._n_out, _filled(self._n_in, w))
+        self._kernels.winograd_kernels(*_at(w, forward, backward), self._n_out, self._n_in, side)
         return forward, backward
 
-    def _compute(self, x, out, weights, biases):
+    def _compute(self, x, out, weights, biases, side):
         """Fill ``out`` for values and, perhaps, tangents; return the transformed ``x``."""
-        shape = x.shape[1:]
-        tiles, part = _n_tiles(shape), self._part(shape)
-        v = [x.new_empty(16, shape[0] * tiles, _filled(self._n_in, x)) for _ in x]
-        room = x.new_empty(16, part * tiles, _filled(self._n_out, x))
+        shape, products = x.shape[1:], _n_products(side)
+        tiles, part = _n_tiles(shape, side), self._part(shape, side)
+        v = [x.new_empty(products, shape[0] * tiles, _filled(self._n_in, x)) for _ in x]
+        room = x.new_empty(products, part * tiles, _filled(self._n_out, x))
         shifts = [bias[0] if bias else x.new_zeros(self._n_out) for bias in biases]
         self._kernels.winograd(
             *_at_two(x),
@@ -122,16 +129,17 @@ class Winograd(Layer):
             *shape,
             self._n_out,
             part,
+            side,
         )
         return v
 
     def _adjoint(self, g, kept, x_bar, x_along_bar):
         """Fill ``x_bar`` and ``x_along_bar``, where they are wanted, and return that of ``w``."""
-        v, v_along, u, u_along, shape = kept
-        tiles, part = _n_tiles(shape), self._part(shape)
+        v, v_along, u, u_along, side, shape = kept
+        tiles, part, products = _n_tiles(shape, side), self._part(shape, side), _n_products(side)
         columns = len(g) * _filled(self._n_out, g) + _filled(self._n_in, g)
-        room = g.new_empty(16, part * tiles, columns)
-        u_bar = g.new_zeros(16, self._n_out, self._n_in)
+        room = g.new_empty(products, part * tiles, columns)
+        u_bar = g.new_zeros(products, self._n_out, self._n_in)
         self._kernels.winograd_adjoint(
             *_at_two(g),
             *_at_two((v, v_along)),
@@ -141,14 +149,15 @@ class Winograd(Layer):
             *shape,
             self._n_out,
             part,
+            side,
         )
         w_bar = g.new_empty(self._n_out, 3, 3, self._n_in)
-        self._kernels.winograd_kernels_adjoint(*_at(u_bar, w_bar), self._n_out, self._n_in)
+        self._kernels.winograd_kernels_adjoint(*_at(u_bar, w_bar), self._n_out, self._n_in, side)
         return w_bar
 
-    def _part(self, shape) -> int:
+    def _part(self, shape, side) -> int:
         """Return how many images are taken at a time."""
-        values = 16 * _n_tiles(shape) * max(self._n_in, self._n_out)
+        values = _n_products(side) * _n_tiles(shape, side) * max(self._n_in, self._n_out)
         return min(shape[0], max(1, _CACHED_VALUES // values))
 
 
@@ -164,10 +173,27 @@ def _at_two(tensors: Sequence[Tensor | None]) -> list[int | None]:
     return [None if x is None else _at(x)[0] for x in both]
 
 
-def _n_tiles(shape) -> int:
+def _tile_side(shape) -> int:
+    """Return the side of the tiles of images ``(n, height, width, ...)`` that takes least work.
+
+    Larger tiles take fewer multiplications per pixel, but have more kernels to transform.
+    """
+
+    def work(side: int) -> int:
+        return _n_products(side) * (shape[0] * _n_tiles(shape, side) + _KERNELS_AS_TILES)
+
+    return min((2, 4), key=work)
+
+
+def _n_tiles(shape, side: int) -> int:
     """Return the number of tiles of an image."""
     _, height, width = shape[:3]
-    return ((height + 1) // 2) * ((width + 1) // 2)
+    return -(-height // side) * -(-width // side)
+
+
+def _n_products(side: int) -> int:
+    """Return the number of values of a transformed tile: multiplications per pair of channels."""
+    return (side + 2) ** 2
 
 
 class NormReLUPool(Layer):

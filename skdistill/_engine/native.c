@@ -51,114 +51,236 @@ typedef real vector __attribute__((vector_size(VECTOR), aligned(sizeof(real)), m
 
 INLINE size least(size a, size b) { return a < b ? a : b; }
 
-/* A vector of the values from x on, of which there are m. */
-INLINE vector load(const real *x, size m) {
-    if (m >= LENGTH) return *(const vector *)x;
+/* Fewer values than a vector has. Not inlined: hundreds of copies would take long to compile. */
+static __attribute__((noinline)) vector load_some(const real *x, size m) {
     vector out = {0};
     for (size l = 0; l < m; l++) out[l] = x[l];
     return out;
+}
+
+static __attribute__((noinline)) void store_some(vector value, real *x, size m) {
+    for (size l = 0; l < m; l++) x[l] = value[l];
+}
+
+/* A vector of the values from x on, of which there are m. */
+INLINE vector load(const real *x, size m) {
+    return m >= LENGTH ? *(const vector *)x : load_some(x, m);
 }
 
 INLINE void store(vector value, real *x, size m) {
     if (m >= LENGTH)
         *(vector *)x = value;
     else
-        for (size l = 0; l < m; l++) x[l] = value[l];
+        store_some(value, x, m);
 }
 
-/* ---- Winograd's F(2 x 2, 3 x 3): kernels of 3 x 3, stride 1, padding 1 -------------------------
+/* ---- Winograd's F(R x R, 3 x 3): kernels of 3 x 3, stride 1, padding 1 -------------------------
  *
- * An output tile of 2 x 2 is A' [(G k G') * (B' d B)] A for a patch d of 4 x 4 and kernels k. In
- * the transformed arrays, (16, tiles, channels) and (16, n_out, n_in), a convolution is 16 products
- * of matrices. The functions of a tile take one vector of channels, or the m that remain.
+ * An output tile of R x R is A' [(G k G') * (B' d B)] A for a patch d of S x S, S = R + 2, and
+ * kernels k. In the transformed arrays, (S * S, tiles, channels) and (S * S, n_out, n_in), a
+ * convolution is S * S products of matrices. R is 2, with the points 0, 1, -1 and infinity, or 4,
+ * with 0, the four below and infinity, which lose less to rounding than 1, -1, 2, -2 do. The
+ * functions of a tile take one vector of channels, or the m that remain.
  */
 
-INLINE void input_tile(const real *x, real *out, size i, size j, size h, size w, size c, size step,
-                       size m) {
-    vector d[4][4], t[4][4];
-    UNROLLED for (size a = 0; a < 4; a++)
-        UNROLLED for (size b = 0; b < 4; b++) {
-            size y = i + a, z = j + b;
-            d[a][b] =
-                y < 0 || y >= h || z < 0 || z >= w ? (vector){0} : load(x + (y * w + z) * c, m);
-        }
-    UNROLLED for (size b = 0; b < 4; b++) {
-        t[0][b] = d[0][b] - d[2][b];
-        t[1][b] = d[1][b] + d[2][b];
-        t[2][b] = d[2][b] - d[1][b];
-        t[3][b] = d[1][b] - d[3][b];
+#define MOST 6 /* S, at most */
+#define SIDE(R) ((R) + 2)
+#define PRODUCTS(R) (SIDE(R) * SIDE(R))
+/* The points are N, -N, F and -F. */
+#define N (real)0.70710678118654752440
+#define F (real)1.41421356237309504880
+#define N2 (real)0.5
+#define F2 (real)2
+/* G's rows are divided by these. */
+#define OF_N (real)(-1.5)
+#define OF_F (real)6
+
+/* Along one side: B', and B. */
+INLINE void input_side(const vector *d, vector *t, size R) {
+    if (R == 2) {
+        t[0] = d[0] - d[2];
+        t[1] = d[1] + d[2];
+        t[2] = d[2] - d[1];
+        t[3] = d[1] - d[3];
+        return;
     }
-    UNROLLED for (size a = 0; a < 4; a++) {
-        store(t[a][0] - t[a][2], out + (4 * a + 0) * step, m);
-        store(t[a][1] + t[a][2], out + (4 * a + 1) * step, m);
-        store(t[a][2] - t[a][1], out + (4 * a + 2) * step, m);
-        store(t[a][1] - t[a][3], out + (4 * a + 3) * step, m);
+    vector even = d[4] - F2 * d[2], odd = N * (d[3] - F2 * d[1]);
+    t[0] = d[0] - (N2 + F2) * d[2] + d[4];
+    t[1] = even + odd;
+    t[2] = even - odd;
+    even = d[4] - N2 * d[2], odd = F * (d[3] - N2 * d[1]);
+    t[3] = even + odd;
+    t[4] = even - odd;
+    t[5] = d[1] - (N2 + F2) * d[3] + d[5];
+}
+
+INLINE void input_side_adjoint(const vector *t, vector *d, size R) {
+    if (R == 2) {
+        d[0] = t[0];
+        d[1] = t[1] - t[2] + t[3];
+        d[2] = t[1] + t[2] - t[0];
+        d[3] = -t[3];
+        return;
+    }
+    vector even_n = t[1] + t[2], odd_n = N * (t[1] - t[2]);
+    vector even_f = t[3] + t[4], odd_f = F * (t[3] - t[4]);
+    d[0] = t[0];
+    d[1] = t[5] - F2 * odd_n - N2 * odd_f;
+    d[2] = -(N2 + F2) * t[0] - F2 * even_n - N2 * even_f;
+    d[3] = odd_n + odd_f - (N2 + F2) * t[5];
+    d[4] = t[0] + even_n + even_f;
+    d[5] = t[5];
+}
+
+/* A', and A. */
+INLINE void output_side(const vector *p, vector *y, size R) {
+    if (R == 2) {
+        y[0] = p[0] + p[1] + p[2];
+        y[1] = p[1] - p[2] - p[3];
+        return;
+    }
+    vector even_n = p[1] + p[2], odd_n = N * (p[1] - p[2]);
+    vector even_f = p[3] + p[4], odd_f = F * (p[3] - p[4]);
+    y[0] = p[0] + even_n + even_f;
+    y[1] = odd_n + odd_f;
+    y[2] = N2 * even_n + F2 * even_f;
+    y[3] = N2 * odd_n + F2 * odd_f + p[5];
+}
+
+INLINE void output_side_adjoint(const vector *y, vector *p, size R) {
+    if (R == 2) {
+        p[0] = y[0];
+        p[1] = y[0] + y[1];
+        p[2] = y[0] - y[1];
+        p[3] = -y[1];
+        return;
+    }
+    vector even = y[0] + N2 * y[2], odd = N * (y[1] + N2 * y[3]);
+    p[0] = y[0];
+    p[1] = even + odd;
+    p[2] = even - odd;
+    even = y[0] + F2 * y[2], odd = F * (y[1] + F2 * y[3]);
+    p[3] = even + odd;
+    p[4] = even - odd;
+    p[5] = y[3];
+}
+
+/* G, and G'. */
+INLINE void kernel_side(const vector *k, vector *u, size R) {
+    if (R == 2) {
+        u[0] = k[0];
+        u[1] = (k[0] + k[1] + k[2]) / 2;
+        u[2] = (k[0] - k[1] + k[2]) / 2;
+        u[3] = k[2];
+        return;
+    }
+    vector even = (k[0] + N2 * k[2]) * (1 / OF_N), odd = k[1] * (N / OF_N);
+    u[0] = k[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    even = (k[0] + F2 * k[2]) * (1 / OF_F), odd = k[1] * (F / OF_F);
+    u[3] = even + odd;
+    u[4] = even - odd;
+    u[5] = k[2];
+}
+
+INLINE void kernel_side_adjoint(const vector *u, vector *k, size R) {
+    if (R == 2) {
+        vector half = u[1] / 2, other = u[2] / 2;
+        k[0] = u[0] + half + other;
+        k[1] = half - other;
+        k[2] = half + other + u[3];
+        return;
+    }
+    vector even_n = (u[1] + u[2]) * (1 / OF_N), even_f = (u[3] + u[4]) * (1 / OF_F);
+    k[0] = u[0] + even_n + even_f;
+    k[1] = (u[1] - u[2]) * (N / OF_N) + (u[3] - u[4]) * (F / OF_F);
+    k[2] = N2 * even_n + F2 * even_f + u[5];
+}
+
+#undef N
+#undef F
+
+#define OF_SIDE(i, S) UNROLLED for (size i = 0; i < (S); i++)
+
+INLINE void input_tile(const real *x, real *out, size i, size j, size h, size w, size c, size step,
+                       size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][MOST];
+    OF_SIDE(b, S) {
+        vector d[MOST], of_d[MOST];
+        OF_SIDE(a, S) {
+            size y = i + a, z = j + b;
+            d[a] = y < 0 || y >= h || z < 0 || z >= w ? (vector){0} : load(x + (y * w + z) * c, m);
+        }
+        input_side(d, of_d, R);
+        OF_SIDE(a, S) t[a][b] = of_d[a];
+    }
+    OF_SIDE(a, S) {
+        vector of_t[MOST];
+        input_side(t[a], of_t, R);
+        OF_SIDE(b, S) store(of_t[b], out + (S * a + b) * step, m);
     }
 }
 
 INLINE void input_tile_adjoint(const real *in, real *x, size i, size j, size h, size w, size c,
-                               size step, size m) {
-    vector t[4][4], d[4][4];
-    UNROLLED for (size a = 0; a < 4; a++) {
-        vector v0 = load(in + (4 * a + 0) * step, m), v1 = load(in + (4 * a + 1) * step, m);
-        vector v2 = load(in + (4 * a + 2) * step, m), v3 = load(in + (4 * a + 3) * step, m);
-        t[a][0] = v0;
-        t[a][1] = v1 - v2 + v3;
-        t[a][2] = v1 + v2 - v0;
-        t[a][3] = -v3;
+                               size step, size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][MOST];
+    OF_SIDE(a, S) {
+        vector v[MOST];
+        OF_SIDE(b, S) v[b] = load(in + (S * a + b) * step, m);
+        input_side_adjoint(v, t[a], R);
     }
-    UNROLLED for (size b = 0; b < 4; b++) {
-        d[0][b] = t[0][b];
-        d[1][b] = t[1][b] - t[2][b] + t[3][b];
-        d[2][b] = t[1][b] + t[2][b] - t[0][b];
-        d[3][b] = -t[3][b];
-    }
-    UNROLLED for (size a = 0; a < 4; a++)
-        UNROLLED for (size b = 0; b < 4; b++) {
+    OF_SIDE(b, S) {
+        vector of_t[MOST], d[MOST];
+        OF_SIDE(a, S) of_t[a] = t[a][b];
+        input_side_adjoint(of_t, d, R);
+        OF_SIDE(a, S) {
             size y = i + a, z = j + b;
             real *pixel = x + (y * w + z) * c;
-            if (y >= 0 && y < h && z >= 0 && z < w) store(load(pixel, m) + d[a][b], pixel, m);
+            if (y >= 0 && y < h && z >= 0 && z < w) store(load(pixel, m) + d[a], pixel, m);
         }
+    }
 }
 
 INLINE void output_tile(const real *p, const real *bias, real *y, size i, size j, size h, size w,
-                        size c, size step, size m) {
-    vector t[2][4], shift = load(bias, m);
-    UNROLLED for (size b = 0; b < 4; b++) {
-        vector p0 = load(p + b * step, m), p1 = load(p + (4 + b) * step, m);
-        vector p2 = load(p + (8 + b) * step, m), p3 = load(p + (12 + b) * step, m);
-        t[0][b] = p0 + p1 + p2;
-        t[1][b] = p1 - p2 - p3;
+                        size c, size step, size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][MOST], shift = load(bias, m);
+    OF_SIDE(b, S) {
+        vector of_p[MOST], of_y[MOST];
+        OF_SIDE(a, S) of_p[a] = load(p + (S * a + b) * step, m);
+        output_side(of_p, of_y, R);
+        OF_SIDE(a, R) t[a][b] = of_y[a];
     }
-    UNROLLED for (size a = 0; a < 2; a++)
-        if (i + a < h) {
-            real *pixel = y + ((i + a) * w + j) * c;
-            store(t[a][0] + t[a][1] + t[a][2] + shift, pixel, m);
-            if (j + 1 < w) store(t[a][1] - t[a][2] - t[a][3] + shift, pixel + c, m);
-        }
+    OF_SIDE(a, R) if (i + a < h) {
+        vector of_y[MOST];
+        real *pixel = y + ((i + a) * w + j) * c;
+        output_side(t[a], of_y, R);
+        OF_SIDE(b, R) if (j + b < w) store(of_y[b] + shift, pixel + b * c, m);
+    }
 }
 
 INLINE void output_tile_adjoint(const real *y, real *p, size i, size j, size h, size w, size c,
-                                size step, size m) {
-    vector t[2][4];
-    UNROLLED for (size a = 0; a < 2; a++) {
+                                size step, size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][MOST];
+    OF_SIDE(a, R) {
         const real *pixel = y + ((i + a) * w + j) * c;
-        vector g0 = i + a < h ? load(pixel, m) : (vector){0};
-        vector g1 = i + a < h && j + 1 < w ? load(pixel + c, m) : (vector){0};
-        t[a][0] = g0;
-        t[a][1] = g0 + g1;
-        t[a][2] = g0 - g1;
-        t[a][3] = -g1;
+        vector g[MOST];
+        OF_SIDE(b, R) g[b] = i + a < h && j + b < w ? load(pixel + b * c, m) : (vector){0};
+        output_side_adjoint(g, t[a], R);
     }
-    UNROLLED for (size b = 0; b < 4; b++) {
-        store(t[0][b], p + b * step, m);
-        store(t[0][b] + t[1][b], p + (4 + b) * step, m);
-        store(t[0][b] - t[1][b], p + (8 + b) * step, m);
-        store(-t[1][b], p + (12 + b) * step, m);
+    OF_SIDE(b, S) {
+        vector g[MOST], of_g[MOST];
+        OF_SIDE(a, R) g[a] = t[a][b];
+        output_side_adjoint(g, of_g, R);
+        OF_SIDE(a, S) store(of_g[a], p + (S * a + b) * step, m);
     }
 }
 
-/* A transformed array is (16, panels, rows, width): the columns stand in panels of PANEL columns,
+/* A transformed array is (S * S, panels, rows, width): the columns stand in panels of PANEL columns,
  * of which the last may be LANES wide, and is filled up. */
 INLINE size filled(size c) { return (c + LANES - 1) / LANES * LANES; }
 INLINE size width_at(size k, size c) { return least(PANEL, filled(c) - k / PANEL * PANEL); }
@@ -221,13 +343,13 @@ static void panel_of(const term *terms, size n_terms, size rows, size inner, siz
     }
 }
 
-/* sums (16, rows, columns) of left (16, rows, inner) times right (16, inner, columns); a part of
- * the work of every thread. */
+/* sums (products, rows, columns) of left (products, rows, inner) times right (products, inner,
+ * columns); a part of the work of every thread. */
 static void multiply(const term *terms, size n_terms, size rows, size inner, size columns,
-                     real *out) {
+                     real *out, size products) {
     size panels = (columns + PANEL - 1) / PANEL;
 #pragma omp for schedule(static)
-    for (size q = 0; q < 16 * panels; q++) {
+    for (size q = 0; q < products * panels; q++) {
         size p = q / panels, k = q % panels * PANEL;
         term own[2];
         for (size i = 0; i < n_terms; i++) {
@@ -256,10 +378,12 @@ INLINE void columns_of(const term *terms, size n_terms, size rows, size width, r
                 UNROLLED for (size v = 0; v < N; v++) sum[r][v] += left[r] * values[v];
         }
     }
-    for (size r = 0; r < M; r++) {
-        const real *from = (const real *)sum[r];
-        for (size l = 0; l < m; l++) out[r * c + l] += from[l];
-    }
+    UNROLLED for (size r = 0; r < M; r++)
+        UNROLLED for (size v = 0; v < N; v++) {
+            real *to = out + r * c + v * LENGTH;
+            size left = m - v * LENGTH;
+            if (left > 0) store(load(to, left) + sum[r][v], to, left);
+        }
 }
 
 #define ALL_COLUMNS(N)                                                                             \
@@ -277,12 +401,13 @@ INLINE void columns_of(const term *terms, size n_terms, size rows, size width, r
     for (size i = 0; i < n_terms; i++)                                                             \
         own[i].left = terms[i].left + p * rows * filled(n_out) + place(0, o, rows, n_out);
 
-/* Adds to sums, (16, n_out, c), the transposed left (16, rows, n_out) times right (16, rows, c). */
+/* Adds to sums, (products, n_out, c), the transposed left (products, rows, n_out) times right
+ * (products, rows, c). */
 static void multiply_transposed(const term *terms, size n_terms, size rows, size n_out, size c,
-                                real *sums) {
+                                real *sums, size products) {
     size panels = (c + PANEL - 1) / PANEL;
 #pragma omp for schedule(static)
-    for (size q = 0; q < 16 * panels; q++) {
+    for (size q = 0; q < products * panels; q++) {
         size p = q / panels, k = q % panels * PANEL, o = 0;
         real *out = sums + p * n_out * c;
         term own[2];
@@ -309,23 +434,40 @@ static void multiply_transposed(const term *terms, size n_terms, size rows, size
             CALL(c - k);                                                                           \
     }
 
-static void to_input(const real *x, real *v, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
+/* A function for the R at hand, compiled for both because its loops over a tile are unrolled. */
+#define FOR_R(function, ...)                                                                       \
+    {                                                                                              \
+        if (r == 2)                                                                                \
+            function(__VA_ARGS__, 2);                                                              \
+        else                                                                                       \
+            function(__VA_ARGS__, 4);                                                              \
+    }
+
+/* Tiles of n images of h x w. */
+#define TILES(R)                                                                                   \
+    size rows = (h + R - 1) / R, columns = (w + R - 1) / R, tiles = n * rows * columns,            \
          step = tiles * filled(c);
+
+INLINE void to_input_of(const real *x, real *v, size n, size h, size w, size c, size R) {
+    TILES(R)
 #pragma omp for schedule(static)
     for (size q = 0; q < n * rows; q++)
         for (size j = 0; j < columns; j++) {
             size tile = q * columns + j;
 #define CALL(M)                                                                                    \
-    input_tile(x + q / rows * h * w * c + k, v + at, q % rows * 2 - 1, 2 * j - 1, h, w, c, step, M)
+    input_tile(x + q / rows * h * w * c + k, v + at, q % rows * R - 1, j * R - 1, h, w, c, step,   \
+               M, R)
             CHANNELS(CALL)
 #undef CALL
         }
 }
 
-static void from_input(const real *v, real *x, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
-         step = tiles * filled(c);
+static void to_input(const real *x, real *v, size n, size h, size w, size c, size r) {
+    FOR_R(to_input_of, x, v, n, h, w, c)
+}
+
+INLINE void from_input_of(const real *v, real *x, size n, size h, size w, size c, size R) {
+    TILES(R)
     size parts = (c + LENGTH - 1) / LENGTH;
     /* Tiles overlap: a thread takes all tiles of some channels. */
 #pragma omp for schedule(static)
@@ -336,97 +478,106 @@ static void from_input(const real *v, real *x, size n, size h, size w, size c) {
         for (size i = 0; i < rows; i++)
             for (size j = 0; j < columns; j++) {
                 size at = place((q / parts * rows + i) * columns + j, k, tiles, c);
+#define CALL(M)                                                                                    \
+    input_tile_adjoint(v + at, image, i * R - 1, j * R - 1, h, w, c, step, M, R)
                 if (m == LENGTH)
-                    input_tile_adjoint(v + at, image, 2 * i - 1, 2 * j - 1, h, w, c, step, LENGTH);
+                    CALL(LENGTH);
                 else
-                    input_tile_adjoint(v + at, image, 2 * i - 1, 2 * j - 1, h, w, c, step, m);
+                    CALL(m);
+#undef CALL
             }
     }
 }
 
-static void from_output(const real *p, const real *bias, real *y, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
-         step = tiles * filled(c);
+static void from_input(const real *v, real *x, size n, size h, size w, size c, size r) {
+    FOR_R(from_input_of, v, x, n, h, w, c)
+}
+
+INLINE void from_output_of(const real *p, const real *bias, real *y, size n, size h, size w, size c,
+                        size R) {
+    TILES(R)
 #pragma omp for schedule(static)
     for (size q = 0; q < n * rows; q++)
         for (size j = 0; j < columns; j++) {
             size tile = q * columns + j;
 #define CALL(M)                                                                                    \
-    output_tile(p + at, bias + k, y + q / rows * h * w * c + k, q % rows * 2, 2 * j, h, w, c,      \
-                step, M)
+    output_tile(p + at, bias + k, y + q / rows * h * w * c + k, q % rows * R, j * R, h, w, c,      \
+                step, M, R)
             CHANNELS(CALL)
 #undef CALL
         }
 }
 
-static void to_output(const real *y, real *p, size n, size h, size w, size c) {
-    size rows = (h + 1) / 2, columns = (w + 1) / 2, tiles = n * rows * columns,
-         step = tiles * filled(c);
+static void from_output(const real *p, const real *bias, real *y, size n, size h, size w, size c, size r) {
+    FOR_R(from_output_of, p, bias, y, n, h, w, c)
+}
+
+INLINE void to_output_of(const real *y, real *p, size n, size h, size w, size c, size R) {
+    TILES(R)
 #pragma omp for schedule(static)
     for (size q = 0; q < n * rows; q++)
         for (size j = 0; j < columns; j++) {
             size tile = q * columns + j;
 #define CALL(M)                                                                                    \
-    output_tile_adjoint(y + q / rows * h * w * c + k, p + at, q % rows * 2, 2 * j, h, w, c, step, M)
+    output_tile_adjoint(y + q / rows * h * w * c + k, p + at, q % rows * R, j * R, h, w, c, step,  \
+                        M, R)
             CHANNELS(CALL)
 #undef CALL
         }
 }
 
-INLINE void kernel_tile(const real *k, real *u, size c, size step, size m) {
-    vector t[4][3];
+static void to_output(const real *y, real *p, size n, size h, size w, size c, size r) {
+    FOR_R(to_output_of, y, p, n, h, w, c)
+}
+
+INLINE void kernel_tile(const real *k, real *u, size c, size step, size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][3];
     UNROLLED for (size b = 0; b < 3; b++) {
-        vector k0 = load(k + b * c, m), k1 = load(k + (3 + b) * c, m),
-               k2 = load(k + (6 + b) * c, m);
-        t[0][b] = k0;
-        t[1][b] = (k0 + k1 + k2) / 2;
-        t[2][b] = (k0 - k1 + k2) / 2;
-        t[3][b] = k2;
+        vector of_k[3], of_u[MOST];
+        UNROLLED for (size a = 0; a < 3; a++) of_k[a] = load(k + (3 * a + b) * c, m);
+        kernel_side(of_k, of_u, R);
+        OF_SIDE(a, S) t[a][b] = of_u[a];
     }
-    UNROLLED for (size a = 0; a < 4; a++) {
-        vector t0 = t[a][0], t1 = t[a][1], t2 = t[a][2];
-        store(t0, u + (4 * a + 0) * step, LENGTH);
-        store((t0 + t1 + t2) / 2, u + (4 * a + 1) * step, LENGTH);
-        store((t0 - t1 + t2) / 2, u + (4 * a + 2) * step, LENGTH);
-        store(t2, u + (4 * a + 3) * step, LENGTH);
+    OF_SIDE(a, S) {
+        vector of_u[MOST];
+        kernel_side(t[a], of_u, R);
+        OF_SIDE(b, S) store(of_u[b], u + (S * a + b) * step, LENGTH);
     }
 }
 
-INLINE void kernel_tile_adjoint(const real *u, real *k, size c, size step, size m) {
-    vector t[4][3];
-    UNROLLED for (size a = 0; a < 4; a++) {
-        vector u0 = load(u + 4 * a * step, m), u1 = load(u + (4 * a + 1) * step, m) / 2;
-        vector u2 = load(u + (4 * a + 2) * step, m) / 2, u3 = load(u + (4 * a + 3) * step, m);
-        t[a][0] = u0 + u1 + u2;
-        t[a][1] = u1 - u2;
-        t[a][2] = u1 + u2 + u3;
+INLINE void kernel_tile_adjoint(const real *u, real *k, size c, size step, size m, size R) {
+    size S = SIDE(R);
+    vector t[MOST][3];
+    OF_SIDE(a, S) {
+        vector of_u[MOST];
+        OF_SIDE(b, S) of_u[b] = load(u + (S * a + b) * step, m);
+        kernel_side_adjoint(of_u, t[a], R);
     }
     UNROLLED for (size b = 0; b < 3; b++) {
-        vector t1 = t[1][b] / 2, t2 = t[2][b] / 2;
-        store(t[0][b] + t1 + t2, k + b * c, m);
-        store(t1 - t2, k + (3 + b) * c, m);
-        store(t1 + t2 + t[3][b], k + (6 + b) * c, m);
+        vector of_t[MOST], of_k[3];
+        OF_SIDE(a, S) of_t[a] = t[a][b];
+        kernel_side_adjoint(of_t, of_k, R);
+        UNROLLED for (size a = 0; a < 3; a++) store(of_k[a], k + (3 * a + b) * c, m);
     }
 }
 
-/* Kernels w (n_out, 3, 3, c) to (16, c, n_out), which inputs are multiplied by, and to
- * (16, n_out, c), which the sensitivities of outputs are multiplied by; both in panels. */
-void winograd_kernels(const real *w, real *forward, real *backward, size n_out, size c) {
+INLINE void kernels(const real *w, real *forward, real *backward, size n_out, size c, size R) {
     size step = n_out * filled(c), step_forward = c * filled(n_out);
     size blocks = filled(n_out) / LANES;
-#pragma omp parallel for schedule(static) if (16 * n_out * c > MANY)
+#pragma omp for schedule(static)
     for (size q = 0; q < blocks; q++)
         for (size k = 0; k < filled(c); k += LENGTH) {
             size first = q * LANES, n = least(LANES, n_out - first), m = least(LENGTH, c - k);
-            real all[16 * LANES * LENGTH];
+            real all[PRODUCTS(MOST - 2) * LANES * LENGTH];
             for (size o = 0; o < n; o++) {
                 const real *from = w + (first + o) * 9 * c + k;
                 if (m == LENGTH)
-                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, LENGTH);
+                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, LENGTH, R);
                 else
-                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, m < 0 ? 0 : m);
+                    kernel_tile(from, all + o * LENGTH, c, LANES * LENGTH, m < 0 ? 0 : m, R);
             }
-            for (size p = 0; p < 16; p++) {
+            for (size p = 0; p < PRODUCTS(R); p++) {
                 const real *from = all + p * LANES * LENGTH;
                 for (size o = 0; o < n; o++)
                     store(load(from + o * LENGTH, LENGTH),
@@ -439,19 +590,31 @@ void winograd_kernels(const real *w, real *forward, real *backward, size n_out, 
         }
 }
 
-/* From sums (16, n_out, c), which are not in panels. */
-void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c) {
+INLINE void kernels_adjoint(const real *u, real *w, size n_out, size c, size R) {
     size step = n_out * c;
-#pragma omp parallel for if (step > MANY)
+#pragma omp for
     for (size o = 0; o < n_out; o++)
         for (size k = 0; k < c; k += LENGTH) {
             const real *in = u + o * c + k;
             real *out = w + o * 9 * c + k;
             if (c - k >= LENGTH)
-                kernel_tile_adjoint(in, out, c, step, LENGTH);
+                kernel_tile_adjoint(in, out, c, step, LENGTH, R);
             else
-                kernel_tile_adjoint(in, out, c, step, c - k);
+                kernel_tile_adjoint(in, out, c, step, c - k, R);
         }
+}
+
+/* Kernels w (n_out, 3, 3, c) to (S * S, c, n_out), which inputs are multiplied by, and to
+ * (S * S, n_out, c), which the sensitivities of outputs are multiplied by; both in panels. */
+void winograd_kernels(const real *w, real *forward, real *backward, size n_out, size c, size r) {
+#pragma omp parallel if (PRODUCTS(r) * n_out * c > MANY)
+    FOR_R(kernels, w, forward, backward, n_out, c)
+}
+
+/* From sums (S * S, n_out, c), which are not in panels. */
+void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c, size r) {
+#pragma omp parallel if (n_out * c > MANY)
+    FOR_R(kernels_adjoint, u, w, n_out, c)
 }
 
 /* ---- The convolution. `part` images are taken at a time, whose transformed arrays fit the cache.
@@ -460,58 +623,54 @@ void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c) {
  * stand for tangents that are 0, and for sensitivities that nobody wants. */
 
 #define PARTS                                                                                      \
-    size tiles = ((h + 1) / 2) * ((w + 1) / 2);                                                    \
-    _Pragma(                                                                                       \
-        "omp parallel if (16 * n * tiles * (n_out + c) > MANY)") for (size first = 0, size_of = 0; \
-                                                                      size_of =                    \
-                                                                          least(part, n - first),  \
-                                                                      first < n;                   \
-                                                                      first += part)
+    size tiles = ((h + r - 1) / r) * ((w + r - 1) / r);                                            \
+    _Pragma("omp parallel if (PRODUCTS(r) * n * tiles * (n_out + c) > MANY)") for (                \
+        size first = 0, size_of = 0; size_of = least(part, n - first), first < n; first += part)
 #define OF_X (first * h * w * c)
 #define OF_Y (first * h * w * n_out)
-#define OF_V (16 * first * tiles * filled(c))
+#define OF_V (PRODUCTS(r) * first * tiles * filled(c))
 
 void winograd(const real *x, const real *x_t, const real *u, const real *u_t, const real *bias,
               const real *bias_t, real *y, real *y_t, real *v, real *v_t, real *room, size n,
-              size h, size w, size c, size n_out, size part) {
+              size h, size w, size c, size n_out, size part, size r) {
     PARTS {
-        size rows = size_of * tiles;
+        size rows = size_of * tiles, k = PRODUCTS(r);
         term terms[3] = {{v + OF_V, u_t}, {v_t + (v_t ? OF_V : 0), u}, {v + OF_V, u}};
-        to_input(x + OF_X, v + OF_V, size_of, h, w, c);
-        if (x_t) to_input(x_t + OF_X, v_t + OF_V, size_of, h, w, c);
-        multiply(terms + 2, 1, rows, c, n_out, room);
-        from_output(room, bias, y + OF_Y, size_of, h, w, n_out);
+        to_input(x + OF_X, v + OF_V, size_of, h, w, c, r);
+        if (x_t) to_input(x_t + OF_X, v_t + OF_V, size_of, h, w, c, r);
+        multiply(terms + 2, 1, rows, c, n_out, room, k);
+        from_output(room, bias, y + OF_Y, size_of, h, w, n_out, r);
         if (y_t) {
-            multiply(terms, x_t ? 2 : 1, rows, c, n_out, room);
-            from_output(room, bias_t, y_t + OF_Y, size_of, h, w, n_out);
+            multiply(terms, x_t ? 2 : 1, rows, c, n_out, room, k);
+            from_output(room, bias_t, y_t + OF_Y, size_of, h, w, n_out, r);
         }
     }
 }
 
 void winograd_adjoint(const real *g, const real *g_t, const real *v, const real *v_t, const real *u,
                       const real *u_t, real *x_bar, real *x_bar_t, real *u_bar, real *room, size n,
-                      size h, size w, size c, size n_out, size part) {
+                      size h, size w, size c, size n_out, size part, size r) {
     PARTS {
-        size rows = size_of * tiles, of_q = 16 * rows * filled(n_out);
+        size rows = size_of * tiles, k = PRODUCTS(r), of_q = k * rows * filled(n_out);
         real *q = room, *q_t = room + of_q, *v_bar = q_t + (g_t ? of_q : 0);
-        to_output(g + OF_Y, q, size_of, h, w, n_out);
-        if (g_t) to_output(g_t + OF_Y, q_t, size_of, h, w, n_out);
+        to_output(g + OF_Y, q, size_of, h, w, n_out, r);
+        if (g_t) to_output(g_t + OF_Y, q_t, size_of, h, w, n_out, r);
         if (g_t) {
             term terms[2] = {{q_t, v + OF_V}, {q, v_t + (v_t ? OF_V : 0)}};
-            multiply_transposed(terms, v_t ? 2 : 1, rows, n_out, c, u_bar);
+            multiply_transposed(terms, v_t ? 2 : 1, rows, n_out, c, u_bar, k);
         } else {
             term terms[1] = {{q, v + OF_V}};
-            multiply_transposed(terms, 1, rows, n_out, c, u_bar);
+            multiply_transposed(terms, 1, rows, n_out, c, u_bar, k);
         }
         if (x_bar) {
             term terms[1] = {{q, u}};
-            multiply(terms, 1, rows, n_out, c, v_bar);
-            from_input(v_bar, x_bar + OF_X, size_of, h, w, c);
+            multiply(terms, 1, rows, n_out, c, v_bar, k);
+            from_input(v_bar, x_bar + OF_X, size_of, h, w, c, r);
         }
         if (x_bar_t) {
             term terms[2] = {{q_t, u}, {q, u_t}};
-            multiply(terms, 2, rows, n_out, c, v_bar);
-            from_input(v_bar, x_bar_t + OF_X, size_of, h, w, c);
+            multiply(terms, 2, rows, n_out, c, v_bar, k);
+            from_input(v_bar, x_bar_t + OF_X, size_of, h, w, c, r);
         }
     }
 }

@@ -32,10 +32,10 @@ _SECONDS = 120
 
 # Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision.
 _FUNCTIONS = {
-    "winograd": "pppppppppppnnnnnn",
-    "winograd_adjoint": "ppppppppppnnnnnn",
-    "winograd_kernels": "pppnn",
-    "winograd_kernels_adjoint": "ppnn",
+    "winograd": "p" * 11 + "n" * 7,
+    "winograd_adjoint": "p" * 10 + "n" * 7,
+    "winograd_kernels": "pppnnn",
+    "winograd_kernels_adjoint": "ppnnn",
     "few_inputs": "ppppnnnnnnnnn",
     "few_inputs_weights": "pppnnnnnnnnn",
     "few_inputs_folded": "ppnnnnnnnn",
