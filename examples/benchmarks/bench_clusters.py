@@ -52,15 +52,11 @@ def make_search(quick: bool) -> GridSearchCV:
     return GridSearchCV(distiller, GRID, cv=2 if quick else 3)
 
 
-def on_dask(search: GridSearchCV, X, y, at_end: ExitStack, keeps_memory: bool):
+def on_dask(search: GridSearchCV, X, y, at_end: ExitStack):
     """Start a cluster of Dask; return a function that fits the search on it."""
-    import dask
     from distributed import Client, LocalCluster
     from on_dask import fit_on_dask
 
-    if keeps_memory:
-        # Dask has the C library return at once what is freed, unless told not to.
-        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None})
     folder = at_end.enter_context(tempfile.TemporaryDirectory())
     cluster = LocalCluster(
         n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None, local_directory=folder
@@ -99,8 +95,7 @@ WAYS = {
     ONE[0]: in_one_process,
     ONE[1]: in_one_process,
     "loky": on_loky,
-    "Dask": partial(on_dask, keeps_memory=False),
-    "Dask, freed memory kept": partial(on_dask, keeps_memory=True),
+    "Dask": on_dask,
     "Ray": on_ray,
 }
 

@@ -214,14 +214,17 @@ def _trained(
 ) -> Iterator[Tensor]:
     """Yield the parameters ``([n_networks,] n_parameters)`` at each count."""
     loop = InnerLoop(steps, shared.X, shared.y, member.batches, member.draws)
+    mode = torch.inference_mode if loop.without_autograd else torch.no_grad
     state, done = steps.optimizer.init(member.theta), 0
     for count in shared.counts:
-        for i in range(done, count):
-            if stopped is not None and stopped.is_set():
-                return
-            state = run(loop, state, i, 1)
+        with mode():
+            for i in range(done, count):
+                if stopped is not None and stopped.is_set():
+                    return
+                state = run(loop, state, i, 1)
         done = count
-        yield state[0]
+        # A copy, because what inference mode made can enter no graph.
+        yield state[0].clone()
 
 
 @torch.no_grad()

@@ -7,14 +7,16 @@ of 3 x 3 takes Winograd's way, with less than half of the multiplications. Both 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from ctypes import CDLL
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from .layers import AvgPool, Convolution, FewInputs, InstanceNorm, Layer, ReLU, matmul
+from .layers import AvgPool, Convolution, FewInputs, Flatten, InstanceNorm, Layer, ReLU, matmul
 from .optimizers import Adam, InnerOptimizer
 
 # Values of one transformed array that are made at a time: two or three such arrays fit the cache.
@@ -22,6 +24,8 @@ _CACHED_VALUES = 320 * 1024
 # To transform a convolution's kernels takes the time of so many tiles. (With 10 tiles of side 4
 # those of side 2 were faster, with 40 slower, for 16 to 128 channels on a core with AVX2.)
 _KERNELS_AS_TILES = 30
+# As in native.c.
+_MOST_BLOCKS = 16
 
 
 def replaced(layers: Sequence[Layer], kernels: CDLL) -> list[Layer]:
@@ -43,7 +47,23 @@ def replaced(layers: Sequence[Layer], kernels: CDLL) -> list[Layer]:
             out.append(FirstBlock(layer.conv, *norm, kernels))
         else:
             out.append(FewInputsDirect(layer.conv, kernels))
-    return out
+    return _with_blocks(out, kernels)
+
+
+def _with_blocks(layers: list[Layer], kernels: CDLL) -> list[Layer]:
+    """Return these layers with those that are `Blocks` in one."""
+    first = next((i for i, layer in enumerate(layers) if isinstance(layer, FirstBlock)), None)
+    if first is None:
+        return layers
+    end = first + 1
+    while [type(layer) for layer in layers[end : end + 2]] == [Winograd, NormReLUPool]:
+        end += 2
+    n_blocks = (end - first + 1) // 2
+    if n_blocks > _MOST_BLOCKS or not any(
+        isinstance(layer, Flatten) for layer in layers[end : end + 1]
+    ):
+        return layers
+    return [*layers[:first], Blocks(layers[first:end], kernels), *layers[end + 1 :]]
 
 
 def _taken_norm(rest: list[Layer]) -> tuple[float, int] | None:
@@ -60,6 +80,16 @@ def _at(*tensors: Tensor) -> list[int]:
     """Return the addresses of tensors."""
     assert all(x.is_contiguous() for x in tensors)
     return [x.data_ptr() for x in tensors]
+
+
+class _Block(ctypes.Structure):
+    """A block's sizes, as in ``native.c``."""
+
+    _fields_ = [
+        *((name, ctypes.c_ssize_t) for name in ("h", "w", "c", "kh", "kw", "ph", "pw", "n_out")),
+        *((name, ctypes.c_ssize_t) for name in ("pool", "has_bias", "side", "part")),
+        ("eps", ctypes.c_double),
+    ]
 
 
 class Winograd(Layer):
@@ -155,6 +185,15 @@ class Winograd(Layer):
         self._kernels.winograd_kernels_adjoint(*_at(u_bar, w_bar), self._n_out, self._n_in, side)
         return w_bar
 
+    def describe(self, block: _Block, shape) -> None:
+        """Fill in the sizes of a block's convolution of images ``(n, height, width, channels)``."""
+        block.side = _tile_side(shape)
+        block.part = self._part(shape, block.side)
+        _, block.h, block.w, block.c = shape
+        block.kh = block.kw = 3
+        block.ph = block.pw = 1
+        block.n_out, block.has_bias = self._n_out, self.n_parameters == 2
+
     def _part(self, shape, side) -> int:
         """Return how many images are taken at a time."""
         values = _n_products(side) * _n_tiles(shape, side) * max(self._n_in, self._n_out)
@@ -204,6 +243,12 @@ class NormReLUPool(Layer):
     def __init__(self, eps: float, side: int, kernels: CDLL):
         self._eps, self._side = eps, side
         self._kernels = kernels
+
+    def describe(self, block: _Block, image) -> tuple[int, int, int]:
+        """Fill in what follows a block's convolution, and return the shape of its outputs."""
+        block.pool, block.eps = self._side, self._eps
+        height, width, channels = image
+        return height // self._side, width // self._side, channels
 
     def forward(self, x, scale, shift):
         n, height, width, channels = x.shape
@@ -342,6 +387,20 @@ class FirstBlock(Layer):
         x_bar, *bars = self._adjoint(g, kept, self._both(parameters), True)
         return x_bar[None], *bars
 
+    def describe(self, block: _Block, image) -> tuple[int, int, int]:
+        """Fill in a block's sizes, for images of a shape, and return the shape of its outputs."""
+        block.h, block.w, block.c = image
+        block.kh, block.kw, block.ph, block.pw = self._options
+        block.n_out, block.has_bias = self._n_out, self._has_bias
+        block.pool, block.eps = self._side, self._eps
+        # Its convolution has no tiles.
+        block.side = block.part = 1
+        height, width = self._out_size(image)
+        return height, width, self._n_out
+
+    def _out_size(self, image):
+        return [(a + b) // self._side for a, b in zip(image[:2], self._border)]
+
     def _both(self, parameters):
         own, along = parameters[: self.n_parameters], parameters[self.n_parameters :]
         return [self._filled(own), self._filled(along)]
@@ -354,9 +413,8 @@ class FirstBlock(Layer):
         return w, w.new_zeros(self._n_out), *rest
 
     def _compute(self, x, parameters):
-        n, height, width, _ = x.shape
-        size = [(a + b) // self._side for a, b in zip((height, width), self._border)]
-        out = x.new_empty(len(parameters), n, *size, self._n_out)
+        n, *image = x.shape
+        out = x.new_empty(len(parameters), n, *self._out_size(image), self._n_out)
         stats = x.new_empty(2 * len(parameters), n, self._n_out)
         w, bias, scale, shift = zip(*parameters)
         addresses = [each for pair in (w, bias, scale, shift, out) for each in _at_two(pair)]
@@ -395,8 +453,86 @@ class FirstBlock(Layer):
         return x_bar, *bars
 
 
+class Blocks(Layer):
+    """A `FirstBlock`, then pairs of a `Winograd` and a `NormReLUPool`, and `Flatten`, in one call.
+
+    For small networks most of a step's time would else go by between the calls.
+    """
+
+    def __init__(self, layers: Sequence[Layer], kernels: CDLL):
+        self._first, *others = layers
+        self._others = list(zip(others[::2], others[1::2]))
+        self.n_parameters = sum(layer.n_parameters for layer in layers)
+        self._kernels = kernels
+        self._sized: dict[tuple, tuple] = {}
+
+    def forward(self, x, *parameters):
+        (out,), kept = self._compute(x, parameters)
+        return out, (x, kept)
+
+    def pair_forward(self, x, *parameters):
+        out, kept = self._compute(x[0], parameters)
+        return out, (x[0], kept)
+
+    def backward(self, g, kept, wants_input, *parameters):
+        return self._adjoint(g, kept, parameters, wants_input)
+
+    def pair_backward(self, g, kept, *parameters):
+        x_bar, grad = self._adjoint(g, kept, parameters, True)
+        return x_bar[None], grad
+
+    def _compute(self, x, parameters):
+        """Return the features, of values and perhaps tangents, and what is kept."""
+        theta, copies = self._at(parameters)
+        blocks, n_features, sizes = self._sizes(x, copies)
+        out = x.new_empty(copies, len(x), n_features)
+        kept, scratch = x.new_empty(sizes[0]), x.new_empty(sizes[1])
+        self._kernels.blocks_forward(
+            blocks, *theta, *_at(x, kept, scratch, out), len(blocks), len(x)
+        )
+        return out, kept
+
+    def _adjoint(self, g, kept, parameters, wants_input):
+        x, kept = kept
+        theta, copies = self._at(parameters)
+        blocks, _, sizes = self._sizes(x, copies)
+        n_parameters = sum(piece.numel() for piece in parameters[: self.n_parameters])
+        grad, scratch = x.new_empty(n_parameters), x.new_empty(sizes[2])
+        x_bar = torch.empty_like(x) if wants_input else None
+        self._kernels.blocks_backward(
+            blocks,
+            *theta,
+            *_at(x, kept, scratch, g),
+            None if x_bar is None else x_bar.data_ptr(),
+            *_at(grad),
+            len(blocks),
+            len(x),
+        )
+        return x_bar, grad
+
+    def _at(self, parameters) -> tuple[list[int | None], int]:
+        """Return where the parameters, consecutive pieces of a vector, and tangents are."""
+        starts = parameters[:: self.n_parameters]
+        return _at_two(starts), len(starts)
+
+    def _sizes(self, x: Tensor, copies: int) -> tuple:
+        """Return the blocks, the number of features and the sizes of what they need."""
+        key = (x.shape, copies)
+        if key not in self._sized:
+            n, *image = x.shape
+            blocks = (_Block * (1 + len(self._others)))()
+            image = self._first.describe(blocks[0], image)
+            for block, (conv, norm) in zip(blocks[1:], self._others):
+                conv.describe(block, (n, *image))
+                image = norm.describe(block, (*image[:2], block.n_out))
+            sizes = (ctypes.c_ssize_t * 3)()
+            self._kernels.blocks_sizes(blocks, sizes, len(blocks), n, copies)
+            self._sized[key] = blocks, prod(image), tuple(sizes)
+        return self._sized[key]
+
+
 # The layers of this module.
-LAYERS = (Winograd, NormReLUPool, FewInputsDirect, FirstBlock)
+LAYERS = (Winograd, NormReLUPool, FewInputsDirect, FirstBlock, Blocks)
 
 
 @dataclass(frozen=True)

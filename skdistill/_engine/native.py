@@ -41,6 +41,9 @@ _FUNCTIONS = {
     "few_inputs_folded": "ppnnnnnnnn",
     "few_inputs_block": "p" * 12 + "n" * 10 + "d",
     "few_inputs_block_adjoint": "p" * 15 + "n" * 10,
+    "blocks_sizes": "ppnnn",
+    "blocks_forward": "pppppppnn",
+    "blocks_backward": "pppppppppnn",
     "adam": "pppndddddd",
     "adam_adjoint": "pppppndddddd",
     "norm_relu_pool": "pppppnnnnnd",
@@ -62,7 +65,8 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | None:
             function = getattr(library, name)
             function.argtypes = [_TYPES[kind] for kind in kinds]
             # Those that may lack memory say so.
-            function.restype = _check if name.startswith("few") else None
+            may_fail = name.startswith("few") or name in ("blocks_forward", "blocks_backward")
+            function.restype = _check if may_fail else None
     except Exception as error:
         # They are optional: a machine without a C compiler still gets the result.
         _logger.info("without the functions of native.c: %s", error)

@@ -46,6 +46,12 @@ class InnerLoop:
     batches: Tensor | None = None
     draws: Tensor | None = None
 
+    @property
+    def without_autograd(self) -> bool:
+        """Whether its steps, and their adjoints, need nothing that torch does for autograd."""
+        # An augmentation is differentiated by autograd.
+        return self.steps.without_autograd and self.draws is None
+
     def batch(self, i: int) -> tuple[Tensor, Tensor]:
         """Return the synthetic samples, as step ``i`` (counted from 0) sees them, and labels."""
         X, y = self._rows(i)
@@ -166,9 +172,7 @@ def meta_gradient(
     first_order : bool, default=False
         As in `pull_back`.
     """
-    # An augmentation is differentiated by autograd.
-    without = loop.steps.without_autograd and loop.draws is None
-    mode = torch.inference_mode if without else torch.no_grad
+    mode = torch.inference_mode if loop.without_autograd else torch.no_grad
     with mode():
         state = run(loop, loop.steps.optimizer.init(theta), 0, start)
         states = run_keeping(loop, state, start, window)

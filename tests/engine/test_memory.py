@@ -1,6 +1,8 @@
 """Memory grows only by the kept states, and the data may be larger than the memory."""
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -153,3 +155,32 @@ def test_a_mapped_array_is_distilled_like_a_plain_one(images, tmp_path):
     np.testing.assert_array_equal(
         quick.fit(white, y).transform()[0], quick.fit(whitener.transform(X), y).transform()[0]
     )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's thresholds")
+def test_freed_memory_is_kept_even_in_a_worker_of_dask():
+    code = """
+import resource
+import torch
+from skdistill._engine.runtime import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.empty(20 * 2**20, dtype=torch.uint8).fill_(0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+keep_freed_memory()
+faults()
+print(before, faults())
+"""
+    # What Dask's nanny sets for its workers.
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    before, after = map(int, done.stdout.split())
+    # Each block has 5,120 pages of 4 KiB, or 10 of 2 MiB.
+    assert before >= 200
+    assert after < before / 20
