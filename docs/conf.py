@@ -5,7 +5,7 @@ otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of
 at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
 (``reference.py``), what each method can, from the classes (``methods.py``), and the measured
 results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``,
-``claims.py``).
+``claims.py``, ``tried.py``).
 ``links.py`` checks the links of what was built.
 """
 
@@ -20,6 +20,7 @@ import methods  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
 import table1  # noqa: E402
+import tried  # noqa: E402
 import versions  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
 
@@ -103,6 +104,7 @@ def write_generated_pages(app):
     reproduction.write(results, generated)
     table1.write(generated, results)
     claims.write(generated, results)
+    tried.write(generated, results)
 
 
 def find_public_name(app, env, node, contnode):

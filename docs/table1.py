@@ -85,8 +85,9 @@ def measured_rows(results: Path) -> Iterator[list[str]]:
             report = json.loads(file.read_text(encoding="utf-8"))
             data = escape(report["data"].split(",")[0])
             threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
+            machine = f"{threads} of {escape(report['machine'])}"
             for method, ipc, run, *accuracies in read(report):
-                yield [data, method, str(ipc), f"{run}, {threads}", *accuracies, f"``{file.stem}``"]
+                yield [data, method, str(ipc), f"{run}, {machine}", *accuracies, f"``{file.stem}``"]
 
 
 def rows_of_methods(report: dict) -> Iterator[list]:

@@ -44,7 +44,8 @@ def about(args: argparse.Namespace, data: str, device: str = "cpu") -> dict:
     return {
         "data": data,
         "parameters": {k: v for k, v in vars(args).items() if k not in _NOT_MEASURED},
-        "machine": f"{os.cpu_count()} cores{gpu}",
+        # Its instructions decide how much is done in a minute.
+        "machine": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}{gpu}",
         "threads": torch.get_num_threads(),
     }
 

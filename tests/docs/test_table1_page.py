@@ -50,8 +50,8 @@ def methods_report(seeds):
     # Trajectory matching has all seeds, and the others one.
     rows = [{"method": name, "seed": 0} for name in methods]
     rows += [{"method": "mtt", "seed": seed} for seed in seeds[1:]]
-    report = {"data": "Bits, whole", "threads": 1, "parameters": parameters, "rows": rows}
-    return report | {"summary": {"methods": methods}}
+    where = {"data": "Bits, whole", "machine": "2 cores, AVX2", "threads": 1}
+    return where | {"parameters": parameters, "rows": rows, "summary": {"methods": methods}}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_rows_of_methods_stand_best_first(tmp_path, seeds, own, networks):
     (tmp_path / "methods-bits.json").write_text(json.dumps(methods_report(seeds)))
     rows = list(table1.measured_rows(tmp_path))
     assert [row[1] for row in rows] == ["RaT-BPTT", "MTT", "herding"]
-    run = "3 min, width 32, seeds: {}, 1 thread"
+    run = "3 min, width 32, seeds: {}, 1 thread of 2 cores, AVX2"
     one = run.format(1)
     assert rows[0] == ["Bits", "RaT-BPTT", "1", one, "80.0", "–", "–", "``methods-bits``"]
     assert rows[1][3:6] == [run.format(len(seeds)), networks, own]
