@@ -78,7 +78,8 @@ def _taken_norm(rest: list[Layer]) -> tuple[float, int] | None:
 
 def _at(*tensors: Tensor) -> list[int]:
     """Return the addresses of tensors."""
-    assert all(x.is_contiguous() for x in tensors)
+    if not all(x.is_contiguous() for x in tensors):
+        raise ValueError("the functions of native.c take contiguous arrays only.")
     return [x.data_ptr() for x in tensors]
 
 
@@ -494,6 +495,8 @@ class Blocks(Layer):
 
     def _adjoint(self, g, kept, parameters, wants_input):
         x, kept = kept
+        # Of few features it may be transposed, see `matmul`.
+        g = g.contiguous()
         theta, copies = self._at(parameters)
         blocks, _, sizes = self._sizes(x, copies)
         n_parameters = sum(piece.numel() for piece in parameters[: self.n_parameters])

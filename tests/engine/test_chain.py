@@ -35,6 +35,8 @@ class Unusual(nn.Sequential):
 
 CHAINS = {
     "one channel": ((1, 8, 8), partial(ConvNet, (1, 8, 8), 3, width=6)),
+    # Fewer features than samples.
+    "one pixel left": ((1, 4, 4), partial(ConvNet, (1, 4, 4), 3, width=4, depth=2)),
     "odd sides": ((3, 9, 7), partial(ConvNet, (3, 9, 7), 3, width=6, depth=2)),
     "many channels": ((8, 8, 8), partial(ConvNet, (8, 8, 8), 3, width=6)),
     "biases": ((3, 8, 8), partial(ConvNet, (3, 8, 8), 3, width=6, norm="none")),
