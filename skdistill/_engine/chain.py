@@ -6,7 +6,7 @@ the pass backwards finds in the tangents is the derivative of the product of the
 vector along which the parameters move: with respect to the parameters, to the samples and to soft
 labels.
 
-On a CPU with a C compiler, what networks of images consist of is computed by `fused.py`.
+On a CPU with a C compiler, `fused.py` and `blocks.py` compute what networks of images consist of.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import fused, native
+from . import blocks, fused, native
 from .layers import (
     AvgPool,
     Convolution,
@@ -58,8 +58,8 @@ class Chain:
     def __init__(self, learner: Learner, layers: Sequence[Layer], kernels: CDLL | None = None):
         self._sizes = learner.sizes
         self._kernels = kernels
-        self._layers = layers if kernels is None else fused.replaced(layers, kernels)
-        self.is_fused = any(isinstance(layer, fused.LAYERS) for layer in self._layers)
+        self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
+        self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
         self._n_frozen = sum(1 for _ in takewhile(lambda layer: not layer.n_parameters, layers))
 
     @staticmethod

@@ -11,12 +11,11 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import CDLL
 from dataclasses import dataclass, field
-from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from .layers import AvgPool, Convolution, FewInputs, Flatten, InstanceNorm, Layer, ReLU, matmul
+from .layers import Convolution, Layer, matmul
 from .optimizers import Adam, InnerOptimizer
 
 # Values of one transformed array that are made at a time: two or three such arrays fit the cache.
@@ -24,67 +23,17 @@ _CACHED_VALUES = 320 * 1024
 # To transform a convolution's kernels takes the time of so many tiles. (With 10 tiles of side 4
 # those of side 2 were faster, with 40 slower, for 16 to 128 channels on a core with AVX2.)
 _KERNELS_AS_TILES = 30
-# As in native.c.
-_MOST_BLOCKS = 16
 
 
-def replaced(layers: Sequence[Layer], kernels: CDLL) -> list[Layer]:
-    """Return layers that compute the same as these, some of them by `kernels`."""
-    out: list[Layer] = []
-    rest = list(layers)
-    while rest:
-        # Up to the first layer with parameters there are no tangents.
-        moves = any(layer.n_parameters for layer in out)
-        if moves and (norm := _taken_norm(rest)) is not None:
-            out.append(NormReLUPool(*norm, kernels))
-            continue
-        layer = rest.pop(0)
-        if isinstance(layer, Convolution) and layer.is_plain_3x3:
-            out.append(Winograd(layer, kernels))
-        elif not isinstance(layer, FewInputs):
-            out.append(layer)
-        elif not moves and (norm := _taken_norm(rest)) is not None:
-            out.append(FirstBlock(layer.conv, *norm, kernels))
-        else:
-            out.append(FewInputsDirect(layer.conv, kernels))
-    return _with_blocks(out, kernels)
-
-
-def _with_blocks(layers: list[Layer], kernels: CDLL) -> list[Layer]:
-    """Return these layers with those that are `Blocks` in one."""
-    first = next((i for i, layer in enumerate(layers) if isinstance(layer, FirstBlock)), None)
-    if first is None:
-        return layers
-    end = first + 1
-    while [type(layer) for layer in layers[end : end + 2]] == [Winograd, NormReLUPool]:
-        end += 2
-    n_blocks = (end - first + 1) // 2
-    if n_blocks > _MOST_BLOCKS or not any(
-        isinstance(layer, Flatten) for layer in layers[end : end + 1]
-    ):
-        return layers
-    return [*layers[:first], Blocks(layers[first:end], kernels), *layers[end + 1 :]]
-
-
-def _taken_norm(rest: list[Layer]) -> tuple[float, int] | None:
-    """Take the layers of a `NormReLUPool`, if they come next, and return its options."""
-    if not (len(rest) > 1 and isinstance(rest[0], InstanceNorm) and isinstance(rest[1], ReLU)):
-        return None
-    eps = rest[0].eps
-    side = rest[2].side if len(rest) > 2 and isinstance(rest[2], AvgPool) else None
-    del rest[: 2 if side is None else 3]
-    return eps, side or 1
-
-
-def _at(*tensors: Tensor) -> list[int]:
+def at(*tensors: Tensor) -> list[int]:
     """Return the addresses of tensors."""
     if not all(x.is_contiguous() for x in tensors):
         raise ValueError("the functions of native.c take contiguous arrays only.")
     return [x.data_ptr() for x in tensors]
 
 
-class _Block(ctypes.Structure):
-    """A block's sizes, as in ``native.c``."""
+class BlockSizes(ctypes.Structure):
+    """The sizes of a block of `Blocks`, as in ``native.c``."""
 
     _fields_ = [
         *((name, ctypes.c_ssize_t) for name in ("h", "w", "c", "kh", "kw", "ph", "pw", "n_out")),
@@ -140,7 +89,7 @@ class Winograd(Layer):
         products = _n_products(side)
         forward = w.new_empty(products, self._n_in, _filled(self._n_out, w))
         backward = w.new_empty(products, self._n_out, _filled(self._n_in, w))
-        self._kernels.winograd_kernels(*_at(w, forward, backward), self._n_out, self._n_in, side)
+        self._kernels.winograd_kernels(*at(w, forward, backward), self._n_out, self._n_in, side)
         return forward, backward
 
     def _compute(self, x, out, weights, biases, side):
@@ -151,12 +100,12 @@ class Winograd(Layer):
         room = x.new_empty(products, part * tiles, _filled(self._n_out, x))
         shifts = [bias[0] if bias else x.new_zeros(self._n_out) for bias in biases]
         self._kernels.winograd(
-            *_at_two(x),
-            *_at_two(weights),
-            *_at_two(shifts),
-            *_at_two(out),
-            *_at_two(v),
-            *_at(room),
+            *at_two(x),
+            *at_two(weights),
+            *at_two(shifts),
+            *at_two(out),
+            *at_two(v),
+            *at(room),
             *shape,
             self._n_out,
             part,
@@ -172,21 +121,21 @@ class Winograd(Layer):
         room = g.new_empty(products, part * tiles, columns)
         u_bar = g.new_zeros(products, self._n_out, self._n_in)
         self._kernels.winograd_adjoint(
-            *_at_two(g),
-            *_at_two((v, v_along)),
-            *_at_two((u, u_along)),
-            *_at_two((x_bar, x_along_bar)),
-            *_at(u_bar, room),
+            *at_two(g),
+            *at_two((v, v_along)),
+            *at_two((u, u_along)),
+            *at_two((x_bar, x_along_bar)),
+            *at(u_bar, room),
             *shape,
             self._n_out,
             part,
             side,
         )
         w_bar = g.new_empty(self._n_out, 3, 3, self._n_in)
-        self._kernels.winograd_kernels_adjoint(*_at(u_bar, w_bar), self._n_out, self._n_in, side)
+        self._kernels.winograd_kernels_adjoint(*at(u_bar, w_bar), self._n_out, self._n_in, side)
         return w_bar
 
-    def describe(self, block: _Block, shape) -> None:
+    def describe(self, block: BlockSizes, shape) -> None:
         """Fill in the sizes of a block's convolution of images ``(n, height, width, channels)``."""
         block.side = _tile_side(shape)
         block.part = self._part(shape, block.side)
@@ -207,10 +156,10 @@ def _filled(n_channels: int, like: Tensor) -> int:
     return -(-n_channels // values) * values
 
 
-def _at_two(tensors: Sequence[Tensor | None]) -> list[int | None]:
+def at_two(tensors: Sequence[Tensor | None]) -> list[int | None]:
     """Return the addresses of a pair, of which the second may be missing."""
     both = [*tensors, None][:2]
-    return [None if x is None else _at(x)[0] for x in both]
+    return [None if x is None else at(x)[0] for x in both]
 
 
 def _tile_side(shape) -> int:
@@ -245,7 +194,7 @@ class NormReLUPool(Layer):
         self._eps, self._side = eps, side
         self._kernels = kernels
 
-    def describe(self, block: _Block, image) -> tuple[int, int, int]:
+    def describe(self, block: BlockSizes, image) -> tuple[int, int, int]:
         """Fill in what follows a block's convolution, and return the shape of its outputs."""
         block.pool, block.eps = self._side, self._eps
         height, width, channels = image
@@ -256,7 +205,7 @@ class NormReLUPool(Layer):
         out = x.new_empty(n, height // self._side, width // self._side, channels)
         stats = x.new_empty(2, n, channels)
         self._kernels.norm_relu_pool(
-            *_at(x, scale, shift, out, stats), *x.shape, self._side, self._eps
+            *at(x, scale, shift, out, stats), *x.shape, self._side, self._eps
         )
         return out, (x, stats)
 
@@ -265,7 +214,7 @@ class NormReLUPool(Layer):
         x_grad = torch.empty_like(x)
         sums = torch.empty_like(stats)
         self._kernels.norm_relu_pool_backward(
-            *_at(g, x, stats, scale, shift, x_grad, sums), *x.shape, self._side
+            *at(g, x, stats, scale, shift, x_grad, sums), *x.shape, self._side
         )
         return x_grad, *sums.sum(1)
 
@@ -274,7 +223,7 @@ class NormReLUPool(Layer):
         out = x.new_empty(2, n, height // self._side, width // self._side, channels)
         stats = x.new_empty(4, n, channels)
         self._kernels.norm_relu_pool_pair(
-            *_at(x, scale, shift, scale_along, shift_along, out, stats),
+            *at(x, scale, shift, scale_along, shift_along, out, stats),
             *x.shape[1:],
             self._side,
             self._eps,
@@ -286,7 +235,9 @@ class NormReLUPool(Layer):
         x_bar = torch.empty_like(x)
         sums = torch.empty_like(stats[:2])
         self._kernels.norm_relu_pool_pair_backward(
-            *_at(g, x, stats, scale, shift, scale_along, x_bar, sums), *x.shape[1:], self._side
+            *at(g, x, stats, scale, shift, scale_along, x_bar, sums),
+            *x.shape[1:],
+            self._side,
         )
         return x_bar, *sums.sum(1)
 
@@ -340,18 +291,18 @@ class FewInputsDirect(Layer):
 
     def _convolve(self, x, out, w, *bias):
         shift = bias[0] if bias else x.new_zeros(self._n_out)
-        self._kernels.few_inputs(*_at(x, w, shift, out), *x.shape, *self._options, self._n_out)
+        self._kernels.few_inputs(*at(x, w, shift, out), *x.shape, *self._options, self._n_out)
 
     def _of_weights(self, g, x):
         n, _, _, channels = x.shape
         height, width = self._kernel
         w_bar = x.new_empty(n, height * width * channels, self._n_out)
-        self._kernels.few_inputs_weights(*_at(x, g, w_bar), *x.shape, *self._options, self._n_out)
+        self._kernels.few_inputs_weights(*at(x, g, w_bar), *x.shape, *self._options, self._n_out)
         return w_bar.sum(0).t()
 
     def _fold(self, patches, out):
         patches = patches.contiguous()
-        self._kernels.few_inputs_folded(*_at(patches, out), *out.shape, *self._options)
+        self._kernels.few_inputs_folded(*at(patches, out), *out.shape, *self._options)
 
 
 class FirstBlock(Layer):
@@ -388,7 +339,7 @@ class FirstBlock(Layer):
         x_bar, *bars = self._adjoint(g, kept, self._both(parameters), True)
         return x_bar[None], *bars
 
-    def describe(self, block: _Block, image) -> tuple[int, int, int]:
+    def describe(self, block: BlockSizes, image) -> tuple[int, int, int]:
         """Fill in a block's sizes, for images of a shape, and return the shape of its outputs."""
         block.h, block.w, block.c = image
         block.kh, block.kw, block.ph, block.pw = self._options
@@ -418,11 +369,11 @@ class FirstBlock(Layer):
         out = x.new_empty(len(parameters), n, *self._out_size(image), self._n_out)
         stats = x.new_empty(2 * len(parameters), n, self._n_out)
         w, bias, scale, shift = zip(*parameters)
-        addresses = [each for pair in (w, bias, scale, shift, out) for each in _at_two(pair)]
+        addresses = [each for pair in (w, bias, scale, shift, out) for each in at_two(pair)]
         self._kernels.few_inputs_block(
-            *_at(x),
+            *at(x),
             *addresses,
-            *_at(stats),
+            *at(stats),
             *x.shape,
             *self._options,
             self._n_out,
@@ -439,12 +390,12 @@ class FirstBlock(Layer):
         bias_bar, sums = x.new_empty(n, self._n_out), x.new_empty(2, n, self._n_out)
         w, bias, scale, shift = zip(*parameters)
         self._kernels.few_inputs_block_adjoint(
-            *_at_two(g),
-            *_at(x),
-            *[each for pair in (w, bias, scale) for each in _at_two(pair)],
-            *_at(shift[0], stats),
+            *at_two(g),
+            *at(x),
+            *[each for pair in (w, bias, scale) for each in at_two(pair)],
+            *at(shift[0], stats),
             None if x_bar is None else x_bar.data_ptr(),
-            *_at(w_bar, bias_bar, sums),
+            *at(w_bar, bias_bar, sums),
             *x.shape,
             *self._options,
             self._n_out,
@@ -452,90 +403,6 @@ class FirstBlock(Layer):
         )
         bars = [w_bar.sum(0).t(), *([bias_bar.sum(0)] if self._has_bias else []), *sums.sum(1)]
         return x_bar, *bars
-
-
-class Blocks(Layer):
-    """A `FirstBlock`, then pairs of a `Winograd` and a `NormReLUPool`, and `Flatten`, in one call.
-
-    For small networks most of a step's time would else go by between the calls.
-    """
-
-    def __init__(self, layers: Sequence[Layer], kernels: CDLL):
-        self._first, *others = layers
-        self._others = list(zip(others[::2], others[1::2]))
-        self.n_parameters = sum(layer.n_parameters for layer in layers)
-        self._kernels = kernels
-        self._sized: dict[tuple, tuple] = {}
-
-    def forward(self, x, *parameters):
-        (out,), kept = self._compute(x, parameters)
-        return out, (x, kept)
-
-    def pair_forward(self, x, *parameters):
-        out, kept = self._compute(x[0], parameters)
-        return out, (x[0], kept)
-
-    def backward(self, g, kept, wants_input, *parameters):
-        return self._adjoint(g, kept, parameters, wants_input)
-
-    def pair_backward(self, g, kept, *parameters):
-        x_bar, grad = self._adjoint(g, kept, parameters, True)
-        return x_bar[None], grad
-
-    def _compute(self, x, parameters):
-        """Return the features, of values and perhaps tangents, and what is kept."""
-        theta, copies = self._at(parameters)
-        blocks, n_features, sizes = self._sizes(x, copies)
-        out = x.new_empty(copies, len(x), n_features)
-        kept, scratch = x.new_empty(sizes[0]), x.new_empty(sizes[1])
-        self._kernels.blocks_forward(
-            blocks, *theta, *_at(x, kept, scratch, out), len(blocks), len(x)
-        )
-        return out, kept
-
-    def _adjoint(self, g, kept, parameters, wants_input):
-        x, kept = kept
-        # Of few features it may be transposed, see `matmul`.
-        g = g.contiguous()
-        theta, copies = self._at(parameters)
-        blocks, _, sizes = self._sizes(x, copies)
-        n_parameters = sum(piece.numel() for piece in parameters[: self.n_parameters])
-        grad, scratch = x.new_empty(n_parameters), x.new_empty(sizes[2])
-        x_bar = torch.empty_like(x) if wants_input else None
-        self._kernels.blocks_backward(
-            blocks,
-            *theta,
-            *_at(x, kept, scratch, g),
-            None if x_bar is None else x_bar.data_ptr(),
-            *_at(grad),
-            len(blocks),
-            len(x),
-        )
-        return x_bar, grad
-
-    def _at(self, parameters) -> tuple[list[int | None], int]:
-        """Return where the parameters, consecutive pieces of a vector, and tangents are."""
-        starts = parameters[:: self.n_parameters]
-        return _at_two(starts), len(starts)
-
-    def _sizes(self, x: Tensor, copies: int) -> tuple:
-        """Return the blocks, the number of features and the sizes of what they need."""
-        key = (x.shape, copies)
-        if key not in self._sized:
-            n, *image = x.shape
-            blocks = (_Block * (1 + len(self._others)))()
-            image = self._first.describe(blocks[0], image)
-            for block, (conv, norm) in zip(blocks[1:], self._others):
-                conv.describe(block, (n, *image))
-                image = norm.describe(block, (*image[:2], block.n_out))
-            sizes = (ctypes.c_ssize_t * 3)()
-            self._kernels.blocks_sizes(blocks, sizes, len(blocks), n, copies)
-            self._sized[key] = blocks, prod(image), tuple(sizes)
-        return self._sized[key]
-
-
-# The layers of this module.
-LAYERS = (Winograd, NormReLUPool, FewInputsDirect, FirstBlock, Blocks)
 
 
 @dataclass(frozen=True)
@@ -554,7 +421,7 @@ class FusedAdam(Adam):
         """Return the state after a step."""
         new = torch.empty_like(state)
         self.kernels.adam(
-            *_at(state, grad, new),
+            *at(state, grad, new),
             grad.numel(),
             *self._constants(correction1, correction2),
         )
@@ -564,7 +431,7 @@ class FusedAdam(Adam):
         """Return ``(grad_bar, state_bar)`` for ``bar``, the sensitivity to ``new``."""
         grad_bar, state_bar = torch.empty_like(bar[0]), torch.empty_like(bar)
         self.kernels.adam_adjoint(
-            *_at(state, new, bar, grad_bar, state_bar),
+            *at(state, new, bar, grad_bar, state_bar),
             grad_bar.numel(),
             *self._constants(correction1, correction2),
         )
