@@ -30,20 +30,21 @@ _FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
 # The compiler may hang, or a network's file system.
 _SECONDS = 120
 
-# Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision.
+# Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision. With
+# "!" it returns 1 if memory was short, and else 0.
 _FUNCTIONS = {
     "winograd": "p" * 11 + "n" * 7,
     "winograd_adjoint": "p" * 10 + "n" * 7,
     "winograd_kernels": "pppnnn",
     "winograd_kernels_adjoint": "ppnnn",
-    "few_inputs": "ppppnnnnnnnnn",
-    "few_inputs_weights": "pppnnnnnnnnn",
-    "few_inputs_folded": "ppnnnnnnnn",
-    "few_inputs_block": "p" * 12 + "n" * 10 + "d",
-    "few_inputs_block_adjoint": "p" * 15 + "n" * 10,
+    "few_inputs": "!ppppnnnnnnnnn",
+    "few_inputs_weights": "!pppnnnnnnnnn",
+    "few_inputs_folded": "!ppnnnnnnnn",
+    "few_inputs_block": "!" + "p" * 12 + "n" * 10 + "d",
+    "few_inputs_block_adjoint": "!" + "p" * 15 + "n" * 10,
     "blocks_sizes": "ppnnn",
-    "blocks_forward": "pppppppnn",
-    "blocks_backward": "pppppppppnn",
+    "blocks_forward": "!pppppppnn",
+    "blocks_backward": "!pppppppppnn",
     "adam": "pppndddddd",
     "adam_adjoint": "pppppndddddd",
     "norm_relu_pool": "pppppnnnnnd",
@@ -63,10 +64,8 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(_built(_REAL[dtype])))
         for name, kinds in _FUNCTIONS.items():
             function = getattr(library, name)
-            function.argtypes = [_TYPES[kind] for kind in kinds]
-            # Those that may lack memory say so.
-            may_fail = name.startswith("few") or name in ("blocks_forward", "blocks_backward")
-            function.restype = _check if may_fail else None
+            function.argtypes = [_TYPES[kind] for kind in kinds.lstrip("!")]
+            function.restype = _check if kinds.startswith("!") else None
     except Exception as error:
         # They are optional: a machine without a C compiler still gets the result.
         _logger.info("without the functions of native.c: %s", error)
