@@ -5,6 +5,7 @@ The rows are those of ``examples/reproduce/settings.py``, from its files in
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def rows_of(report: dict) -> Iterator[list[str]]:
 
 def parts_of(label: str) -> dict[str, str]:
     """Return a setting's values by their names, from its label in the file."""
-    return dict(part.split(" ", 1) for part in label.split(", "))
+    return dict(part.split(" ", 1) for part in re.split(r", (?=[a-z]\w* )", label))
 
 
 def changes(best: dict[str, str], other: dict[str, str]) -> str:

@@ -138,9 +138,11 @@ def test_bad_input(images, parameters, message):
 
 MEASURE = """if True:
     import ctypes
-    ctypes.CDLL(None).mallopt(-3, 65536)  # every tensor by itself, returned when it is freed
     import numpy as np
     from skdistill import RaTBPTTDistiller
+    from skdistill._engine.runtime import keep_freed_memory
+    keep_freed_memory()  # once in a process: it does not undo the following later
+    ctypes.CDLL(None).mallopt(-3, 65536)  # every tensor by itself, returned when it is freed
 
     def peak():
         with open("/proc/self/status") as file:

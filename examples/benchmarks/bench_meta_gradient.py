@@ -37,7 +37,7 @@ from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.unrolled import real_loss
 from skdistill._engine.optimizers import Adam
-from skdistill._engine.runtime import chunk_size
+from skdistill._engine.runtime import chunk_size, keep_freed_memory
 from skdistill._engine.steps import Autograd, CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
 from skdistill.networks import ConvNet
@@ -182,6 +182,7 @@ def return_freed_memory_at_once() -> None:
     Left alone it serves them from a heap whose holes depend on the order in which threads free:
     the same run's peak then differs by 20 MiB from one process to the next.
     """
+    keep_freed_memory()  # once in a process: it does not undo this later
     m_mmap_threshold = -3
     ctypes.CDLL(None).mallopt(m_mmap_threshold, 64 * 1024)
 

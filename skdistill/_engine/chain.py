@@ -42,6 +42,8 @@ _aten = torch.ops.aten
 
 # How torch's loss treats samples: each by itself, or their sum.
 _NONE, _SUM = 0, 2
+# A label to pass over: none is, and all that are not there raise an error.
+_NO_LABEL = -(2**31)
 
 
 class Chain:
@@ -70,7 +72,7 @@ class Chain:
         ----------
         learner : Learner
         is_fused : bool, default=True
-            Whether to compute by `fused.py` what it has, where that can be.
+            Whether to compute by the functions of native.c what they have, where that can be.
         """
         if learner.autocast is not None or learner.criterion is not F.cross_entropy:
             return None
@@ -186,7 +188,7 @@ def _layer(module: Any, is_flat: bool) -> Layer | None:
         plain = module.stride == module.dilation == (1, 1)
         return FewInputs(module) if few and plain else Convolution(module)
     if kind is nn.GroupNorm and module.num_groups == module.num_channels and module.affine:
-        return InstanceNorm(module)
+        return InstanceNorm(module) if module.bias is not None else None
     if kind is nn.AvgPool2d and not (module.ceil_mode or module.divisor_override):
         return AvgPool(module)
     return None
@@ -202,9 +204,9 @@ def _cross_entropy(scores: Tensor, y: Tensor, *weight: Tensor) -> tuple[Tensor, 
             losses, g = losses * weight[0], g * weight[0].unsqueeze(1)
         return losses.sum(), g
     # Four operations, where indexing would take ten: of a small network that is felt.
-    options = (log_p, y, None, _NONE if weight else _SUM, -1)
+    options = (log_p, y, None, _NONE if weight else _SUM, _NO_LABEL)
     losses, total = _aten.nll_loss_forward.default(*options)
-    along = weight[0] if weight else torch.ones_like(losses)
+    along = weight[0].to(losses) if weight else torch.ones_like(losses)
     g = _aten.nll_loss_backward.default(along, *options, total)
     g = _aten._log_softmax_backward_data.default(g, log_p, 1, log_p.dtype)
     return (losses * along).sum() if weight else losses, g

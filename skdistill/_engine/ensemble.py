@@ -153,6 +153,7 @@ class StackedSteps(Steps):
         augment: Callable[[Tensor, Tensor], Tensor] | None = None,
     ):
         super().__init__(learner, optimizer, augment=augment)
+        self.without_autograd = False  # vmap takes the gradient by autograd
         self._own_batches = own_batches
         X_dim = 0 if own_batches or augment is not None else None
         y_dim = 0 if own_batches else None

@@ -147,7 +147,7 @@ class Winograd(Layer):
     def _part(self, shape, side) -> int:
         """Return how many images are taken at a time."""
         values = _n_products(side) * _n_tiles(shape, side) * max(self._n_in, self._n_out)
-        return min(shape[0], max(1, _CACHED_VALUES // values))
+        return min(shape[0], max(1, _CACHED_VALUES // max(1, values)))
 
 
 def _filled(n_channels: int, like: Tensor) -> int:

@@ -8,9 +8,10 @@ from .steps import n_chunks
 # Measured with ConvNets on 28 to 64 pixels, 10 to 40 samples: an adjoint's peak is 1.8 to 2.0 times
 # the outputs of the layers, a gradient's 0.85 to 0.92 times.
 _ADJOINT, _GRADIENT = 2.0, 0.92
-# The same for the C functions of a CPU, on 28 to 64 pixels, 4 to 40 samples: they do not keep what
-# the first convolution makes.
-_FUSED_ADJOINT, _FUSED_GRADIENT = 1.0, 0.45
+# The same for the C functions of a CPU, on 28 pixels, 4 to 40 samples: they do not keep what the
+# first convolution makes. Beside the samples, transformed kernels: so many times the parameters.
+_FUSED_ADJOINT, _FUSED_GRADIENT = 1.0, 0.52
+_KERNELS_ADJOINT, _KERNELS_GRADIENT = 13, 10
 # Measured in the same way, at 20 to 64 samples: the graphs of a linearized network, and those and
 # what the derivative of a term with its scores takes beside them, 8.7 to 9.5 times.
 _LINEARIZED, _LINEARIZED_ADJOINT = 3.5, 9.0
@@ -82,13 +83,18 @@ def unrolled_peak(
     is_fused : bool
         Whether the steps are those of the C functions.
     """
-    state = n_slots * learner.n_parameters * learner.dtype.itemsize
+    parameters = learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
     adjoint, gradient = (_FUSED_ADJOINT, _FUSED_GRADIENT) if is_fused else (_ADJOINT, _GRADIENT)
+    activations = adjoint * _most(n_synthetic, synthetic_chunk) * sample
+    real = gradient * _most(n_real, chunk) * sample
+    if is_fused:
+        activations += _KERNELS_ADJOINT * parameters
+        real += _KERNELS_GRADIENT * parameters
     return PeakMemory(
-        states=(window + _OTHER_STATES) * state,
-        activations=int(adjoint * _most(n_synthetic, synthetic_chunk) * sample),
-        real=int(gradient * _most(n_real, chunk) * sample),
+        states=(window + _OTHER_STATES) * n_slots * parameters,
+        activations=int(activations),
+        real=int(real),
         data=data_bytes,
     )
 

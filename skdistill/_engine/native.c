@@ -1,8 +1,10 @@
-/* Passes over images that torch makes of many operations: Winograd's transforms, and a whole
- * instance normalization, rectifier and average pooling, with the derivatives of `layers.py`.
+/* Passes over images that torch makes of many operations, with the derivatives of `layers.py`:
+ * convolutions by Winograd's transforms, or of few inputs; a whole instance normalization,
+ * rectifier and average pooling; all blocks of such a network; and Adam.
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
- * tangents, is two such arrays, one after the other. Every function writes all of its output.
+ * tangents, is two such arrays, one after the other. Every function writes all of its output, but
+ * `winograd_adjoint`, which adds to the gradient of its kernels.
  */
 
 #include <math.h>
@@ -200,6 +202,10 @@ INLINE void kernel_side_adjoint(const vector *u, vector *k, size R) {
 
 #undef N
 #undef F
+#undef N2
+#undef F2
+#undef OF_N
+#undef OF_F
 
 #define OF_SIDE(i, S) UNROLLED for (size i = 0; i < (S); i++)
 
@@ -280,7 +286,7 @@ INLINE void output_tile_adjoint(const real *y, real *p, size i, size j, size h, 
     }
 }
 
-/* A transformed array is (S * S, panels, rows, width): the columns stand in panels of PANEL columns,
+/* A transformed array is (S * S, panels, rows, width): columns stand in panels of PANEL columns,
  * of which the last may be LANES wide, and is filled up. */
 INLINE size filled(size c) { return (c + LANES - 1) / LANES * LANES; }
 INLINE size width_at(size k, size c) { return least(PANEL, filled(c) - k / PANEL * PANEL); }
@@ -323,7 +329,8 @@ INLINE void rows_of(const term *terms, size n_terms, size row, size rows, size i
                 times(left, right, inner - k, LANES, sum, M, N);
         }
     UNROLLED for (size r = 0; r < M; r++)
-        UNROLLED for (size v = 0; v < N; v++) *(vector *)(out + ((row + r) * N + v) * LENGTH) = sum[r][v];
+        UNROLLED for (size v = 0; v < N; v++)
+            *(vector *)(out + ((row + r) * N + v) * LENGTH) = sum[r][v];
 }
 
 #define ALL_ROWS(N)                                                                                \
@@ -493,8 +500,8 @@ static void from_input(const real *v, real *x, size n, size h, size w, size c, s
     FOR_R(from_input_of, v, x, n, h, w, c)
 }
 
-INLINE void from_output_of(const real *p, const real *bias, real *y, size n, size h, size w, size c,
-                        size R) {
+INLINE void from_output_of(const real *p, const real *bias, real *y, size n, size h, size w,
+                           size c, size R) {
     TILES(R)
 #pragma omp for schedule(static)
     for (size q = 0; q < n * rows; q++)
@@ -508,7 +515,8 @@ INLINE void from_output_of(const real *p, const real *bias, real *y, size n, siz
         }
 }
 
-static void from_output(const real *p, const real *bias, real *y, size n, size h, size w, size c, size r) {
+static void from_output(const real *p, const real *bias, real *y, size n, size h, size w, size c,
+                        size r) {
     FOR_R(from_output_of, p, bias, y, n, h, w, c)
 }
 
@@ -1375,7 +1383,7 @@ void adam_adjoint(const real *state, const real *new, const real *bar, real *gra
     }
 }
 
-/* ---- A network's blocks: convolution, normalization, rectifier, pooling; then features -----------
+/* ---- A network's blocks: convolution, normalization, rectifier, pooling; then features ----------
  *
  * The first block is of few inputs, the others are Winograd's. One call computes all of them, or
  * their derivatives, so that nothing is left of the caller's time between. Tangents are null
@@ -1607,15 +1615,15 @@ int blocks_backward(const block *b, const real *theta, const real *theta_t, cons
         arena own = beside;
         backward_arrays f = backward_arrays_of(&own, b[i], n, copies, i == 0);
         if (i == 0) {
-            size of_w = b[0].kh * b[0].kw * c;
+            size inputs = b[0].kh * b[0].kw * c;
             if (few_inputs_block_adjoint(
                     g, theta_t ? g + n * pixels_of(b[0]) * n_out : NULL, x, p[0].w, p_t[0].w,
                     p[0].bias, p_t[0].bias, p[0].scale, p_t[0].scale, p[0].shift, k[0].stats,
                     x_bar, f.w_bar, f.bias_bar, f.sums, n, h, w, c, b[0].kh, b[0].kw, b[0].ph,
                     b[0].pw, n_out, b[0].pool))
                 return 1;
-            sum_rows(f.w_bar, f.w_sum, n, of_w * n_out);
-            transposed(f.w_sum, of_p[0].w, 1, of_w, n_out);
+            sum_rows(f.w_bar, f.w_sum, n, inputs * n_out);
+            transposed(f.w_sum, of_p[0].w, 1, inputs, n_out);
             if (b[0].has_bias) sum_rows(f.bias_bar, of_p[0].bias, n, n_out);
         } else {
             if (theta_t)

@@ -75,7 +75,7 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 def _check(failed: int) -> None:
     if failed:
-        raise MemoryError("no memory for a padded image.")
+        raise MemoryError("no memory for a step of a network.")
 
 
 def _built(real: str) -> Path:

@@ -25,9 +25,10 @@ _SECONDS_OF_COMPILATION = 60.0
 _SECONDS_SAVED = 0.0004
 
 
-# What glibc maps for itself at most, and its names for the thresholds.
-_LARGEST_BLOCK = 32 * 2**20
-_TRIM_VARIABLE = "MALLOC_TRIM_THRESHOLD_"
+# Freed memory that the process keeps at most: above all that the blocks of a network need for one
+# chunk (`_SYNTHETIC_CHUNK_BYTES`).
+_KEPT_BYTES = 512 * 2**20
+# glibc's names for what it keeps, and for the size of blocks that it gives back at once.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -57,19 +58,16 @@ def keep_freed_memory() -> None:
     """Let the C library keep what tensors free, instead of returning it after each step.
 
     What goes back to the system comes again page by page, each of which costs as much as the
-    arithmetic on it. glibc keeps up to twice the largest block that it has mapped for itself and
-    freed, of at most 32 MiB: so it is shown one. Nothing of it is touched, so that it is free.
-
-    It no longer learns so where the environment sets a threshold. Dask's nanny does, for all of
-    its workers, and a search took 1.8 times as long: there it is told.
+    arithmetic on it. This holds for the whole process, and takes precedence over thresholds in the
+    environment: Dask's nanny sets one for all of its workers, with which a search took 1.8 times
+    as long.
     """
-    if _TRIM_VARIABLE in os.environ:
-        with suppress(OSError, AttributeError, TypeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
-            mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_BLOCK)
-    else:
-        torch.empty(_LARGEST_BLOCK - 2**16, dtype=torch.uint8, device="cpu")
+    with suppress(OSError, AttributeError, TypeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        # An older glibc maps all larger blocks than 32 MiB for themselves.
+        if not mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES // 2):
+            mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def chunk_size(learner: Learner, sample_shape: tuple[int, ...], synthetic: bool = False) -> int:
@@ -92,7 +90,7 @@ def pays_to_compile(
         return False
     chain = Chain.of(learner)
     if chain is not None:
-        # Nothing that is compiled is faster than `fused.py`.
+        # Nothing that is compiled is faster than the functions of native.c.
         return not chain.is_fused and n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
     mib = batch_size * learner.activation_bytes(sample_shape) / 2**20
     return n_steps * (0.0025 + 0.0019 * mib) > _SECONDS_TO_COMPILE

@@ -57,6 +57,32 @@ CHAINS = {
             nn.Linear(45, 3),
         ),
     ),
+    "blocks with biases": (
+        (2, 8, 6),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 5, 3, padding=1),
+            nn.GroupNorm(5, 5),
+            nn.ReLU(),
+            nn.Conv2d(5, 6, 3, padding=1),
+            nn.GroupNorm(6, 6),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(72, 3),
+        ),
+    ),
+    "a first block alone": (
+        (1, 8, 8),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 5, 3, padding=1, bias=False),
+            nn.GroupNorm(5, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(5, 4, 3, stride=2),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        ),
+    ),
     "few inputs later": (
         (1, 7, 8),
         lambda: nn.Sequential(

@@ -1,5 +1,6 @@
 """Networks trained together equal networks that are trained one after the other."""
 
+import logging
 import threading
 from functools import partial
 from types import SimpleNamespace
@@ -23,6 +24,14 @@ from skdistill.networks import ConvNet, network_factory
 
 STACKED = {"all at once": Plan(stack=5), "with a rest": Plan(stack=3), "and one": Plan(stack=4)}
 COUNTS = (1, 4, 6)
+
+
+@pytest.fixture
+def all_are_stacked(caplog):
+    """Fail if networks that are to be stacked are trained one after the other."""
+    with caplog.at_level(logging.DEBUG, "skdistill._engine.ensemble"):
+        yield
+    assert not caplog.messages
 
 
 @pytest.fixture
@@ -74,6 +83,7 @@ def assert_same(got, expected):
         assert torch.equal(got[key], theta)
 
 
+@pytest.mark.usefixtures("all_are_stacked")
 @pytest.mark.parametrize("plan", STACKED.values(), ids=STACKED)
 @pytest.mark.parametrize("own_batches", [False, True], ids=["all samples", "mini-batches"])
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
@@ -102,6 +112,7 @@ def test_samples_are_augmented_anew_at_every_step(learner):
     assert torch.equal(torch.stack(seen), member.draws)
 
 
+@pytest.mark.usefixtures("all_are_stacked")
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1, momentum=0.9), Adam(weight_decay=0.1)])
 def test_a_stack_under_another_optimizer(learner, optimizer):
     shared = make_shared(learner, optimizer=optimizer)
@@ -110,6 +121,7 @@ def test_a_stack_under_another_optimizer(learner, optimizer):
         torch.testing.assert_close(got[key], theta, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("all_are_stacked")
 def test_a_stack_in_single_precision():
     learner = Learner(partial(ConvNet, (1, 8, 8), 3, width=4))
     # If a gradient is nearly 0, Adam's step may have either sign; SGD's step is tiny.
@@ -120,6 +132,7 @@ def test_a_stack_in_single_precision():
         torch.testing.assert_close(got[key], theta, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("all_are_stacked")
 @pytest.mark.parametrize("norm", ["batch", "layer", "group"])
 def test_a_stack_keeps_each_networks_own_statistics(norm):
     factory = partial(ConvNet, (1, 8, 8), 3, width=4, norm=norm, pooling="max", activation="swish")

@@ -167,7 +167,7 @@ from skdistill._engine.runtime import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        torch.empty(20 * 2**20, dtype=torch.uint8).fill_(0)
+        torch.empty(40 * 2**20, dtype=torch.uint8).fill_(0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 before = faults()
@@ -181,6 +181,6 @@ print(before, faults())
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     before, after = map(int, done.stdout.split())
-    # Each block has 5,120 pages of 4 KiB, or 10 of 2 MiB.
+    # Each block has 10,240 pages of 4 KiB, or 20 of 2 MiB.
     assert before >= 200
     assert after < before / 20

@@ -57,7 +57,6 @@ def test_without_them_the_rules_compute_the_same(name, value, reason, load, monk
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("side", [2, 4])
 @pytest.mark.parametrize(
     "vectors",
     # Panels of two cache lines, as with AVX-512, and of one.
@@ -66,19 +65,22 @@ def test_without_them_the_rules_compute_the_same(name, value, reason, load, monk
         "-DVECTOR=32 -DVECTORS=2 -DROWS=6 -DCOLUMNS=4",
     ],
 )
-def test_the_vectors_of_other_processors_compute_the_same(vectors, side, load, monkeypatch):
-    monkeypatch.setenv("CC", f"cc -O1 {vectors}")
-    monkeypatch.setattr(fused, "_tile_side", lambda shape: side)
+def test_the_vectors_of_other_processors_compute_the_same(vectors, load, monkeypatch):
+    monkeypatch.setenv("CC", f"cc {vectors}")
     # Neither is a multiple of a vector, and the second fills a panel and a half.
     learner = Learner(partial(ConvNet, (2, 9, 9), 3, width=21), dtype=torch.float64)
     X = torch.randn(3, 2, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     theta, y = learner.init(0), torch.arange(3)
     chain, by_kernels = Chain.of(learner, is_fused=False), Chain.of(learner)
     assert by_kernels.is_fused
-    for a, b in zip(
-        chain.curvature(theta, X, y, theta), by_kernels.curvature(theta, X, y, theta), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    expected = chain.curvature(theta, X, y, theta)
+    # Tiles of both sides, of all images at once and of one after the other.
+    for side, part in [(2, 3), (4, 3), (4, 1)]:
+        monkeypatch.setattr(fused, "_tile_side", lambda shape, side=side: side)
+        monkeypatch.setattr(fused.Winograd, "_part", lambda self, shape, side, part=part: part)
+        found = Chain.of(learner).curvature(theta, X, y, theta)
+        for a, b in zip(expected, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("side", [2, 4])
@@ -158,8 +160,14 @@ def test_threads_do_not_change_a_bit(side, monkeypatch):
         return (
             *(y, *norm.pair_backward(y, kept, *row)),
             *(z, *conv.pair_backward(z, z_kept, *parameters)),
+            *blocks.gradient(*batch),
+            *blocks.curvature(*batch, batch[0]),
         )
 
+    learner = Learner(partial(ConvNet, (3, 16, 16), 3, width=40, depth=2))
+    blocks = Chain.of(learner)
+    images = torch.randn(16, 3, 16, 16, generator=generator)
+    batch = learner.init(0), images, torch.arange(16) % 3
     before = torch.get_num_threads()
     try:
         one, two = results(1), results(2)
