@@ -19,7 +19,7 @@ import ctypes
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -162,9 +162,10 @@ def convolution_rate(device: str) -> float:
 def peak_mib(config: Config, device: str, which: str) -> float:
     """Return the peak of memory of one meta-gradient over what the process held before, in MiB."""
     return_freed_memory_at_once()
-    problem = Problem(config, device)
-    compute = getattr(problem, which)
-    compute(1, 1)  # libraries and their buffers are loaded at first use
+    # Libraries and their buffers are loaded at first use. This must be small, because the peak of it
+    # is not counted.
+    getattr(Problem(replace(config, width=8, real=8), device), which)(1, 1)
+    compute = getattr(Problem(config, device), which)
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
