@@ -41,7 +41,7 @@ def make_search(quick: bool) -> GridSearchCV:
     """Return the search; the quick one shows that everything runs, and no more."""
     distiller = RaTBPTTDistiller(
         ipc=1,
-        max_iter=1 if quick else 80,
+        max_iter=1 if quick else 160,
         image_shape=(1, 8, 8),
         architecture=partial(ConvNet, width=16 if quick else 64, depth=2),
         n_networks=2,
