@@ -162,8 +162,7 @@ def convolution_rate(device: str) -> float:
 def peak_mib(config: Config, device: str, which: str) -> float:
     """Return the peak of memory of one meta-gradient over what the process held before, in MiB."""
     return_freed_memory_at_once()
-    # Libraries and their buffers are loaded at first use. This must be small, because the peak of it
-    # is not counted.
+    # Libraries and their buffers are loaded at first use: by little, whose peak is not counted.
     getattr(Problem(replace(config, width=8, real=8), device), which)(1, 1)
     compute = getattr(Problem(config, device), which)
     if device.startswith("cuda"):
