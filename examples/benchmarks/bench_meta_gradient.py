@@ -2,9 +2,9 @@
 
 The code of [Feng23] (arXiv:2311.07025) uses ``higher``: plain steps up to the window, then
 ``higher.innerloop_ctx``, which keeps the graph of every step. Both get the same network, initial
-parameters, data, window and unroll. The two take turns in one process, and the ratio is the median
-over pairs. Each peak of memory is measured in a process of its own, above what that process held
-before.
+parameters, data, window and unroll. Each has a process of its own, because skdistill makes the C
+library keep freed memory, and they take turns; the ratio is the median over pairs. Each peak of
+memory is measured in one more process, above what that held before.
 
 The floor is the time that the arithmetic alone would take: the operations that must be done, each
 once (a plain step: the network and its gradient; a step of the window: these and the derivative of
@@ -20,7 +20,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from math import nan
 from pathlib import Path
 from statistics import median
@@ -80,12 +80,10 @@ class Problem:
 
     def __init__(self, config: Config, device: str, compiled: bool = False):
         generator = torch.Generator().manual_seed(0)
-        self.config, self.device = config, torch.device(device)
+        self.config, self.device, self.compiled = config, torch.device(device), compiled
         factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
         self.learner = Learner(factory, device)
         self.chunk = chunk_size(self.learner, config.shape)
-        chunk = chunk_size(self.learner, config.shape, synthetic=True)
-        self.steps = (CompiledSteps if compiled else Steps)(self.learner, Adam(), chunk)
         n = config.ipc * config.n_classes
         self.X = torch.randn(n, *config.shape, generator=generator).to(device)
         self.y = torch.arange(config.n_classes, device=device).repeat(config.ipc)
@@ -97,6 +95,12 @@ class Problem:
         self.data = RealData(X_real, y_real, standardizer, self.device)
         self.real = X_real, y_real
         self.model = factory().to(device)
+
+    @cached_property
+    def steps(self) -> Steps:
+        """What computes our steps; it makes the C library keep memory, for the whole process."""
+        chunk = chunk_size(self.learner, self.config.shape, synthetic=True)
+        return (CompiledSteps if self.compiled else Steps)(self.learner, Adam(), chunk)
 
     def ours(self, start: int, window: int) -> torch.Tensor:
         """Return skdistill's meta-gradient."""
@@ -210,30 +214,80 @@ def peak_in_own_process(config: Config, device: str, which: str) -> float:
 
 
 def seconds(compute, config: Config, device: str) -> float:
-    """Return the time of one meta-gradient."""
+    """Return the time of one meta-gradient; nan if a GPU's memory is too small for it."""
     began = perf_counter()
-    compute(config.unroll - config.window, config.window)
+    try:
+        compute(config.unroll - config.window, config.window)
+    except torch.OutOfMemoryError:
+        return nan
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return perf_counter() - began
+
+
+class Timed:
+    """A process of one implementation, which computes a meta-gradient whenever it is asked to.
+
+    Attributes
+    ----------
+    first_s : float
+        The time of its first one, with two steps, after an import of everything.
+    """
+
+    def __init__(self, config: Config, device: str, which: str, compiled: bool):
+        job = {"config": asdict(config), "device": device, "which": which, "compiled": compiled}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--serve", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.first_s = self._number()
+
+    def __enter__(self) -> "Timed":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def seconds(self) -> float:
+        """Return the time of one meta-gradient."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._number()
+
+    def _number(self) -> float:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended with {self._process.wait()}.")
+        return float(line)
+
+
+def serve(config: Config, device: str, which: str, compiled: bool) -> None:
+    """Print the time of a first meta-gradient, and then of one for each line that is read."""
+    compute = getattr(Problem(config, device, compiled), which)
+    began = perf_counter()
+    compute(1, 1)
+    print(perf_counter() - began, flush=True)
+    for _ in sys.stdin:
+        print(seconds(compute, config, device), flush=True)
+        if device.startswith("cuda"):
+            # The other process needs it.
+            torch.cuda.empty_cache()
 
 
 def measure(name: str, config: Config, device: str, repeats: int, compiled: bool) -> dict:
     """Return the row of the table for one configuration."""
     problem = Problem(config, device, compiled)
     operations, rate = count_operations(problem), convolution_rate(device)
-    began = perf_counter()
-    ours = problem.ours(1, 1)
-    first_s = perf_counter() - began
-    theirs = problem.higher(1, 1)
-    pairs = []
-    for _ in range(repeats):
-        a = seconds(problem.ours, config, device)
-        try:
-            pairs.append((a, seconds(problem.higher, config, device)))
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            pairs.append((a, nan))
+    ours, theirs = problem.ours(1, 1), problem.higher(1, 1)
+    del problem
+    with (
+        Timed(config, device, "ours", compiled) as first,
+        Timed(config, device, "higher", compiled) as second,
+    ):
+        pairs = [(first.seconds(), second.seconds()) for _ in range(repeats)]
     row = {
         "config": name,
         **asdict(config),
@@ -244,12 +298,11 @@ def measure(name: str, config: Config, device: str, repeats: int, compiled: bool
         "floor_s": operations / rate,
         "floor_ratio": median(a for a, _ in pairs) * rate / operations,
         "compiled": compiled,
-        "first_call_s": first_s,
+        "first_call_s": first.first_s,
         "time_ratio": median(a / b for a, b in pairs),
         # higher adds epsilon before the bias correction: close, not equal.
         "relative_difference": ((ours - theirs).norm() / theirs.norm()).item(),
     }
-    del problem
     for which in ("ours", "higher"):
         row[f"{which}_mib"] = peak_in_own_process(config, device, which)
     # On tiny problems the process's own memory hides the peak.
@@ -269,10 +322,15 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="time ours compiled")
     parser.add_argument("--json", help="file to write")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
         job = json.loads(args.peak)
         print(peak_mib(Config(**job["config"]), job["device"], job["which"]))
+        return
+    if args.serve:
+        job = json.loads(args.serve)
+        serve(Config(**job.pop("config")), **job)
         return
     rows = []
     print(

@@ -8,7 +8,6 @@ from ctypes import CDLL
 from math import prod
 
 import torch
-from torch import Tensor
 
 from .fused import (
     BlockSizes,
@@ -114,7 +113,7 @@ class Blocks(Layer):
     def _compute(self, x, parameters):
         """Return the features, of values and perhaps tangents, and what is kept."""
         theta, copies = self._vectors(parameters)
-        blocks, n_features, sizes = self._sizes(x, copies)
+        blocks, n_features, sizes = self.sizes(x.shape, copies)
         out = x.new_empty(copies, len(x), n_features)
         kept, scratch = x.new_empty(sizes[0]), x.new_empty(sizes[1])
         self._kernels.blocks_forward(
@@ -127,7 +126,7 @@ class Blocks(Layer):
         # Of few features it may be transposed, see `matmul`.
         g = g.contiguous()
         theta, copies = self._vectors(parameters)
-        blocks, _, sizes = self._sizes(x, copies)
+        blocks, _, sizes = self.sizes(x.shape, copies)
         n_parameters = sum(piece.numel() for piece in parameters[: self.n_parameters])
         grad, scratch = x.new_empty(n_parameters), x.new_empty(sizes[2])
         x_bar = torch.empty_like(x) if wants_input else None
@@ -147,11 +146,15 @@ class Blocks(Layer):
         starts = parameters[:: self.n_parameters]
         return at_two(starts), len(starts)
 
-    def _sizes(self, x: Tensor, copies: int) -> tuple:
-        """Return the blocks, the number of features and the sizes of what they need."""
-        key = (x.shape, copies)
+    def sizes(self, shape: Sequence[int], copies: int) -> tuple:
+        """Return the blocks, the number of features and the sizes of what they need.
+
+        The shape is that of images ``(n, height, width, channels)``; with tangents there are two
+        copies of them.
+        """
+        key = (*shape, copies)
         if key not in self._sized:
-            n, *image = x.shape
+            n, *image = shape
             blocks = (BlockSizes * (1 + len(self._others)))()
             image = self._first.describe(blocks[0], image)
             for block, (conv, norm) in zip(blocks[1:], self._others):

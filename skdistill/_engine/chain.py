@@ -6,7 +6,8 @@ the pass backwards finds in the tangents is the derivative of the product of the
 vector along which the parameters move: with respect to the parameters, to the samples and to soft
 labels.
 
-On a CPU with a C compiler, `fused.py` and `blocks.py` compute what networks of images consist of.
+On a CPU with a C compiler, `fused.py` and `blocks.py` compute what networks of images consist of,
+and `training.py` whole steps.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .layers import (
 from .learner import Learner
 from .optimizers import InnerOptimizer
 from .rewrites import FEW_INPUTS
+from .training import Training
 
 _aten = torch.ops.aten
 
@@ -58,7 +60,7 @@ class Chain:
     """
 
     def __init__(self, learner: Learner, layers: Sequence[Layer], kernels: CDLL | None = None):
-        self._sizes = learner.sizes
+        self._sizes, self._n_parameters = learner.sizes, learner.n_parameters
         self._kernels = kernels
         self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
         self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
@@ -96,6 +98,12 @@ class Chain:
     def optimizer(self, optimizer: InnerOptimizer) -> InnerOptimizer:
         """Return what computes an optimizer's steps here."""
         return optimizer if self._kernels is None else fused.optimizer_of(optimizer, self._kernels)
+
+    def training(self, optimizer: InnerOptimizer) -> Training | None:
+        """Return what computes whole steps of what `optimizer` returned, or None."""
+        if self._kernels is None:
+            return None
+        return Training.of(self._layers, optimizer, self._n_parameters, self._kernels)
 
     def scores(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)``, which do not go into autograd's graphs."""

@@ -153,7 +153,8 @@ class StackedSteps(Steps):
         augment: Callable[[Tensor, Tensor], Tensor] | None = None,
     ):
         super().__init__(learner, optimizer, augment=augment)
-        self.without_autograd = False  # vmap takes the gradient by autograd
+        # vmap takes the gradient by autograd.
+        self.without_autograd, self._training = False, None
         self._own_batches = own_batches
         X_dim = 0 if own_batches or augment is not None else None
         y_dim = 0 if own_batches else None
@@ -219,10 +220,10 @@ def _trained(
     state, done = steps.optimizer.init(member.theta), 0
     for count in shared.counts:
         with mode():
-            for i in range(done, count):
+            for i in range(done, count, loop.n_at_once):
                 if stopped is not None and stopped.is_set():
                     return
-                state = run(loop, state, i, 1)
+                state = run(loop, state, i, min(loop.n_at_once, count - i))
         done = count
         # A copy, because what inference mode made can enter no graph.
         yield state[0].clone()

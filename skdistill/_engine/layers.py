@@ -122,15 +122,15 @@ class Linear(Layer):
     """A linear layer of inputs ``(n, n_in)``."""
 
     def __init__(self, module: nn.Linear | nn.Conv2d):
-        self._n_out = module.weight.shape[0]
+        self.n_out = module.weight.shape[0]
         self.n_parameters = 1 if module.bias is None else 2
 
     def forward(self, x, w, *bias):
-        w = w.view(self._n_out, -1)
+        w = w.view(self.n_out, -1)
         return torch.addmm(*bias, x, w.t()) if bias else x @ w.t(), x
 
     def backward(self, g, kept, wants_input, w, *bias):
-        x_grad = matmul(g, w.view(self._n_out, -1)) if wants_input else None
+        x_grad = matmul(g, w.view(self.n_out, -1)) if wants_input else None
         return x_grad, matmul(g.t(), kept), *(g.sum(0) for _ in bias)
 
     def pair_forward(self, x, *parameters):
@@ -147,7 +147,7 @@ class Linear(Layer):
 
     def _split(self, parameters):
         halves = parameters[: self.n_parameters], parameters[self.n_parameters :]
-        return [(w.view(self._n_out, -1), *bias) for w, *bias in halves]
+        return [(w.view(self.n_out, -1), *bias) for w, *bias in halves]
 
 
 class FewInputs(Layer):

@@ -1,6 +1,6 @@
 /* Passes over images that torch makes of many operations, with the derivatives of `layers.py`:
  * convolutions by Winograd's transforms, or of few inputs; a whole instance normalization,
- * rectifier and average pooling; all blocks of such a network; and Adam.
+ * rectifier and average pooling; all blocks of such a network; Adam; and whole steps of a training.
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
  * tangents, is two such arrays, one after the other. Every function writes all of its output, but
@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ typedef real vector __attribute__((vector_size(VECTOR), aligned(sizeof(real)), m
 #define PANEL (VECTORS * LENGTH)
 /* Threads cost some microseconds: values for which they are worth it. */
 #define MANY 32768
+#define EXP(x) (sizeof(real) == sizeof(float) ? (real)expf((float)(x)) : (real)exp((double)(x)))
 #define SQRT(x) (sizeof(real) == sizeof(float) ? (real)sqrtf((float)(x)) : (real)sqrt((double)(x)))
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -1645,6 +1647,264 @@ int blocks_backward(const block *b, const real *theta, const real *theta_t, cons
         }
         sum_rows(f.sums, of_p[i].scale, n, n_out);
         sum_rows(f.sums + n * n_out, of_p[i].shift, n, n_out);
+    }
+    return 0;
+}
+
+/* ---- A linear classifier of features, and the cross-entropy of its scores -----------------------
+ *
+ * Features are (n, d), kernels (k, d) and scores (n, k); of pairs, tangents follow the values.
+ */
+
+typedef struct {
+    const real *w, *bias; /* bias is null if there is none */
+} classifier;
+
+static real product_of(const real *x, const real *y, size d) {
+    vector sum[4] = {{0}}, total = {0};
+    size i = 0;
+    for (; i + 4 * LENGTH <= d; i += 4 * LENGTH)
+        UNROLLED for (size v = 0; v < 4; v++)
+            sum[v] += load(x + i + v * LENGTH, LENGTH) * load(y + i + v * LENGTH, LENGTH);
+    for (; i < d; i += LENGTH) total += load(x + i, d - i) * load(y + i, d - i);
+    total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    real out = 0;
+    for (size l = 0; l < LENGTH; l++) out += total[l];
+    return out;
+}
+
+/* Scores (n, k) of features x, or what they add to scores. */
+static void score(const real *x, classifier c, real *scores, size n, size d, size k, int adds) {
+#pragma omp parallel for schedule(static) if (n * d * k > 8 * MANY)
+    for (size i = 0; i < n; i++)
+        for (size j = 0; j < k; j++) {
+            real value = product_of(x + i * d, c.w + j * d, d) + (c.bias ? c.bias[j] : 0);
+            scores[i * k + j] = adds ? scores[i * k + j] + value : value;
+        }
+}
+
+/* out (rows, d): the products of a, (rows, m) with these strides, and x (m, d); or added to out. */
+static void combine(const real *a, size row_stride, size stride, const real *x, real *out,
+                    size rows, size m_rows, size d, int adds) {
+#pragma omp parallel for collapse(2) schedule(static) if (rows * m_rows * d > 8 * MANY)
+    for (size r = 0; r < rows; r++)
+        for (size i = 0; i < d; i += LANES) {
+            size m = least(LANES, d - i);
+            vector sum[BLOCK];
+            EACH sum[v] = adds ? LOAD(out + r * d + i) : (vector){0};
+            for (size j = 0; j < m_rows; j++) {
+                real factor = a[r * row_stride + j * stride];
+                EACH sum[v] += factor * LOAD(x + j * d + i);
+            }
+            EACH STORE(sum[v], out + r * d + i);
+        }
+}
+
+/* The gradient g of the mean cross-entropy in the scores, (n, k), against labels or, if these are
+ * null, soft ones, (n, k). If there are tangents of the scores, g_t and, unless it is null, the
+ * derivative in soft labels, soft_bar. Returns 2 if a label is none of the k classes, else 0. */
+static int cross_entropy(const real *scores, const real *scores_t, const int64_t *labels,
+                         const real *soft, real *g, real *g_t, real *soft_bar, size n, size k) {
+    for (size i = 0; i < n; i++) {
+        const real *s = scores + i * k, *s_t = scores_t ? scores_t + i * k : NULL;
+        const real *y = soft ? soft + i * k : NULL;
+        real top = s[0], sum = 0, total = 0, mean = 0, share = 1 / (real)n;
+        for (size j = 1; j < k; j++) top = s[j] > top ? s[j] : top;
+        for (size j = 0; j < k; j++) sum += g[i * k + j] = EXP(s[j] - top);
+        for (size j = 0; j < k; j++) g[i * k + j] /= sum;
+        if (labels && (labels[i] < 0 || labels[i] >= k)) return 2;
+        if (labels)
+            total = 1;
+        else
+            for (size j = 0; j < k; j++) total += y[j];
+        if (s_t) {
+            for (size j = 0; j < k; j++) mean += g[i * k + j] * s_t[j];
+            for (size j = 0; j < k; j++) {
+                real along = s_t[j] - mean;
+                g_t[i * k + j] = g[i * k + j] * along * total * share;
+                if (soft_bar) soft_bar[i * k + j] = -along * share;
+            }
+        }
+        for (size j = 0; j < k; j++)
+            g[i * k + j] = (g[i * k + j] * total - (labels ? labels[i] == j : y[j])) * share;
+    }
+    return 0;
+}
+
+/* ---- Steps of Adam on a network's mean loss, and back through them -----------------------------
+ *
+ * The network is blocks and a classifier of their features; a step sees all samples, or rows of
+ * them.
+ */
+
+typedef struct {
+    const block *b;
+    size n_blocks, n, n_classes, has_bias, n_parameters;
+} network;
+
+/* What a step needs beside the states: samples, labels, what is between blocks and classifier. */
+typedef struct {
+    real *x, *soft, *features, *scores, *g_scores, *g_features, *kept, *scratch, *grad;
+    /* of the pass back through it only */
+    real *x_bar, *soft_bar, *vector, *bars;
+    int64_t *labels;
+} step_arrays;
+
+static size features_of(network w) {
+    block last = w.b[w.n_blocks - 1];
+    return pixels_of(last) * last.n_out;
+}
+
+static size inputs_of(network w) { return w.b[0].h * w.b[0].w * w.b[0].c; }
+
+static step_arrays step_arrays_of(arena *a, network w, size copies) {
+    size sizes[3], d = features_of(w), n = w.n, k = w.n_classes;
+    blocks_sizes(w.b, sizes, w.n_blocks, n, copies);
+    step_arrays out = {
+        .x = take(a, n * inputs_of(w)),
+        .soft = take(a, n * k),
+        .features = take(a, copies * n * d),
+        .scores = take(a, copies * n * k),
+        .g_scores = take(a, copies * n * k),
+        .g_features = take(a, copies * n * d),
+        .kept = take(a, sizes[0]),
+        .scratch = take(a, most(sizes[1], sizes[2])),
+        .grad = take(a, w.n_parameters),
+        /* A label takes the room of two floats, or one double. */
+        .labels = (int64_t *)take(a, 2 * n),
+    };
+    if (copies == 2) {
+        out.x_bar = take(a, n * inputs_of(w));
+        out.soft_bar = take(a, n * k);
+        out.vector = take(a, w.n_parameters);
+        out.bars = take(a, 3 * w.n_parameters);
+    }
+    return out;
+}
+
+/* The values of memory that a step needs, and one back. */
+void steps_sizes(const block *b, size *sizes, size n_blocks, size n, size n_classes, size has_bias,
+                 size n_parameters) {
+    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
+    for (size copies = 1; copies <= 2; copies++) {
+        arena a = {NULL, 0};
+        step_arrays_of(&a, w, copies);
+        sizes[copies - 1] = a.used;
+    }
+}
+
+typedef struct {
+    const real *x;
+    const int64_t *labels;
+    const real *soft;
+    const int64_t *rows;
+} samples;
+
+/* The samples of a step: all of them, or these rows. */
+static samples batch(samples all, step_arrays a, network w, size step) {
+    if (!all.rows) return all;
+    const int64_t *rows = all.rows + step * w.n;
+    size of_x = inputs_of(w), k = w.n_classes;
+    for (size i = 0; i < w.n; i++) {
+        memcpy(a.x + i * of_x, all.x + rows[i] * of_x, (size_t)of_x * sizeof(real));
+        if (all.labels)
+            a.labels[i] = all.labels[rows[i]];
+        else
+            memcpy(a.soft + i * k, all.soft + rows[i] * k, (size_t)k * sizeof(real));
+    }
+    return (samples){a.x, all.labels ? a.labels : NULL, all.labels ? NULL : a.soft, rows};
+}
+
+static classifier classifier_of(const real *theta, network w) {
+    const real *end = theta + w.n_parameters - (w.has_bias ? w.n_classes : 0);
+    return (classifier){end - w.n_classes * features_of(w), w.has_bias ? end : NULL};
+}
+
+/* The gradient of the mean loss or, with theta_t, the derivative of its product with theta_t: in
+ * the parameters, in the samples and in soft labels. Returns 1 if memory was short, 2 if a label
+ * is none of the classes, else 0. */
+static int differentiate(network w, const real *theta, const real *theta_t, samples s,
+                         step_arrays a) {
+    size n = w.n, d = features_of(w), k = w.n_classes, of_f = n * d, of_s = n * k;
+    classifier c = classifier_of(theta, w), c_t = {0};
+    if (blocks_forward(w.b, theta, theta_t, s.x, a.kept, a.scratch, a.features, w.n_blocks, n))
+        return 1;
+    score(a.features, c, a.scores, n, d, k, 0);
+    if (theta_t) {
+        c_t = classifier_of(theta_t, w);
+        score(a.features, c_t, a.scores + of_s, n, d, k, 0);
+        score(a.features + of_f, (classifier){c.w, NULL}, a.scores + of_s, n, d, k, 1);
+    }
+    int failed = cross_entropy(a.scores, theta_t ? a.scores + of_s : NULL, s.labels, s.soft,
+                               a.g_scores, a.g_scores + of_s, s.labels ? NULL : a.soft_bar, n, k);
+    if (failed) return failed;
+    combine(a.g_scores, k, 1, c.w, a.g_features, n, k, d, 0);
+    /* The gradient, or its tangent, in kernels and bias. */
+    const real *g = theta_t ? a.g_scores + of_s : a.g_scores;
+    real *w_bar = a.grad + (c.w - theta);
+    combine(g, 1, k, a.features, w_bar, k, n, d, 0);
+    if (theta_t) {
+        combine(g, k, 1, c.w, a.g_features + of_f, n, k, d, 0);
+        combine(a.g_scores, k, 1, c_t.w, a.g_features + of_f, n, k, d, 1);
+        combine(a.g_scores, 1, k, a.features + of_f, w_bar, k, n, d, 1);
+    }
+    if (c.bias) sum_rows(g, w_bar + k * d, n, k);
+    return blocks_backward(w.b, theta, theta_t, s.x, a.kept, a.scratch, a.g_features, a.x_bar,
+                           a.grad, w.n_blocks, n);
+}
+
+/* The states (3, n_parameters) after steps first + 1 to first + n_steps: all of them, or, without
+ * keep, by turns in states[0] and states[1]. */
+int adam_steps(const block *b, const real *state, const real *x, const int64_t *labels,
+               const real *soft, const int64_t *rows, real *states, real *memory, size n_blocks,
+               size n, size n_classes, size has_bias, size n_parameters, size first, size n_steps,
+               size keep, double lr, double beta1, double beta2, double eps, double decay) {
+    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
+    arena room = {memory, 0};
+    step_arrays a = step_arrays_of(&room, w, 1);
+    for (size i = 0; i < n_steps; i++) {
+        samples s = batch((samples){x, labels, soft, rows}, a, w, i);
+        int failed = differentiate(w, state, NULL, s, a);
+        if (failed) return failed;
+        real *new = states + (keep ? i : i % 2) * 3 * n_parameters;
+        double t = (double)(first + i + 1);
+        adam(state, a.grad, new, n_parameters, lr / (1 - pow(beta1, t)), 1 - pow(beta2, t), beta1,
+             beta2, eps, decay);
+        state = new;
+    }
+    return 0;
+}
+
+/* Back through the steps between states (n_steps + 1, 3, n_parameters): bar, the sensitivity to
+ * the last, becomes that to the first, and those to samples and soft labels are added to x_bar
+ * and soft_bar. */
+int adam_steps_adjoint(const block *b, const real *states, const real *x, const int64_t *labels,
+                       const real *soft, const int64_t *rows, real *bar, real *x_bar,
+                       real *soft_bar, real *memory, size n_blocks, size n, size n_classes,
+                       size has_bias, size n_parameters, size first, size n_steps, double lr,
+                       double beta1, double beta2, double eps, double decay) {
+    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
+    size of_x = inputs_of(w), of_state = 3 * n_parameters;
+    arena room = {memory, 0};
+    step_arrays a = step_arrays_of(&room, w, 2);
+    for (size i = n_steps - 1; i >= 0; i--) {
+        const real *state = states + i * of_state;
+        double t = (double)(first + i + 1);
+        adam_adjoint(state, state + of_state, bar, a.vector, a.bars, n_parameters,
+                     lr / (1 - pow(beta1, t)), 1 - pow(beta2, t), beta1, beta2, eps, decay);
+        samples s = batch((samples){x, labels, soft, rows}, a, w, i);
+        int failed = differentiate(w, state, a.vector, s, a);
+        if (failed) return failed;
+        memcpy(bar, a.bars, (size_t)of_state * sizeof(real));
+#pragma omp parallel for simd if (n_parameters > MANY)
+        for (size j = 0; j < n_parameters; j++) bar[j] += a.grad[j];
+        for (size j = 0; j < n; j++) {
+            size row = rows ? s.rows[j] : j;
+            for (size l = 0; l < of_x; l++) x_bar[row * of_x + l] += a.x_bar[j * of_x + l];
+            if (labels) continue;
+            for (size l = 0; l < n_classes; l++)
+                soft_bar[row * n_classes + l] += a.soft_bar[j * n_classes + l];
+        }
     }
     return 0;
 }

@@ -31,7 +31,7 @@ _FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
 _SECONDS = 120
 
 # Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision. With
-# "!" it returns 1 if memory was short, and else 0.
+# "!" it returns 1 if memory was short, 2 if a label is none of the classes, and else 0.
 _FUNCTIONS = {
     "winograd": "p" * 11 + "n" * 7,
     "winograd_adjoint": "p" * 10 + "n" * 7,
@@ -45,6 +45,9 @@ _FUNCTIONS = {
     "blocks_sizes": "ppnnn",
     "blocks_forward": "!pppppppnn",
     "blocks_backward": "!pppppppppnn",
+    "steps_sizes": "ppnnnnn",
+    "adam_steps": "!" + "p" * 8 + "n" * 8 + "d" * 5,
+    "adam_steps_adjoint": "!" + "p" * 10 + "n" * 7 + "d" * 5,
     "adam": "pppndddddd",
     "adam_adjoint": "pppppndddddd",
     "norm_relu_pool": "pppppnnnnnd",
@@ -74,8 +77,10 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def _check(failed: int) -> None:
-    if failed:
+    if failed == 1:
         raise MemoryError("no memory for a step of a network.")
+    if failed:
+        raise IndexError("a label is none of the network's classes.")
 
 
 def _built(real: str) -> Path:

@@ -26,6 +26,7 @@ from .optimizers import InnerOptimizer
 from .recorded import recorded
 from .rewrites import Rewrites
 from .runtime import keep_freed_memory
+from .training import Training
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +60,9 @@ class Autograd:
     def optimizer(self, optimizer: InnerOptimizer) -> InnerOptimizer:
         """Return what computes an optimizer's steps here."""
         return optimizer
+
+    def training(self, optimizer: InnerOptimizer) -> None:
+        """Return that nothing computes whole steps here."""
 
     def gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
         """Return the sum of the (weighted) loss over samples, and its gradient."""
@@ -117,6 +121,7 @@ class Steps:
         self.without_autograd = by_rules and learner.device.type == "cpu"
         self.learner = learner
         self.optimizer = self.derivatives.optimizer(optimizer)
+        self._training = self.derivatives.training(self.optimizer)
         self.chunk = chunk
         self.augment = augment
 
@@ -125,8 +130,14 @@ class Steps:
         """Whether C functions compute the network."""
         return isinstance(self.derivatives, Chain) and self.derivatives.is_fused
 
+    def training(self, n: int) -> Training | None:
+        """Return what computes whole steps on batches of so many samples, or None."""
+        return self._training if n_chunks(n, self.chunk) == 1 else None
+
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
+        if (training := self.training(len(X))) is not None:
+            return training.last(state, X, y, None, t - 1, 1)
         scalars = self._scalars(state, t)
         if self._n_chunks(X) == 1:
             return self._call(self._forward, state, X, y, *scalars)
@@ -261,7 +272,8 @@ class CompiledSteps(Steps):
         super().__init__(learner, optimizer, *args, **kwargs)
         self._uncompiled = self.derivatives
         self.derivatives, self.optimizer = Autograd(learner), fused.plain(optimizer)
-        self.without_autograd = False  # they are traced
+        # They are traced.
+        self.without_autograd, self._training = False, None
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
         self._table: Tensor | tuple = ()

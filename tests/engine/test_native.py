@@ -11,6 +11,9 @@ from skdistill._engine.chain import Chain
 from skdistill._engine.fused import NormReLUPool, Winograd
 from skdistill._engine.layers import Convolution
 from skdistill._engine.learner import Learner
+from skdistill._engine.optimizers import Adam
+from skdistill._engine.steps import Steps
+from skdistill._engine.unroll import InnerLoop, meta_gradient
 from skdistill.networks import ConvNet
 
 NETWORK = partial(ConvNet, (1, 8, 8), 3, width=6)
@@ -81,6 +84,13 @@ def test_the_vectors_of_other_processors_compute_the_same(vectors, load, monkeyp
         found = Chain.of(learner).curvature(theta, X, y, theta)
         for a, b in zip(expected, found, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    # A whole step, and back through it.
+    found = []
+    for derivatives in (None, chain):
+        loop = InnerLoop(Steps(learner, Adam(0.01), derivatives=derivatives), X, y)
+        assert (loop.training is None) == (derivatives is chain)
+        found.append(meta_gradient(loop, theta, 1, 1, lambda t: (t @ theta, theta)))
+    torch.testing.assert_close(found[0].X, found[1].X, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("side", [2, 4])

@@ -8,6 +8,7 @@ import tools
 import torch
 from sklearn.base import clone
 
+from skdistill._engine.chain import Chain
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams, purpose_number
 from skdistill.augmentation import (
@@ -216,7 +217,9 @@ def test_other_draws_do_not_change(images):
     assert idle.history_["loss"] == plain.history_["loss"]
 
 
-def test_none_computes_nothing_more(images, calls):
+def test_none_computes_nothing_more(images, calls, monkeypatch):
+    # C functions do whole steps, in calls that are not seen here.
+    monkeypatch.setattr(Chain, "training", lambda self, optimizer: None)
     quick(max_iter=1, schedule="t-bptt").fit(*images)
     plain = calls.copy()
     calls.clear()
