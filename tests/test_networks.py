@@ -720,7 +720,7 @@ def test_resnet_can_be_traced():
     state = steps.optimizer.init(theta)
 
     def adjoint(state, X, bar):
-        return steps.adjoint(state, state, X, y, bar, 1)
+        return steps.adjoint(torch.stack((state, state)), X, y, bar, 1)
 
     with torch.enable_grad():
         traced = make_fx(adjoint)(state, X, state)

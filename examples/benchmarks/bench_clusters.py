@@ -1,11 +1,12 @@
 """Time a grid search on two workers of loky, Dask and Ray, against one process.
 
+It is a search on the digits, through a ConvNet, or on a table, through a multilayer perceptron.
 Each way has a process of its own, which starts the cluster, and then times the search with the last
 fit on all data. (loky's workers start with the search.) The ways take turns, so that a busy machine
 slows all of them. The ratio is to one process with one thread or with all cores, whichever is
 faster. Run it alone: it takes both cores of a machine of two.
 
-    python examples/benchmarks/bench_clusters.py --json clusters.json
+    python examples/benchmarks/bench_clusters.py --data digits --json clusters.json
 """
 
 import argparse
@@ -24,7 +25,7 @@ from time import perf_counter
 
 import report
 from joblib import parallel_config
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skdistill import RaTBPTTDistiller
@@ -37,17 +38,28 @@ N_WORKERS = 2
 GRID = {"window": [5, 10], "unroll": [15, 20, 30, 40]}
 
 
-def make_search(quick: bool) -> GridSearchCV:
+# Data, outer steps, and parameters that the distiller has for them.
+SEARCHES = {
+    "digits": (
+        load_digits,
+        320,
+        {"image_shape": (1, 8, 8), "architecture": partial(ConvNet, width=64, depth=2)},
+    ),
+    "table": (load_breast_cancer, 320, {}),
+}
+
+
+def make_search(data: str, quick: bool) -> GridSearchCV:
     """Return the search; the quick one shows that everything runs, and no more."""
+    _, max_iter, own = SEARCHES[data]
     distiller = RaTBPTTDistiller(
         ipc=1,
-        max_iter=1 if quick else 160,
-        image_shape=(1, 8, 8),
-        architecture=partial(ConvNet, width=16 if quick else 64, depth=2),
+        max_iter=1 if quick else max_iter,
         n_networks=2,
         eval_steps=10 if quick else 100,
         random_state=0,
         device="cpu",
+        **own,
     )
     return GridSearchCV(distiller, GRID, cv=2 if quick else 3)
 
@@ -100,13 +112,14 @@ WAYS = {
 }
 
 
-def measure(way: str, quick: bool) -> dict:
+def measure(way: str, data: str, quick: bool) -> dict:
     """Return the seconds of one way's start and search, and what it found, in this process."""
-    X, y = load_digits(return_X_y=True)
-    search = make_search(quick)
+    load, *_ = SEARCHES[data]
+    X, y = load(return_X_y=True)
+    search = make_search(data, quick)
     # What this compiles is kept in a file, where workers find it.
     search.estimator.set_params(max_iter=1).fit(X, y)
-    search = make_search(quick)
+    search = make_search(data, quick)
     with ExitStack() as at_end:
         began = perf_counter()
         fit = WAYS[way](search, X, y, at_end)
@@ -121,13 +134,14 @@ def measure(way: str, quick: bool) -> dict:
     }
 
 
-def measure_apart(way: str, quick: bool) -> dict:
+def measure_apart(way: str, data: str, quick: bool) -> dict:
     """Return the same, from a process of its own."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
     if way == ONE[0]:
         environment["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, __file__, "--way", way, *(["--quick"] if quick else [])]
+    command = [sys.executable, __file__, "--way", way, "--data", data]
+    command += ["--quick"] if quick else []
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -157,6 +171,7 @@ def summary(runs: dict[str, list[dict]]) -> list[dict]:
 def main() -> None:
     """Print the table and write JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", choices=SEARCHES, default="digits")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="short runs, once; not to be kept")
     parser.add_argument("--json", help="file to write")
@@ -164,13 +179,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.way:
         warnings.simplefilter("ignore")
-        print(json.dumps(measure(args.way, args.quick)))
+        print(json.dumps(measure(args.way, args.data, args.quick)))
         return
     versions = {name: version(name) for name in ("joblib", "distributed", "ray")}
     runs: dict[str, list[dict]] = {way: [] for way in WAYS}
     for _ in range(1 if args.quick else args.repeats):
         for way, own in runs.items():
-            own.append(measure_apart(way, args.quick))
+            own.append(measure_apart(way, args.data, args.quick))
             print(f"{way:26s}{own[-1]['search_s']:8.1f} s", flush=True)
     rows = summary(runs)
     print(
@@ -185,8 +200,9 @@ def main() -> None:
     report.write(
         args.json,
         "cpu",
+        data=args.data,
         n_workers=N_WORKERS,
-        n_fits=len(rows[0]["scores"]) * make_search(args.quick).cv + 1,
+        n_fits=len(rows[0]["scores"]) * make_search(args.data, args.quick).cv + 1,
         versions=versions,
         rows=rows,
     )

@@ -7,7 +7,7 @@ vector along which the parameters move: with respect to the parameters, to the s
 labels.
 
 On a CPU with a C compiler, `fused.py` and `blocks.py` compute what networks of images consist of,
-and `training.py` whole steps.
+and `whole_steps.py` whole steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .layers import (
 from .learner import Learner
 from .optimizers import InnerOptimizer
 from .rewrites import FEW_INPUTS
-from .training import Training
+from .whole_steps import WholeSteps
 
 _aten = torch.ops.aten
 
@@ -99,11 +99,11 @@ class Chain:
         """Return what computes an optimizer's steps here."""
         return optimizer if self._kernels is None else fused.optimizer_of(optimizer, self._kernels)
 
-    def training(self, optimizer: InnerOptimizer) -> Training | None:
+    def whole_steps(self, optimizer: InnerOptimizer) -> WholeSteps | None:
         """Return what computes whole steps of what `optimizer` returned, or None."""
         if self._kernels is None:
             return None
-        return Training.of(self._layers, optimizer, self._n_parameters, self._kernels)
+        return WholeSteps.of(self._layers, optimizer, self._n_parameters, self._kernels)
 
     def scores(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)``, which do not go into autograd's graphs."""

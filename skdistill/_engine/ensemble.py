@@ -154,7 +154,7 @@ class StackedSteps(Steps):
     ):
         super().__init__(learner, optimizer, augment=augment)
         # vmap takes the gradient by autograd.
-        self.without_autograd, self._training = False, None
+        self.without_autograd, self._whole = False, None
         self._own_batches = own_batches
         X_dim = 0 if own_batches or augment is not None else None
         y_dim = 0 if own_batches else None
@@ -217,13 +217,13 @@ def _trained(
     """Yield the parameters ``([n_networks,] n_parameters)`` at each count."""
     loop = InnerLoop(steps, shared.X, shared.y, member.batches, member.draws)
     mode = torch.inference_mode if loop.without_autograd else torch.no_grad
-    state, done = steps.optimizer.init(member.theta), 0
+    state, done, n_at_once = steps.optimizer.init(member.theta), 0, loop.n_at_once
     for count in shared.counts:
         with mode():
-            for i in range(done, count, loop.n_at_once):
+            for i in range(done, count, n_at_once):
                 if stopped is not None and stopped.is_set():
                     return
-                state = run(loop, state, i, min(loop.n_at_once, count - i))
+                state = run(loop, state, i, min(n_at_once, count - i))
         done = count
         # A copy, because what inference mode made can enter no graph.
         yield state[0].clone()

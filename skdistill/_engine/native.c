@@ -4,7 +4,8 @@
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
  * tangents, is two such arrays, one after the other. Every function writes all of its output, but
- * `winograd_adjoint`, which adds to the gradient of its kernels.
+ * `winograd_adjoint` adds to the gradient of its kernels, and `adam_steps_adjoint` to those of
+ * samples and labels.
  */
 
 #include <math.h>
@@ -1746,7 +1747,7 @@ typedef struct {
 typedef struct {
     real *x, *soft, *features, *scores, *g_scores, *g_features, *kept, *scratch, *grad;
     /* of the pass back through it only */
-    real *x_bar, *soft_bar, *vector, *bars;
+    real *x_bar, *soft_bar, *vector;
     int64_t *labels;
 } step_arrays;
 
@@ -1760,25 +1761,22 @@ static size inputs_of(network w) { return w.b[0].h * w.b[0].w * w.b[0].c; }
 static step_arrays step_arrays_of(arena *a, network w, size copies) {
     size sizes[3], d = features_of(w), n = w.n, k = w.n_classes;
     blocks_sizes(w.b, sizes, w.n_blocks, n, copies);
-    step_arrays out = {
-        .x = take(a, n * inputs_of(w)),
-        .soft = take(a, n * k),
-        .features = take(a, copies * n * d),
-        .scores = take(a, copies * n * k),
-        .g_scores = take(a, copies * n * k),
-        .g_features = take(a, copies * n * d),
-        .kept = take(a, sizes[0]),
-        .scratch = take(a, most(sizes[1], sizes[2])),
-        .grad = take(a, w.n_parameters),
-        /* A label takes the room of two floats, or one double. */
-        .labels = (int64_t *)take(a, 2 * n),
-    };
-    if (copies == 2) {
-        out.x_bar = take(a, n * inputs_of(w));
-        out.soft_bar = take(a, n * k);
-        out.vector = take(a, w.n_parameters);
-        out.bars = take(a, 3 * w.n_parameters);
-    }
+    step_arrays out = {0};
+    out.x = take(a, n * inputs_of(w));
+    out.soft = take(a, n * k);
+    /* A label takes the room of two floats, or of one double. */
+    out.labels = (int64_t *)take(a, 2 * n);
+    out.features = take(a, copies * n * d);
+    out.scores = take(a, copies * n * k);
+    out.g_scores = take(a, copies * n * k);
+    out.g_features = take(a, copies * n * d);
+    out.kept = take(a, sizes[0]);
+    out.scratch = take(a, most(sizes[1], sizes[2]));
+    out.grad = take(a, w.n_parameters);
+    if (copies == 1) return out;
+    out.x_bar = take(a, n * inputs_of(w));
+    out.soft_bar = take(a, n * k);
+    out.vector = take(a, w.n_parameters);
     return out;
 }
 
@@ -1798,21 +1796,25 @@ typedef struct {
     const int64_t *labels;
     const real *soft;
     const int64_t *rows;
+    size n;
 } samples;
 
-/* The samples of a step: all of them, or these rows. */
-static samples batch(samples all, step_arrays a, network w, size step) {
-    if (!all.rows) return all;
+/* Make the samples of a step, all of them or these rows. Returns 2 if a row is not there, else 0. */
+static int batch(samples all, step_arrays a, network w, size step, samples *out) {
+    *out = all;
+    if (!all.rows) return 0;
     const int64_t *rows = all.rows + step * w.n;
     size of_x = inputs_of(w), k = w.n_classes;
     for (size i = 0; i < w.n; i++) {
+        if (rows[i] < 0 || rows[i] >= all.n) return 2;
         memcpy(a.x + i * of_x, all.x + rows[i] * of_x, (size_t)of_x * sizeof(real));
         if (all.labels)
             a.labels[i] = all.labels[rows[i]];
         else
             memcpy(a.soft + i * k, all.soft + rows[i] * k, (size_t)k * sizeof(real));
     }
-    return (samples){a.x, all.labels ? a.labels : NULL, all.labels ? NULL : a.soft, rows};
+    *out = (samples){a.x, all.labels ? a.labels : NULL, all.labels ? NULL : a.soft, rows, w.n};
+    return 0;
 }
 
 static classifier classifier_of(const real *theta, network w) {
@@ -1856,15 +1858,16 @@ static int differentiate(network w, const real *theta, const real *theta_t, samp
 /* The states (3, n_parameters) after steps first + 1 to first + n_steps: all of them, or, without
  * keep, by turns in states[0] and states[1]. */
 int adam_steps(const block *b, const real *state, const real *x, const int64_t *labels,
-               const real *soft, const int64_t *rows, real *states, real *memory, size n_blocks,
-               size n, size n_classes, size has_bias, size n_parameters, size first, size n_steps,
+               const real *soft, const int64_t *rows, real *states, real *memory, size n_samples,
+               size n_blocks, size n, size n_classes, size has_bias, size n_parameters, size first, size n_steps,
                size keep, double lr, double beta1, double beta2, double eps, double decay) {
     network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
     arena room = {memory, 0};
     step_arrays a = step_arrays_of(&room, w, 1);
     for (size i = 0; i < n_steps; i++) {
-        samples s = batch((samples){x, labels, soft, rows}, a, w, i);
-        int failed = differentiate(w, state, NULL, s, a);
+        samples s;
+        int failed = batch((samples){x, labels, soft, rows, n_samples}, a, w, i, &s);
+        if (!failed) failed = differentiate(w, state, NULL, s, a);
         if (failed) return failed;
         real *new = states + (keep ? i : i % 2) * 3 * n_parameters;
         double t = (double)(first + i + 1);
@@ -1880,8 +1883,8 @@ int adam_steps(const block *b, const real *state, const real *x, const int64_t *
  * and soft_bar. */
 int adam_steps_adjoint(const block *b, const real *states, const real *x, const int64_t *labels,
                        const real *soft, const int64_t *rows, real *bar, real *x_bar,
-                       real *soft_bar, real *memory, size n_blocks, size n, size n_classes,
-                       size has_bias, size n_parameters, size first, size n_steps, double lr,
+                       real *soft_bar, real *memory, size n_samples, size n_blocks, size n,
+                       size n_classes,                       size has_bias, size n_parameters, size first, size n_steps, double lr,
                        double beta1, double beta2, double eps, double decay) {
     network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
     size of_x = inputs_of(w), of_state = 3 * n_parameters;
@@ -1890,12 +1893,13 @@ int adam_steps_adjoint(const block *b, const real *states, const real *x, const 
     for (size i = n_steps - 1; i >= 0; i--) {
         const real *state = states + i * of_state;
         double t = (double)(first + i + 1);
-        adam_adjoint(state, state + of_state, bar, a.vector, a.bars, n_parameters,
+        /* In place: each value depends on those at its own index. */
+        adam_adjoint(state, state + of_state, bar, a.vector, bar, n_parameters,
                      lr / (1 - pow(beta1, t)), 1 - pow(beta2, t), beta1, beta2, eps, decay);
-        samples s = batch((samples){x, labels, soft, rows}, a, w, i);
-        int failed = differentiate(w, state, a.vector, s, a);
+        samples s;
+        int failed = batch((samples){x, labels, soft, rows, n_samples}, a, w, i, &s);
+        if (!failed) failed = differentiate(w, state, a.vector, s, a);
         if (failed) return failed;
-        memcpy(bar, a.bars, (size_t)of_state * sizeof(real));
 #pragma omp parallel for simd if (n_parameters > MANY)
         for (size j = 0; j < n_parameters; j++) bar[j] += a.grad[j];
         for (size j = 0; j < n; j++) {

@@ -31,7 +31,7 @@ _FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
 _SECONDS = 120
 
 # Arguments of each function: "p" is an array, "n" a size, "d" a number in double precision. With
-# "!" it returns 1 if memory was short, 2 if a label is none of the classes, and else 0.
+# "!" it returns 1 if memory was short, 2 if a label or a row is out of range, and else 0.
 _FUNCTIONS = {
     "winograd": "p" * 11 + "n" * 7,
     "winograd_adjoint": "p" * 10 + "n" * 7,
@@ -46,8 +46,8 @@ _FUNCTIONS = {
     "blocks_forward": "!pppppppnn",
     "blocks_backward": "!pppppppppnn",
     "steps_sizes": "ppnnnnn",
-    "adam_steps": "!" + "p" * 8 + "n" * 8 + "d" * 5,
-    "adam_steps_adjoint": "!" + "p" * 10 + "n" * 7 + "d" * 5,
+    "adam_steps": "!" + "p" * 8 + "n" * 9 + "d" * 5,
+    "adam_steps_adjoint": "!" + "p" * 10 + "n" * 8 + "d" * 5,
     "adam": "pppndddddd",
     "adam_adjoint": "pppppndddddd",
     "norm_relu_pool": "pppppnnnnnd",
@@ -80,7 +80,7 @@ def _check(failed: int) -> None:
     if failed == 1:
         raise MemoryError("no memory for a step of a network.")
     if failed:
-        raise IndexError("a label is none of the network's classes.")
+        raise IndexError("a label is none of the network's classes, or a row none of the samples.")
 
 
 def _built(real: str) -> Path:

@@ -26,7 +26,7 @@ from .optimizers import InnerOptimizer
 from .recorded import recorded
 from .rewrites import Rewrites
 from .runtime import keep_freed_memory
-from .training import Training
+from .whole_steps import WholeSteps
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Autograd:
         """Return what computes an optimizer's steps here."""
         return optimizer
 
-    def training(self, optimizer: InnerOptimizer) -> None:
+    def whole_steps(self, optimizer: InnerOptimizer) -> None:
         """Return that nothing computes whole steps here."""
 
     def gradient(self, theta: Tensor, X: Tensor, y: Tensor, *weight: Tensor):
@@ -121,7 +121,7 @@ class Steps:
         self.without_autograd = by_rules and learner.device.type == "cpu"
         self.learner = learner
         self.optimizer = self.derivatives.optimizer(optimizer)
-        self._training = self.derivatives.training(self.optimizer)
+        self._whole = self.derivatives.whole_steps(self.optimizer)
         self.chunk = chunk
         self.augment = augment
 
@@ -130,14 +130,14 @@ class Steps:
         """Whether C functions compute the network."""
         return isinstance(self.derivatives, Chain) and self.derivatives.is_fused
 
-    def training(self, n: int) -> Training | None:
+    def whole(self, n: int) -> WholeSteps | None:
         """Return what computes whole steps on batches of so many samples, or None."""
-        return self._training if n_chunks(n, self.chunk) == 1 else None
+        return self._whole if n_chunks(n, self.chunk) == 1 else None
 
     def forward(self, state: Tensor, X: Tensor, y: Tensor, t: int) -> Tensor:
         """Return the state after step ``t`` (counted from 1) on the batch ``(X, y)``."""
-        if (training := self.training(len(X))) is not None:
-            return training.last(state, X, y, None, t - 1, 1)
+        if (whole := self.whole(len(X))) is not None:
+            return whole.last(state, X, y, None, t - 1, 1)
         scalars = self._scalars(state, t)
         if self._n_chunks(X) == 1:
             return self._call(self._forward, state, X, y, *scalars)
@@ -153,13 +153,16 @@ class Steps:
         return new, grad.norm()
 
     def adjoint(
-        self, state: Tensor, new: Tensor, X: Tensor, y: Tensor, bar: Tensor, t: int
+        self, states: Tensor, X: Tensor, y: Tensor, bar: Tensor, t: int
     ) -> tuple[Tensor, ...]:
         """Pull ``bar``, the sensitivity to the state after step ``t``, back through that step.
 
-        Returns the sensitivities to the state before the step, to ``X`` and, if labels are soft, to
-        ``y``.
+        The states, ``(2, n_slots, n_parameters)``, are those before and after it. Returns the
+        sensitivities to the state before it, to ``X`` and, if labels are soft, to ``y``.
         """
+        if (whole := self.whole(len(X))) is not None:
+            return whole.pull_back(states, X, y, None, t - 1, bar)
+        state, new = states
         scalars = self._scalars(state, t)
         if self._n_chunks(X) == 1:
             return self._call(self._adjoint, state, new, X, y, bar, *scalars)
@@ -273,7 +276,7 @@ class CompiledSteps(Steps):
         self._uncompiled = self.derivatives
         self.derivatives, self.optimizer = Autograd(learner), fused.plain(optimizer)
         # They are traced.
-        self.without_autograd, self._training = False, None
+        self.without_autograd, self._whole = False, None
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
         self._table: Tensor | tuple = ()

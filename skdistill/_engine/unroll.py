@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .optimizers import GradientDescent
 from .steps import Steps
-from .training import Training
+from .whole_steps import WholeSteps
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class InnerLoop:
         return self.steps.without_autograd and self.draws is None
 
     @property
-    def training(self) -> Training | None:
-        """What computes its steps, several at once if nothing is augmented; or None."""
-        return self.steps.training(len(self.X) if self.batches is None else self.batches.shape[1])
+    def whole(self) -> WholeSteps | None:
+        """What computes several of its steps at once; or None."""
+        if self.draws is not None:
+            return None
+        return self.steps.whole(len(self.X) if self.batches is None else self.batches.shape[1])
 
     @property
     def n_at_once(self) -> int:
         """How many of its steps are best done at once."""
-        if self.draws is not None or self.training is None:
-            return 1
-        return self.training.n_at_once(self.X, self.batches)
+        return 1 if self.whole is None else self.whole.n_at_once(self.X, self.batches)
 
     def rows(self, first: int, n_steps: int) -> Tensor | None:
         """Return the rows that these steps use; None is all."""
@@ -111,8 +111,8 @@ class MetaGradient:
 
 def run(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
     """Return the state after ``n_steps`` steps, starting with step number ``first``."""
-    if loop.draws is None and (training := loop.training) is not None:
-        return training.last(state, loop.X, loop.y, loop.rows(first, n_steps), first, n_steps)
+    if (whole := loop.whole) is not None:
+        return whole.last(state, loop.X, loop.y, loop.rows(first, n_steps), first, n_steps)
     for i in range(first, first + n_steps):
         state = loop.steps.forward(state, *loop.batch(i), i + 1)
     return state
@@ -130,8 +130,8 @@ def gradient_norms(loop: InnerLoop, theta: Tensor, n_steps: int) -> Tensor:
 
 def run_keeping(loop: InnerLoop, state: Tensor, first: int, n_steps: int) -> Tensor:
     """Like `run`, but return all states, from the first to the last: ``(n_steps + 1, ...)``."""
-    if loop.draws is None and (training := loop.training) is not None:
-        return training.all(state, loop.X, loop.y, loop.rows(first, n_steps), first, n_steps)
+    if (whole := loop.whole) is not None:
+        return whole.all(state, loop.X, loop.y, loop.rows(first, n_steps), first, n_steps)
     states = state.new_empty(n_steps + 1, *state.shape)
     states[0] = state
     for k in range(n_steps):
@@ -149,10 +149,9 @@ def pull_back(
     which it is taken were constant, as in TESLA: the sensitivity to the state stays what it is at
     the end. Only plain gradient descent has this form.
     """
-    training = None if first_order else loop.training
-    if loop.draws is None and training is not None:
+    if (whole := loop.whole) is not None and not first_order:
         rows = loop.rows(first, len(states) - 1)
-        _, X_bar, *y_bar = training.pull_back(states, loop.X, loop.y, rows, first, bar)
+        _, X_bar, *y_bar = whole.pull_back(states, loop.X, loop.y, rows, first, bar)
         return X_bar, y_bar[0] if y_bar else None, None
     totals = [torch.zeros_like(loop.X)]
     if loop.y.is_floating_point():
@@ -162,11 +161,7 @@ def pull_back(
         i = first + k
         if isinstance(optimizer, GradientDescent):
             lr_bars.append(optimizer.rate_bar(states[k], states[k + 1], bar))
-        pair, batch = states[k : k + 2], loop.batch(i)
-        if training is not None:
-            before, X_bar, *y_bar = training.pull_back(pair, *batch, None, i, bar)
-        else:
-            before, X_bar, *y_bar = loop.steps.adjoint(pair[0], pair[1], *batch, bar, i + 1)
+        before, X_bar, *y_bar = loop.steps.adjoint(states[k : k + 2], *loop.batch(i), bar, i + 1)
         if not first_order:
             bar = before
         for total, part in zip(totals, [loop.before_augmentation(i, X_bar), *y_bar]):

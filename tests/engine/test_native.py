@@ -88,7 +88,7 @@ def test_the_vectors_of_other_processors_compute_the_same(vectors, load, monkeyp
     found = []
     for derivatives in (None, chain):
         loop = InnerLoop(Steps(learner, Adam(0.01), derivatives=derivatives), X, y)
-        assert (loop.training is None) == (derivatives is chain)
+        assert (loop.whole is None) == (derivatives is chain)
         found.append(meta_gradient(loop, theta, 1, 1, lambda t: (t @ theta, theta)))
     torch.testing.assert_close(found[0].X, found[1].X, rtol=1e-8, atol=1e-10)
 

@@ -219,7 +219,7 @@ def test_other_draws_do_not_change(images):
 
 def test_none_computes_nothing_more(images, calls, monkeypatch):
     # C functions do whole steps, in calls that are not seen here.
-    monkeypatch.setattr(Chain, "training", lambda self, optimizer: None)
+    monkeypatch.setattr(Chain, "whole_steps", lambda self, optimizer: None)
     quick(max_iter=1, schedule="t-bptt").fit(*images)
     plain = calls.copy()
     calls.clear()
