@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
+from generated import write_all
 from reproduction import escape, table
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce" / "claims.py"
@@ -163,10 +164,4 @@ def write(generated: Path, results: Path) -> None:
         parts[f"{number}-plan.txt"] = planned(claim, results)
         parts[f"{number}-asked.txt"] = asked(claim)
         parts[f"{number}-found.txt"] = text
-    folder = generated / "claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in parts.items():
-        path = folder / name
-        # Sphinx reads a page again when what it includes is newer.
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_all(generated / "claims", parts)

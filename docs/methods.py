@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from generated import write_all
 from reproduction import cell, escape, percent, table
 
 from skdistill import all_distillers
@@ -147,9 +148,4 @@ def write(generated: Path, results: Path) -> None:
         "features.txt": feature_list(),
         "measured.txt": measured_table(results),
     }
-    generated.mkdir(parents=True, exist_ok=True)
-    for name, text in parts.items():
-        path = generated / name
-        # Sphinx reads a page again when what it includes is newer.
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_all(generated, parts)

@@ -8,6 +8,8 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 
+from generated import write_all
+
 import skdistill
 
 
@@ -82,7 +84,6 @@ def module_page(module: str, names: list[str]) -> str:
 
 def write(folder: Path) -> None:
     """Write all pages of the reference into a folder, and remove those of names that are gone."""
-    folder.mkdir(exist_ok=True)
     pages, homes = {}, public_modules()
     top = set(homes["skdistill"])
     for module, names in homes.items():
@@ -95,8 +96,7 @@ def write(folder: Path) -> None:
     modules = [module for module in homes if f"{module}.rst" in pages]
     index = [*heading("API reference", "="), INTRODUCTION, ".. toctree::", "   :maxdepth: 1", ""]
     pages["index.rst"] = "\n".join([*index, *(f"   {m}" for m in modules), "", *ENGINE])
-    for name, text in pages.items():
-        write_if_changed(folder / name, text + "\n")
+    write_all(folder, {name: text + "\n" for name, text in pages.items()})
     for old in folder.glob("*.rst"):
         if old.name not in pages:
             old.unlink()
@@ -105,12 +105,6 @@ def write(folder: Path) -> None:
 def is_top(module: str, name: str, top: set[str]) -> bool:
     """Return whether a name of a module is one that ``skdistill`` itself offers."""
     return name in top and getattr(import_module(module), name) is getattr(skdistill, name)
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Write a file, unless it holds that text: Sphinx reads again what is newer than its page."""
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
 
 
 INTRODUCTION = """\

@@ -8,6 +8,8 @@ import json
 from math import floor, isfinite, log10
 from pathlib import Path
 
+from generated import write_all
+
 # Test accuracy in percent, mean and standard deviation over ten networks, by data and samples per
 # class.
 PAPER = {
@@ -61,14 +63,10 @@ def write(folder: Path, generated: Path) -> None:
 
     Pages of the guide include the latter where they speak of a measurement.
     """
-    parts = {generated / "reproduction.txt": render(folder)}
+    parts = {"reproduction.txt": render(folder)}
     for file in sorted(Path(folder).glob("*.json")):
-        parts[generated / "results" / f"{file.stem}.txt"] = render_file(file)
-    (generated / "results").mkdir(parents=True, exist_ok=True)
-    for path, text in parts.items():
-        # Sphinx reads a page again when what it includes is newer.
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        parts[f"results/{file.stem}.txt"] = render_file(file)
+    write_all(generated, parts)
 
 
 def heading(name: str) -> str:

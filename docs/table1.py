@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from generated import write_all
 from reproduction import NAMES, cell, escape, percent, table
 
 REPRODUCE = Path(__file__).parent.parent / "examples" / "reproduce"
@@ -144,9 +145,4 @@ def write(generated: Path, results: Path) -> None:
         "table1_fashion.txt": published_table(published.FASHION, published.FASHION_COLUMNS),
         "table1_here.txt": table(HEADS, list(measured_rows(results))),
     }
-    generated.mkdir(parents=True, exist_ok=True)
-    for name, text in parts.items():
-        path = generated / name
-        # Sphinx reads a page again when what it includes is newer.
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_all(generated, parts)

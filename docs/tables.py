@@ -121,7 +121,9 @@ def clusters_table(report: dict) -> str:
             f"| {r['ratio_with_start']:.2f} | {same} |"
         )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    head = f"{report['n_fits']} fits on {report['n_workers']} workers; {versions}; {about(report)}"
+    data = {"digits": "Digits, a ConvNet", "table": "A table, a multilayer perceptron"}
+    head = f"{data[report['data']]}: {report['n_fits']} fits on {report['n_workers']} workers"
+    head = f"{head}; {versions}; {about(report)}"
     return "\n".join([head, "", *lines])
 
 

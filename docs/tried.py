@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from generated import write_all
 from reproduction import escape, percent, table
 
 HEADS = ["data", "minutes", "setting", "held-out images (%)", "points", "seeds", "outer steps"]
@@ -58,7 +59,4 @@ def tried_table(results: Path) -> str:
 
 def write(generated: Path, results: Path) -> None:
     """Write the table into a folder, if it is not there already."""
-    generated.mkdir(parents=True, exist_ok=True)
-    path, text = generated / "tried.txt", tried_table(results)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    write_all(generated, {"tried.txt": tried_table(results)})
