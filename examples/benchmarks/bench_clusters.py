@@ -42,10 +42,10 @@ GRID = {"window": [5, 10], "unroll": [15, 20, 30, 40]}
 SEARCHES = {
     "digits": (
         load_digits,
-        320,
+        200,
         {"image_shape": (1, 8, 8), "architecture": partial(ConvNet, width=64, depth=2)},
     ),
-    "table": (load_breast_cancer, 320, {}),
+    "table": (load_breast_cancer, 200, {}),
 }
 
 
