@@ -122,7 +122,7 @@ def clusters_table(report: dict) -> str:
         )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     data = {"digits": "Digits, a ConvNet", "table": "A table, a multilayer perceptron"}
-    head = f"{data[report['data']]}: {report['n_fits']} fits on {report['n_workers']} workers"
+    head = f"{data[report.get('data', 'digits')]}: {report['n_fits']} fits on {report['n_workers']} workers"
     head = f"{head}; {versions}; {about(report)}"
     return "\n".join([head, "", *lines])
 
