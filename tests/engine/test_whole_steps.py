@@ -43,7 +43,7 @@ def samples(n=7, shape=(2, 9, 9), soft=False):
     return X, torch.rand(n, N_CLASSES, generator=draw, dtype=torch.float64) if soft else y
 
 
-def compare(learner, X, y, batches=None, start=3, window=4):
+def check(learner, X, y, batches=None, start=3, window=4):
     """Compare loss and sensitivities after steps in C with those by autograd."""
     theta = learner.init(1)
     along = torch.linspace(-1, 1, len(theta), dtype=theta.dtype)
@@ -76,7 +76,7 @@ def batches_of(size, n=7):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_steps_and_their_derivatives_equal_those_by_autograd(name, batch_size, soft):
     batches = None if batch_size is None else batches_of(batch_size)
-    compare(learner_of(name), *samples(soft=soft), batches)
+    check(learner_of(name), *samples(soft=soft), batches)
 
 
 def test_single_precision_is_near_double_precision():
