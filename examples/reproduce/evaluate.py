@@ -5,7 +5,7 @@ if publish.py has moved them there. Whitened samples are tested on images that a
 a whitener fitted on the training images, as in table1.py.
 
     python examples/reproduce/evaluate.py \
-        examples/reproduce/results/table1-fashion-mnist-1.json --data FOLDER --networks 2
+        examples/reproduce/results/table1-fashion-mnist-1-narrow.json --data FOLDER --networks 2
 """
 
 import argparse

@@ -6,7 +6,8 @@ distilled and compared here, with the settings of examples/plot_digits.py, in so
 A set of the same name and size is replaced: update the table of load_distilled's docstring.
 
     python examples/reproduce/publish.py digits
-    python examples/reproduce/publish.py examples/reproduce/results/table1-fashion-mnist-1.json
+    python examples/reproduce/publish.py \
+        examples/reproduce/results/table1-fashion-mnist-1-narrow.json
 """
 
 import argparse
