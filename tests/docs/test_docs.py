@@ -22,6 +22,8 @@ from tools import ROOT
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 
 DOCS = ROOT / "docs"
+# Its scripts import each other.
+sys.path.insert(0, str(DOCS))
 
 
 def load(name):

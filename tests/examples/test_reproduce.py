@@ -24,8 +24,9 @@ SCRIPTS = ROOT / "examples" / "reproduce"
 
 
 @pytest.fixture
-def docs():
+def docs(monkeypatch):
     """Return the module that renders reports in the documentation."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
     spec = importlib.util.spec_from_file_location(
         "docs_reproduction", ROOT / "docs/reproduction.py"
     )
