@@ -3,9 +3,9 @@
 Nothing is downloaded. The examples are run for their pictures, unless ``-D plot_gallery=0`` says
 otherwise; with ``-j auto`` as many at a time as there are cores. Three kinds of pages are written
 at the beginning of a build, into ``docs/generated``: the reference, from the package's public names
-(``reference.py``), what each method can, from the classes (``methods.py``), and the measured
-results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1.py``,
-``claims.py``, ``tried.py``).
+(``reference.py``), what each method can, from the classes (``methods_page.py``), and the measured
+results, from the files in ``examples/reproduce/results`` (``reproduction.py``, ``table1_page.py``,
+``claims_page.py``, ``tried.py``).
 ``links.py`` checks the links of what was built.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import claims  # noqa: E402
-import methods  # noqa: E402
+import claims_page  # noqa: E402
+import methods_page  # noqa: E402
 import reference  # noqa: E402
 import reproduction  # noqa: E402
-import table1  # noqa: E402
+import table1_page  # noqa: E402
 import tried  # noqa: E402
 import versions  # noqa: E402
 from sphinx.util.nodes import make_refnode  # noqa: E402
@@ -100,10 +100,10 @@ def write_generated_pages(app):
     generated = Path(app.srcdir, "generated")
     results = HERE.parent / "examples" / "reproduce" / "results"
     reference.write(generated)
-    methods.write(generated, results)
+    methods_page.write(generated, results)
     reproduction.write(results, generated)
-    table1.write(generated, results)
-    claims.write(generated, results)
+    table1_page.write(generated, results)
+    claims_page.write(generated, results)
     tried.write(generated, results)
 
 

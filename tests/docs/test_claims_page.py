@@ -8,23 +8,23 @@ import pytest
 from tools import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
-import claims
+import claims_page
 
-PLAN = claims.load_plan()
+PLAN = claims_page.load_plan()
 
 
 def test_the_page_has_what_is_planned_and_that_nothing_was_run(tmp_path):
-    claims.write(tmp_path, tmp_path)
+    claims_page.write(tmp_path, tmp_path)
     folder = tmp_path / "claims"
     page = (ROOT / "docs" / "claims.rst").read_text(encoding="utf-8")
     included = re.findall(r"^\.\. include:: generated/claims/(.+)$", page, re.M)
     assert sorted(included) == sorted(path.name for path in folder.iterdir())
     for number, claim in PLAN.CLAIMS.items():
         assert f"\n{number}. {claim.title}\n---" in page
-        assert (folder / f"{number}-found.txt").read_text(encoding="utf-8") == claims.NOT_RUN
+        assert (folder / f"{number}-found.txt").read_text(encoding="utf-8") == claims_page.NOT_RUN
         asked = (folder / f"{number}-asked.txt").read_text(encoding="utf-8")
         for finding in claim.findings:
-            assert claims.escape(finding.text) in asked
+            assert claims_page.escape(finding.text) in asked
     assert (folder / "overview.txt").read_text(encoding="utf-8").count("not run yet") == 8
 
 
@@ -39,7 +39,7 @@ def test_results_are_shown_with_their_figures(tmp_path):
             curve = {"step": [100, 200], "seconds": [10.0, 20.0], "accuracy": accuracy}
             rows.append({"method": name, "seed": seed, "curve": curve})
     (tmp_path / part.file).write_text(json.dumps({"rows": rows}))
-    claims.write(tmp_path / "generated", tmp_path)
+    claims_page.write(tmp_path / "generated", tmp_path)
     folder = tmp_path / "generated" / "claims"
     text = (folder / "3-found.txt").read_text(encoding="utf-8")
     # RaT-BPTT is first; the window that favors the first steps is last.
@@ -52,7 +52,7 @@ def test_results_are_shown_with_their_figures(tmp_path):
         assert drawn.lstrip().startswith("<?xml")
     # The same figure is the same file.
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    claims.write(tmp_path / "generated", tmp_path)
+    claims_page.write(tmp_path / "generated", tmp_path)
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     overview = (folder / "overview.txt").read_text(encoding="utf-8")
     assert "21 of 21" in overview

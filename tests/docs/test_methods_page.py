@@ -11,7 +11,7 @@ from skdistill.distillers import BaseDistiller
 from skdistill.distillers._features import FEATURES
 
 sys.path.insert(0, str(ROOT / "docs"))
-import methods
+import methods_page
 
 
 class Refusing(BaseDistiller):
@@ -25,11 +25,11 @@ def cells(text, name):
     """Return the cells of the row of a class."""
     lines = [line[5:].removeprefix("- ") for line in text.splitlines()]
     start = next(i for i, line in enumerate(lines) if line.endswith(f"skdistill.{name}`"))
-    return lines[start : start + len(methods.HEADS)]
+    return lines[start : start + len(methods_page.HEADS)]
 
 
 def test_every_method_has_a_row_of_what_its_class_says(tmp_path):
-    methods.write(tmp_path, tmp_path)
+    methods_page.write(tmp_path, tmp_path)
     text = (tmp_path / "methods.txt").read_text(encoding="utf-8")
     for name, kind in all_distillers():
         row = cells(text, name)
@@ -43,22 +43,22 @@ def test_every_method_has_a_row_of_what_its_class_says(tmp_path):
 
 
 def test_refusals_are_in_the_tables():
-    row = cells(methods.method_table([Refusing]), "Refusing")
+    row = cells(methods_page.method_table([Refusing]), "Refusing")
     assert row[1:5] == ["no", "yes", "no", "no"]
-    text = methods.refusal_table([Refusing])
+    text = methods_page.refusal_table([Refusing])
     assert "- learned labels\n     - no label enters its loss" in text
-    assert methods.refusal_table([]) == "No method refuses any.\n"
+    assert methods_page.refusal_table([]) == "No method refuses any.\n"
 
 
 def test_measured_methods_stand_side_by_side_as_far_as_files_are_there(tmp_path):
-    assert methods.measured_table(tmp_path) == "Nothing has been measured yet.\n"
-    digits, fashion = (tmp_path / name for name in methods.MEASURED)
+    assert methods_page.measured_table(tmp_path) == "Nothing has been measured yet.\n"
+    digits, fashion = (tmp_path / name for name in methods_page.MEASURED)
     parameters = {"ipc": 1, "minutes": 10.0, "seeds": [0], "width": 32, "networks": 10}
     kip = {"accuracy": [0.75, 0.0], "accuracy by kernel regression": [0.5, 0.25], "steps": [7, 0]}
     report = {"data": "Fashion-MNIST", "parameters": parameters, "threads": 1}
     report["summary"] = {"methods": {"herding": {"accuracy": [0.625, 0]}, "KIPDistiller": kip}}
     fashion.write_text(json.dumps(report))
-    alone = methods.measured_table(tmp_path)
+    alone = methods_page.measured_table(tmp_path)
     assert alone.startswith("* Fashion-MNIST: 1 per class, 10 minutes for each method and seed")
     assert "on one thread, seeds 0, distilled through networks of width 32" in alone
     # One seed has no deviation.
@@ -73,7 +73,7 @@ def test_measured_methods_stand_side_by_side_as_far_as_files_are_there(tmp_path)
         "summary": {"methods": {"KIPDistiller": kip}},
     }
     digits.write_text(json.dumps(report))
-    both = methods.measured_table(tmp_path)
+    both = methods_page.measured_table(tmp_path)
     assert "digits: 1 per class, 3 minutes" in both
     assert "seeds 0, 1, 2, distilled through networks of the usual width" in both
     # A method that one file lacks has empty cells there.

@@ -9,11 +9,11 @@ from tools import ROOT
 from skdistill import all_distillers
 
 sys.path.insert(0, str(ROOT / "docs"))
-import table1
+import table1_page
 
 
 def test_every_method_has_a_published_row_that_names_its_class(tmp_path):
-    table1.write(tmp_path, tmp_path)
+    table1_page.write(tmp_path, tmp_path)
     names = ("table1", "table1_parametrized", "table1_fashion")
     text = "".join((tmp_path / f"{name}.txt").read_text(encoding="utf-8") for name in names)
     for name, _ in all_distillers():
@@ -28,14 +28,14 @@ def test_every_method_has_a_published_row_that_names_its_class(tmp_path):
 
 
 def test_columns_are_as_many_as_cells():
-    published = table1.load_published()
+    published = table1_page.load_published()
     for text, columns in (
         (published.TABLE_1, published.COLUMNS),
         (published.PARAMETRIZED, published.PARAMETRIZED_COLUMNS),
         (published.FASHION, published.FASHION_COLUMNS),
     ):
         for name, cells in published.rows(text).items():
-            assert name in table1.HERE
+            assert name in table1_page.HERE
             assert len(cells) == len(columns)
 
 
@@ -59,7 +59,7 @@ def methods_report(seeds):
 )
 def test_rows_of_methods_stand_best_first(tmp_path, seeds, own, networks):
     (tmp_path / "methods-bits.json").write_text(json.dumps(methods_report(seeds)))
-    rows = list(table1.measured_rows(tmp_path))
+    rows = list(table1_page.measured_rows(tmp_path))
     assert [row[1] for row in rows] == ["RaT-BPTT", "MTT", "herding"]
     run = "3 min, width 32, seeds: {}, 1 thread of 2 cores, AVX2"
     one = run.format(1)
@@ -70,7 +70,7 @@ def test_rows_of_methods_stand_best_first(tmp_path, seeds, own, networks):
 
 def test_the_files_of_the_tree_are_read():
     results = ROOT / "examples" / "reproduce" / "results"
-    rows = list(table1.measured_rows(results))
-    assert all(len(row) == len(table1.HEADS) for row in rows)
+    rows = list(table1_page.measured_rows(results))
+    assert all(len(row) == len(table1_page.HEADS) for row in rows)
     files = {row[-1].strip("`") for row in rows}
     assert {"table1-fashion-mnist-1", "kip-cifar10-folder-10"} <= files

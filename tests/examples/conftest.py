@@ -17,7 +17,7 @@ SCRIPTS = ROOT / "examples" / "reproduce"
 @pytest.fixture
 def shared(monkeypatch):
     """Return a function that imports what the scripts share, as they do."""
-    # "data" and "methods" are names that others may have, too: the documentation's, for example.
+    # "data" and "report" are names that others may have, too: the benchmarks, for example.
     for path in SCRIPTS.glob("*.py"):
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
     before = set(sys.modules)

@@ -352,6 +352,12 @@ SIZES = {
 }
 
 
+def test_no_script_has_the_name_of_one_of_the_documentation():
+    # The tests import both in one process, and the second would get the first.
+    names = [{path.name for path in folder.glob("*.py")} for folder in (SCRIPTS, ROOT / "docs")]
+    assert not set.intersection(*names)
+
+
 def test_every_script_is_started_here():
     shared = {"curves", "data", "published", "report", "sittings", "small_resnet", "small_sets"}
     others = {"claims", "table1", "evaluate", "publish"}
