@@ -121,9 +121,8 @@ def clusters_table(report: dict) -> str:
             f"| {r['ratio_with_start']:.2f} | {same} |"
         )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    # An older report has no data: there were only the digits.
     names = {"digits": "Digits, a ConvNet", "table": "A table, a multilayer perceptron"}
-    data = names[report.get("data", "digits")]
+    data = names[report["data"]]
     size = f"{report['n_fits']} fits on {report['n_workers']} workers"
     head = f"{data}: {size}; {versions}; {about(report)}"
     return "\n".join([head, "", *lines])

@@ -18,12 +18,14 @@ import report
 import torch
 
 from skdistill._data.layout import Layout
-from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan, choose_plan
+from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan
+from skdistill._engine.protocols import protocol_optimizer
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
 from skdistill.evaluation._networks import (
     NetworkFamily,
     accuracy_curve,
     network_family,
+    plan_of,
     training_samples,
 )
 
@@ -84,15 +86,16 @@ class Problem:
             rng.standard_normal((config.n_test, *config.shape), dtype=np.float32),
             rng.integers(config.n_classes, size=config.n_test),
         )
-        size = min(n, recipe.batch_size)
-        self.plan = choose_plan(self.family.learner, config.shape, size, config.n_networks)
+        self.training = training_samples(self.family, self.distilled)
+        optimizer = protocol_optimizer(self.training.protocol, config.steps)
+        self.plan = plan_of(self.family, self.training, optimizer, config.n_networks)
 
     def accuracies(self, plan: Plan) -> np.ndarray:
         """Return each network's accuracy, trained by this plan."""
         config = self.config
         curve, _ = accuracy_curve(
             self.family,
-            training_samples(self.family, self.distilled),
+            self.training,
             config.n_networks,
             [config.steps],
             self.test,

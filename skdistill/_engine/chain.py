@@ -7,7 +7,7 @@ vector along which the parameters move: with respect to the parameters, to the s
 labels.
 
 On a CPU with a C compiler, `fused.py` and `blocks.py` compute what networks of images consist of,
-and `whole_steps.py` whole steps.
+and `whole_steps.py` whole steps of these and of multilayer perceptrons.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import blocks, fused, native
+from .fused import FusedAdam
 from .layers import (
     AvgPool,
     Convolution,
@@ -38,7 +39,7 @@ from .layers import (
 from .learner import Learner
 from .optimizers import InnerOptimizer
 from .rewrites import FEW_INPUTS
-from .whole_steps import WholeSteps
+from .whole_steps import Parts, WholeSteps
 
 _aten = torch.ops.aten
 
@@ -64,6 +65,8 @@ class Chain:
         self._kernels = kernels
         self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
         self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
+        self._parts = None if kernels is None else Parts.of(self._layers)
+        self.has_whole_steps = self._parts is not None  # with Adam
         self._n_frozen = sum(1 for _ in takewhile(lambda layer: not layer.n_parameters, layers))
 
     @staticmethod
@@ -101,9 +104,9 @@ class Chain:
 
     def whole_steps(self, optimizer: InnerOptimizer) -> WholeSteps | None:
         """Return what computes whole steps of what `optimizer` returned, or None."""
-        if self._kernels is None:
+        if self._kernels is None or self._parts is None or not isinstance(optimizer, FusedAdam):
             return None
-        return WholeSteps.of(self._layers, optimizer, self._n_parameters, self._kernels)
+        return WholeSteps(self._parts, optimizer, self._n_parameters, self._kernels)
 
     def scores(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)``, which do not go into autograd's graphs."""

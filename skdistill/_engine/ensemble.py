@@ -33,8 +33,9 @@ _logger = logging.getLogger(__name__)
 
 # A CPU's cores share the work of one network badly if its batch's activations take less than this.
 _SMALL_BYTES_CPU = 8 * 2**20
-# With less than this, Python's own time is most of a step's, and threads wait for each other: on a
-# table of 30 features they took 1.5 times as long (bench_evaluation.py).
+# With less than this Python's own time is most of a step's, unless C functions compute whole steps,
+# and threads wait for each other: on a table of 30 features they took 1.5 times as long
+# (bench_evaluation.py).
 _TINY_BYTES_CPU = 64 * 2**10
 # Bytes that a stack's activations and states may take on a GPU. More would fit, but there a single
 # network already keeps the device busy.
@@ -63,18 +64,28 @@ class Plan:
 ONE_AFTER_THE_OTHER = Plan()
 
 
+def takes_whole_steps(learner: Learner, optimizer: InnerOptimizer) -> bool:
+    """Return whether C functions compute whole steps of this network, without augmentation."""
+    return Steps(learner, optimizer).whole(1) is not None
+
+
 def choose_plan(
-    learner: Learner, sample_shape: tuple[int, ...], batch_size: int, n_networks: int
+    learner: Learner,
+    sample_shape: tuple[int, ...],
+    batch_size: int,
+    n_networks: int,
+    whole_steps: bool = False,
 ) -> Plan:
     """Return how to train this many networks on batches of this size.
 
     It depends only on counts, not on a clock. On a CPU, the number of networks may change it only
-    in ways that do not change any network's bits.
+    in ways that do not change any network's bits. With `whole_steps`, C functions compute them.
     """
     activations = batch_size * learner.activation_bytes(sample_shape)
     if learner.device.type == "cpu":
         n_cores = torch.get_num_threads()
-        if n_cores == 1 or not _TINY_BYTES_CPU <= activations <= _SMALL_BYTES_CPU:
+        is_tiny = activations < _TINY_BYTES_CPU and not whole_steps
+        if n_cores == 1 or is_tiny or activations > _SMALL_BYTES_CPU:
             return ONE_AFTER_THE_OTHER
         return Plan(workers=min(n_networks, n_cores))
     if learner.device.type != "cuda":

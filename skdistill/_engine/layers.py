@@ -122,7 +122,7 @@ class Linear(Layer):
     """A linear layer of inputs ``(n, n_in)``."""
 
     def __init__(self, module: nn.Linear | nn.Conv2d):
-        self.n_out = module.weight.shape[0]
+        self.n_out, self.n_in = module.weight.flatten(1).shape
         self.n_parameters = 1 if module.bias is None else 2
 
     def forward(self, x, w, *bias):

@@ -1,6 +1,7 @@
-/* Passes over images that torch makes of many operations, with the derivatives of `layers.py`:
+/* What torch makes of many operations in one pass, with the derivatives of `layers.py`:
  * convolutions by Winograd's transforms, or of few inputs; a whole instance normalization,
- * rectifier and average pooling; all blocks of such a network; Adam; and whole steps of a training.
+ * rectifier and average pooling; all blocks of such a network; Adam; and whole steps of a training,
+ * of networks of images and of multilayer perceptrons.
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
  * tangents, is two such arrays, one after the other. Every function writes all of its output, but
@@ -297,8 +298,8 @@ INLINE size place(size row, size k, size rows, size c) {
     return k / PANEL * PANEL * rows + row * width_at(k, c) + k % PANEL;
 }
 
-/* ---- Products of matrices: sums of one or two, as derivatives along a direction are
- * -------------- */
+/* ---- Products of matrices: sums of one or two, as derivatives along a direction are -------------
+ */
 
 typedef struct {
     const real *left, *right;
@@ -1652,54 +1653,300 @@ int blocks_backward(const block *b, const real *theta, const real *theta_t, cons
     return 0;
 }
 
-/* ---- A linear classifier of features, and the cross-entropy of its scores -----------------------
- *
- * Features are (n, d), kernels (k, d) and scores (n, k); of pairs, tangents follow the values.
+/* ---- Affine layers: features (n, d) to (n, k), by kernels (k, d) and a bias ---------------------
  */
 
 typedef struct {
     const real *w, *bias; /* bias is null if there is none */
-} classifier;
+    size d, k;
+} affine;
 
-static real product_of(const real *x, const real *y, size d) {
-    vector sum[4] = {{0}}, total = {0};
-    size i = 0;
-    for (; i + 4 * LENGTH <= d; i += 4 * LENGTH)
-        UNROLLED for (size v = 0; v < 4; v++)
-            sum[v] += load(x + i + v * LENGTH, LENGTH) * load(y + i + v * LENGTH, LENGTH);
-    for (; i < d; i += LENGTH) total += load(x + i, d - i) * load(y + i, d - i);
-    total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    real out = 0;
-    for (size l = 0; l < LENGTH; l++) out += total[l];
-    return out;
+/* Samples and outputs whose products are summed at once. */
+#define SAMPLES 2
+#define OUTPUTS 4
+/* Samples for which it is worth it to transpose the kernels. */
+#define SAMPLES_TO_TRANSPOSE 8
+
+static real sum_of(vector x) {
+    real part[LENGTH];
+    *(vector *)part = x;
+    for (size half = LENGTH / 2; half; half /= 2)
+        for (size l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
 }
 
-/* Scores (n, k) of features x, or what they add to scores. */
-static void score(const real *x, classifier c, real *scores, size n, size d, size k, int adds) {
-#pragma omp parallel for schedule(static) if (n * d * k > 8 * MANY)
-    for (size i = 0; i < n; i++)
-        for (size j = 0; j < k; j++) {
-            real value = product_of(x + i * d, c.w + j * d, d) + (c.bias ? c.bias[j] : 0);
-            scores[i * k + j] = adds ? scores[i * k + j] + value : value;
+/* Add the outputs of M samples and N kernels. */
+INLINE void scores_of(const real *x, const real *w, real *scores, size d, size k, size M, size N) {
+    vector sum[SAMPLES][OUTPUTS];
+    UNROLLED for (size i = 0; i < M; i++)
+        UNROLLED for (size j = 0; j < N; j++) sum[i][j] = (vector){0};
+    for (size l = 0; l < d; l += LENGTH) {
+        vector values[SAMPLES];
+        UNROLLED for (size i = 0; i < M; i++) values[i] = load(x + i * d + l, d - l);
+        UNROLLED for (size j = 0; j < N; j++) {
+            vector kernel = load(w + j * d + l, d - l);
+            UNROLLED for (size i = 0; i < M; i++) sum[i][j] += values[i] * kernel;
         }
+    }
+    UNROLLED for (size i = 0; i < M; i++)
+        UNROLLED for (size j = 0; j < N; j++) scores[i * k + j] += sum_of(sum[i][j]);
+}
+
+/* M rows of out (rows, d), from column i on: the products of a, with these strides, and x. */
+INLINE void combination(const real *a, size row_stride, size stride, const real *x, real *out,
+                        size m_rows, size d, size i, int adds, size M) {
+    size m = least(LANES, d - i);
+    vector sum[ROWS][BLOCK];
+    UNROLLED for (size r = 0; r < M; r++)
+        EACH sum[r][v] = adds ? LOAD(out + r * d + i) : (vector){0};
+    for (size j = 0; j < m_rows; j++) {
+        vector row[BLOCK];
+        EACH row[v] = LOAD(x + j * d + i);
+        UNROLLED for (size r = 0; r < M; r++)
+            EACH sum[r][v] += a[r * row_stride + j * stride] * row[v];
+    }
+    UNROLLED for (size r = 0; r < M; r++) EACH STORE(sum[r][v], out + r * d + i);
 }
 
 /* out (rows, d): the products of a, (rows, m) with these strides, and x (m, d); or added to out. */
 static void combine(const real *a, size row_stride, size stride, const real *x, real *out,
                     size rows, size m_rows, size d, int adds) {
 #pragma omp parallel for collapse(2) schedule(static) if (rows * m_rows * d > 8 * MANY)
-    for (size r = 0; r < rows; r++)
+    for (size first = 0; first < rows; first += ROWS)
         for (size i = 0; i < d; i += LANES) {
-            size m = least(LANES, d - i);
-            vector sum[BLOCK];
-            EACH sum[v] = adds ? LOAD(out + r * d + i) : (vector){0};
-            for (size j = 0; j < m_rows; j++) {
-                real factor = a[r * row_stride + j * stride];
-                EACH sum[v] += factor * LOAD(x + j * d + i);
-            }
-            EACH STORE(sum[v], out + r * d + i);
+            size r = first, end = least(first + ROWS, rows);
+#define SOME(M)                                                                                    \
+    for (; end - r >= M; r += M)                                                                   \
+        combination(a + r * row_stride, row_stride, stride, x, out + r * d, m_rows, d, i, adds, M);
+            SOME(ROWS)
+            SOME(2)
+            SOME(1)
+#undef SOME
         }
 }
+
+/* Outputs (n, k) of features x, or what they add to outputs. The room is of d * k values. */
+static void score(const real *x, affine a, real *scores, real *room, size n, int adds) {
+    size d = a.d, k = a.k;
+    for (size i = 0; i < n; i++)
+        for (size j = 0; j < k; j++)
+            scores[i * k + j] = (adds ? scores[i * k + j] : 0) + (a.bias ? a.bias[j] : 0);
+    if (n >= SAMPLES_TO_TRANSPOSE) {
+        transposed(a.w, room, 1, k, d);
+        combine(x, d, 1, room, scores, n, d, k, 1);
+        return;
+    }
+#pragma omp parallel for schedule(static) if (n * d * k > 8 * MANY)
+    for (size j = 0; j < k; j += OUTPUTS)
+        for (size i = 0; i < n; i += SAMPLES) {
+            const real *own = x + i * d, *w = a.w + j * d;
+            real *to = scores + i * k + j;
+            if (n - i >= SAMPLES && k - j >= OUTPUTS)
+                scores_of(own, w, to, d, k, SAMPLES, OUTPUTS);
+            else
+                for (size r = 0; r < least(SAMPLES, n - i); r++)
+                    for (size c = 0; c < least(OUTPUTS, k - j); c++)
+                        scores_of(own + r * d, w + c * d, to + r * k + c, d, k, 1, 1);
+        }
+}
+
+/* Outputs and, unless out_t is null, their tangents; x_t is null if x does not move. */
+static void affine_forward(const real *x, const real *x_t, affine a, affine a_t, real *out,
+                           real *out_t, real *room, size n) {
+    score(x, a, out, room, n, 0);
+    if (!out_t) return;
+    score(x, a_t, out_t, room, n, 0);
+    a.bias = NULL;
+    if (x_t) score(x_t, a, out_t, room, n, 1);
+}
+
+/* From sensitivities g to outputs, the gradient of kernels and bias; or, unless g_t is null, its
+ * tangent. And those to x, unless x_bar or x_t_bar is null. */
+static void affine_backward(const real *g, const real *g_t, const real *x, const real *x_t,
+                            affine a, affine a_t, real *x_bar, real *x_t_bar, real *w_bar,
+                            size n) {
+    const real *last = g_t ? g_t : g;
+    size d = a.d, k = a.k;
+    combine(last, 1, k, x, w_bar, k, n, d, 0);
+    if (g_t && x_t) combine(g, 1, k, x_t, w_bar, k, n, d, 1);
+    if (a.bias) sum_rows(last, w_bar + k * d, n, k);
+    if (x_bar) combine(g, k, 1, a.w, x_bar, n, k, d, 0);
+    if (!x_t_bar) return;
+    combine(g_t, k, 1, a.w, x_t_bar, n, k, d, 0);
+    combine(g, k, 1, a_t.w, x_t_bar, n, k, d, 1);
+}
+
+/* ---- Hidden layers of tables: affine, normalization over features if they have it, rectifier ----
+ *
+ * With u the normalized values, divided by the root of their number, as in layers.py.
+ */
+
+typedef struct {
+    size d, k, has_bias, has_norm;
+    double eps;
+} hidden;
+
+#define MOST_HIDDEN 16
+
+/* What a hidden layer keeps: outputs and u, values and then tangents; r, and slopes. */
+typedef struct {
+    real *out, *u, *r, *slope;
+} kept_hidden;
+
+typedef struct {
+    affine a;
+    const real *scale, *shift;
+} hidden_parameters;
+
+static hidden_parameters parameters_of(const real *theta, hidden h) {
+    const real *bias = theta + h.k * h.d, *scale = bias + (h.has_bias ? h.k : 0);
+    return (hidden_parameters){{theta, h.has_bias ? bias : NULL, h.d, h.k}, scale, scale + h.k};
+}
+
+static size n_parameters_of(hidden h) {
+    return h.k * h.d + (h.has_bias ? h.k : 0) + (h.has_norm ? 2 * h.k : 0);
+}
+
+static kept_hidden kept_hidden_of(arena *a, hidden h, size n, size copies) {
+    kept_hidden out = {.out = take(a, copies * n * h.k)};
+    if (!h.has_norm) return out;
+    out.u = take(a, copies * n * h.k);
+    out.r = take(a, n);
+    out.slope = take(a, n);
+    return out;
+}
+
+static real total_of(const real *x, size k) {
+    real out = 0;
+#pragma omp simd reduction(+ : out)
+    for (size j = 0; j < k; j++) out += x[j];
+    return out;
+}
+
+static real product_of(const real *x, const real *y, size k) {
+    real out = 0;
+#pragma omp simd reduction(+ : out)
+    for (size j = 0; j < k; j++) out += x[j] * y[j];
+    return out;
+}
+
+/* Of one sample: z, and z_t unless it is null, become what scale and shift make of u. */
+static void norm_features(real *z, real *z_t, real *u, real *u_t, real *r, real *slope,
+                          hidden_parameters p, hidden_parameters p_t, size k, double eps) {
+    real root = SQRT((real)k), mean = total_of(z, k) / (real)k;
+#pragma omp simd
+    for (size j = 0; j < k; j++) u[j] = z[j] - mean;
+    *r = 1 / SQRT(product_of(u, u, k) + (real)((double)k * eps));
+#pragma omp simd
+    for (size j = 0; j < k; j++) u[j] *= *r;
+#pragma omp simd
+    for (size j = 0; j < k; j++) z[j] = p.shift[j] + u[j] * p.scale[j] * root;
+    if (!z_t) return;
+    mean = total_of(z_t, k) / (real)k;
+#pragma omp simd
+    for (size j = 0; j < k; j++) u_t[j] = (z_t[j] - mean) * *r;
+    *slope = product_of(u, u_t, k);
+#pragma omp simd
+    for (size j = 0; j < k; j++) {
+        u_t[j] -= u[j] * *slope;
+        z_t[j] = p_t.shift[j] + (u_t[j] * p.scale[j] + u[j] * p_t.scale[j]) * root;
+    }
+}
+
+/* Of one sample: a sensitivity s to u becomes that to z, but for r; of_u is the sum of s u. */
+static void project(real *s, const real *u, real of_u, size k) {
+    real mean = total_of(s, k) / (real)k;
+#pragma omp simd
+    for (size j = 0; j < k; j++) s[j] -= mean + u[j] * of_u;
+}
+
+/* Of one sample: the sensitivity g to the outputs becomes that to z, and the gradient of scale and
+ * shift is added to theirs. */
+static void norm_features_backward(real *g, const real *u, real r, hidden_parameters p,
+                                   real *scale_bar, real *shift_bar, size k) {
+    real root = SQRT((real)k);
+#pragma omp simd
+    for (size j = 0; j < k; j++) {
+        scale_bar[j] += g[j] * u[j] * root;
+        shift_bar[j] += g[j];
+        g[j] *= p.scale[j];
+    }
+    project(g, u, product_of(g, u, k), k);
+#pragma omp simd
+    for (size j = 0; j < k; j++) g[j] *= r * root;
+}
+
+/* The same with tangents; what is added is the tangent of the gradient. */
+static void norm_features_pair_backward(real *g, real *g_t, const real *u, const real *u_t, real r,
+                                        real slope, hidden_parameters p, hidden_parameters p_t,
+                                        real *scale_bar, real *shift_bar, size k) {
+    real root = SQRT((real)k);
+#pragma omp simd
+    for (size j = 0; j < k; j++) {
+        scale_bar[j] += (g_t[j] * u[j] + g[j] * u_t[j]) * root;
+        shift_bar[j] += g_t[j];
+        g_t[j] = g_t[j] * p.scale[j] + g[j] * p_t.scale[j];
+        g[j] *= p.scale[j];
+    }
+    real of_u = product_of(g, u, k);
+    project(g_t, u, product_of(g_t, u, k) + product_of(g, u_t, k), k);
+    project(g, u, of_u, k);
+#pragma omp simd
+    for (size j = 0; j < k; j++) {
+        g[j] *= r * root;
+        g_t[j] = (g_t[j] - u_t[j] * of_u) * (r * root) - g[j] * slope;
+    }
+}
+
+/* Make zeros of the values where x is not above 0. What is not a number stays so. */
+static void rectify(const real *x, real *values, size n) {
+#pragma omp simd
+    for (size i = 0; i < n; i++) values[i] = x[i] <= 0 ? 0 : values[i];
+}
+
+static void hidden_forward(hidden h, const real *theta, const real *theta_t, const real *x,
+                           const real *x_t, kept_hidden kept, real *room, size n) {
+    size k = h.k, all = n * k;
+    hidden_parameters p = parameters_of(theta, h), p_t = {0};
+    real *out = kept.out, *out_t = NULL;
+    if (theta_t) p_t = parameters_of(theta_t, h), out_t = out + all;
+    affine_forward(x, x_t, p.a, p_t.a, out, out_t, room, n);
+    for (size i = 0; i < n && h.has_norm; i++) {
+        size at = i * k;
+        norm_features(out + at, out_t ? out_t + at : NULL, kept.u + at,
+                      out_t ? kept.u + all + at : NULL, kept.r + i, kept.slope + i, p, p_t, k,
+                      h.eps);
+    }
+    if (out_t) rectify(out, out_t, all);
+    rectify(out, out, all);
+}
+
+/* From sensitivities to outputs, g and g_t, which it writes over. */
+static void hidden_backward(hidden h, const real *theta, const real *theta_t, const real *x,
+                            const real *x_t, kept_hidden kept, real *g, real *g_t, real *x_bar,
+                            real *x_t_bar, real *bar, size n) {
+    size k = h.k, all = n * k;
+    hidden_parameters p = parameters_of(theta, h), p_t = {0};
+    if (theta_t) p_t = parameters_of(theta_t, h);
+    rectify(kept.out, g, all);
+    if (g_t) rectify(kept.out, g_t, all);
+    if (h.has_norm) {
+        real *scale_bar = bar + (p.scale - theta), *shift_bar = scale_bar + k;
+        memset(scale_bar, 0, (size_t)(2 * k) * sizeof(real));
+        for (size i = 0; i < n; i++) {
+            real *own = g + i * k, *u = kept.u + i * k;
+            if (g_t)
+                norm_features_pair_backward(own, g_t + i * k, u, u + all, kept.r[i], kept.slope[i],
+                                            p, p_t, scale_bar, shift_bar, k);
+            else
+                norm_features_backward(own, u, kept.r[i], p, scale_bar, shift_bar, k);
+        }
+    }
+    affine_backward(g, g_t, x, x_t, p.a, p_t.a, x_bar, x_t_bar, bar, n);
+}
+
+/* ---- The cross-entropy of a classifier's scores -------------------------------------------------
+ */
 
 /* The gradient g of the mean cross-entropy in the scores, (n, k), against labels or, if these are
  * null, soft ones, (n, k). If there are tangents of the scores, g_t and, unless it is null, the
@@ -1734,77 +1981,110 @@ static int cross_entropy(const real *scores, const real *scores_t, const int64_t
 
 /* ---- Steps of Adam on a network's mean loss, and back through them -----------------------------
  *
- * The network is blocks and a classifier of their features; a step sees all samples, or rows of
- * them.
+ * The network is blocks or nothing, hidden layers, which may be none, and an affine classifier; a
+ * step sees all samples, or rows of them.
  */
 
 typedef struct {
-    const block *b;
-    size n_blocks, n, n_classes, has_bias, n_parameters;
-} network;
+    const block *blocks;
+    const hidden *layers;
+    size n_blocks, n_layers, n, n_inputs, n_classes, has_bias, n_parameters;
+    double lr, beta1, beta2, eps, decay;
+} training;
 
-/* What a step needs beside the states: samples, labels, what is between blocks and classifier. */
 typedef struct {
-    real *x, *soft, *features, *scores, *g_scores, *g_features, *kept, *scratch, *grad;
+    const real *x;
+    const int64_t *labels; /* null if there are soft ones, (n, n_classes) */
+    const real *soft;
+    const int64_t *rows; /* null if a step sees all n */
+    size n;
+} samples;
+
+/* What a step needs beside the states. */
+typedef struct {
+    /* rows of samples and labels */
+    real *x, *soft;
+    int64_t *labels;
+    /* of the blocks */
+    real *features, *kept, *scratch;
+    kept_hidden layers[MOST_HIDDEN];
+    real *scores, *g_scores, *g, *g_next, *room, *grad;
     /* of the pass back through it only */
     real *x_bar, *soft_bar, *vector;
-    int64_t *labels;
 } step_arrays;
 
-static size features_of(network w) {
-    block last = w.b[w.n_blocks - 1];
+/* The features of the blocks or, without them, of the samples themselves. */
+static size features_of(training w) {
+    if (!w.n_blocks) return w.n_inputs;
+    block last = w.blocks[w.n_blocks - 1];
     return pixels_of(last) * last.n_out;
 }
 
-static size inputs_of(network w) { return w.b[0].h * w.b[0].w * w.b[0].c; }
+static size features_of_classifier(training w) {
+    return w.n_layers ? w.layers[w.n_layers - 1].k : features_of(w);
+}
 
-static step_arrays step_arrays_of(arena *a, network w, size copies) {
-    size sizes[3], d = features_of(w), n = w.n, k = w.n_classes;
-    blocks_sizes(w.b, sizes, w.n_blocks, n, copies);
+static affine classifier_of(const real *theta, training w) {
+    size d = features_of_classifier(w);
+    const real *end = theta + w.n_parameters - (w.has_bias ? w.n_classes : 0);
+    return (affine){end - w.n_classes * d, w.has_bias ? end : NULL, d, w.n_classes};
+}
+
+/* Where the parameters of each hidden layer begin. */
+static void starts_of(training w, size *out) {
+    size at = w.n_parameters - w.n_classes * features_of_classifier(w);
+    at -= w.has_bias ? w.n_classes : 0;
+    for (size i = w.n_layers - 1; i >= 0; i--) out[i] = at -= n_parameters_of(w.layers[i]);
+}
+
+static step_arrays step_arrays_of(arena *a, training w, size copies) {
+    size n = w.n, k = w.n_classes, widest = 0, kernels = k * features_of_classifier(w);
     step_arrays out = {0};
-    out.x = take(a, n * inputs_of(w));
+    out.x = take(a, n * w.n_inputs);
     out.soft = take(a, n * k);
     /* A label takes the room of two floats, or of one double. */
     out.labels = (int64_t *)take(a, 2 * n);
-    out.features = take(a, copies * n * d);
+    if (w.n_blocks) {
+        size sizes[3];
+        widest = features_of(w);
+        blocks_sizes(w.blocks, sizes, w.n_blocks, n, copies);
+        out.features = take(a, copies * n * widest);
+        out.kept = take(a, sizes[0]);
+        out.scratch = take(a, most(sizes[1], sizes[2]));
+    }
+    for (size i = 0; i < w.n_layers; i++) {
+        out.layers[i] = kept_hidden_of(a, w.layers[i], n, copies);
+        widest = most(widest, w.layers[i].k);
+        kernels = most(kernels, w.layers[i].k * w.layers[i].d);
+    }
     out.scores = take(a, copies * n * k);
     out.g_scores = take(a, copies * n * k);
-    out.g_features = take(a, copies * n * d);
-    out.kept = take(a, sizes[0]);
-    out.scratch = take(a, most(sizes[1], sizes[2]));
+    out.g = take(a, copies * n * widest);
+    out.g_next = take(a, copies * n * widest);
+    out.room = take(a, kernels);
     out.grad = take(a, w.n_parameters);
     if (copies == 1) return out;
-    out.x_bar = take(a, n * inputs_of(w));
+    out.x_bar = take(a, n * w.n_inputs);
     out.soft_bar = take(a, n * k);
     out.vector = take(a, w.n_parameters);
     return out;
 }
 
 /* The values of memory that a step needs, and one back. */
-void steps_sizes(const block *b, size *sizes, size n_blocks, size n, size n_classes, size has_bias,
-                 size n_parameters) {
-    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
+void steps_sizes(const training *w, size *sizes) {
     for (size copies = 1; copies <= 2; copies++) {
         arena a = {NULL, 0};
-        step_arrays_of(&a, w, copies);
+        step_arrays_of(&a, *w, copies);
         sizes[copies - 1] = a.used;
     }
 }
 
-typedef struct {
-    const real *x;
-    const int64_t *labels;
-    const real *soft;
-    const int64_t *rows;
-    size n;
-} samples;
-
 /* Make the samples of a step, all of them or these rows. Returns 2 if a row is not there, else 0. */
-static int batch(samples all, step_arrays a, network w, size step, samples *out) {
+static int batch(samples all, step_arrays a, training w, size step, samples *out) {
     *out = all;
     if (!all.rows) return 0;
     const int64_t *rows = all.rows + step * w.n;
-    size of_x = inputs_of(w), k = w.n_classes;
+    size of_x = w.n_inputs, k = w.n_classes;
     for (size i = 0; i < w.n; i++) {
         if (rows[i] < 0 || rows[i] >= all.n) return 2;
         memcpy(a.x + i * of_x, all.x + rows[i] * of_x, (size_t)of_x * sizeof(real));
@@ -1817,62 +2097,74 @@ static int batch(samples all, step_arrays a, network w, size step, samples *out)
     return 0;
 }
 
-static classifier classifier_of(const real *theta, network w) {
-    const real *end = theta + w.n_parameters - (w.has_bias ? w.n_classes : 0);
-    return (classifier){end - w.n_classes * features_of(w), w.has_bias ? end : NULL};
-}
-
 /* The gradient of the mean loss or, with theta_t, the derivative of its product with theta_t: in
  * the parameters, in the samples and in soft labels. Returns 1 if memory was short, 2 if a label
  * is none of the classes, else 0. */
-static int differentiate(network w, const real *theta, const real *theta_t, samples s,
+static int differentiate(training w, const real *theta, const real *theta_t, samples s,
                          step_arrays a) {
-    size n = w.n, d = features_of(w), k = w.n_classes, of_f = n * d, of_s = n * k;
-    classifier c = classifier_of(theta, w), c_t = {0};
-    if (blocks_forward(w.b, theta, theta_t, s.x, a.kept, a.scratch, a.features, w.n_blocks, n))
-        return 1;
-    score(a.features, c, a.scores, n, d, k, 0);
-    if (theta_t) {
-        c_t = classifier_of(theta_t, w);
-        score(a.features, c_t, a.scores + of_s, n, d, k, 0);
-        score(a.features + of_f, (classifier){c.w, NULL}, a.scores + of_s, n, d, k, 1);
+    size n = w.n, d = features_of(w), k = w.n_classes, starts[MOST_HIDDEN];
+    /* The inputs of each hidden layer, and of the classifier; samples do not move. */
+    const real *in[MOST_HIDDEN + 1] = {s.x}, *in_t[MOST_HIDDEN + 1] = {NULL};
+    affine c = classifier_of(theta, w), c_t = {0};
+    if (theta_t) c_t = classifier_of(theta_t, w);
+    starts_of(w, starts);
+    if (w.n_blocks) {
+        in[0] = a.features;
+        if (theta_t) in_t[0] = a.features + n * d;
+        if (blocks_forward(w.blocks, theta, theta_t, s.x, a.kept, a.scratch, a.features,
+                           w.n_blocks, n))
+            return 1;
     }
-    int failed = cross_entropy(a.scores, theta_t ? a.scores + of_s : NULL, s.labels, s.soft,
-                               a.g_scores, a.g_scores + of_s, s.labels ? NULL : a.soft_bar, n, k);
+    for (size i = 0; i < w.n_layers; i++) {
+        const real *own = theta + starts[i], *along = theta_t ? theta_t + starts[i] : NULL;
+        hidden_forward(w.layers[i], own, along, in[i], in_t[i], a.layers[i], a.room, n);
+        in[i + 1] = a.layers[i].out;
+        in_t[i + 1] = theta_t ? a.layers[i].out + n * w.layers[i].k : NULL;
+    }
+    real *scores_t = NULL, *g_t = NULL;
+    if (theta_t) scores_t = a.scores + n * k, g_t = a.g_scores + n * k;
+    affine_forward(in[w.n_layers], in_t[w.n_layers], c, c_t, a.scores, scores_t, a.room,
+                   n);
+    int failed = cross_entropy(a.scores, scores_t, s.labels, s.soft, a.g_scores, g_t,
+                               s.labels ? NULL : a.soft_bar, n, k);
     if (failed) return failed;
-    combine(a.g_scores, k, 1, c.w, a.g_features, n, k, d, 0);
-    /* The gradient, or its tangent, in kernels and bias. */
-    const real *g = theta_t ? a.g_scores + of_s : a.g_scores;
-    real *w_bar = a.grad + (c.w - theta);
-    combine(g, 1, k, a.features, w_bar, k, n, d, 0);
-    if (theta_t) {
-        combine(g, k, 1, c.w, a.g_features + of_f, n, k, d, 0);
-        combine(a.g_scores, k, 1, c_t.w, a.g_features + of_f, n, k, d, 1);
-        combine(a.g_scores, 1, k, a.features + of_f, w_bar, k, n, d, 1);
+    real *g = a.g_scores, *next = a.g, *other = a.g_next;
+    for (size i = w.n_layers; i >= 0; i--) {
+        size width = i < w.n_layers ? w.layers[i].d : c.d;
+        /* Before the samples themselves there is nothing to go on to, but their tangent. */
+        int at_samples = i == 0 && !w.n_blocks;
+        real *x_bar = at_samples ? NULL : next, *x_t_bar = NULL;
+        if (theta_t) x_t_bar = at_samples ? a.x_bar : next + n * width;
+        if (i == w.n_layers)
+            affine_backward(g, g_t, in[i], in_t[i], c, c_t, x_bar, x_t_bar,
+                            a.grad + (c.w - theta), n);
+        else
+            hidden_backward(w.layers[i], theta + starts[i], theta_t ? theta_t + starts[i] : NULL,
+                            in[i], in_t[i], a.layers[i], g, g_t, x_bar, x_t_bar,
+                            a.grad + starts[i], n);
+        g = next, g_t = theta_t ? next + n * width : NULL;
+        next = other, other = g;
     }
-    if (c.bias) sum_rows(g, w_bar + k * d, n, k);
-    return blocks_backward(w.b, theta, theta_t, s.x, a.kept, a.scratch, a.g_features, a.x_bar,
-                           a.grad, w.n_blocks, n);
+    if (!w.n_blocks) return 0;
+    return blocks_backward(w.blocks, theta, theta_t, s.x, a.kept, a.scratch, g, a.x_bar, a.grad,
+                           w.n_blocks, n);
 }
 
-/* The states (3, n_parameters) after steps first + 1 to first + n_steps: all of them, or, without
+/* The states (3, n_parameters) after steps first + 1 to first + n_steps: all of them or, without
  * keep, by turns in states[0] and states[1]. */
-int adam_steps(const block *b, const real *state, const real *x, const int64_t *labels,
-               const real *soft, const int64_t *rows, real *states, real *memory, size n_samples,
-               size n_blocks, size n, size n_classes, size has_bias, size n_parameters, size first, size n_steps,
-               size keep, double lr, double beta1, double beta2, double eps, double decay) {
-    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
+int adam_steps(const training *w, const real *state, const samples *all, real *states,
+               real *memory, size first, size n_steps, size keep) {
     arena room = {memory, 0};
-    step_arrays a = step_arrays_of(&room, w, 1);
+    step_arrays a = step_arrays_of(&room, *w, 1);
     for (size i = 0; i < n_steps; i++) {
         samples s;
-        int failed = batch((samples){x, labels, soft, rows, n_samples}, a, w, i, &s);
-        if (!failed) failed = differentiate(w, state, NULL, s, a);
+        int failed = batch(*all, a, *w, i, &s);
+        if (!failed) failed = differentiate(*w, state, NULL, s, a);
         if (failed) return failed;
-        real *new = states + (keep ? i : i % 2) * 3 * n_parameters;
+        real *new = states + (keep ? i : i % 2) * 3 * w->n_parameters;
         double t = (double)(first + i + 1);
-        adam(state, a.grad, new, n_parameters, lr / (1 - pow(beta1, t)), 1 - pow(beta2, t), beta1,
-             beta2, eps, decay);
+        adam(state, a.grad, new, w->n_parameters, w->lr / (1 - pow(w->beta1, t)),
+             1 - pow(w->beta2, t), w->beta1, w->beta2, w->eps, w->decay);
         state = new;
     }
     return 0;
@@ -1881,33 +2173,29 @@ int adam_steps(const block *b, const real *state, const real *x, const int64_t *
 /* Back through the steps between states (n_steps + 1, 3, n_parameters): bar, the sensitivity to
  * the last, becomes that to the first, and those to samples and soft labels are added to x_bar
  * and soft_bar. */
-int adam_steps_adjoint(const block *b, const real *states, const real *x, const int64_t *labels,
-                       const real *soft, const int64_t *rows, real *bar, real *x_bar,
-                       real *soft_bar, real *memory, size n_samples, size n_blocks, size n,
-                       size n_classes,                       size has_bias, size n_parameters, size first, size n_steps, double lr,
-                       double beta1, double beta2, double eps, double decay) {
-    network w = {b, n_blocks, n, n_classes, has_bias, n_parameters};
-    size of_x = inputs_of(w), of_state = 3 * n_parameters;
+int adam_steps_adjoint(const training *w, const real *states, const samples *all, real *bar,
+                       real *x_bar, real *soft_bar, real *memory, size first, size n_steps) {
+    size of_x = w->n_inputs, k = w->n_classes, of_state = 3 * w->n_parameters;
     arena room = {memory, 0};
-    step_arrays a = step_arrays_of(&room, w, 2);
+    step_arrays a = step_arrays_of(&room, *w, 2);
     for (size i = n_steps - 1; i >= 0; i--) {
         const real *state = states + i * of_state;
         double t = (double)(first + i + 1);
         /* In place: each value depends on those at its own index. */
-        adam_adjoint(state, state + of_state, bar, a.vector, bar, n_parameters,
-                     lr / (1 - pow(beta1, t)), 1 - pow(beta2, t), beta1, beta2, eps, decay);
+        adam_adjoint(state, state + of_state, bar, a.vector, bar, w->n_parameters,
+                     w->lr / (1 - pow(w->beta1, t)), 1 - pow(w->beta2, t), w->beta1, w->beta2,
+                     w->eps, w->decay);
         samples s;
-        int failed = batch((samples){x, labels, soft, rows, n_samples}, a, w, i, &s);
-        if (!failed) failed = differentiate(w, state, a.vector, s, a);
+        int failed = batch(*all, a, *w, i, &s);
+        if (!failed) failed = differentiate(*w, state, a.vector, s, a);
         if (failed) return failed;
-#pragma omp parallel for simd if (n_parameters > MANY)
-        for (size j = 0; j < n_parameters; j++) bar[j] += a.grad[j];
-        for (size j = 0; j < n; j++) {
-            size row = rows ? s.rows[j] : j;
+#pragma omp parallel for simd if (w->n_parameters > MANY)
+        for (size j = 0; j < w->n_parameters; j++) bar[j] += a.grad[j];
+        for (size j = 0; j < w->n; j++) {
+            size row = s.rows ? s.rows[j] : j;
             for (size l = 0; l < of_x; l++) x_bar[row * of_x + l] += a.x_bar[j * of_x + l];
-            if (labels) continue;
-            for (size l = 0; l < n_classes; l++)
-                soft_bar[row * n_classes + l] += a.soft_bar[j * n_classes + l];
+            if (s.labels) continue;
+            for (size l = 0; l < k; l++) soft_bar[row * k + l] += a.soft_bar[j * k + l];
         }
     }
     return 0;

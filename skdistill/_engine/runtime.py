@@ -91,6 +91,7 @@ def pays_to_compile(
     chain = Chain.of(learner)
     if chain is not None:
         # Nothing that is compiled is faster than the functions of native.c.
-        return not chain.is_fused and n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
+        in_c = chain.is_fused or chain.has_whole_steps
+        return not in_c and n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
     mib = batch_size * learner.activation_bytes(sample_shape) / 2**20
     return n_steps * (0.0025 + 0.0019 * mib) > _SECONDS_TO_COMPILE

@@ -1,64 +1,125 @@
-"""Steps of Adam on a ConvNet on a CPU, and back through them: several in one call.
+"""Steps of Adam on a ConvNet or an MLP on a CPU, and back through them: several in one call.
 
-For small images most of a step's time would else go by in Python and in torch, between one C
-function and the next.
+For small images and tables most of a step's time would else go by in Python and in torch, between
+one operation and the next.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
-from ctypes import CDLL, c_ssize_t
+from ctypes import CDLL, POINTER, byref, c_double, c_ssize_t, c_void_p
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from .blocks import Blocks
-from .fused import FusedAdam, at
-from .layers import Layer, Linear, channels_last, channels_second
+from .fused import BlockSizes, FusedAdam, at
+from .layers import Flatten, Layer, LayerNorm, Linear, ReLU, channels_last, channels_second
 
 # Python hears an interrupt between calls: steps of one call, times the values that one needs in
 # memory. It is some tenths of a second.
 _VALUES_IN_A_CALL = 2**24
+# Hidden layers that native.c has room for.
+_MOST_HIDDEN = 16
 
 
-class WholeSteps:
-    """Adam on the mean cross-entropy of a ConvNet: `Blocks` and a linear classifier.
+class _Hidden(ctypes.Structure):
+    """A hidden layer, as in ``native.c``."""
+
+    _fields_ = [
+        *((name, c_ssize_t) for name in ("n_in", "n_out", "has_bias", "has_norm")),
+        ("eps", c_double),
+    ]
+
+    @staticmethod
+    def of(affine: Linear, norm: LayerNorm | None) -> _Hidden:
+        """Return the layer of these parts."""
+        eps = 0.0 if norm is None else norm.eps
+        return _Hidden(affine.n_in, affine.n_out, affine.n_parameters == 2, norm is not None, eps)
+
+
+class _Training(ctypes.Structure):
+    """The sizes of a network and its batch, and Adam's numbers, as in ``native.c``."""
+
+    _fields_ = [
+        ("blocks", POINTER(BlockSizes)),
+        ("layers", POINTER(_Hidden)),
+        *((name, c_ssize_t) for name in ("n_blocks", "n_layers", "n", "n_inputs", "n_classes")),
+        *((name, c_ssize_t) for name in ("has_bias", "n_parameters")),
+        *((name, c_double) for name in ("lr", "beta1", "beta2", "eps", "decay")),
+    ]
+
+
+class _Samples(ctypes.Structure):
+    """All samples and the rows of steps, as in ``native.c``; an array that is missing is null."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("x", "labels", "soft", "rows")),
+        ("n", c_ssize_t),
+    ]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network that `WholeSteps` trains.
 
     Parameters
     ----------
-    blocks : Blocks
+    blocks : Blocks or None
+        Of a network of images.
+    hidden : list of (Linear, LayerNorm or None)
+        Hidden layers, each of which ends with a rectifier.
     classifier : Linear
+    """
+
+    blocks: Blocks | None
+    hidden: list[tuple[Linear, LayerNorm | None]]
+    classifier: Linear
+
+    @staticmethod
+    def of(layers: Sequence[Layer]) -> Parts | None:
+        """Return the parts that these layers are, or None if they are others."""
+        rest, blocks = list(layers), None
+        if rest and isinstance(rest[0], (Blocks, Flatten)):
+            first = rest.pop(0)
+            blocks = first if isinstance(first, Blocks) else None
+        hidden = list[tuple[Linear, LayerNorm | None]]()
+        while len(rest) > 2:
+            affine, second = rest[:2]
+            norm = second if isinstance(second, LayerNorm) else None
+            n_layers = 2 if norm is None else 3
+            if not (isinstance(affine, Linear) and isinstance(rest[n_layers - 1], ReLU)):
+                return None
+            hidden.append((affine, norm))
+            del rest[:n_layers]
+        if len(rest) != 1 or not isinstance(rest[0], Linear) or len(hidden) > _MOST_HIDDEN:
+            return None
+        return Parts(blocks, hidden, rest[0])
+
+
+class WholeSteps:
+    """Adam on the mean cross-entropy of a network.
+
+    Parameters
+    ----------
+    parts : Parts
     optimizer : FusedAdam
     n_parameters : int
     kernels : ctypes.CDLL
     """
 
-    def __init__(
-        self,
-        blocks: Blocks,
-        classifier: Linear,
-        optimizer: FusedAdam,
-        n_parameters: int,
-        kernels: CDLL,
-    ):
-        self._blocks = blocks
+    def __init__(self, parts: Parts, optimizer: FusedAdam, n_parameters: int, kernels: CDLL):
+        self._blocks, classifier = parts.blocks, parts.classifier
+        hidden = [_Hidden.of(*layer) for layer in parts.hidden]
+        self._hidden = (_Hidden * len(hidden))(*hidden)
         self._n_classes, self._has_bias = classifier.n_out, classifier.n_parameters == 2
         self._n_parameters = n_parameters
         self._optimizer = optimizer
         self._kernels = kernels
         self._sized: dict[tuple, tuple] = {}
-
-    @staticmethod
-    def of(
-        layers: Sequence[Layer], optimizer: object, n_parameters: int, kernels: CDLL
-    ) -> WholeSteps | None:
-        """Return the steps on these layers, or None if they or the optimizer are others."""
-        if len(layers) != 2 or not isinstance(optimizer, FusedAdam):
-            return None
-        blocks, classifier = layers
-        if not (isinstance(blocks, Blocks) and isinstance(classifier, Linear)):
-            return None
-        return WholeSteps(blocks, classifier, optimizer, n_parameters, kernels)
 
     def last(
         self, state: Tensor, X: Tensor, y: Tensor, rows: Tensor | None, first: int, n_steps: int
@@ -108,44 +169,42 @@ class WholeSteps:
         x_bar, bar = torch.zeros_like(x), bar.clone(memory_format=torch.contiguous_format)
         soft_bar = None if labels[1] is None else torch.zeros_like(labels[1])
         for part in reversed([*self._calls(x, rows, n_steps)]):
-            own, (shape, blocks, sizes) = _of(rows, part), self._sizes(x, rows)
+            own, (training, sizes) = _of(rows, part), self._sizes(x, rows)
             memory = x.new_empty(sizes[1])
             self._kernels.adam_steps_adjoint(
-                blocks,
-                *at(states[part.start : part.stop + 1], x),
-                *map(_at, (*labels, own)),
+                byref(training),
+                *at(states[part.start : part.stop + 1]),
+                byref(_described(x, labels, own)),
                 *at(bar, x_bar),
                 _at(soft_bar),
                 *at(memory),
-                len(x),
-                *shape,
                 first + part.start,
                 len(part),
-                *self._constants(),
             )
-        X_bar = channels_second(x_bar).contiguous()
+        X_bar = channels_second(x_bar).contiguous() if x.ndim == 4 else x_bar.view(X.shape)
         return (bar, X_bar) if soft_bar is None else (bar, X_bar, soft_bar)
 
     def n_at_once(self, X: Tensor, rows: Tensor | None) -> int:
         """Return how many steps are done in one call."""
-        *_, (_, of_adjoint) = self._sizes(channels_last(X[:1]), rows, len(X))
+        *_, (_, of_adjoint) = self._sizes(self._laid_out(X[:1]), rows, len(X))
         return max(1, _VALUES_IN_A_CALL // of_adjoint)
 
     def _forward(self, state, x, labels, rows, states, first, part, keep) -> None:
-        shape, blocks, sizes = self._sizes(x, rows)
+        training, sizes = self._sizes(x, rows)
         memory = x.new_empty(sizes[0])
         self._kernels.adam_steps(
-            blocks,
-            *at(state, x),
-            *map(_at, (*labels, rows)),
+            byref(training),
+            *at(state),
+            byref(_described(x, labels, rows)),
             *at(states, memory),
-            len(x),
-            *shape,
             first + part.start,
             len(part),
             keep,
-            *self._constants(),
         )
+
+    def _laid_out(self, X: Tensor) -> Tensor:
+        """Return samples as native.c takes them: images with their channels last, or flat."""
+        return X.flatten(1).contiguous() if self._blocks is None else channels_last(X)
 
     def _samples(
         self, state: Tensor, X: Tensor, y: Tensor, rows: Tensor | None, n_steps: int
@@ -163,30 +222,44 @@ class WholeSteps:
             if len(rows) < n_steps:
                 raise IndexError(f"there are rows for {len(rows)} steps of {n_steps}.")
         labels = (None, y.to(X).contiguous()) if is_soft else (y.long().contiguous(), None)
-        return channels_last(X), labels, rows
+        return self._laid_out(X), labels, rows
 
     def _sizes(self, x: Tensor, rows: Tensor | None, n_samples: int | None = None) -> tuple:
-        """Return sizes of the network and its batch, its blocks, and the memory of a step."""
+        """Return the training on batches, and the memory of a step and of one back."""
         n = (n_samples or len(x)) if rows is None else rows.shape[1]
         key = (n, *x.shape[1:])
         if key not in self._sized:
-            blocks, *_ = self._blocks.sizes(key, 1)
+            blocks = None if self._blocks is None else self._blocks.sizes(key, 1)[0]
+            o = self._optimizer
+            training = _Training(
+                blocks,
+                self._hidden,
+                0 if blocks is None else len(blocks),
+                len(self._hidden),
+                n,
+                prod(x.shape[1:]),
+                self._n_classes,
+                self._has_bias,
+                self._n_parameters,
+                *(o.lr, o.beta1, o.beta2, o.eps, o.weight_decay),
+            )
             sizes = (c_ssize_t * 2)()
-            shape = len(blocks), n, self._n_classes, self._has_bias, self._n_parameters
-            self._kernels.steps_sizes(blocks, sizes, *shape)
-            self._sized[key] = shape, blocks, tuple(sizes)
+            self._kernels.steps_sizes(byref(training), sizes)
+            self._sized[key] = training, tuple(sizes)
         return self._sized[key]
 
     def _calls(self, x: Tensor, rows: Tensor | None, n_steps: int) -> Iterator[range]:
         """Yield the steps of each call."""
-        *_, (_, of_adjoint) = self._sizes(x, rows)
+        _, (_, of_adjoint) = self._sizes(x, rows)
         most = max(1, _VALUES_IN_A_CALL // of_adjoint)
         for begin in range(0, n_steps, most):
             yield range(begin, min(begin + most, n_steps))
 
-    def _constants(self) -> tuple:
-        o = self._optimizer
-        return o.lr, o.beta1, o.beta2, o.eps, o.weight_decay
+
+def _described(
+    x: Tensor, labels: tuple[Tensor | None, Tensor | None], rows: Tensor | None
+) -> _Samples:
+    return _Samples(*at(x), *map(_at, (*labels, rows)), len(x))
 
 
 def _used(X: Tensor, y: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -13,9 +13,10 @@ from .._data.rows import Rows, whole_and_rows
 from .._data.warn import warn
 from .._engine.chain import scorer
 from .._engine.data import RealData, Standardizer, as_tensor
-from .._engine.ensemble import Member, Plan, SharedTraining, choose_plan, train
+from .._engine.ensemble import Member, Plan, SharedTraining, choose_plan, takes_whole_steps, train
 from .._engine.group import join_group
 from .._engine.learner import Learner
+from .._engine.optimizers import InnerOptimizer
 from .._engine.protocols import (
     WithoutInitialScores,
     largest_stable_rate,
@@ -44,6 +45,7 @@ __all__ = [
     "judge",
     "logits_in_chunks",
     "network_family",
+    "plan_of",
     "train_networks",
     "training_samples",
     "warn_of_divergence",
@@ -222,8 +224,6 @@ def train_networks(
     X, y = training.X, training.y
     augmentation = family.augmentation
     n_steps, size = int(counts[-1]), min(len(X), protocol.batch_size)
-    if plan is None:
-        plan = choose_plan(learner, tuple(X.shape[1:]), size, len(networks))
 
     def seen(learner: Learner, theta: Tensor) -> Any:
         return theta.clone() if visit is None else visit(replace(family, learner=learner), theta)
@@ -245,9 +245,12 @@ def train_networks(
         # Of the first network, whichever are trained here: no network depends on which others are.
         first = learner.init(Streams(training.seed).integer("evaluation_network", 0))
         rate = largest_stable_rate(learner, first, X)
+    optimizer = protocol_optimizer(protocol, n_steps, rate)
+    if plan is None:
+        plan = plan_of(family, training, optimizer, len(networks))
     shared = SharedTraining(
         learner,
-        protocol_optimizer(protocol, n_steps, rate),
+        optimizer,
         X,
         y,
         tuple(map(int, counts)),
@@ -256,6 +259,15 @@ def train_networks(
     )
     for i, j, value in train(shared, map(member, networks), plan):
         yield networks[i], j, value
+
+
+def plan_of(
+    family: NetworkFamily, training: TrainingSamples, optimizer: InnerOptimizer, n_networks: int
+) -> Plan:
+    """Return how to train so many networks of a family together."""
+    X, size = training.X, min(len(training.X), training.protocol.batch_size)
+    whole = family.augmentation is None and takes_whole_steps(family.learner, optimizer)
+    return choose_plan(family.learner, tuple(X.shape[1:]), size, n_networks, whole)
 
 
 @torch.no_grad()

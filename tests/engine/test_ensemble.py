@@ -344,7 +344,9 @@ def test_small_networks_on_a_cpu_have_threads(cores):
     assert choose_plan(large, (1, 8, 8), 10, 10) == ONE_AFTER_THE_OTHER
     assert choose_plan(small, (1, 8, 8), 1000, 10) == ONE_AFTER_THE_OTHER
     # Threads would wait for Python.
-    assert choose_plan(fake_learner("cpu", 2**12), (30,), 10, 10) == ONE_AFTER_THE_OTHER
+    tiny = fake_learner("cpu", 2**12)
+    assert choose_plan(tiny, (30,), 10, 10) == ONE_AFTER_THE_OTHER
+    assert choose_plan(tiny, (30,), 10, 10, whole_steps=True) == Plan(workers=4)
     cores(1)
     assert choose_plan(small, (1, 8, 8), 10, 10) == ONE_AFTER_THE_OTHER
 

@@ -1,4 +1,4 @@
-"""Whole steps of a ConvNet in one C call, against autograd."""
+"""Whole steps of a ConvNet or an MLP in one C call, against autograd."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import Autograd, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run, run_keeping
-from skdistill.networks import ConvNet
+from skdistill.networks import MLP, ConvNet
 
 N_CLASSES = 3
 ADAM = Adam(0.01, weight_decay=0.003)
@@ -24,10 +24,20 @@ def without_biases(shape, n_classes):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(6 * pixels, n_classes, bias=False))
 
 
+def after_blocks(shape, n_classes):
+    blocks = [*ConvNet(shape, n_classes, width=5, depth=1)][:-1]
+    hidden = [nn.Linear(5 * 4 * 4, 7, bias=False), nn.LayerNorm(7, eps=0.01), nn.ReLU()]
+    return nn.Sequential(*blocks, *hidden, nn.Linear(7, n_classes))
+
+
 NETWORKS = {
     "one block": partial(ConvNet, width=6, depth=1),
     "two blocks": partial(ConvNet, width=21, depth=2),
     "without biases": without_biases,
+    "hidden layers": partial(MLP, width=21, depth=2),
+    "hidden layer without normalization": partial(MLP, width=8, depth=1, norm="none"),
+    "hidden layer after blocks": after_blocks,
+    "linear": partial(MLP, depth=0),
 }
 
 
@@ -200,7 +210,7 @@ def test_other_optimizers_and_networks_take_their_steps_one_by_one():
     X, y = samples()
     for steps in (
         Steps(learner_of(), SGD(0.1, momentum=0.9)),
-        Steps(Learner(lambda: nn.Sequential(nn.Flatten(), nn.Linear(162, 3))), ADAM),
+        Steps(Learner(lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(162, 3))), ADAM),
         # Chunks have a gradient each.
         Steps(learner_of(), ADAM, chunk=4),
     ):
