@@ -40,14 +40,14 @@ from skdistill._engine.optimizers import Adam
 from skdistill._engine.runtime import chunk_size, keep_freed_memory
 from skdistill._engine.steps import Autograd, CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
-from skdistill.networks import ConvNet
+from skdistill.networks import MLP, ConvNet
 
 
 @dataclass(frozen=True)
 class Config:
     """One problem: samples, network, truncation and real batch."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     ipc: int
     window: int
     unroll: int
@@ -58,6 +58,7 @@ class Config:
 
 
 CONFIGS = {
+    "table": Config((30,), 1, 20, 60, 512, depth=2, n_classes=2),
     "digits": Config((1, 8, 8), 1, 20, 60, 512, width=64, depth=2),
     "28x28-ipc1": Config((1, 28, 28), 1, 20, 60, 256),
     "28x28-ipc10": Config((1, 28, 28), 10, 4, 12, 256),
@@ -81,7 +82,8 @@ class Problem:
     def __init__(self, config: Config, device: str, compiled: bool = False):
         generator = torch.Generator().manual_seed(0)
         self.config, self.device, self.compiled = config, torch.device(device), compiled
-        factory = partial(ConvNet, config.shape, config.n_classes, config.width, config.depth)
+        kind = ConvNet if len(config.shape) == 3 else MLP
+        factory = partial(kind, config.shape, config.n_classes, config.width, config.depth)
         self.learner = Learner(factory, device)
         self.chunk = chunk_size(self.learner, config.shape)
         n = config.ipc * config.n_classes
