@@ -54,6 +54,14 @@ def table():
 
 
 @pytest.fixture
+def cores():
+    """Return a function that sets how many cores torch may use, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def outer_step():
     """Return `tools.OuterStep`, which is undone when the test ends."""
     yield tools.OuterStep

@@ -110,6 +110,13 @@ class Blocks(Layer):
         x_bar, grad = self._adjoint(g, kept, parameters, True)
         return x_bar[None], grad
 
+    def takes(self, shape: Sequence[int], n_features: int) -> bool:
+        """Return whether images ``(n, channels, height, width)`` fit, and have so many features."""
+        _, channels, height, width = shape
+        if channels != self._first.n_in:
+            return False
+        return self.sizes((1, height, width, channels), 1)[1] == n_features
+
     def _compute(self, x, parameters):
         """Return the features, of values and perhaps tangents, and what is kept."""
         theta, copies = self._vectors(parameters)

@@ -66,7 +66,6 @@ class Chain:
         self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
         self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
         self._parts = None if kernels is None else Parts.of(self._layers)
-        self.has_whole_steps = self._parts is not None  # with Adam
         self._n_frozen = sum(1 for _ in takewhile(lambda layer: not layer.n_parameters, layers))
 
     @staticmethod

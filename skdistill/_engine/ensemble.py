@@ -12,7 +12,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from itertools import islice
@@ -270,12 +269,11 @@ def _in_threads(
     def work(member: Member) -> list:
         learner = free.get()
         try:
-            with _on_one_core():
-                return list(_train_one(shared, learner, member, stopped))
+            return list(_train_one(shared, learner, member, stopped))
         finally:
             free.put(learner)
 
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="skdistill")
+    pool = ThreadPoolExecutor(n_workers, "skdistill", _keep_to_one_core)
     pending: deque[Future[list[Any]]] = deque()
     try:
         for member in members:
@@ -298,15 +296,13 @@ def _twin(learner: Learner) -> Learner:
     return twin
 
 
-@contextmanager
-def _on_one_core():
-    """Keep torch's operations in this thread from being divided among cores.
+def _keep_to_one_core() -> None:
+    """Keep torch's operations in this thread, to its end, from being divided among cores.
 
     ``torch.set_num_threads`` would do so for the whole process. OpenMP's own setting is a thread's.
     """
     torch.get_num_threads()  # torch sets it when a thread first asks, and not again
-    with threadpool_limits(1, user_api="openmp"):
-        yield
+    threadpool_limits(1, user_api="openmp")
 
 
 def _in_stacks(shared: SharedTraining, members: Iterator[Member], size: int) -> Iterator[Iterable]:

@@ -315,7 +315,7 @@ class FirstBlock(Layer):
     def __init__(self, conv: nn.Conv2d, eps: float, side: int, kernels: CDLL):
         assert not isinstance(conv.padding, str)
         self._n_out, kernel = conv.weight.shape[0], conv.kernel_size
-        self._n_in = conv.weight.shape[1]
+        self.n_in = conv.weight.shape[1]
         self._options = (*kernel, *conv.padding)
         self._border = [2 * p - k + 1 for k, p in zip(kernel, conv.padding)]
         self._has_bias = conv.bias is not None
@@ -386,7 +386,7 @@ class FirstBlock(Layer):
         x, stats = kept
         n, (height, width, *_) = len(x), self._options
         x_bar = torch.empty_like(x) if wants_input else None
-        w_bar = x.new_empty(n, height * width * self._n_in, self._n_out)
+        w_bar = x.new_empty(n, height * width * self.n_in, self._n_out)
         bias_bar, sums = x.new_empty(n, self._n_out), x.new_empty(2, n, self._n_out)
         w, bias, scale, shift = zip(*parameters)
         self._kernels.few_inputs_block_adjoint(

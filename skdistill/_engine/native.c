@@ -14,6 +14,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined __AVX__
+#include <immintrin.h>
+#endif
 
 #ifndef REAL
 #define REAL float
@@ -57,16 +60,49 @@ typedef real vector __attribute__((vector_size(VECTOR), aligned(sizeof(real)), m
 
 INLINE size least(size a, size b) { return a < b ? a : b; }
 
-/* Fewer values than a vector has. Not inlined: hundreds of copies would take long to compile. */
+/* Fewer values than a vector has, of which there may be none. */
+#if VECTOR == 64 && defined __AVX512F__
+INLINE unsigned mask_of(size m) { return m > 0 ? (1u << m) - 1 : 0; }
+INLINE vector load_some(const real *x, size m) {
+    if (sizeof(real) == sizeof(float))
+        return (vector)_mm512_maskz_loadu_ps((__mmask16)mask_of(m), (const float *)x);
+    return (vector)_mm512_maskz_loadu_pd((__mmask8)mask_of(m), (const double *)x);
+}
+INLINE void store_some(vector value, real *x, size m) {
+    if (sizeof(real) == sizeof(float))
+        _mm512_mask_storeu_ps((float *)x, (__mmask16)mask_of(m), (__m512)value);
+    else
+        _mm512_mask_storeu_pd((double *)x, (__mmask8)mask_of(m), (__m512d)value);
+}
+#elif VECTOR == 32 && defined __AVX__
+INLINE __m256i mask_of(size m) {
+    static const int64_t all_and_none[8] = {-1, -1, -1, -1};
+    /* Bytes: of a vector's 32, so many are of the values. */
+    const char *end = (const char *)(all_and_none + 4);
+    return _mm256_loadu_si256((const __m256i *)(end - (m > 0 ? m : 0) * (size)sizeof(real)));
+}
+INLINE vector load_some(const real *x, size m) {
+    if (sizeof(real) == sizeof(float))
+        return (vector)_mm256_maskload_ps((const float *)x, mask_of(m));
+    return (vector)_mm256_maskload_pd((const double *)x, mask_of(m));
+}
+INLINE void store_some(vector value, real *x, size m) {
+    if (sizeof(real) == sizeof(float))
+        _mm256_maskstore_ps((float *)x, mask_of(m), (__m256)value);
+    else
+        _mm256_maskstore_pd((double *)x, mask_of(m), (__m256d)value);
+}
+#else
+/* Not inlined: hundreds of copies would take long to compile. */
 static __attribute__((noinline)) vector load_some(const real *x, size m) {
     vector out = {0};
     for (size l = 0; l < m; l++) out[l] = x[l];
     return out;
 }
-
 static __attribute__((noinline)) void store_some(vector value, real *x, size m) {
     for (size l = 0; l < m; l++) x[l] = value[l];
 }
+#endif
 
 /* A vector of the values from x on, of which there are m. */
 INLINE vector load(const real *x, size m) {
@@ -1664,8 +1700,8 @@ typedef struct {
 /* Samples and outputs whose products are summed at once. */
 #define SAMPLES 2
 #define OUTPUTS 4
-/* Samples for which it is worth it to transpose the kernels. */
-#define SAMPLES_TO_TRANSPOSE 8
+/* Samples for which it is worth it to make panels of kernels. */
+#define SAMPLES_FOR_PANELS 8
 
 static real sum_of(vector x) {
     real part[LENGTH];
@@ -1692,48 +1728,72 @@ INLINE void scores_of(const real *x, const real *w, real *scores, size d, size k
         UNROLLED for (size j = 0; j < N; j++) scores[i * k + j] += sum_of(sum[i][j]);
 }
 
-/* M rows of out (rows, d), from column i on: the products of a, with these strides, and x. */
-INLINE void combination(const real *a, size row_stride, size stride, const real *x, real *out,
-                        size m_rows, size d, size i, int adds, size M) {
+/* M rows of out (rows, d), from column i on: the products of a, (M, m_rows) with these strides, and
+ * as many columns of x (m_rows, x_stride); or added to out. */
+INLINE void combination(const real *a, size row_stride, size stride, const real *x, size x_stride,
+                        real *out, size m_rows, size d, size i, int adds, size M) {
     size m = least(LANES, d - i);
     vector sum[ROWS][BLOCK];
-    UNROLLED for (size r = 0; r < M; r++)
-        EACH sum[r][v] = adds ? LOAD(out + r * d + i) : (vector){0};
+    UNROLLED for (size r = 0; r < M; r++) EACH sum[r][v] = (vector){0};
     for (size j = 0; j < m_rows; j++) {
         vector row[BLOCK];
-        EACH row[v] = LOAD(x + j * d + i);
+        EACH row[v] = LOAD(x + j * x_stride);
         UNROLLED for (size r = 0; r < M; r++)
             EACH sum[r][v] += a[r * row_stride + j * stride] * row[v];
     }
-    UNROLLED for (size r = 0; r < M; r++) EACH STORE(sum[r][v], out + r * d + i);
+    UNROLLED for (size r = 0; r < M; r++) EACH {
+        real *to = out + r * d + i;
+        vector value = sum[r][v];
+        if (adds) value += LOAD(to);
+        STORE(value, to);
+    }
 }
 
-/* out (rows, d): the products of a, (rows, m) with these strides, and x (m, d); or added to out. */
-static void combine(const real *a, size row_stride, size stride, const real *x, real *out,
-                    size rows, size m_rows, size d, int adds) {
+/* Rows of x whose products are summed at once: they fit the cache, and rounding adds up less. */
+#define ROWS_AT_ONCE 512
+
+/* out (rows, d): the products of a, (rows, m_rows) with these strides, and x (m_rows, d), or of the
+ * panels of x, see `panels_of`; or added to out. */
+static void combine(const real *a, size row_stride, size stride, const real *x, int in_panels,
+                    real *out, size rows, size m_rows, size d, int adds) {
+    size x_stride = in_panels ? LANES : d, column = in_panels ? m_rows : 1;
 #pragma omp parallel for collapse(2) schedule(static) if (rows * m_rows * d > 8 * MANY)
-    for (size first = 0; first < rows; first += ROWS)
-        for (size i = 0; i < d; i += LANES) {
-            size r = first, end = least(first + ROWS, rows);
+    for (size first_row = 0; first_row < rows; first_row += ROWS)
+        for (size i = 0; i < d; i += LANES)
+            for (size j = 0; j < m_rows; j += ROWS_AT_ONCE) {
+                const real *from = x + i * column + j * x_stride;
+                size m = least(ROWS_AT_ONCE, m_rows - j);
+                size r = first_row, end = least(first_row + ROWS, rows);
 #define SOME(M)                                                                                    \
     for (; end - r >= M; r += M)                                                                   \
-        combination(a + r * row_stride, row_stride, stride, x, out + r * d, m_rows, d, i, adds, M);
-            SOME(ROWS)
-            SOME(2)
-            SOME(1)
+        combination(a + r * row_stride + j * stride, row_stride, stride, from, x_stride,           \
+                    out + r * d, m, d, i, adds || j, M);
+                SOME(ROWS)
+                SOME(4)
+                SOME(1)
 #undef SOME
-        }
+            }
 }
 
-/* Outputs (n, k) of features x, or what they add to outputs. The room is of d * k values. */
-static void score(const real *x, affine a, real *scores, real *room, size n, int adds) {
+/* Kernels (k, d), transposed: panels of LANES columns, (k / LANES, d, LANES), the last filled up. */
+static void panels_of(const real *w, real *out, size k, size d) {
+#pragma omp parallel for schedule(static) if (k * d > 8 * MANY)
+    for (size first_row = 0; first_row < k; first_row += LANES) {
+        size m = least(LANES, k - first_row);
+        const real *from = w + first_row * d;
+        real *panel = out + first_row * d;
+        for (size j = 0; j < d; j++) {
+            for (size l = 0; l < m; l++) panel[j * LANES + l] = from[l * d + j];
+            for (size l = m; l < LANES; l++) panel[j * LANES + l] = 0;
+        }
+    }
+}
+
+/* Add to scores (n, k) the products of features x and kernels; panels are null or the kernels'. */
+static void score(const real *x, affine a, const real *panels, real *scores, size n) {
     size d = a.d, k = a.k;
-    for (size i = 0; i < n; i++)
-        for (size j = 0; j < k; j++)
-            scores[i * k + j] = (adds ? scores[i * k + j] : 0) + (a.bias ? a.bias[j] : 0);
-    if (n >= SAMPLES_TO_TRANSPOSE) {
-        transposed(a.w, room, 1, k, d);
-        combine(x, d, 1, room, scores, n, d, k, 1);
+    if (panels) {
+        combine(x, d, 1, panels, 1, scores, n, d, k, 1);
         return;
     }
 #pragma omp parallel for schedule(static) if (n * d * k > 8 * MANY)
@@ -1750,14 +1810,24 @@ static void score(const real *x, affine a, real *scores, real *room, size n, int
         }
 }
 
-/* Outputs and, unless out_t is null, their tangents; x_t is null if x does not move. */
+static void begin_with_bias(affine a, real *scores, size n) {
+    for (size i = 0; i < n; i++)
+        for (size j = 0; j < a.k; j++) scores[i * a.k + j] = a.bias ? a.bias[j] : 0;
+}
+
+/* Outputs and, unless out_t is null, their tangents; x_t is null if x does not move. The room is
+ * that of the panels. */
 static void affine_forward(const real *x, const real *x_t, affine a, affine a_t, real *out,
                            real *out_t, real *room, size n) {
-    score(x, a, out, room, n, 0);
+    real *panels = n >= SAMPLES_FOR_PANELS ? room : NULL;
+    begin_with_bias(a, out, n);
+    if (panels) panels_of(a.w, panels, a.k, a.d);
+    score(x, a, panels, out, n);
     if (!out_t) return;
-    score(x, a_t, out_t, room, n, 0);
-    a.bias = NULL;
-    if (x_t) score(x_t, a, out_t, room, n, 1);
+    begin_with_bias(a_t, out_t, n);
+    if (x_t) score(x_t, a, panels, out_t, n);
+    if (panels) panels_of(a_t.w, panels, a.k, a.d);
+    score(x, a_t, panels, out_t, n);
 }
 
 /* From sensitivities g to outputs, the gradient of kernels and bias; or, unless g_t is null, its
@@ -1767,13 +1837,13 @@ static void affine_backward(const real *g, const real *g_t, const real *x, const
                             size n) {
     const real *last = g_t ? g_t : g;
     size d = a.d, k = a.k;
-    combine(last, 1, k, x, w_bar, k, n, d, 0);
-    if (g_t && x_t) combine(g, 1, k, x_t, w_bar, k, n, d, 1);
+    combine(last, 1, k, x, 0, w_bar, k, n, d, 0);
+    if (g_t && x_t) combine(g, 1, k, x_t, 0, w_bar, k, n, d, 1);
     if (a.bias) sum_rows(last, w_bar + k * d, n, k);
-    if (x_bar) combine(g, k, 1, a.w, x_bar, n, k, d, 0);
+    if (x_bar) combine(g, k, 1, a.w, 0, x_bar, n, k, d, 0);
     if (!x_t_bar) return;
-    combine(g_t, k, 1, a.w, x_t_bar, n, k, d, 0);
-    combine(g, k, 1, a_t.w, x_t_bar, n, k, d, 1);
+    combine(g_t, k, 1, a.w, 0, x_t_bar, n, k, d, 0);
+    combine(g, k, 1, a_t.w, 0, x_t_bar, n, k, d, 1);
 }
 
 /* ---- Hidden layers of tables: affine, normalization over features if they have it, rectifier ----
@@ -2038,7 +2108,7 @@ static void starts_of(training w, size *out) {
 }
 
 static step_arrays step_arrays_of(arena *a, training w, size copies) {
-    size n = w.n, k = w.n_classes, widest = 0, kernels = k * features_of_classifier(w);
+    size n = w.n, k = w.n_classes, widest = 0, kernels = filled(k) * features_of_classifier(w);
     step_arrays out = {0};
     out.x = take(a, n * w.n_inputs);
     out.soft = take(a, n * k);
@@ -2055,7 +2125,7 @@ static step_arrays step_arrays_of(arena *a, training w, size copies) {
     for (size i = 0; i < w.n_layers; i++) {
         out.layers[i] = kept_hidden_of(a, w.layers[i], n, copies);
         widest = most(widest, w.layers[i].k);
-        kernels = most(kernels, w.layers[i].k * w.layers[i].d);
+        kernels = most(kernels, filled(w.layers[i].k) * w.layers[i].d);
     }
     out.scores = take(a, copies * n * k);
     out.g_scores = take(a, copies * n * k);

@@ -9,6 +9,7 @@ import torch
 
 from .chain import Chain
 from .learner import Learner
+from .optimizers import InnerOptimizer
 
 # Bytes that the activations of one chunk of a batch may take. On a CPU a chunk should stay near the
 # cache, and not be so small that threads idle; on a GPU it only has to fit.
@@ -78,7 +79,11 @@ def chunk_size(learner: Learner, sample_shape: tuple[int, ...], synthetic: bool 
 
 
 def pays_to_compile(
-    learner: Learner, sample_shape: tuple[int, ...], batch_size: int, n_steps: float
+    learner: Learner,
+    optimizer: InnerOptimizer,
+    sample_shape: tuple[int, ...],
+    batch_size: int,
+    n_steps: float,
 ) -> bool:
     """Return whether so many inner steps on so many samples repay their compilation.
 
@@ -91,7 +96,7 @@ def pays_to_compile(
     chain = Chain.of(learner)
     if chain is not None:
         # Nothing that is compiled is faster than the functions of native.c.
-        in_c = chain.is_fused or chain.has_whole_steps
+        in_c = chain.is_fused or chain.whole_steps(chain.optimizer(optimizer)) is not None
         return not in_c and n_steps * _SECONDS_SAVED > _SECONDS_OF_COMPILATION
     mib = batch_size * learner.activation_bytes(sample_shape) / 2**20
     return n_steps * (0.0025 + 0.0019 * mib) > _SECONDS_TO_COMPILE

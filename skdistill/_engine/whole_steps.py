@@ -70,20 +70,36 @@ class Parts:
     ----------
     blocks : Blocks or None
         Of a network of images.
+    flattens : bool
+        Whether samples may be of several dimensions.
     hidden : list of (Linear, LayerNorm or None)
         Hidden layers, each of which ends with a rectifier.
     classifier : Linear
     """
 
     blocks: Blocks | None
+    flattens: bool
     hidden: list[tuple[Linear, LayerNorm | None]]
     classifier: Linear
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Raise a ValueError unless the network takes samples ``(n, ...)`` of this shape."""
+        affine = [*(affine for affine, _ in self.hidden), self.classifier]
+        n_in = [each.n_in for each in affine]
+        fits = n_in[1:] == [each.n_out for each in affine[:-1]]
+        if self.blocks is not None:
+            fits &= len(shape) == 4 and self.blocks.takes(shape, n_in[0])
+        else:
+            fits &= prod(shape[1:]) == n_in[0] and (self.flattens or len(shape) == 2)
+        if not fits:
+            raise ValueError(f"the network does not take samples of shape {tuple(shape[1:])}.")
 
     @staticmethod
     def of(layers: Sequence[Layer]) -> Parts | None:
         """Return the parts that these layers are, or None if they are others."""
         rest, blocks = list(layers), None
-        if rest and isinstance(rest[0], (Blocks, Flatten)):
+        flattens = bool(rest) and isinstance(rest[0], (Blocks, Flatten))
+        if flattens:
             first = rest.pop(0)
             blocks = first if isinstance(first, Blocks) else None
         hidden = list[tuple[Linear, LayerNorm | None]]()
@@ -97,7 +113,7 @@ class Parts:
             del rest[:n_layers]
         if len(rest) != 1 or not isinstance(rest[0], Linear) or len(hidden) > _MOST_HIDDEN:
             return None
-        return Parts(blocks, hidden, rest[0])
+        return Parts(blocks, flattens, hidden, rest[0])
 
 
 class WholeSteps:
@@ -112,7 +128,7 @@ class WholeSteps:
     """
 
     def __init__(self, parts: Parts, optimizer: FusedAdam, n_parameters: int, kernels: CDLL):
-        self._blocks, classifier = parts.blocks, parts.classifier
+        self._parts, self._blocks, classifier = parts, parts.blocks, parts.classifier
         hidden = [_Hidden.of(*layer) for layer in parts.hidden]
         self._hidden = (_Hidden * len(hidden))(*hidden)
         self._n_classes, self._has_bias = classifier.n_out, classifier.n_parameters == 2
@@ -217,6 +233,7 @@ class WholeSteps:
                 f"X and y must be on the CPU, X {state.dtype} and y {shape}; "
                 f"got {X.dtype} and {tuple(y.shape)}, on {X.device}."
             )
+        self._parts.check(X.shape)
         if rows is not None:
             rows = rows.long().contiguous()
             if len(rows) < n_steps:

@@ -233,10 +233,10 @@ class RaTBPTTDistiller(BaseDistiller):
         kind='bool or "auto"',
         doc="""Whether to compile the inner steps and their adjoints with ``torch.compile``, which
         takes half a minute to a minute. On a CPU a network of any layers is then about twice as
-        fast. ``"convnet"`` is not: the functions that this package has for it are faster, from the
-        first step (they need a C compiler, like compiled steps). Steps that cannot be compiled run
-        uncompiled, with a warning unless "auto" chose to compile. The results differ in the last
-        bits. "auto" compiles on a CPU if the number of steps repays it.""",
+        fast. ``"convnet"`` and, with Adam, ``"mlp"`` are not: the functions that this package has
+        for them are faster, from the first step (they need a C compiler, like compiled steps).
+        Steps that cannot be compiled run uncompiled, with a warning unless "auto" chose to compile.
+        The results differ in the last bits. "auto" compiles on a CPU if the number of steps repays it.""",
         may_change=True,
     )
     precision: Literal["auto", "float32", "bfloat16"] = param(
@@ -373,7 +373,8 @@ class RaTBPTTDistiller(BaseDistiller):
         # On average (unroll + window) / 2 steps, and an adjoint costs about three.
         n_steps = self.max_iter * ((unroll + window) / 2 + 3 * window)
         batch = (self.classes_per_step or problem.rows.n_classes) * per_class
-        return pays_to_compile(problem.networks, problem.shape, batch, n_steps)
+        optimizer = self._make_inner_optimizer()
+        return pays_to_compile(problem.networks, optimizer, problem.shape, batch, n_steps)
 
     def _make_inner_optimizer(self) -> InnerOptimizer:
         *_, lr = self._inner_loop()

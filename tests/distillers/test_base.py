@@ -283,9 +283,10 @@ def test_compiles_long_runs_only():
 
 
 def test_compiles_steps_by_rules_only_if_there_are_many():
-    distiller = RaTBPTTDistiller(window=20, unroll=60)
+    distiller = RaTBPTTDistiller(window=20, unroll=60, inner_lr=0.001)
 
-    def compiles(network, max_iter):
+    def compiles(network, max_iter, optimizer="adam"):
+        distiller.set_params(inner_optimizer=optimizer)
         learner = Learner(network_factory(network, (1, 8, 8), 10))
         problem = a_problem(torch.zeros(10, 1, 8, 8), torch.arange(10), 1, learner)
         return distiller.set_params(max_iter=max_iter)._compiles(problem)
@@ -298,7 +299,9 @@ def test_compiles_steps_by_rules_only_if_there_are_many():
     assert compiles(without_whole_steps, 3000)
     # Nothing that is compiled is faster than the functions of native.c.
     assert not compiles("mlp", 10**6)
+    assert compiles("mlp", 10**6, "sgd")
     assert not compiles("convnet", 10**6)
+    assert not compiles("convnet", 10**6, "sgd")
 
 
 def test_verbose_prints_and_silence_is_silent(images, capsys):

@@ -34,14 +34,6 @@ def all_are_stacked(caplog):
     assert not caplog.messages
 
 
-@pytest.fixture
-def cores():
-    """Return a function that sets how many cores torch may use, until the test ends."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def make_shared(learner, soft=False, visit=None, optimizer=None, augment=None):
     """Return the training of networks for three classes on twelve samples of 1 x 8 x 8."""
     generator = torch.Generator().manual_seed(0)

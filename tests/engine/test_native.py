@@ -14,7 +14,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.steps import Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
-from skdistill.networks import ConvNet
+from skdistill.networks import MLP, ConvNet
 
 NETWORK = partial(ConvNet, (1, 8, 8), 3, width=6)
 
@@ -84,13 +84,16 @@ def test_the_vectors_of_other_processors_compute_the_same(vectors, load, monkeyp
         found = Chain.of(learner).curvature(theta, X, y, theta)
         for a, b in zip(expected, found, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
-    # A whole step, and back through it.
-    found = []
-    for derivatives in (None, chain):
-        loop = InnerLoop(Steps(learner, Adam(0.01), derivatives=derivatives), X, y)
-        assert (loop.whole is None) == (derivatives is chain)
-        found.append(meta_gradient(loop, theta, 1, 1, lambda t: (t @ theta, theta)))
-    torch.testing.assert_close(found[0].X, found[1].X, rtol=1e-8, atol=1e-10)
+    # A whole step, and back through it: of few samples, and of more than are taken one by one.
+    few, many = (Learner(partial(MLP, (n,), 3, width=21), dtype=torch.float64) for n in (162, 54))
+    for network, samples in ((learner, X), (few, X.flatten(1)), (many, X.view(9, -1))):
+        found = []
+        theta, y = network.init(0), torch.arange(len(samples)) % 3
+        for derivatives in (None, Chain.of(network, is_fused=False)):
+            loop = InnerLoop(Steps(network, Adam(0.01), derivatives=derivatives), samples, y)
+            assert (loop.whole is None) == (derivatives is not None)
+            found.append(meta_gradient(loop, theta, 1, 1, lambda t, v=theta: (t @ v, v)))
+        torch.testing.assert_close(found[0].X, found[1].X, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("side", [2, 4])

@@ -27,7 +27,8 @@ def without_biases(shape, n_classes):
 def after_blocks(shape, n_classes):
     blocks = [*ConvNet(shape, n_classes, width=5, depth=1)][:-1]
     hidden = [nn.Linear(5 * 4 * 4, 7, bias=False), nn.LayerNorm(7, eps=0.01), nn.ReLU()]
-    return nn.Sequential(*blocks, *hidden, nn.Linear(7, n_classes))
+    hidden += [nn.Linear(7, 5), nn.ReLU()]
+    return nn.Sequential(*blocks, *hidden, nn.Linear(5, n_classes))
 
 
 NETWORKS = {
@@ -36,7 +37,7 @@ NETWORKS = {
     "without biases": without_biases,
     "hidden layers": partial(MLP, width=21, depth=2),
     "hidden layer without normalization": partial(MLP, width=8, depth=1, norm="none"),
-    "hidden layer after blocks": after_blocks,
+    "hidden layers after blocks": after_blocks,
     "linear": partial(MLP, depth=0),
 }
 
@@ -89,13 +90,46 @@ def test_steps_and_their_derivatives_equal_those_by_autograd(name, batch_size, s
     check(learner_of(name), *samples(soft=soft), batches)
 
 
-def test_single_precision_is_near_double_precision():
+# Fewer samples than are worth a transposition, as many, and so many that threads share the work.
+@pytest.mark.parametrize("n", [7, 8, 40])
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft labels"])
+def test_steps_on_tables_equal_those_by_autograd(n, soft):
+    learner = Learner(partial(MLP, (162,), N_CLASSES, width=75), dtype=torch.float64)
+    X, y = samples(n, (162,), soft)
+    check(learner, X, y)
+    check(learner, X, y, batches_of(9, n))
+
+
+def test_threads_change_no_bits(cores):
+    learner = Learner(partial(MLP, (162,), N_CLASSES, width=75))
+    X, y = samples(40, (162,))
+    loop = InnerLoop(Steps(learner, ADAM), X.float(), y)
+    theta = learner.init(0)
+    along = torch.ones_like(theta)
+    found = []
+    for n_cores in (1, 2):
+        cores(n_cores)
+        found.append(meta_gradient(loop, theta, 1, 2, lambda t: (t @ along, along)).X)
+    assert torch.equal(*found)
+
+
+def test_what_is_not_a_number_stays_so():
+    learner = learner_of("hidden layers")
     X, y = samples()
-    found = {}
+    X[2, 0, 1, 1] = torch.nan
+    steps = Steps(learner, ADAM)
+    state = steps.forward(steps.optimizer.init(learner.init(0)), X, y, 1)
+    assert not state[0].isfinite().any()
+
+
+@pytest.mark.parametrize("name", ["two blocks", "hidden layers"])
+def test_single_precision_is_near_double_precision(name):
+    X, y = samples(10)
+    rows, found = batches_of(9, 10), {}
     for dtype in (torch.float32, torch.float64):
-        learner = learner_of(dtype=dtype)
+        learner = learner_of(name, dtype=dtype)
         along = torch.linspace(-1, 1, learner.n_parameters, dtype=dtype)
-        loop = InnerLoop(Steps(learner, Adam(0.001)), X.to(dtype), y)
+        loop = InnerLoop(Steps(learner, Adam(0.001)), X.to(dtype), y, rows)
         meta = meta_gradient(loop, learner.init(1), 1, 2, lambda t, v=along: (t @ v, v))
         found[dtype] = meta.X.double()
     exact = found[torch.float64]
@@ -194,6 +228,25 @@ def test_a_row_of_no_sample_is_an_error(row):
         loop.whole.pull_back(states, X, y, loop.batches, 0, state)
     with pytest.raises(IndexError, match="rows for 7 steps of 8"):
         run(loop, state, 0, 8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_samples_of_another_shape_are_an_error(name):
+    X, y = samples()
+    steps = Steps(learner_of(name), ADAM)
+    state = steps.optimizer.init(steps.learner.init(0))
+    for bad in (X[:, :1], X[:, :, :5], X[:, :, :, :3]):
+        with pytest.raises(ValueError, match="the network does not take samples of shape"):
+            steps.forward(state, bad, y, 1)
+
+
+def test_a_network_that_does_not_flatten_takes_no_images():
+    X, y = samples()
+    steps = Steps(Learner(lambda: nn.Sequential(nn.Linear(162, 3)), dtype=X.dtype), ADAM)
+    state = steps.optimizer.init(steps.learner.init(0))
+    steps.forward(state, X.flatten(1), y, 1)
+    with pytest.raises(ValueError, match=r"the network does not take samples of shape \(2, 9, 9\)"):
+        steps.forward(state, X, y, 1)
 
 
 def test_samples_and_labels_that_do_not_fit_are_an_error():

@@ -12,9 +12,16 @@ from joblib import parallel_config
 from torch import nn
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._engine.ensemble import Plan
+from skdistill._engine.optimizers import SGD, Adam
 from skdistill.augmentation import Flip
 from skdistill.evaluation import compare, evaluate
-from skdistill.evaluation._networks import network_family, train_networks, training_samples
+from skdistill.evaluation._networks import (
+    network_family,
+    plan_of,
+    train_networks,
+    training_samples,
+)
 from skdistill.evaluation._protocol import _job
 from skdistill.exceptions import DivergenceWarning
 from skdistill.intercorrelation import compare_blocks, subsample_curve
@@ -140,6 +147,15 @@ def test_a_network_is_the_same_whatever_else_is_trained_and_counted(distilled):
     for (k, count), theta in several.items():
         np.testing.assert_array_equal(theta, train(3, [count])[k, count])
     assert not np.array_equal(several[0, 3], several[0, 6])
+
+
+def test_networks_on_tables_have_threads_if_they_leave_python_alone(distilled, cores):
+    cores(3)
+    plans = []
+    for augmentation, optimizer in ((None, Adam()), (None, SGD(0.1)), (Flip(), Adam())):
+        family = network_family(distilled, "mlp", "cpu", augmentation)
+        plans.append(plan_of(family, training_samples(family, distilled), optimizer, 10))
+    assert plans == [Plan(workers=3), Plan(), Plan()]
 
 
 def test_mini_batches_for_sets_larger_than_one(distilled, unseen):
