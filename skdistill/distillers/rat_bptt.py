@@ -236,7 +236,8 @@ class RaTBPTTDistiller(BaseDistiller):
         fast. ``"convnet"`` and, with Adam, ``"mlp"`` are not: the functions that this package has
         for them are faster, from the first step (they need a C compiler, like compiled steps).
         Steps that cannot be compiled run uncompiled, with a warning unless "auto" chose to compile.
-        The results differ in the last bits. "auto" compiles on a CPU if the number of steps repays it.""",
+        The results differ in the last bits. "auto" compiles on a CPU if the number of steps repays
+        it.""",
         may_change=True,
     )
     precision: Literal["auto", "float32", "bfloat16"] = param(
