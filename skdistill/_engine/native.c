@@ -1385,42 +1385,87 @@ int few_inputs_block_adjoint(const real *g, const real *g_t, const real *x, cons
 /* ---- Adam, see optimizers.py: a state is (3, n), of parameters and both moments ----------------
  */
 
-void adam(const real *state, const real *grad, real *new, size n, double rate, double correction2,
-          double beta1, double beta2, double eps, double decay) {
-    const real *theta = state, *m = state + n, *v = state + 2 * n;
-    real r = (real)rate, c2 = (real)(1 / correction2), e = (real)eps, d = (real)decay;
-    real b1 = (real)(1 - beta1), b2 = (real)beta2, b3 = (real)(1 - beta2);
-#pragma omp parallel for simd if (n > MANY)
-    for (size i = 0; i < n; i++) {
-        real g = grad[i] + d * theta[i];
-        real m_new = m[i] + b1 * (g - m[i]), v_new = b2 * v[i] + b3 * g * g;
-        new[n + i] = m_new;
-        new[2 * n + i] = v_new;
-        new[i] = theta[i] - r * m_new / (SQRT(v_new * c2) + e);
+/* The loops over parameters are functions of their own: of one that OpenMP divides among threads,
+ * gcc lets a check at run time decide whether arrays overlap, and then computes value by value. */
+#define AT_ONCE 4096
+
+typedef struct {
+    real rate, inverse2, eps, decay, keep1, gain1, keep2, gain2, inverse1, half;
+} adam_numbers;
+
+static adam_numbers numbers_of(double rate, double correction2, double beta1, double beta2,
+                               double eps, double decay) {
+    return (adam_numbers){.rate = (real)rate,
+                          .inverse2 = (real)(1 / correction2),
+                          .eps = (real)eps,
+                          .decay = (real)decay,
+                          .keep1 = (real)beta1,
+                          .gain1 = (real)(1 - beta1),
+                          .keep2 = (real)beta2,
+                          .gain2 = (real)(1 - beta2),
+                          .inverse1 = (real)(1 / (1 - beta1)),
+                          .half = (real)(0.5 / correction2)};
+}
+
+static void adam_part(const real *theta, const real *grad, real *new, size n, size m_values,
+                      adam_numbers a) {
+    const real *m = theta + n, *v = theta + 2 * n;
+    real *new_m = new + n, *new_v = new + 2 * n;
+#pragma omp simd
+    for (size i = 0; i < m_values; i++) {
+        real g = grad[i] + a.decay * theta[i];
+        real m_new = m[i] + a.gain1 * (g - m[i]);
+        real v_new = a.keep2 * v[i] + a.gain2 * g * g;
+        new_m[i] = m_new;
+        new_v[i] = v_new;
+        new[i] = theta[i] - a.rate * m_new / (SQRT(v_new * a.inverse2) + a.eps);
     }
 }
 
+void adam(const real *state, const real *grad, real *new, size n, double rate, double correction2,
+          double beta1, double beta2, double eps, double decay) {
+    adam_numbers a = numbers_of(rate, correction2, beta1, beta2, eps, decay);
+#pragma omp parallel for schedule(static) if (n > MANY)
+    for (size i = 0; i < n; i += AT_ONCE)
+        adam_part(state + i, grad + i, new + i, n, least(AT_ONCE, n - i), a);
+}
+
+static void adam_adjoint_part(const real *state, const real *new, const real *bar, real *grad_bar,
+                              real *state_bar, size n, size m_values, adam_numbers a) {
+    const real *m_old = state + n, *m = new + n, *v = new + 2 * n;
+    const real *of_m = bar + n, *of_v = bar + 2 * n;
+    real *m_old_bar = state_bar + n, *v_old_bar = state_bar + 2 * n;
+#pragma omp simd
+    for (size i = 0; i < m_values; i++) {
+        real grad = m_old[i] + a.inverse1 * (m[i] - m_old[i]);
+        real root = SQRT(v[i] * a.inverse2), under = root + a.eps;
+        real scaled = bar[i] * a.rate / under, m_bar = of_m[i] - scaled;
+        real slope = scaled * m[i] * a.half / (root * under);
+        /* v = 0: every gradient was 0 up to here, see optimizers.py. */
+        real v_bar = of_v[i] + (root <= 0 ? 0 : slope);
+        real of_grad = a.gain1 * m_bar + grad * v_bar * (2 * a.gain2);
+        grad_bar[i] = of_grad;
+        state_bar[i] = bar[i] + a.decay * of_grad;
+        m_old_bar[i] = a.keep1 * m_bar;
+        v_old_bar[i] = a.keep2 * v_bar;
+    }
+}
+
+/* state_bar may be bar: each value depends on those at its own index. */
 void adam_adjoint(const real *state, const real *new, const real *bar, real *grad_bar,
                   real *state_bar, size n, double rate, double correction2, double beta1,
                   double beta2, double eps, double decay) {
-    const real *m_old = state + n, *m = new + n, *v = new + 2 * n;
-    real r = (real)rate, c2 = (real)(1 / correction2), e = (real)eps, d = (real)decay;
-    real b1 = (real)beta1, b2 = (real)beta2, b3 = (real)(1 - beta1), b4 = (real)(2 - 2 * beta2);
-    real inverse = (real)(1 / (1 - beta1)), half = (real)(0.5 / correction2);
-#pragma omp parallel for simd if (n > MANY)
-    for (size i = 0; i < n; i++) {
-        real grad = m_old[i] + inverse * (m[i] - m_old[i]);
-        real root = SQRT(v[i] * c2), under = root + e;
-        real scaled = bar[i] * r / under, m_bar = bar[n + i] - scaled;
-        real slope = scaled * m[i] * half / (root * under);
-        /* v = 0: every gradient was 0 up to here, see optimizers.py. */
-        real v_bar = bar[2 * n + i] + (root <= 0 ? 0 : slope);
-        real of_grad = b3 * m_bar + grad * v_bar * b4;
-        grad_bar[i] = of_grad;
-        state_bar[i] = bar[i] + d * of_grad;
-        state_bar[n + i] = b1 * m_bar;
-        state_bar[2 * n + i] = b2 * v_bar;
-    }
+    adam_numbers a = numbers_of(rate, correction2, beta1, beta2, eps, decay);
+#pragma omp parallel for schedule(static) if (n > MANY)
+    for (size i = 0; i < n; i += AT_ONCE)
+        adam_adjoint_part(state + i, new + i, bar + i, grad_bar + i, state_bar + i, n,
+                          least(AT_ONCE, n - i), a);
+}
+
+/* Add x to out. */
+static void add(const real *x, real *out, size n) {
+#pragma omp simd
+    for (size i = 0; i < n; i++) out[i] += x[i];
 }
 
 /* ---- A network's blocks: convolution, normalization, rectifier, pooling; then features ----------
@@ -2251,7 +2296,6 @@ int adam_steps_adjoint(const training *w, const real *states, const samples *all
     for (size i = n_steps - 1; i >= 0; i--) {
         const real *state = states + i * of_state;
         double t = (double)(first + i + 1);
-        /* In place: each value depends on those at its own index. */
         adam_adjoint(state, state + of_state, bar, a.vector, bar, w->n_parameters,
                      w->lr / (1 - pow(w->beta1, t)), 1 - pow(w->beta2, t), w->beta1, w->beta2,
                      w->eps, w->decay);
@@ -2259,13 +2303,13 @@ int adam_steps_adjoint(const training *w, const real *states, const samples *all
         int failed = batch(*all, a, *w, i, &s);
         if (!failed) failed = differentiate(*w, state, a.vector, s, a);
         if (failed) return failed;
-#pragma omp parallel for simd if (w->n_parameters > MANY)
-        for (size j = 0; j < w->n_parameters; j++) bar[j] += a.grad[j];
+#pragma omp parallel for schedule(static) if (w->n_parameters > MANY)
+        for (size j = 0; j < w->n_parameters; j += AT_ONCE)
+            add(a.grad + j, bar + j, least(AT_ONCE, w->n_parameters - j));
         for (size j = 0; j < w->n; j++) {
             size row = s.rows ? s.rows[j] : j;
-            for (size l = 0; l < of_x; l++) x_bar[row * of_x + l] += a.x_bar[j * of_x + l];
-            if (s.labels) continue;
-            for (size l = 0; l < k; l++) soft_bar[row * k + l] += a.soft_bar[j * k + l];
+            add(a.x_bar + j * of_x, x_bar + row * of_x, of_x);
+            if (!s.labels) add(a.soft_bar + j * k, soft_bar + row * k, k);
         }
     }
     return 0;
