@@ -45,7 +45,7 @@ SEARCHES = {
         200,
         {"image_shape": (1, 8, 8), "architecture": partial(ConvNet, width=64, depth=2)},
     ),
-    "table": (load_breast_cancer, 1000, {}),
+    "table": (load_breast_cancer, 500, {}),
 }
 
 
