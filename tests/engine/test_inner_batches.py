@@ -186,7 +186,7 @@ def test_compilation_is_decided_by_the_samples_of_a_step(many, monkeypatch):
     sizes = []
     monkeypatch.setattr(
         "skdistill.distillers.rat_bptt.pays_to_compile",
-        lambda learner, shape, size, n: sizes.append(size) or False,
+        lambda learner, optimizer, shape, size, n: sizes.append(size) or False,
     )
     for parameters in ({}, {"classes_per_step": 2}, {"classes_per_step": 2, "inner_batch_size": 1}):
         quick(ipc=2, max_iter=1, **parameters).fit(*many)
