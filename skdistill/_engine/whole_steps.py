@@ -202,8 +202,7 @@ class WholeSteps:
 
     def n_at_once(self, X: Tensor, rows: Tensor | None) -> int:
         """Return how many steps are done in one call."""
-        *_, (_, of_adjoint) = self._sizes(self._laid_out(X[:1]), rows, len(X))
-        return max(1, _VALUES_IN_A_CALL // of_adjoint)
+        return self._most_at_once(self._laid_out(X[:1]), rows, len(X))
 
     def _forward(self, state, x, labels, rows, states, first, part, keep) -> None:
         training, sizes = self._sizes(x, rows)
@@ -265,10 +264,13 @@ class WholeSteps:
             self._sized[key] = training, tuple(sizes)
         return self._sized[key]
 
+    def _most_at_once(self, x: Tensor, rows: Tensor | None, n_samples: int | None = None) -> int:
+        _, (_, of_adjoint) = self._sizes(x, rows, n_samples)
+        return max(1, _VALUES_IN_A_CALL // of_adjoint)
+
     def _calls(self, x: Tensor, rows: Tensor | None, n_steps: int) -> Iterator[range]:
         """Yield the steps of each call."""
-        _, (_, of_adjoint) = self._sizes(x, rows)
-        most = max(1, _VALUES_IN_A_CALL // of_adjoint)
+        most = self._most_at_once(x, rows)
         for begin in range(0, n_steps, most):
             yield range(begin, min(begin + most, n_steps))
 

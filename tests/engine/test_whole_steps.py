@@ -90,7 +90,7 @@ def test_steps_and_their_derivatives_equal_those_by_autograd(name, batch_size, s
     check(learner_of(name), *samples(soft=soft), batches)
 
 
-# Fewer samples than are worth a transposition, as many, and so many that threads share the work.
+# Fewer samples than are worth panels of kernels, as many, and so many that threads share the work.
 @pytest.mark.parametrize("n", [7, 8, 40])
 @pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft labels"])
 def test_steps_on_tables_equal_those_by_autograd(n, soft):
