@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from . import blocks, fused, native
 from .fused import FusedAdam
@@ -66,6 +67,8 @@ class Chain:
         self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
         self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
         self._parts = None if kernels is None else Parts.of(self._layers)
+        # Of images, as the first layer has them: a convolution, or a normalization.
+        self._n_channels = learner.shapes[0][1 if len(learner.shapes[0]) > 1 else 0]
         self._n_frozen = sum(1 for _ in takewhile(lambda layer: not layer.n_parameters, layers))
 
     @staticmethod
@@ -80,11 +83,9 @@ class Chain:
         """
         if learner.autocast is not None or learner.criterion is not F.cross_entropy:
             return None
-        modules = _flat(learner.module)
-        parameters = [p for module in modules for p in module.parameters()]
-        # One that is shared or left out would be another function of the vector.
-        if [*map(id, parameters)] != [*map(id, learner.module.parameters())]:
+        if _has_any_global_hook():
             return None
+        modules = _flat(learner.module)
         layers, is_flat = [], False
         if not any(isinstance(module, nn.Flatten) for module in modules):
             is_flat = True  # a table's
@@ -94,6 +95,12 @@ class Chain:
                 return None
             is_flat = is_flat or isinstance(layer, Flatten)
             layers.append(layer)
+        # The rules take them in this order from the vector. It may have others, the same one twice,
+        # not all (a weight that is a buffer), or a bias before the weight (which was once
+        # normalized, or pruned, and made anew).
+        used = [p for module in modules for p in _weight_and_bias(module)]
+        if [*map(id, used)] != [*map(id, learner.module.parameters())]:
+            return None
         kernels = native.load(learner.dtype) if is_fused and learner.device.type == "cpu" else None
         return Chain(learner, layers, kernels)
 
@@ -109,7 +116,7 @@ class Chain:
 
     def scores(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)``, which do not go into autograd's graphs."""
-        x = channels_last(X)
+        x = self._laid_out(X, theta)
         for layer, own in zip(self._layers, self._parameters(theta)):
             x, _ = layer.forward(x, *own)
         return x
@@ -119,7 +126,7 @@ class Chain:
     ) -> tuple[Tensor, Tensor]:
         """Return the sum of the (weighted) loss over samples, and its gradient."""
         values = self._parameters(theta)
-        x, kept, grads = channels_last(X), list[Any](), list[Tensor]()
+        x, kept, grads = self._laid_out(X, theta), list[Any](), list[Tensor]()
         for layer, own in zip(self._layers, values):
             x, keep = layer.forward(x, *own)
             kept.append(keep)
@@ -135,7 +142,7 @@ class Chain:
         Returns the derivatives with respect to ``theta``, ``X`` and, if labels are soft, ``y``.
         """
         values, tangents = self._parameters(theta), self._parameters(vector)
-        x, kept, grads = channels_last(X).unsqueeze(0), list[Any](), list[Tensor]()
+        x, kept, grads = self._laid_out(X, theta).unsqueeze(0), list[Any](), list[Tensor]()
         for layer, own, along in zip(self._layers, values, tangents):
             x, keep = layer.pair_forward(x, *own, *along)
             kept.append(keep)
@@ -145,6 +152,16 @@ class Chain:
             grads = own + grads
         X_bar = channels_second(g[0]).contiguous() if X.ndim == 4 else g[0]
         return torch.cat([grad.reshape(-1) for grad in grads]), X_bar, *label_bar
+
+    def _laid_out(self, X: Tensor, theta: Tensor) -> Tensor:
+        """Return samples as layers take them. C functions would not notice what does not fit."""
+        n_in = self._n_channels
+        if self.is_fused and (X.ndim != 4 or X.shape[1] != n_in or X.dtype != theta.dtype):
+            raise ValueError(
+                f"the network takes images (n, {n_in}, height, width) of {theta.dtype}; got "
+                f"{tuple(X.shape)} of {X.dtype}."
+            )
+        return channels_last(X)
 
     def _parameters(self, theta: Tensor) -> list[list[Tensor]]:
         """Return the pieces of a flat vector that each layer has."""
@@ -160,7 +177,9 @@ def scorer(learner: Learner) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _flat(module: Any) -> list[nn.Module]:
     """Return the layers of nested `nn.Sequential`s, in order; of any other module itself."""
-    if _is_altered(module) or type(module).forward is not nn.Sequential.forward:
+    kind = type(module)
+    is_plain = (kind.forward, kind.__call__) == (nn.Sequential.forward, nn.Module.__call__)
+    if _is_altered(module) or not is_plain:
         return [module]
     return [layer for child in module for layer in _flat(child)]
 
@@ -174,6 +193,12 @@ def _is_altered(module: nn.Module) -> bool:
         module._backward_pre_hooks,
     )
     return any(hooks) or "forward" in vars(module)
+
+
+def _weight_and_bias(module: nn.Module) -> list[Tensor]:
+    """Return what a layer's rule takes from the vector of the parameters, in its order."""
+    own = (getattr(module, name, None) for name in ("weight", "bias"))
+    return [p for p in own if p is not None]
 
 
 def _layer(module: Any, is_flat: bool) -> Layer | None:

@@ -26,9 +26,9 @@ _KERNELS_AS_TILES = 30
 
 
 def at(*tensors: Tensor) -> list[int]:
-    """Return the addresses of tensors."""
-    if not all(x.is_contiguous() for x in tensors):
-        raise ValueError("the functions of native.c take contiguous arrays only.")
+    """Return the addresses of tensors, which a function of native.c takes as they lie there."""
+    if not all(x.is_contiguous() and x.dtype == tensors[0].dtype for x in tensors):
+        raise ValueError("the functions of native.c take contiguous arrays of one type only.")
     return [x.data_ptr() for x in tensors]
 
 
@@ -444,14 +444,6 @@ class FusedAdam(Adam):
 
 def optimizer_of(optimizer: InnerOptimizer, kernels: CDLL) -> InnerOptimizer:
     """Return an optimizer that does the same as this one, by `kernels` if they can."""
-    if type(optimizer) is Adam and isinstance(optimizer.lr, float):
-        return FusedAdam(**vars(optimizer), kernels=kernels)
+    if type(optimizer) is Adam and not isinstance(optimizer.lr, Tensor):
+        return FusedAdam(**vars(optimizer) | {"lr": float(optimizer.lr)}, kernels=kernels)
     return optimizer
-
-
-def plain(optimizer: InnerOptimizer) -> InnerOptimizer:
-    """Return an optimizer that does the same by torch's operations, which alone can be traced."""
-    if not isinstance(optimizer, FusedAdam):
-        return optimizer
-    values = {name: value for name, value in vars(optimizer).items() if name != "kernels"}
-    return Adam(**values)

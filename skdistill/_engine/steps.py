@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from . import fused
 from .chain import Chain
 from .learner import Learner
 from .optimizers import InnerOptimizer
@@ -274,8 +273,8 @@ class CompiledSteps(Steps):
     ):
         super().__init__(learner, optimizer, *args, **kwargs)
         self._uncompiled = self.derivatives
-        self.derivatives, self.optimizer = Autograd(learner), fused.plain(optimizer)
-        # They are traced.
+        # What is traced. A trace does not see functions in C, and would leave out what they do.
+        self.derivatives, self.optimizer = Autograd(learner), optimizer
         self.without_autograd, self._whole = False, None
         self._report = report
         self._graphs: dict[str, dict[tuple, Callable | None]] = {}
@@ -294,13 +293,20 @@ class CompiledSteps(Steps):
         shapes = tuple((x.shape, x.dtype) for x in tensors)
         if shapes not in graphs:
             if len(graphs) == self._MAX_SHAPES:
-                return function(*tensors)
+                return self._eagerly(function, *tensors)
             graphs[shapes] = self._compiled(function, tensors)
         graph = graphs[shapes]
         if graph is None:
-            return function(*tensors)
+            return self._eagerly(function, *tensors)
         with torch.no_grad():
             return graph(*tensors)
+
+    def _eagerly(self, function: Callable, *tensors: Tensor):
+        traced, self.derivatives = self.derivatives, self._uncompiled
+        try:
+            return function(*tensors)
+        finally:
+            self.derivatives = traced
 
     def _compiled(self, function: Callable, tensors: tuple[Tensor, ...]) -> Callable | None:
         """Return ``function`` compiled for tensors like these, or None if that fails."""
@@ -309,7 +315,6 @@ class CompiledSteps(Steps):
         except Exception as error:
             # Compilation is optional: a machine without a C++ compiler still gets the result.
             _logger.debug("running eagerly: %s", error)
-            self.derivatives = self._uncompiled
             if self._report is not None:
                 report, self._report = self._report, None
                 first, *_ = str(error).strip().splitlines() or [""]

@@ -233,6 +233,8 @@ class WholeSteps:
                 f"got {X.dtype} and {tuple(y.shape)}, on {X.device}."
             )
         self._parts.check(X.shape)
+        if n_steps and 0 in (len(X), *(() if rows is None else rows.shape[1:])):
+            raise ValueError("a step needs samples.")
         if rows is not None:
             rows = rows.long().contiguous()
             if len(rows) < n_steps:

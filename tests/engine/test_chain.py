@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 from skdistill._engine.chain import Chain
 from skdistill._engine.learner import Learner
@@ -213,6 +214,46 @@ def clipped():
     return network
 
 
+def made_anew(change):
+    """Return a factory of a network whose first layer has its bias before its weight."""
+
+    def build():
+        network = nn.Sequential(nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 3))
+        change(network[0])
+        assert [name for name, _ in network[0].named_parameters()] == ["bias", "weight"]
+        return network
+
+    return build
+
+
+def unnormalized(layer):
+    """Take back the parametrization of a layer's weight."""
+    nn.utils.parametrizations.weight_norm(layer)
+    nn.utils.parametrize.remove_parametrizations(layer, "weight")
+
+
+def pruned(layer):
+    """Prune a layer's weight for good."""
+    prune.remove(prune.l1_unstructured(layer, "weight", 3), "weight")
+
+
+def fixed():
+    """Return a network with a layer whose weight is a buffer."""
+    network = nn.Sequential(nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 3))
+    weight = network[0].weight.detach()
+    del network[0].weight
+    network[0].register_buffer("weight", weight)
+    return network
+
+
+class Called(nn.Sequential):
+    """A sequence that does more when it is called."""
+
+    def __call__(self, X):
+        """Return the scores."""
+        return super().__call__(2 * X)
+
+
 def image_layers(*layers):
     """Return a factory of a network with these layers between a convolution and the scores."""
     return lambda: nn.Sequential(
@@ -234,6 +275,10 @@ OTHERS = {
     "a hook": hooked,
     "a hook on the way back": clipped,
     "a replaced forward pass": patched,
+    "a call of its own": lambda: Called(nn.Linear(9, 3)),
+    "a weight that was normalized": made_anew(unnormalized),
+    "a weight that was pruned": made_anew(pruned),
+    "a weight that is a buffer": fixed,
 }
 
 
@@ -242,6 +287,16 @@ def test_other_networks_are_differentiated_by_autograd(network):
     learner = Learner(OTHERS[network])
     assert Chain.of(learner) is None
     assert isinstance(Steps(learner, Adam()).derivatives, Autograd)
+
+
+def test_a_hook_on_all_modules_is_heard():
+    learner = Learner(partial(MLP, (9,), 3))
+    handle = nn.modules.module.register_module_forward_hook(lambda *args: None)
+    try:
+        assert Chain.of(learner) is None
+    finally:
+        handle.remove()
+    assert Chain.of(learner) is not None
 
 
 def test_another_loss_or_precision_is_left_to_autograd():

@@ -367,6 +367,22 @@ def test_what_cannot_be_compiled_runs_eagerly(learner, monkeypatch):
     torch.testing.assert_close(fast.X, plain.X, rtol=0, atol=0)
 
 
+def test_after_one_failure_other_functions_are_compiled_all_the_same(learner, monkeypatch):
+    """Traced, the functions in C that take its place would leave out what they compute."""
+    outcomes = iter([RuntimeError("out of memory")])
+
+    def compiler(traced, **options):
+        if error := next(outcomes, None):
+            raise error
+        return traced
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    loop, theta, _, real = problem(learner, Adam(lr=0.01))
+    graphs = assert_compiled_equals_plain(CompiledSteps(learner, Adam(lr=0.01)), loop, theta, real)
+    assert [False] in graphs.values()
+    assert [True] in graphs.values()
+
+
 # With augmentation ------------------------------------------------------------------------------
 
 AUGMENTED = pytest.mark.parametrize(

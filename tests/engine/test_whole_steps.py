@@ -259,6 +259,18 @@ def test_samples_and_labels_that_do_not_fit_are_an_error():
             steps.forward(state, *bad, 1)
 
 
+def test_a_step_needs_samples():
+    X, y = samples()
+    steps = Steps(learner_of(), ADAM)
+    state = steps.optimizer.init(steps.learner.init(0))
+    nothing = InnerLoop(steps, X, y, torch.zeros(2, 0, dtype=torch.long))
+    with pytest.raises(ValueError, match="a step needs samples"):
+        run(nothing, state, 0, 2)
+    assert torch.equal(run(nothing, state, 0, 0), state)
+    with pytest.raises(ValueError, match="a step needs samples"):
+        steps.forward(state, X[:0], y[:0], 1)
+
+
 def test_other_optimizers_and_networks_take_their_steps_one_by_one():
     X, y = samples()
     for steps in (
