@@ -2,8 +2,10 @@
 
 A C compiler (``$CC`` or ``cc``) takes some seconds for them. What it makes is kept in the user's
 cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``), under a name that the source, the compiler and
-the processor decide. Without a C compiler, or if ``SKDISTILL_NATIVE=0`` is in the environment,
-there are none, and torch's own operations compute the same, slower.
+the processor decide; without such a folder they are compiled for each process. Without a C
+compiler, or if ``SKDISTILL_NATIVE=0`` is in the environment, there are none, and torch's own
+operations compute the same, slower. A compiler that cannot use the OpenMP library of torch's makes
+functions for one core.
 """
 
 import ctypes
@@ -64,7 +66,7 @@ def load(dtype: torch.dtype) -> ctypes.CDLL | None:
     if dtype not in _REAL or os.environ.get("SKDISTILL_NATIVE") == "0":
         return None
     try:
-        library = ctypes.CDLL(str(_built(_REAL[dtype])))
+        library = _library(_REAL[dtype])
         for name, kinds in _FUNCTIONS.items():
             function = getattr(library, name)
             function.argtypes = [_TYPES[kind] for kind in kinds.lstrip("!")]
@@ -83,44 +85,73 @@ def _check(failed: int) -> None:
         raise IndexError("a label is none of the network's classes, or a row none of the samples.")
 
 
-def _built(real: str) -> Path:
+def _library(real: str) -> ctypes.CDLL:
     """Return the compiled library, compiling it unless it is kept."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = shlex.split(os.environ.get("CC") or "cc")
     if sys.platform == "win32" or shutil.which(compiler[0]) is None:
         raise FileNotFoundError(f"no C compiler {compiler[0]!r}")
-    openmp = _openmp()
     flags = [*_FLAGS, "-march=native", f"-DREAL={real}"]
+    openmp = _openmp()
+    try:
+        folder = _folder()
+    except OSError as error:
+        _logger.info("the functions of native.c are not kept: %s", error)
+        with tempfile.TemporaryDirectory(prefix="skdistill-") as work:
+            return _made(compiler, flags, openmp, Path(work))[1]
     identity = [
         _SOURCE.read_text(),
         *compiler,
         *flags,
         str(openmp),
         platform.machine(),
+        *platform.libc_ver(),
         _processor(),
     ]
     name = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:20]
-    folder = _folder()
     file = folder / f"native-{name}.so"
-    if file.exists():
-        return file
+    if _is_whole(file):
+        try:
+            return ctypes.CDLL(str(file))
+        except OSError as error:  # of another system than this one
+            _logger.info("compiling the functions of native.c again: %s", error)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        made, of_source = Path(work) / "native.so", Path(work) / "native.o"
-        threads = ["-fopenmp"] if openmp else []
-        _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
-        _run(
-            [
-                *compiler,
-                "-shared",
-                str(of_source),
-                *([openmp] if openmp else []),
-                "-lm",
-                "-o",
-                str(made),
-            ]
-        )
+        made, library = _made(compiler, flags, openmp, Path(work))
         # At once, because other processes may look for it, or make it too.
         os.replace(made, file)
-    return file
+    return library
+
+
+def _made(
+    compiler: list[str], flags: list[str], openmp: str | None, work: Path
+) -> tuple[Path, ctypes.CDLL]:
+    """Compile the functions, with threads if that can be, and load them."""
+    made, of_source = work / "native.so", work / "native.o"
+    threads, linked = ([], []) if openmp is None else (["-fopenmp"], [openmp])
+    try:
+        _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
+        _run([*compiler, "-shared", str(of_source), *linked, "-lm", "-o", str(made)])
+        checksum = hashlib.sha256(made.read_bytes()).digest()
+        with made.open("ab") as stream:
+            stream.write(checksum)
+        return made, ctypes.CDLL(str(made))
+    except (RuntimeError, OSError):
+        # Another compiler than gcc may know no -fopenmp, or call another library than torch's.
+        if openmp is None:
+            raise
+        made.unlink(missing_ok=True)
+        return _made(compiler, flags, None, work)
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a library is there as it was made, with its checksum at the end.
+
+    One that was cut short, because the machine went down, would end the process that loads it.
+    """
+    if not file.exists():
+        return False
+    content = file.read_bytes()
+    size = len(content) - hashlib.sha256().digest_size
+    return size > 0 and hashlib.sha256(content[:size]).digest() == content[size:]
 
 
 def _openmp() -> str | None:
@@ -141,10 +172,19 @@ def _processor() -> str:
 
 
 def _folder() -> Path:
-    """Return a folder to keep the library in that only this user can write."""
+    """Return a folder to keep the library in that only this user can write.
+
+    Raises
+    ------
+    OSError
+        If there is none.
+    """
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(caches) / "skdistill"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o022 or not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} must be a folder that only this user can write.")
     return folder
 
 

@@ -26,8 +26,8 @@ _SECONDS_OF_COMPILATION = 60.0
 _SECONDS_SAVED = 0.0004
 
 
-# Freed memory that the process keeps at most: above all that the blocks of a network need for one
-# chunk (`_SYNTHETIC_CHUNK_BYTES`).
+# Freed memory at the end of the heap that the process keeps at most: above all what the blocks of a
+# network need for one chunk (`_SYNTHETIC_CHUNK_BYTES`).
 _KEPT_BYTES = 512 * 2**20
 # glibc's names for what it keeps, and for the size of blocks that it gives back at once.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -59,9 +59,10 @@ def keep_freed_memory() -> None:
     """Let the C library keep what tensors free, instead of returning it after each step.
 
     What goes back to the system comes again page by page, each of which costs as much as the
-    arithmetic on it. This holds for the whole process, and takes precedence over thresholds in the
-    environment: Dask's nanny sets one for all of its workers, with which a search took 1.8 times
-    as long.
+    arithmetic on it. This holds for the whole process, whose arrays of up to half of _KEPT_BYTES
+    then lie on the heap: one small block that lives above them keeps all. It takes precedence over
+    thresholds in the environment: Dask's nanny sets one for all of its workers, with which a search
+    took 1.8 times as long.
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library than glibc
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,8 +1,10 @@
 """The functions of ``native.c``: compiled once per machine, and never needed."""
 
 import logging
+import os
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,7 +41,6 @@ def test_a_machine_with_a_compiler_has_them():
     [
         ("CC", "no-such-compiler", "no C compiler"),
         ("CC", "false", "false"),
-        ("XDG_CACHE_HOME", "/dev/null/cache", "Not a directory"),
         ("SKDISTILL_NATIVE", "0", None),
     ],
 )
@@ -153,6 +154,83 @@ def test_what_was_compiled_is_kept(load, tmp_path, monkeypatch):
     monkeypatch.setattr(native, "_run", commands.append)
     assert load(torch.float32) is None
     assert commands
+
+
+@pytest.fixture
+def quick_to_compile(monkeypatch):
+    """Compile in a second, what is slow to run."""
+    monkeypatch.setattr(native, "_FLAGS", ["-O0", "-std=gnu11", "-fPIC", "-DVECTOR=16"])
+    sizes = "-DVECTORS=4 -DROWS=4 -DCOLUMNS=4"
+    monkeypatch.setenv("CC", f"cc {sizes}")
+
+
+def test_a_folder_that_others_can_write_is_not_trusted(
+    load, tmp_path, monkeypatch, caplog, quick_to_compile
+):
+    folder = tmp_path / "skdistill"
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o777)
+    with caplog.at_level(logging.INFO, "skdistill._engine.native"):
+        assert load(torch.float32) is not None
+    assert "only this user can write" in caplog.text
+    assert [*folder.iterdir()] == []
+
+
+def test_a_library_that_was_cut_short_is_compiled_again(load, tmp_path, quick_to_compile):
+    assert load(torch.float32) is not None
+    (file,) = (tmp_path / "skdistill").iterdir()
+    whole = file.stat().st_size
+    part = file.read_bytes()[:1000]
+    file.unlink()  # the process has it loaded
+    file.write_bytes(part)
+    load.cache_clear()
+    assert load(torch.float32) is not None
+    assert file.stat().st_size == whole
+
+
+def test_a_compiler_without_openmp_makes_functions_for_one_core(
+    load, tmp_path, monkeypatch, quick_to_compile
+):
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec cc "$@"\n')
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CC", os.environ["CC"].replace("cc", str(compiler), 1))
+    assert load(torch.float64) is not None
+    chain = Chain.of(Learner(NETWORK, dtype=torch.float64))
+    assert chain.is_fused
+    commands = []
+    load.cache_clear()
+    monkeypatch.setattr(native, "_run", commands.append)
+    assert load(torch.float64) is not None
+    assert not commands  # it is kept
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((2, 2, 8, 8), "float64"), ((2, 1, 8, 8), "float16"), ((2, 64), "float64")]
+)
+def test_samples_that_are_not_the_networks_are_refused(shape, dtype):
+    learner = Learner(NETWORK, dtype=torch.float64)
+    chain, theta = Chain.of(learner), learner.init(0)
+    X, y = torch.zeros(shape, dtype=getattr(torch, dtype)), torch.tensor([0, 1])
+    assert chain.is_fused
+    for compute in (
+        lambda: chain.scores(theta, X),
+        lambda: chain.gradient(theta, X, y),
+        lambda: chain.curvature(theta, X, y, theta),
+    ):
+        with pytest.raises(ValueError, match=r"takes images \(n, 1, height, width\)"):
+            compute()
+
+
+def test_a_rate_may_be_any_number():
+    kernels = native.load(torch.float64)
+    theta, grad = torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    for rate in (1, np.float32(0.5)):
+        found = fused.optimizer_of(Adam(lr=rate), kernels)
+        assert isinstance(found, fused.FusedAdam)
+        state = Adam(lr=rate).init(theta)
+        expected = Adam(lr=rate).step(state, grad, *Adam().scalars(1))
+        torch.testing.assert_close(found.step(state, grad, *found.scalars(1)), expected)
 
 
 @pytest.mark.parametrize("side", [2, 4])
