@@ -351,6 +351,36 @@ def test_a_network_that_cannot_be_trained_is_refused_in_an_evaluation(bad_networ
         evaluate(distilled, *images, architecture=architecture)
 
 
+class Projected(nn.Sequential):
+    """A network that keeps a random projection in a buffer."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(nn.Flatten(), nn.Linear(36, n_classes))
+        self.register_buffer("projection", torch.randn(36, 36))
+
+    def forward(self, X):
+        """Return the scores."""
+        return self[1](self[0](X) @ self.projection)
+
+
+def half_frozen(shape, n_classes):
+    network = Own(shape, n_classes)
+    network.layers[1].bias.requires_grad_(False)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (Projected, "buffer 'projection' differs between two of them"),
+        (half_frozen, r"has 'layers.1.bias' with requires_grad=False"),
+    ],
+)
+def test_networks_of_which_parts_would_be_ignored_are_refused(architecture, message, images):
+    with pytest.raises(ValueError, match=message):
+        quick(architecture=architecture).fit(*images)
+
+
 def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
     n_calls = []
 

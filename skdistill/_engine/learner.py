@@ -40,6 +40,13 @@ def _check_is_pure(module: nn.Module) -> None:
         )
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("architecture must have trainable parameters; the network built has none.")
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            raise ValueError(
+                "architecture must have no parameters that are not trained; the network built has "
+                f"{name!r} with requires_grad=False. Make what is fixed a buffer "
+                "(register_buffer), the same for every seed."
+            )
     for name, child in module.named_modules():
         if isinstance(child, _DropoutNd) and child.p > 0:
             raise ValueError(
@@ -111,7 +118,11 @@ class Learner:
 
     def init(self, seed: int) -> Tensor:
         """Return the parameters of a fresh network, the same ones for the same seed."""
-        return self.flat(_build_seeded(self._factory, seed))
+        return self.flat(self.fresh(seed))
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return a fresh network itself, on the CPU, the same one for the same seed."""
+        return _build_seeded(self._factory, seed)
 
     def flat(self, module: nn.Module) -> Tensor:
         """Return the parameters of a network of this family as one vector."""

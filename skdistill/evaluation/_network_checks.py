@@ -53,6 +53,7 @@ def make_learner(
     learner = Learner(factory, device, autocast=autocast)
     if check and not isinstance(architecture, str):
         _check_scores(learner, input_shape, n_classes, parameter)
+        _check_buffers(learner, parameter)
         _check_initialization(learner, f"{parameter}={describe_architecture(architecture)}")
     return learner
 
@@ -147,6 +148,22 @@ def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> 
             f"one built gave {scores.dtype}. Tensors that it makes on its way need "
             "dtype=X.dtype; else they have torch.get_default_dtype()."
         )
+
+
+def _check_buffers(learner: Learner, parameter: str) -> None:
+    """Raise a ValueError if fresh networks differ in more than their parameters.
+
+    Only these are a network's own: all have the buffers of the first.
+    """
+    others = dict(learner.fresh(1).named_buffers())
+    for name, buffer in learner.module.named_buffers():
+        other = others.get(name)
+        if other is None or not torch.equal(buffer.cpu(), other.to(buffer.dtype)):
+            raise ValueError(
+                f"{parameter} must build networks that differ in their parameters alone; buffer "
+                f"{name!r} differs between two of them. Make it the same for every seed, or a "
+                "parameter."
+            )
 
 
 def _check_initialization(learner: Learner, name: str) -> None:
