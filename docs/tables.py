@@ -36,10 +36,14 @@ def meta_gradient_table(report: dict) -> str:
 
 def evaluation_table(report: dict) -> str:
     """Return the table of bench_evaluation.py's report."""
-    columns = "configuration | one after the other (s) | together (s) | ratio"
+    columns = (
+        "configuration | a loop of PyTorch's (s) | one after the other (s) | together (s) "
+        "| together / PyTorch's | together / one after the other"
+    )
     lines = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
     lines += [
-        f"| {r['config']} | {r['sequential_s']:.3g} | {r['together_s']:.3g} | {r['ratio']:.2f} |"
+        f"| {r['config']} | {r['torch_s']:.3g} | {r['sequential_s']:.3g} | {r['together_s']:.3g} "
+        f"| {r['torch_ratio']:.2f} | {r['ratio']:.2f} |"
         for r in report["rows"]
     ]
     return "\n".join([about(report), "", *lines])

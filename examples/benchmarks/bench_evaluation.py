@@ -1,25 +1,31 @@
 """Time of an evaluation: networks one after the other, and together as `evaluate` trains them.
 
-Both train the same networks on the same samples and test them at the last step; their accuracies
-are compared too. The two take turns in one process, after a run of each that does not count. The
-ratio, together over one after the other, is the median over pairs. The samples are noise: the time
-of neither depends on their values.
+A third way is a loop of PyTorch's own, one network after the other with `torch.optim.Adam`, as
+scripts have it. All train the same networks on the same samples and test them at the last step;
+their accuracies are compared too. They take turns in one process, after a run of each that does not
+count. The ratios, of the time together over that of the two others, are medians over rounds. The
+samples are noise: no time depends on their values.
 
     python examples/benchmarks/bench_evaluation.py --config digits-ipc1 --json out.json
 """
 
 import argparse
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import report
 import torch
+import torch.nn.functional as F
 
 from skdistill._data.layout import Layout
 from skdistill._engine.ensemble import ONE_AFTER_THE_OTHER, Plan
 from skdistill._engine.protocols import protocol_optimizer
+from skdistill._engine.streams import Streams
 from skdistill.distilled import DistilledDataset, EvaluationRecipe
 from skdistill.evaluation._networks import (
     NetworkFamily,
@@ -103,30 +109,61 @@ class Problem:
         )
         return curve[:, 0]
 
-    def seconds(self, plan: Plan) -> float:
-        """Return the time of an evaluation by this plan."""
-        # An accuracy is a number on the CPU: there is no device to wait for.
-        began = perf_counter()
-        self.accuracies(plan)
-        return perf_counter() - began
+    def by_torch(self) -> np.ndarray:
+        """Return each network's accuracy, trained by a loop of PyTorch's own."""
+        learner, training, chunk = self.family.learner, self.training, self.family.chunk
+        right = []
+        for k in range(self.config.n_networks):
+            theta = learner.init(Streams(training.seed).integer("evaluation_network", k))
+            network = deepcopy(learner.module)
+            network.load_state_dict(learner.parameters(theta))
+            optimizer = torch.optim.Adam(network.parameters(), training.protocol.learning_rate)
+            for _ in range(self.config.steps):
+                optimizer.zero_grad()
+                F.cross_entropy(network(training.X), training.y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                batches = (
+                    self.test.batch(np.arange(i, min(i + chunk, len(self.test))))
+                    for i in range(0, len(self.test), chunk)
+                )
+                n_right = sum((network(X).argmax(dim=1) == y).sum().item() for X, y in batches)
+            right.append(n_right / len(self.test))
+        return np.array(right)
+
+
+def seconds(accuracies: Callable[[], np.ndarray]) -> float:
+    """Return the time of an evaluation."""
+    # An accuracy is a number on the CPU: there is no device to wait for.
+    began = perf_counter()
+    accuracies()
+    return perf_counter() - began
 
 
 def measure(name: str, config: Config, device: str, repeats: int) -> dict:
     """Return the row of the table for one configuration."""
     problem = Problem(config, device)
-    plans = ONE_AFTER_THE_OTHER, problem.plan
-    apart, together = (problem.accuracies(plan) for plan in plans)
-    pairs = [tuple(problem.seconds(plan) for plan in plans) for _ in range(repeats)]
-    ratios = [b / a for a, b in pairs]
+    ways = (
+        problem.by_torch,
+        partial(problem.accuracies, ONE_AFTER_THE_OTHER),
+        partial(problem.accuracies, problem.plan),
+    )
+    by_torch, apart, together = (way() for way in ways)
+    times = np.array([[seconds(way) for way in ways] for _ in range(repeats)])
+    ratios = times[:, 2] / times[:, 1]
+    torch_s, sequential_s, together_s = np.median(times, axis=0).tolist()
     return {
         "config": name,
         **asdict(config),
         "plan": asdict(problem.plan),
-        "sequential_s": median(a for a, _ in pairs),
-        "together_s": median(b for _, b in pairs),
-        "ratio": median(ratios),
-        "ratios": ratios,
+        "torch_s": torch_s,
+        "sequential_s": sequential_s,
+        "together_s": together_s,
+        "ratio": median(ratios.tolist()),
+        "ratios": ratios.tolist(),
+        "torch_ratio": median((times[:, 2] / times[:, 0]).tolist()),
         "largest_difference": float(np.abs(apart - together).max()),
+        "torch_difference": float(np.abs(by_torch - together).max()),
     }
 
 
@@ -146,7 +183,10 @@ def main() -> None:
     if unknown := set(names) - set(configs):
         parser.error(f"--config must be among {list(configs)}; got {sorted(unknown)}")
     rows = []
-    print("config        networks  steps  plan           apart (s)  together (s)  ratio  range")
+    print(
+        "config        networks  steps  plan           torch (s)  apart (s)  together (s)  ratio  "
+        "range      of torch"
+    )
     for name in names:
         config = asdict(configs[name])
         config |= {"n_networks": args.networks} if args.networks else {}
@@ -157,8 +197,9 @@ def main() -> None:
         plan = f"stacks of {stack}" if stack > 1 else f"{workers} threads" if workers else "apart"
         print(
             f"{name:13s} {r['n_networks']:8d} {r['steps']:6d}  {plan:13s} "
-            f"{r['sequential_s']:10.3f} {r['together_s']:13.3f} {r['ratio']:6.2f}  "
-            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f}",
+            f"{r['torch_s']:10.3f} {r['sequential_s']:10.3f} {r['together_s']:13.3f} "
+            f"{r['ratio']:6.2f}  {min(r['ratios']):.2f}-{max(r['ratios']):.2f}  "
+            f"{r['torch_ratio']:8.2f}",
             flush=True,
         )
     report.write(args.json, args.device, rows=rows)

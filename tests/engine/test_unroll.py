@@ -478,7 +478,7 @@ def test_augmented_real_loss_in_chunks_equals_the_whole(alias, channels, chunk):
 def test_compiled_augmented_steps_equal_the_plain_ones():
     loop, theta, _, real = augmented_problem("dsa", 3, "adam", mini_batches=True)
     draws = AUGMENTATIONS["dsa"].draw(torch.Generator().manual_seed(3), 19, (3, 8, 8))
-    compiled = CompiledSteps(loop.steps.learner, loop.steps.optimizer, augment=loop.steps.augment)
+    compiled = CompiledSteps(loop.steps.learner, OPTIMIZERS["adam"], augment=loop.steps.augment)
     graphs = assert_compiled_equals_plain(compiled, loop, theta, real, draws)
     assert graphs == {
         # The synthetic batch's and the first of the real chunks'; the others run eagerly.
