@@ -85,11 +85,10 @@ def measured_rows(results: Path) -> Iterator[list[str]]:
         for file in sorted(results.glob(f"{script}-*.json")):
             report = json.loads(file.read_text(encoding="utf-8"))
             data = escape(report["data"].split(",")[0])
-            machine = escape(report["machine"])
+            threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
             # Whoever tests the result of a long run again writes the threads of the test.
-            if script != "table1":
-                threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
-                machine = f"{threads} of {machine}"
+            threads = "machine:" if script == "table1" else f"{threads} of"
+            machine = f"{threads} {escape(report['machine'])}"
             for method, ipc, run, *accuracies in read(report):
                 yield [data, method, str(ipc), f"{run}, {machine}", *accuracies, f"``{file.stem}``"]
 
