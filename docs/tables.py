@@ -34,6 +34,17 @@ def meta_gradient_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def step_table(report: dict) -> str:
+    """Return the problems and seconds of bench_meta_gradient.py's report."""
+    lines = ["| problem | width | window / unroll | seconds |", "|---|---|---|---|"]
+    lines += [
+        f"| {' x '.join(map(str, r['shape']))}, ipc {r['ipc']}, {r['real']} real | {r['width']} "
+        f"| {r['window']} / {r['unroll']} | {r['ours_s']:.3g} |"
+        for r in report["rows"]
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
 def evaluation_table(report: dict) -> str:
     """Return the table of bench_evaluation.py's report."""
     columns = (
@@ -102,16 +113,6 @@ def fit_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
-def accuracy_table(report: dict) -> str:
-    """Return the table of compiled_accuracy.py's report."""
-    lines = ["| seed | eager (%) | compiled (%) |", "|---|---|---|"]
-    lines += [
-        f"| {r['seed']} | {100 * r['eager']:.1f} | {100 * r['compiled']:.1f} |"
-        for r in report["rows"]
-    ]
-    return "\n".join([about(report), "", *lines])
-
-
 def clusters_table(report: dict) -> str:
     """Return the table of bench_clusters.py's report."""
     lines = [
@@ -143,11 +144,11 @@ def about(report: dict) -> str:
 
 TABLES = {
     "meta-gradient": meta_gradient_table,
+    "step": step_table,
     "evaluation": evaluation_table,
     "fit": fit_table,
     "growth": growth_table,
     "precision": precision_table,
-    "accuracy": accuracy_table,
     "paper-memory": paper_memory_table,
     "clusters": clusters_table,
 }

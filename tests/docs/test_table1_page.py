@@ -68,6 +68,32 @@ def test_rows_of_methods_stand_best_first(tmp_path, seeds, own, networks):
     assert rows[2][3].startswith("none, ")
 
 
+@pytest.mark.parametrize(
+    ("width", "augmentation", "settings"),
+    [
+        (None, None, "window 30, unroll 40"),
+        (16, "flip_rotate", r"width 16, window 30, unroll 40, augmentation flip\_rotate"),
+    ],
+)
+def test_a_long_run_has_its_settings_and_not_the_threads_of_its_last_test(
+    tmp_path, width, augmentation, settings
+):
+    parameters = {"ipc": 1, "window": 30, "unroll": 40, "augmentation": augmentation}
+    report = {
+        "data": "Bits",
+        "machine": "2 cores",
+        "threads": 2,
+        "parameters": {} if width is None else {"width": width},
+        "provenance": {"parameters": parameters},
+        "results": {"distilled": {"mean": 0.5, "std": 0.01}},
+        "curve": [{"seconds": 2700.0}],
+    }
+    (tmp_path / "table1-bits.json").write_text(json.dumps(report))
+    (row,) = table1_page.measured_rows(tmp_path)
+    run = f"45 min, {settings}, machine: 2 cores"
+    assert row == ["Bits", "RaT-BPTT", "1", run, "50.0 ± 1.0", "–", "–", "``table1-bits``"]
+
+
 def test_the_files_of_the_tree_are_read():
     results = ROOT / "examples" / "reproduce" / "results"
     rows = list(table1_page.measured_rows(results))
