@@ -73,12 +73,12 @@ def growth_table(report: dict) -> str:
 def precision_table(report: dict) -> str:
     """Return the table of bench_precision.py's report."""
     lines = [
-        "| samples per class | precision | median error | largest | time / float32 |",
+        "| configuration | precision | median error | largest | time / float32 |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r['ipc']} | {r['precision']} | {median(r['errors']):.2g} | {max(r['errors']):.2g} "
-        f"| {r['time_ratio']:.2f} |"
+        f"| {r['config']} | {r['precision']} | {median(r['errors']):.2g} "
+        f"| {max(r['errors']):.2g} | {r['time_ratio']:.2f} |"
         for r in report["rows"]
     ]
     return "\n".join([about(report), "", *lines])
