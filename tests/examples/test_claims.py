@@ -2,8 +2,9 @@
 
 import json
 import re
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.datasets import load_iris
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._run import loop
+from skdistill.exceptions import DivergenceError
 
 X, Y = load_iris(return_X_y=True)
 QUICK = {
@@ -28,7 +30,8 @@ def sit(shared, tmp_path):
 
     def begin(minutes=None):
         path = tmp_path / "a.json"
-        args = Namespace(json=path, checkpoints=tmp_path / "kept", minutes_left=minutes)
+        end = np.inf if minutes is None else sittings.perf_counter() + 60 * minutes
+        args = Namespace(json=path, checkpoints=tmp_path / "kept", end=end)
         return sittings.Sitting(report.Report(path, {}, ("name", "seed")), args)
 
     return begin
@@ -90,6 +93,88 @@ def test_what_was_measured_is_not_measured_again(sit):
         assert short.cell("a").once("m", lambda: 3) == 3
 
 
+def test_how_long_a_measurement_took_is_known_in_the_next_sitting(sit):
+    def compute(cell):
+        cell.once("m", lambda: 1)
+        return {"name": "a", "seed": 0}
+
+    row = sit().run(compute, name="a", seed=0)
+    assert list(row["took"]) == ["m"]
+    assert sit().took == row["took"]
+
+
+def test_the_minutes_of_a_sitting_begin_when_arguments_are_read(shared, monkeypatch):
+    sittings = shared("sittings")
+    monkeypatch.setattr(sittings, "perf_counter", lambda: 100.0)
+    parser = ArgumentParser()
+    sittings.add_arguments(parser)
+    args = parser.parse_args(["--minutes-left", "2"])
+    monkeypatch.setattr(sittings, "perf_counter", lambda: 150.0)
+    args.json = None
+    assert sittings.Sitting(None, args).end == 220
+    assert parser.parse_args([]).end == np.inf
+
+
+def test_a_row_says_where_it_was_measured(sit, shared, monkeypatch):
+    def compute(cell):
+        cell.once("m", lambda: 1)
+        cell.sitting.check()
+        return {"name": "a", "seed": seed}
+
+    sittings = shared("sittings")
+    seed = 0
+    here = sit().run(compute, name="a", seed=0)["machine"]
+    assert here == shared("report").machine()
+    # A row of several sittings names the machines of all.
+    seed = 1
+    with steps_in(sit(), 2) as sitting:
+        sitting.run(compute, name="a", seed=1)
+    monkeypatch.setattr(sittings, "machine", lambda: "another")
+    assert sit().run(compute, name="a", seed=1)["machine"] == [here, "another"]
+    # What was begun before notes had it.
+    seed = 2
+    old = sit().cell("a", 2)
+    old.notes = {"m": 1}
+    old.save()
+    assert sit().run(compute, name="a", seed=2)["machine"] == ["unknown", "another"]
+
+
+def test_short_runs_begin_only_if_there_is_time_for_all_of_them(sit):
+    with sit(minutes=5) as sitting:
+        sitting.cell("a").fit_for(None, X, Y, 360.0)
+        pytest.fail("begun")
+
+
+def test_a_run_that_diverges_has_ended_with_its_last_samples(sit):
+    def compute(cell):
+        distiller = RaTBPTTDistiller(**QUICK | {"inner_lr": 1e38, "max_iter": 30})
+        if timed:
+            cell.fit_for(distiller, X, Y, 3600.0)
+        else:
+            cell.fit(distiller, X, Y, keeps_diverged=True)
+        cell.sitting.check()
+        return {"name": "a", "seed": timed, "X": distiller.distilled_.X.shape}
+
+    for timed in (False, True):
+        with catch_warnings():
+            simplefilter("ignore")
+            # In the sitting in which it diverges there is no time left; the next one finds it.
+            with sit() as sitting:
+                cell = sitting.cell("a", timed)
+                compute(cell)
+            row = sit().run(compute, name="a", seed=timed)
+        assert "not finite" in row["ended by"]
+
+
+def test_an_error_without_samples_is_none_of_a_run_that_ended(sit):
+    class Diverges(RaTBPTTDistiller):
+        def fit(self, X, y):
+            raise DivergenceError("experts")
+
+    with pytest.raises(DivergenceError, match="experts"):
+        sit().cell("a").fit_for(Diverges(), X, Y, 1.0)
+
+
 def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
     def boosted():
         distiller = RaTBPTTDistiller(**QUICK)
@@ -145,7 +230,8 @@ def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
         distiller = RaTBPTTDistiller(**QUICK)
         return distiller, cell.fit_for(distiller, X, Y, 1.0, (0.25, 0.5))
 
-    with steps_in(sit(), 2) as sitting:
+    # One check is that a run of a second is not begun in less.
+    with steps_in(sit(), 3) as sitting:
         first = sitting.cell("a")
         fit(first)
         pytest.fail("the time was over")

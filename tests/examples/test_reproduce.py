@@ -79,6 +79,20 @@ def test_a_file_names_all_machines_that_its_rows_are_from(shared, tmp_path):
         report.Report(path, {**head(), "machine": "2 cores", "threads": 2}, ("seed",))
 
 
+def test_rows_that_another_process_wrote_meanwhile_stay(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "a.json"
+    first, second = (report.Report(path, head(seeds=[k]), ("seed",)) for k in (0, 1))
+    first.run(once({"seed": 0}), seed=0)
+    second.run(once({"seed": 1}), seed=1)
+    first.run(once({"seed": 2}), seed=2)
+    written = json.loads(path.read_text())
+    assert [row["seed"] for row in written["rows"]] == [0, 1, 2]
+    assert written["parameters"]["seeds"] == [0, 1]
+    # What another has is not computed again.
+    assert first.run(lambda: pytest.fail("computed"), seed=1) == {"seed": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_rows_that_were_measured_differently_are_left_alone(shared, tmp_path):
     report, path = shared("report"), tmp_path / "a.json"
     report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
@@ -98,7 +112,7 @@ def test_a_report_without_a_file_keeps_its_rows(shared):
 
 def test_reports_do_not_name_places(shared):
     paths = {"json": Path("a.json"), "data": Path("here"), "checkpoints": Path("there")}
-    args = argparse.Namespace(ipc=1, only=["a"], minutes_left=3, **paths)
+    args = argparse.Namespace(ipc=1, only=["a"], end=3.0, **paths)
     about = shared("report").about(args, "nothing")
     assert about["parameters"] == {"ipc": 1}
     assert re.fullmatch(r"\d+ cores, \w+", about["machine"])
