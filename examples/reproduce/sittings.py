@@ -283,6 +283,27 @@ class Cell:
             distiller.set_callbacks(clock).fit(X, y)
 
 
+def tested_on_the_way(
+    cell: Cell, sets: Sequence[DistilledDataset], test: Callable[[DistilledDataset], object]
+) -> dict[str, list[float]]:
+    """Return a curve of the sets of `fit_for`: seconds, outer steps and the accuracy of a test.
+
+    Parameters
+    ----------
+    cell : Cell
+    sets : sequence of DistilledDataset
+    test : callable
+        Returns an `EvaluationResult`, given a set.
+    """
+
+    def point(each: DistilledDataset) -> list[float]:
+        return [cell.seconds(each), each.provenance["n_iter"], test(each).mean]
+
+    points = [cell.once(f"moment {k}", partial(point, each)) for k, each in enumerate(sets)]
+    columns = [list(column) for column in zip(*points)]
+    return dict(zip(("seconds", "step", "accuracy"), columns))
+
+
 def _prepared(name: str) -> str:
     """Return the note of how long a run took before its first step."""
     return f"prepared {name}"

@@ -19,6 +19,7 @@ from tools import ROOT
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
+from skdistill.exceptions import DivergenceError
 
 SCRIPTS = ROOT / "examples" / "reproduce"
 
@@ -168,6 +169,93 @@ def test_curves_are_compared_at_equal_steps_and_equal_time(shared):
         "steps": [20.0, 0.0],
     }
     assert table["methods"]["slow"]["at equal time"] == [0.5, 0.0]
+
+
+def test_a_curve_ends_where_its_run_diverged(shared):
+    curves, sittings = shared("curves"), shared("sittings")
+    sitting = sittings.Sitting(None, argparse.Namespace(json=None, checkpoints=None, end=np.inf))
+    cell = sitting.cell("a")
+
+    class Diverging:
+        """A distiller of 7 steps."""
+
+        def set_params(self, max_iter=0, **parameters):
+            self.max_iter = max_iter or getattr(self, "max_iter", 0)
+            return self
+
+        def set_callbacks(self, *callbacks):
+            return self
+
+        def fit(self, X, y):
+            self.n_iter_ = min(7, self.max_iter)
+            self.history_ = {"seconds": [1.0] * self.n_iter_}
+            if self.max_iter > 7:
+                raise DivergenceError("too far")
+            return self
+
+        def score(self, X, y):
+            return self.n_iter_ / 10
+
+    arrays = [np.zeros((2, 2))] * 4
+    for _ in range(2):
+        # In a later sitting there is nothing to add.
+        curve = curves.distill(Diverging(), arrays, 100, 5, cell)
+        assert curve == {"step": [5, 7], "seconds": [5.0, 7.0], "accuracy": [0.5, 0.7]}
+    assert cell.notes["ended by"] == "too far"
+
+
+# --- methods ----------------------------------------------------------------------------------
+
+
+def test_sets_of_every_method_are_judged_with_as_many_steps(shared):
+    methods = shared("methods")
+    learned = load_distilled("cifar10")
+    recipe = replace(learned.recipe, optimizer="sgd", learning_rate=0.1, steps=300)
+    for ipc in (1, learned.ipc):
+        own = replace(learned.subset(ipc), recipe=recipe)
+        protocol = methods.common(own)
+        assert (protocol.steps, protocol.optimizer) == (300, "adam")
+
+
+def test_methods_of_a_class_are_those_of_table_1_and_gray_images_are_not_mirrored(
+    shared, monkeypatch
+):
+    methods = shared("methods")
+    assert {"RaTBPTTDistiller", "bptt", "mtt", "ftd", "dsa"} <= set(methods.NAMES)
+    assert "TrajectoryMatchingDistiller" not in methods.NAMES
+    made = []
+
+    class Cell:
+        def fit_for(self, distiller, *rest):
+            made.append(distiller)
+            raise DivergenceError("experts")
+
+    X = np.zeros((2, 8, 8))
+    args = argparse.Namespace(
+        minutes=6, ipc=1, width=4, curve_networks=0, networks=1, dataset="fashion-mnist"
+    )
+    for args.dataset in ("fashion-mnist", "cifar10-folder"):
+        # What has no samples has a row without accuracies.
+        found = methods.one_row("dsa", 0, Cell(), args, [X, X, None, None])
+        assert found["ended by"] == "experts"
+        assert methods.line("dsa", methods.summarize([found])["methods"]["dsa"])
+    gray, colored = (distiller.augmentation for distiller in made)
+    assert "Flip" not in repr(gray)
+    assert colored == "dsa"
+    methods.one_row("bptt", 0, Cell(), args, [X, X, None, None])
+    assert made[-1].schedule == "bptt"
+
+
+# --- hardness ---------------------------------------------------------------------------------
+
+
+def test_samples_that_a_network_never_learned_have_a_bin_of_their_own(shared):
+    hardness = shared("hardness")
+    scores = np.array([[0, 3, 20, 0], [0, 5, 0, 1]])
+    mean = hardness.mean_score(scores, 20)
+    assert mean.tolist() == [0, 4, hardness.NEVER_LEARNED, 0.5]
+    bins = np.digitize(mean, hardness.EDGES[1:-1])
+    assert [hardness.BINS[k] for k in bins] == ["0", "from 3", "never learned", "to 1"]
 
 
 # --- uses -------------------------------------------------------------------------------------
