@@ -279,7 +279,7 @@ def claim(claims, *statements, names=("a", "b"), seeds=(0, 1), **more):
     return claims.Claim(
         "A claim",
         (part,),
-        lambda parts: claims.collect(
+        lambda parts, names: claims.collect(
             (row["name"], row["seed"], row["accuracy"]) for row in parts[0]
         ),
         (claims.Finding("It is so.", statements, **more),),
@@ -341,6 +341,35 @@ def test_methods_far_away_need_one_seed(claims):
     assert len(part.cells([])) == 6
     rows = rows_of(a=[80], b=[71], c=[69])
     assert part.missing(rows) == [("a", 1), ("b", 1)]
+    # By the protocol that is best for it.
+    rows[2]["accuracy by kernel regression"] = 0.75
+    assert part.missing(rows) == [("a", 1), ("b", 1), ("c", 1)]
+    # What diverged before its first step has no accuracy.
+    del rows[1]["accuracy"]
+    assert part.missing(rows) == [("a", 1), ("c", 1)]
+
+
+def test_no_second_seed_is_run_before_it_is_known_to_be_needed(claims, tmp_path, monkeypatch):
+    started = []
+
+    class Script:
+        @staticmethod
+        def main(arguments):
+            k, j = arguments.index("--seeds"), arguments.index("--only")
+            started.append((arguments[k + 1], arguments[j + 1]))
+            rows = [{"name": arguments[j + 1], "seed": int(arguments[k + 1]), "accuracy": 0.5}]
+            path = tmp_path / "a.json"
+            rows += json.loads(path.read_text())["rows"] if path.exists() else []
+            path.write_text(json.dumps({"rows": rows}))
+
+    monkeypatch.setattr(claims, "import_module", lambda name: Script)
+    which = claim(claims, claims.Statement("a", "b", 0))
+    which = replace(which, parts=(replace(which.parts[0], close=5.0),))
+    claims.run(which, {"none": None}, only="b", results=tmp_path)
+    assert started == [("0", "b")]
+    claims.run(which, {"none": None}, only="a", results=tmp_path)
+    claims.run(which, {"none": None}, only="b", results=tmp_path)
+    assert started[1:] == [("0", "a"), ("1", "a"), ("1", "b")]
 
 
 def test_curves_are_compared_by_the_last_quarter(claims):
@@ -349,11 +378,74 @@ def test_curves_are_compared_by_the_last_quarter(claims):
     rows = [
         {"method": name, "seed": 0, "curve": each} for name, each in (("a", curve), ("b", slow))
     ]
-    values = claims.of_curves("x")([rows])
+    names = [f"x, {name}, equal {axis}" for name in "ab" for axis in ("steps", "time")]
+    values = claims.of_curves("x")([rows], names)
     assert values["x, a, equal steps"][0] == pytest.approx(20)
     assert values["x, a, equal time"][0] == pytest.approx(40)
     assert values["x, b, equal steps"][0] == pytest.approx(80)
     assert values["x, b, equal time"][0] == pytest.approx(80)
+    # Only what is compared has a say in how far it goes.
+    assert claims.of_curves("x")([rows], ["x, a, equal steps"]) == {
+        "x, a, equal steps": {0: pytest.approx(40)}
+    }
+
+
+def curves_of_windows(places):
+    """Return rows of three methods: BPTT has few steps, and a window moves after some time."""
+    curve = {"step": [100, 200], "seconds": [1.0, 2.0], "accuracy": [0.2, 0.3]}
+    rows = []
+    for seed in (0, 1):
+        few = {name: values[:1] for name, values in curve.items()}
+        rows += [
+            {"method": "RaT-BPTT", "seed": seed, "curve": curve},
+            {"method": "BPTT", "seed": seed, "curve": few},
+            {
+                "method": "moves forward",
+                "seed": seed,
+                "curve": curve | {"places of the window": places},
+            },
+        ]
+    return rows
+
+
+def test_a_window_that_has_not_moved_decides_nothing(claims):
+    names = ("RaT-BPTT", "BPTT", "moves forward")
+    part = claims.Part("none", "none", "a.json", "--minutes 1", "method", names, (0, 1))
+    above = [claims.Statement(f"{a}, equal steps", f"{b}, equal steps", -5) for a, b in
+             (("RaT-BPTT", "moves forward"), ("moves forward", "BPTT"))]  # fmt: skip
+    which = claims.Claim(
+        "A claim", (part,), claims.of_curves(""), tuple(claims.Finding("So.", (s,)) for s in above),
+        hours=1, obstacle=claims.has_not_moved
+    )  # fmt: skip
+    for places, expected in (([1, 1], ["undecided"] * 2), ([1, 2], ["holds", "undecided"])):
+        rows = curves_of_windows(places)
+        # Pooled deviations are of some spread.
+        rows[0]["curve"] = rows[0]["curve"] | {"accuracy": [0.2, 0.301]}
+        judged = claims.judge(which, [rows])
+        assert [each.verdict for (each,) in judged] == expected
+        assert judged[1][0].remarks == ("the window is still at its first place",)
+
+
+def test_what_is_told_of_windows_is_what_the_script_calls_it(claims, shared):
+    truncations = shared("truncations")
+    assert (claims.PLACES, claims.NORM) == (truncations.PLACES, truncations.MEDIAN)
+    assert {claims.FORWARD, claims.BACKWARD} <= truncations.SCHEDULES.keys()
+
+
+def test_rows_of_different_machines_are_told_where_minutes_count(claims):
+    which = claim(claims, claims.Statement("a", "b", 0), names=("a", "b", "c"))
+    timed = replace(which, parts=(replace(which.parts[0], arguments="--minutes 6"),))
+    rows = rows_of(a=[80.0, 80.1], b=[78.0, 78.2], c=[70.0, 70.0])
+    # Rows of before have none.
+    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    for row in rows:
+        row["machine"] = "fast" if row["seed"] == 0 or row["name"] == "c" else "slow"
+    # Differences are those of a seed; c is in no statement.
+    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    rows[0]["machine"] = ["fast", "slow"]
+    (remark,) = claims.judge(timed, [rows])[0][0].remarks
+    assert remark == "its rows are from different machines (fast; slow)"
+    assert claims.judge(which, [rows])[0][0].remarks == ()
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -384,7 +476,7 @@ def row(part, name, seed, rng):
         found["accuracy"] = accuracy[0]
         if name == "KIPDistiller":
             found["accuracy by kernel regression"] = accuracy[1]
-        if name in ("mtt", "tesla"):
+        if name in ("mtt", "ftd"):
             found["accuracy by its own recipe"] = accuracy[1]
     return found
 
@@ -460,7 +552,7 @@ def test_a_claim_runs_in_sittings(claims, tmp_path, capsys):
     claims.run(which, {"digits": None}, results=tmp_path)
     rows = part.rows(tmp_path)
     assert part.missing(rows) == []
-    values = which.values([rows])
+    values = which.values([rows], [])
     assert set(values[f"{claims.STRONG}, 2 per class"]) == {0, 1}
     assert set(values[f"{claims.JOINT}, 2 per class, in equal time"]) == {0, 1}
     assert set(values[f"{claims.STRONG}, later blocks alone"]) == {0, 1}
