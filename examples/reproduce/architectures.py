@@ -69,7 +69,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         "through": through,
         "seed": seed,
         "outer_steps": distiller.n_iter_,
-        "seconds": distilled.provenance["seconds"],
+        "seconds": cell.seconds(distilled),
         # Fitted attributes where a parameter was left to the package.
         **{k: getattr(distiller, f"{k}_", getattr(distiller, k)) for k in LOOP},
     }

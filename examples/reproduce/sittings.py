@@ -226,7 +226,8 @@ class Cell:
         last samples; if it did so before the first step, it has none, and the error is raised.
 
         They begin with `fit`, so what a method prepares counts, if it takes place before the first
-        step; what is prepared again in a later sitting does not.
+        step; what is prepared again in a later sitting does not. Neither does the time between
+        steps, in which the samples are made that callbacks see: some have many more than others.
 
         Parameters
         ----------
@@ -244,20 +245,28 @@ class Cell:
             The samples at the moments that a step ended near, and at the end.
         """
         kept = {part: self._kept(name, part * seconds) for part in moments}
-        clock = TimeLimit(self, seconds, kept, _prepared(name))
+        clock = TimeLimit(self, seconds, kept, name)
         steps = f"steps of {name} in {seconds:g} s"
         if seconds <= FEW and not (self.folder is not None and (self.folder / name).exists()):
-            self.sitting.check(seconds)
+            # And for what comes between steps.
+            self.sitting.check(1.2 * seconds)
         # A run that has had its time is read, and does no further step.
         distiller.set_params(max_iter=self.notes.get(steps, 10**6))
         self._fit_until_diverged(distiller, X, y, name, clock)
         self.notes[steps] = distiller.n_iter_
+        self.notes[_at_step(name, distiller.n_iter_)] = self.seconds_so_far(distiller, name)
         self.save()
         return [*clock.sets(), distiller.distilled_]
 
     def seconds(self, distilled: DistilledDataset, name: str = "run.npz") -> float:
         """Return the time that a run of `fit_for` had taken, in all sittings, for these samples."""
-        return distilled.provenance["seconds"] + self.notes.get(_prepared(name), 0.0)
+        step, whole = distilled.provenance["n_iter"], distilled.provenance["seconds"]
+        # Older notes do not have it.
+        return self.notes.get(_at_step(name, step), whole + self.notes.get(_prepared(name), 0.0))
+
+    def seconds_so_far(self, distiller, name: str) -> float:
+        """Return the time of a distiller's steps, and before the first."""
+        return sum(distiller.history_["seconds"]) + self.notes.get(_prepared(name), 0.0)
 
     def _kept(self, name: str, at: float) -> Path | None:
         return None if self.folder is None else self.folder / f"{at:g}s-{name}"
@@ -309,6 +318,11 @@ def _prepared(name: str) -> str:
     return f"prepared {name}"
 
 
+def _at_step(name: str, step: int) -> str:
+    """Return the note of how long a run had taken after a step."""
+    return f"seconds of {name} at step {step}"
+
+
 class Clock:
     """A scikit-learn callback: end a run before a step that the sitting has no time for.
 
@@ -348,13 +362,13 @@ class TimeLimit(Clock):
     seconds : float
     kept : dict of float to (Path or None)
         Where samples are kept, by the part of the time.
-    prepared : str
-        The note that holds the seconds before the first step.
+    name : str
+        As for `Cell.fit`.
     """
 
-    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None], prepared: str):
+    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None], name: str):
         super().__init__(cell.sitting)
-        self._cell, self._seconds, self._prepared = cell, seconds, prepared
+        self._cell, self._seconds, self._name = cell, seconds, name
         self._sets = {
             part: DistilledDataset.load(file)
             for part, file in kept.items()
@@ -372,12 +386,13 @@ class TimeLimit(Clock):
         if context.task_name != "outer step":
             return False
         distilled, notes = fitted_estimator.distilled_, self._cell.notes
-        at = distilled.provenance["seconds"]
-        if self._prepared not in notes:
+        if _prepared(self._name) not in notes:
             # The first step of the first sitting.
-            notes[self._prepared] = max(0.0, perf_counter() - self._began - at)
+            whole = perf_counter() - self._began
+            first = distilled.provenance["seconds"]
+            notes[_prepared(self._name)] = max(0.0, whole - first)
             self._cell.save()
-        at += notes[self._prepared]
+        at = self._cell.seconds_so_far(fitted_estimator, self._name)
         step = 0.0 if self._at is None else at - self._at
         self._at = at
         passed = [part for part in self._due if at + step > part * self._seconds]
@@ -385,6 +400,8 @@ class TimeLimit(Clock):
             # The last of them: no sample is kept twice.
             part = max(passed)
             self._sets[part] = distilled
+            notes[_at_step(self._name, fitted_estimator.n_iter_)] = at
+            self._cell.save()
             if self._due[part] is not None:
                 distilled.save(self._due[part])
             self._due = {part: file for part, file in self._due.items() if part not in passed}

@@ -195,7 +195,7 @@ def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
 
 
 class Slow:
-    """A callback by whose clock a step takes 0.1 seconds."""
+    """A callback, and a clock by which a step takes 0.1 seconds and what comes before it 0.03."""
 
     def __init__(self):
         self.now = 0.0
@@ -208,14 +208,21 @@ class Slow:
 
     def on_fit_task_begin(self, estimator, context):
         if context.task_name == "outer step":
-            self.now += 0.1
+            self.now += 0.03
 
     def on_fit_task_end(self, estimator, context):
         pass
 
 
 def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
-    slow, whole = Slow(), RaTBPTTDistiller.set_callbacks
+    slow, whole, update = Slow(), RaTBPTTDistiller.set_callbacks, loop.update
+
+    def step(*arguments):
+        slow.now += 0.1
+        state, record = update(*arguments)
+        return state, replace(record, seconds=0.1)
+
+    monkeypatch.setattr(loop, "update", step)
     monkeypatch.setattr(loop, "perf_counter", lambda: slow.now)
     monkeypatch.setattr(shared("sittings"), "perf_counter", lambda: slow.now)
 
@@ -235,7 +242,10 @@ def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
         first = sitting.cell("a")
         fit(first)
         pytest.fail("the time was over")
-    assert first.notes == {"prepared run.npz": pytest.approx(0.05)}
+    assert first.notes == {
+        "prepared run.npz": pytest.approx(0.05),
+        "seconds of run.npz at step 2": pytest.approx(0.25),
+    }
     assert [path.name for path in first.folder.glob("*s-run.npz")] == ["0.25s-run.npz"]
 
     second = sit().cell("a")

@@ -515,6 +515,24 @@ def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
     assert list(report["summary"]["methods"]) == names
 
 
+@pytest.mark.slow
+def test_scores_that_were_not_kept_are_made_again(start, tmp_path):
+    path = tmp_path / "report.json"
+    command = ["hardness", *SIZES["hardness"], "--json", path, "--only"]
+    done = start(*command, "scores")
+    assert done.returncode == 0, done.stderr
+    scores = tmp_path / "report-scores.npz"
+    before = np.load(scores)["scores"]
+    scores.unlink()
+    done = start(*command, "whole training set")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(scores)["scores"], before)
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["name"] for row in rows] == ["scores", "whole training set"]
+    assert list(rows[1]["took"]) == ["everything"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report-scores.npz", "report.json"]
+
+
 TABLE_1 = [
     *["--networks", "1", "--curve-networks", "1", "--baseline-networks", "1", "--eval-steps", "3"],
     *["--unroll", "2", "--json"],
