@@ -533,6 +533,30 @@ def test_scores_that_were_not_kept_are_made_again(start, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report-scores.npz", "report.json"]
 
 
+@pytest.mark.slow
+def test_a_narrow_network_may_have_the_loop_of_the_usual_one(start, tmp_path):
+    path = tmp_path / "report.json"
+    arguments = ["--through", "convnet-32-usual", "--on", "mlp", "--json", path]
+    done = start("architectures", *TIMED, *arguments)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(path.read_text())["rows"]
+    assert [row[name] for name in ("window", "unroll", "inner_lr")] == [15, 45, 0.001]
+    assert row["machine"] == json.loads(path.read_text())["machine"]
+
+
+@pytest.mark.slow
+def test_samples_on_the_way_are_tested(start, tmp_path):
+    path = tmp_path / "report.json"
+    arguments = ["--minutes", "0.02", "--curve-networks", "1", "--only", "pixels", "--json", path]
+    done = start("parametrizations", *SIZES["parametrizations"], *arguments)
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(path.read_text())["rows"]:
+        curve = row["curve"]
+        assert len(curve["accuracy"]) == len(curve["seconds"]) == len(curve["step"]) > 1
+        assert curve["step"][-1] == row["steps"]
+        assert curve["seconds"] == sorted(curve["seconds"])
+
+
 TABLE_1 = [
     *["--networks", "1", "--curve-networks", "1", "--baseline-networks", "1", "--eval-steps", "3"],
     *["--unroll", "2", "--json"],
