@@ -8,7 +8,6 @@ import io
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-import numpy as np
 from generated import write_all
 from reproduction import escape, table
 
@@ -75,15 +74,16 @@ def found(plan, claim, rows: list[list[dict]], number: int) -> tuple[str, dict[s
     if not any(rows):
         return NOT_RUN, {}
     judged = plan.judge(claim, rows)
-    lines = []
+    lines, remarks = [], []
     for finding, statements in zip(claim.findings, judged):
         verdict = plan.of_finding(finding, statements)
         for k, each in enumerate(statements):
             first = [escape(finding.text), verdict] if k == 0 else ["", ""]
             what = f"{each.statement.better} above {each.statement.worse}"
             lines.append([*first, escape(what), number_of(each), str(each.n_seeds), each.verdict])
+            remarks += [f"* {escape(f'{what}: {text}.')}\n" for text in each.remarks]
     heads = ["finding", "verdict", "statement", "difference (points)", "seeds", "holds"]
-    parts = [f"**{plan.verdict(claim, rows)}**\n", table(heads, lines)]
+    parts = [f"**{plan.verdict(claim, rows)}**\n", table(heads, lines), *dict.fromkeys(remarks)]
     figures = {f"{number}-statements.svg": draw_statements(judged)}
     lines_of = {} if claim.lines is None else claim.lines(rows)
     if any(lines_of.values()):
@@ -91,7 +91,7 @@ def found(plan, claim, rows: list[list[dict]], number: int) -> tuple[str, dict[s
     for name in figures:
         text = "Differences, their margins and what is asked for"
         if name.endswith("lines.svg"):
-            text = "Test accuracy of the runs"
+            text = "What was measured in the runs"
         parts.append(f".. image:: /generated/claims/{name}\n   :alt: {text}\n")
     return "\n".join(parts), figures
 
@@ -118,19 +118,18 @@ def draw_statements(judged: list[list]) -> str:
     return svg(figure)
 
 
-def draw_lines(panels: dict[str, dict[str, list]]) -> str:
+def draw_lines(panels: dict[tuple[str, str], dict[str, list]]) -> str:
     """Return a figure with a panel for each kind of x: a line for each run, a color for a name."""
-    panels = {title: lines for title, lines in panels.items() if lines}
+    panels = {names: lines for names, lines in panels.items() if lines}
     figure, all_axes = blank(len(panels), height=3.2 * len(panels))
-    for axes, (title, lines) in zip(all_axes, panels.items()):
+    for axes, ((x_name, y_name), lines) in zip(all_axes, panels.items()):
         for k, (name, runs) in enumerate(lines.items()):
             for i, (x, y) in enumerate(runs):
                 label = name if i == 0 else None
                 style = "-" if k < 10 else "--"
-                y = 100 * np.asarray(y)
                 axes.plot(x, y, style, marker=".", color=f"C{k % 10}", linewidth=0.8, label=label)
-        axes.set_xlabel(title)
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_xlabel(x_name)
+        axes.set_ylabel(y_name)
         axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     return svg(figure)
 

@@ -7,13 +7,16 @@ through the ConvNet. This is run with ``--dataset cifar10 --data FOLDER`` on a G
 ``--paper``. Otherwise the size is for minutes on one core: 8 x 8 digits, a quarter held out, one
 sample per class.
 
-``convnet-32`` is a ConvNet of width 32, and ``resnet-small`` that of ``small_resnet.py``. Each run
-distills for ``--minutes``. The number of steps that train the networks in a test is fixed
-beforehand; a ConvNet of 8 times the width is so slow that there is only one.
+``convnet-32`` is a ConvNet of width 32, and ``resnet-small`` that of ``small_resnet.py``. The loop,
+how many steps are unrolled with which window and learning rate, is the package's for networks of
+that width, and a row has it; ``convnet-32-usual`` is ``convnet-32`` with the loop of the usual
+networks, so that the width alone differs. Each run distills for ``--minutes``. The number of steps
+that train the networks in a test is fixed beforehand; a ConvNet of 8 times the width is so slow
+that there is only one.
 
     python examples/reproduce/architectures.py
     python examples/reproduce/architectures.py --dataset fashion-mnist --data FOLDER --minutes 15 \
-        --through convnet-32 convnet resnet-small \
+        --through convnet-32 convnet-32-usual convnet resnet-small \
         --on convnet-32 convnet convnet_x4 convnet_x8 resnet-small resnet18 vgg11 alexnet
 """
 
@@ -35,6 +38,12 @@ NETWORKS = {
     "convnet-32": partial(ConvNet, width=32),
     "resnet-small": SmallResNet,
 }
+# What a set is distilled through: networks, and parameters of the distiller.
+ARMS = {
+    **{name: (name, {}) for name in NETWORKS},
+    "convnet-32-usual": ("convnet-32", {"window": 15, "unroll": 45, "inner_lr": 0.001}),
+}
+LOOP = ("window", "unroll", "inner_lr")
 THROUGH = {False: ["convnet", "mlp"], True: ["convnet", "resnet18"]}
 ON = {False: ["convnet", "convnet_x4", "mlp"], True: ["convnet", "resnet18", "vgg11", "alexnet"]}
 # Tests with one network.
@@ -44,23 +53,25 @@ SLOW = ("convnet_x8",)
 def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill through an architecture, and test on all."""
     X_train, X_test, y_train, y_test = arrays
+    network, own = ARMS[through]
     parameters = data.settings(args, args.ipc) | {
-        "architecture": NETWORKS[through],
+        "architecture": NETWORKS[network],
         # "auto" would be narrow by itself.
         "inner_architecture": None,
         "image_shape": data.image_shape(args, X_train),
         "compile": args.compile,
         "random_state": seed,
     }
-    names = ("window", "unroll", "inner_lr")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    distiller = RaTBPTTDistiller(**parameters | given)
+    given = {name: getattr(args, name) for name in LOOP if getattr(args, name) is not None}
+    distiller = RaTBPTTDistiller(**parameters | given | own)
     *_, distilled = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
     row = {
         "through": through,
         "seed": seed,
         "outer_steps": distiller.n_iter_,
-        "seconds": distilled.provenance["seconds"],
+        "seconds": cell.seconds(distilled),
+        # Fitted attributes where a parameter was left to the package.
+        **{k: getattr(distiller, f"{k}_", getattr(distiller, k)) for k in LOOP},
     }
     for on in args.on:
         n_networks = 1 if on in SLOW else args.networks
@@ -79,10 +90,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Distill through all, test on all, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
-    sittings.add_arguments(parser, list(NETWORKS))
+    sittings.add_arguments(parser, list(ARMS))
     parser.add_argument("--minutes", type=float, default=1, help="of distillation, for each run")
     parser.add_argument("--ipc", type=int, help="default: 1, or 10 at the paper's size")
-    parser.add_argument("--through", nargs="+", choices=NETWORKS, help=f"default: {THROUGH}")
+    parser.add_argument("--through", nargs="+", choices=ARMS, help=f"default: {THROUGH}")
     parser.add_argument("--on", nargs="+", choices=NETWORKS, help=f"default: {ON}")
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)

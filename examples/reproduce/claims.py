@@ -16,16 +16,17 @@ times the standard error of the mean difference. The deviation in it is that ove
 all statements of the claim, because two or three seeds alone say little of it; if the statement's
 own is larger, it is that. A statement holds if the difference less the margin is above what the
 statement asks for, it does not hold if the difference plus the margin is below, and is undecided
-otherwise, or as long as a run that it rests on is missing. The statements of a claim share runs, so
-this is a rule, and not a test of significance.
+otherwise, or as long as a run that it rests on is missing. Runs of so many minutes that are from
+different machines are told: it may decide which of them got further. The statements of a claim
+share runs, so this is a rule, and not a test of significance.
 
 This file needs nothing of the package, so that the documentation can read it.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import pairwise, product
 from pathlib import Path
@@ -66,7 +67,7 @@ class Part:
         What rows of this part have besides.
     close : float or None, default=None
         Names after the first get the seeds after the first only if they are at most so many points
-        below the first name with the first seed.
+        below the first name with the first seed, each by the protocol that is best for it.
     """
 
     script: str
@@ -78,6 +79,11 @@ class Part:
     seeds: tuple[int, ...]
     where: tuple[str, int] | None = None
     close: float | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether runs have so many minutes, so that it matters how fast a machine is."""
+        return "--minutes" in self.arguments.split()
 
     def rows(self, results: Path) -> list[dict]:
         """Return the rows that are there."""
@@ -102,13 +108,23 @@ class Part:
         found = {row[self.key]: row for row in rows if row["seed"] == self.seeds[0]}
         if self.close is None or not {name, self.names[0]} <= found.keys():
             return True
-        best, other = (found[each]["accuracy"] for each in (self.names[0], name))
+        best, other = (max(accuracies(found[each])) for each in (self.names[0], name))
         return 100 * (best - other) <= self.close
 
     def missing(self, rows: list[dict]) -> list[tuple[str, int]]:
         """Return the cells without a row."""
         done = {(row[self.key], row["seed"]) for row in rows}
         return [cell for cell in self.cells(rows) if cell not in done]
+
+    def due(self, rows: list[dict]) -> list[tuple[str, int]]:
+        """Return the cells without a row that are needed whatever the others will be."""
+        first = self.seeds[0]
+        known = {row[self.key] for row in rows if row["seed"] == first}
+        return [
+            (name, seed)
+            for name, seed in self.missing(rows)
+            if self.close is None or seed == first or {name, self.names[0]} <= known
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,21 +158,24 @@ class Claim:
     title : str
     parts : tuple of Part
     values : callable
-        Returns `Values`, given the rows of each part.
+        Returns `Values`, given the rows of each part and the names that are compared.
     findings : tuple of Finding
     hours : float
         About what the runs take, of one core.
     lines : callable or None, default=None
         Returns what to draw, given the rows of each part: by panel and label, ``(x, y)`` of one
-        run each, with ``x`` named by the panel.
+        run each, with ``x`` and ``y`` named by the panel.
+    obstacle : callable or None, default=None
+        Returns why rows cannot decide a statement, or None, given the rows of each part and it.
     """
 
     title: str
     parts: tuple[Part, ...]
-    values: Callable[[list[list[dict]]], Values]
+    values: Callable[[list[list[dict]], Sequence[str]], Values]
     findings: tuple[Finding, ...]
     hours: float
     lines: Callable[[list[list[dict]]], dict] | None = None
+    obstacle: Callable[[list[list[dict]], Statement], str | None] | None = None
 
     def rows(self, results: Path) -> list[list[dict]]:
         """Return the rows of each part that are there."""
@@ -168,21 +187,25 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judged:
-    """A statement's difference in points, its margin, its number of seeds, and what follows."""
+    """A statement's difference in points, its margin, its number of seeds, and what follows.
+
+    Remarks are what one should know of its rows.
+    """
 
     statement: Statement
     difference: float | None
     margin: float | None
     n_seeds: int
     verdict: str
+    remarks: tuple[str, ...] = ()
 
 
 def judge(claim: Claim, rows: list[list[dict]]) -> list[list[Judged]]:
     """Return what the rows say of the statements of each finding."""
-    values = claim.values(rows) if any(rows) else {}
     # Each difference once, whatever is asked of it.
     statements = [statement for finding in claim.findings for statement in finding.statements]
-    differences = {(s.better, s.worse): differ(values, s.better, s.worse) for s in statements}
+    pairs = dict.fromkeys((s.better, s.worse) for s in statements)
+    differences = {pair: differ(claim.values(rows, pair), *pair) for pair in pairs}
     degrees = sum(max(0, len(each) - 1) for each in differences.values())
     squares = sum(((each - each.mean()) ** 2).sum() for each in differences.values() if len(each))
     pooled = np.sqrt(squares / degrees) if degrees else None
@@ -191,13 +214,35 @@ def judge(claim: Claim, rows: list[list[dict]]) -> list[list[Judged]]:
     for finding in claim.findings:
         parts = range(len(rows)) if finding.parts is None else finding.parts
         complete = not any(missing[k] for k in parts)
-        judged.append(
-            [
-                decide(s, differences[s.better, s.worse], pooled, degrees, complete)
-                for s in finding.statements
-            ]
-        )
+        own = []
+        for s in finding.statements:
+            obstacle = None if claim.obstacle is None else claim.obstacle(rows, s)
+            can_be = complete and obstacle is None
+            each = decide(s, differences[s.better, s.worse], pooled, degrees, can_be)
+            machines = machines_of(claim, rows, s)
+            remarks = [] if obstacle is None else [obstacle]
+            if machines:
+                remarks.append(f"its rows are from different machines ({'; '.join(machines)})")
+            own.append(replace(each, remarks=tuple(remarks)))
+        judged.append(own)
     return judged
+
+
+def machines_of(claim: Claim, rows: list[list[dict]], statement: Statement) -> list[str]:
+    """Return the machines of a statement's rows if, for some seed, there are several.
+
+    Only of runs that had so many minutes. Rows of before reports had it name none.
+    """
+    names = statement.better, statement.worse
+    of_seed: dict[int, set[str]] = {}
+    for k, part in enumerate(claim.parts):
+        for row in rows[k] if part.is_timed else []:
+            alone = [[row] if j == k else [] for j in range(len(rows))]
+            if claim.values(alone, names).keys() & {*names}:
+                machine = row.get("machine", [])
+                own = of_seed.setdefault(row["seed"], set())
+                own |= {machine} if isinstance(machine, str) else {*machine}
+    return sorted(set().union(*(each for each in of_seed.values() if len(each) > 1)))
 
 
 def differ(values: Values, better: str, worse: str) -> np.ndarray:
@@ -265,7 +310,16 @@ def collect(found: Iterable[tuple[str, int, float | None]]) -> Values:
     return values
 
 
-def of_sets(parts: list[list[dict]]) -> Values:
+# The accuracies that rows of methods.py may have besides that by our protocol.
+OWN = ("accuracy by its own recipe", "accuracy by kernel regression")
+
+
+def accuracies(row: dict) -> list[float]:
+    """Return a row's accuracies by all protocols; those of a run without samples are 0."""
+    return [row.get("accuracy", 0.0), *(row[key] for key in OWN if key in row)]
+
+
+def of_sets(parts: list[list[dict]], names: Sequence[str] = ()) -> Values:
     """Return what rows of boosting.py say."""
     found = []
     for row in (row for rows in parts for row in rows):
@@ -283,35 +337,76 @@ def of_sets(parts: list[list[dict]]) -> Values:
     return collect(found)
 
 
-def lines_of_sets(parts: list[list[dict]]) -> dict:
+ACCURACY = "test accuracy (%)"
+# Names of the x and the y of a panel, and its lines.
+Panels = dict[tuple[str, str], dict[str, list]]
+
+
+def percent(values: Iterable[float]) -> list[float]:
+    """Return accuracies as they are drawn."""
+    return [100 * value for value in values]
+
+
+def lines_of_sets(parts: list[list[dict]]) -> Panels:
     """Return accuracy by samples per class, of sets and of random parts of the largest."""
     panel: dict[str, list] = {}
     for row in (row for rows in parts for row in rows):
-        panel.setdefault(row["set"], []).append((row["budgets"], row["accuracy"]))
+        panel.setdefault(row["set"], []).append((row["budgets"], percent(row["accuracy"])))
         if "accuracy of random parts" in row:
-            line = row["budgets"], row["accuracy of random parts"]
+            line = row["budgets"], percent(row["accuracy of random parts"])
             panel.setdefault(f"{row['set']}, random parts", []).append(line)
-    return {"samples per class": panel}
+    return {("samples per class", ACCURACY): panel}
 
 
-def of_curves(*labels: str) -> Callable[[list[list[dict]]], Values]:
+def of_curves(*labels: str) -> Callable[[list[list[dict]], Sequence[str]], Values]:
     """Return what reads rows with a curve: accuracy at equal steps, and at equal time.
 
     It is the mean of the tests in the last quarter, because a run's samples may be some points
-    worse for a while.
+    worse for a while. Steps and time are those that all runs had which are compared: others may
+    have been slower.
     """
 
-    def values(parts: list[list[dict]]) -> Values:
-        found = []
-        for label, rows in zip(labels, parts):
-            for axis, words in (("step", "equal steps"), ("seconds", "equal time")):
-                limit = min((row["curve"][axis][-1] for row in rows), default=0)
-                for row in rows:
-                    name = ", ".join(filter(None, [label, row["method"], words]))
-                    found.append((name, row["seed"], late(row["curve"], axis, limit)))
-        return collect(found)
+    def values(parts: list[list[dict]], names: Sequence[str]) -> Values:
+        return collect(
+            (name, row["seed"], late(row["curve"], axis, limit))
+            for name, row, axis, limit in compared(labels, parts, names)
+        )
 
     return values
+
+
+def compared(
+    labels: Sequence[str], parts: list[list[dict]], names: Sequence[str]
+) -> Iterator[tuple[str, dict, str, float]]:
+    """Yield the name, row, axis and limit of each curve that has one of these names."""
+    for label, rows in zip(labels, parts):
+        for axis, words in (("step", "equal steps"), ("seconds", "equal time")):
+            named = [(", ".join(filter(None, [label, row["method"], words])), row) for row in rows]
+            named = [(name, row) for name, row in named if name in names]
+            limit = min((row["curve"][axis][-1] for _, row in named), default=0)
+            yield from ((name, row, axis, limit) for name, row in named)
+
+
+# In curves of truncations.py.
+PLACES, NORM = "places of the window", "norm, median"
+
+
+def has_not_moved(parts: list[list[dict]], statement: Statement) -> str | None:
+    """Return that windows which are to move have not, within what is compared, if that is so."""
+    places = [
+        last_within(row["curve"], axis, limit, PLACES)
+        for _, row, axis, limit in compared([""], parts, (statement.better, statement.worse))
+        if row["method"] in (FORWARD, BACKWARD) and PLACES in row["curve"]
+    ]
+    if places and np.median(places) <= 1:
+        return "the window is still at its first place"
+    return None
+
+
+def last_within(curve: dict, axis: str, limit: float, what: str) -> float:
+    """Return a curve's value at the last test within a limit, or at the first of all."""
+    within = [value for value, x in zip(curve[what], curve[axis]) if x <= limit]
+    return (within or curve[what])[-1 if within else 0]
 
 
 def late(curve: dict, axis: str, limit: float) -> float:
@@ -322,42 +417,48 @@ def late(curve: dict, axis: str, limit: float) -> float:
     return float(np.mean(tests or before[-1:] or curve["accuracy"][:1]))
 
 
-def lines_of_curves(*labels: str) -> Callable[[list[list[dict]]], dict]:
-    """Return what reads rows with a curve: accuracy by minutes, and by outer steps."""
+def lines_of_curves(*labels: str, key: str = "method") -> Callable[[list[list[dict]]], Panels]:
+    """Return what reads rows with a curve: accuracy by minutes and outer steps, and norms."""
+    kinds = (
+        ("step", "outer steps", 1, "accuracy", ACCURACY),
+        ("seconds", "minutes", 60, "accuracy", ACCURACY),
+        ("step", "outer steps", 1, NORM, "norm of the meta-gradient, median between two tests"),
+    )
 
-    def lines(parts: list[list[dict]]) -> dict:
-        panels: dict[str, dict] = {}
-        for label, rows in zip(labels, parts):
-            for axis, unit, factor in (("step", "outer steps", 1), ("seconds", "minutes", 60)):
-                panel = panels.setdefault(", ".join(filter(None, [label, unit])), {})
-                for row in (row for row in rows if "curve" in row):
-                    x = [value / factor for value in row["curve"][axis]]
-                    panel.setdefault(row["method"], []).append((x, row["curve"]["accuracy"]))
-        return {title: panel for title, panel in panels.items() if panel}
+    def lines(parts: list[list[dict]]) -> Panels:
+        panels: Panels = {}
+        for (label, rows), (axis, unit, factor, what, words) in product(zip(labels, parts), kinds):
+            for row in (row for row in rows if what in row.get("curve", {})):
+                x = [value / factor for value in row["curve"][axis]]
+                y = row["curve"][what]
+                panel = panels.setdefault((", ".join(filter(None, [label, unit])), words), {})
+                panel.setdefault(row[key], []).append((x, percent(y) if words == ACCURACY else y))
+        return panels
 
     return lines
 
 
-def of_parametrizations(*labels: str) -> Callable[[list[list[dict]]], Values]:
+def of_parametrizations(*labels: str) -> Callable[[list[list[dict]], Sequence[str]], Values]:
     """Return what reads rows of parametrizations.py."""
-    return lambda parts: collect(
+    return lambda parts, names: collect(
         (f"{label}, {row['name']}", row["seed"], row["accuracy"])
         for label, rows in zip(labels, parts)
         for row in rows
     )
 
 
-# The first four bins of the forgetting score, and what is told by them.
+# The first four bins of the forgetting score, and what is told by them. Samples in the fifth were
+# never learned by a network: how often it would have forgotten them is not known.
 NEVER, SELDOM, OFTEN, MOST = (
     "never forgotten",
     "forgotten less than once",
     "forgotten one to three times",
-    "forgotten three to five times",
+    "forgotten three times or more",
 )
 LACK, GAIN = "what ten per class lack of everything", "what ten per class add to one"
 
 
-def of_hardness(parts: list[list[dict]]) -> Values:
+def of_hardness(parts: list[list[dict]], names: Sequence[str] = ()) -> Values:
     """Return what rows of hardness.py say: accuracies, and differences of sets by score."""
     found, by_score = [], {}
     for row in (row for rows in parts for row in rows):
@@ -366,7 +467,10 @@ def of_hardness(parts: list[list[dict]]) -> Values:
         if "accuracy by score" in row:
             by_score[row["name"], row["seed"]] = row["accuracy by score"]
     for name, seed in by_score:
-        sets = [by_score.get((n, seed)) for n in ("one per class", "uniform", "whole training set")]
+        sets = [
+            by_score.get((each, seed))
+            for each in ("one per class", "uniform", "whole training set")
+        ]
         if name != "uniform" or None in sets:
             continue
         for where, k in ((NEVER, 0), (OFTEN, 2)):
@@ -380,20 +484,21 @@ def of_hardness(parts: list[list[dict]]) -> Values:
     return collect(found)
 
 
-def lines_of_hardness(parts: list[list[dict]]) -> dict:
+def lines_of_hardness(parts: list[list[dict]]) -> Panels:
     """Return accuracy by bins of the forgetting score."""
     panel: dict[str, list] = {}
     names = {"uniform": "ten per class"}
     for row in (row for rows in parts for row in rows):
         values = row.get("accuracy by score")
         if values is not None and row["name"] not in ("extremes", "medium"):
-            known = [(k, value) for k, value in enumerate(values) if value is not None]
+            known = [(k, 100 * value) for k, value in enumerate(values) if value is not None]
             name = names.get(row["name"], row["name"])
             panel.setdefault(name, []).append(tuple(map(list, zip(*known))))
-    return {"bin of the forgetting score: 0, to 1, 1 to 3, 3 to 5, from 5": panel}
+    bins = "bin of the forgetting score: 0, to 1, 1 to 3, from 3, never learned"
+    return {(bins, ACCURACY): panel}
 
 
-def of_transfer(parts: list[list[dict]]) -> Values:
+def of_transfer(parts: list[list[dict]], names: Sequence[str] = ()) -> Values:
     """Return what rows of architectures.py say."""
     return collect(
         (f"through {row['through']}, {name}", row["seed"], value["mean"])
@@ -404,17 +509,17 @@ def of_transfer(parts: list[list[dict]]) -> Values:
     )
 
 
-def of_methods(*labels: str) -> Callable[[list[list[dict]]], Values]:
+def of_methods(*labels: str) -> Callable[[list[list[dict]], Sequence[str]], Values]:
     """Return what reads rows of methods.py: by our protocol, and by its own if it has one."""
-    own = ("accuracy by its own recipe", "accuracy by kernel regression")
 
-    def values(parts: list[list[dict]]) -> Values:
+    def values(parts: list[list[dict]], names: Sequence[str]) -> Values:
         found = []
         for label, rows in zip(labels, parts):
             for row in rows:
                 name, seed = f"{label}, {row['method']}", row["seed"]
-                found.append((name, seed, row["accuracy"]))
-                found += [(f"{name}, own protocol", seed, row[key]) for key in own if key in row]
+                # A run that diverged before its first step has none.
+                found.append((name, seed, row.get("accuracy")))
+                found += [(f"{name}, own protocol", seed, row[key]) for key in OWN if key in row]
         return collect(found)
 
     return values
@@ -520,8 +625,10 @@ WINDOW = Claim(
             "truncations-cifar10-folder.json",
             # A third of the unrolling, as in figures 4 and 6: narrow networks take less, but then a
             # window has no room to move.
-            "--ipc 1 --width 16 --window 20 --unroll 60 --inner-lr 0.003 "
-            "--augmentation flip_rotate --patience 150 --smoothing 0.98 "
+            "--small --ipc 1 --width 16 --window 20 --unroll 60 --inner-lr 0.003 "
+            # The mean of the loss has a memory of some fifty steps: with the paper's patience, or
+            # 150, a window would hardly move in so short a run.
+            "--augmentation flip_rotate --patience 75 --smoothing 0.98 "
             "--minutes 12 --every 100 --networks 3",
             "method",
             (RAT, "BPTT", "T-BPTT", "R-BPTT", FORWARD, BACKWARD, EARLY),
@@ -549,6 +656,7 @@ WINDOW = Claim(
     ),
     hours=5.5,
     lines=lines_of_curves(""),
+    obstacle=has_not_moved,
 )
 
 
@@ -561,8 +669,9 @@ PAIRS = tuple(
     lengths(*pair) for pair in ((40, 80), (40, 120), (40, 200), (40, 300), (60, 200), (100, 200))
 )
 SIZES = {
-    "28 pixels": (FASHION, "--width 32"),
-    "32 pixels": (CIFAR, "--width 16 --augmentation flip_rotate"),
+    # A test takes longer on wider networks.
+    "28 pixels": (FASHION, "--width 32 --every 200"),
+    "32 pixels": (CIFAR, "--width 16 --augmentation flip_rotate --every 100"),
 }
 
 
@@ -600,9 +709,9 @@ LENGTHS = Claim(
         Part(
             "figure11",
             name,
-            f"figure11-{name}.json",
+            f"figure11-{name.replace(' ', '-')}.json",
             # Three times the learning rate and a quarter of the steps: about as far in all.
-            f"--ipc 1 {own} --divide 4 --inner-lr 0.003 --minutes 7.5 --every 100 --networks 3",
+            f"--small --ipc 1 {own} --divide 4 --inner-lr 0.003 --minutes 7.5 --networks 3",
             "method",
             PAIRS,
             (0, 1, 2),
@@ -616,7 +725,10 @@ LENGTHS = Claim(
 )
 
 PIXELS, BASIS, LABELS = "pixels", "linear basis", "learned labels"
-STORED = f"--storage 1 10 --width 16 --test-width 32 {NARROW} --inner-batch-size 5 --networks 5"
+STORED = (
+    f"--storage 1 10 --width 16 --test-width 32 {NARROW} --inner-batch-size 5 --networks 5 "
+    "--curve-networks 1"
+)
 
 
 def stored(data: str, own: str, names: tuple[str, ...], storage: int, seeds: tuple) -> Part:
@@ -626,14 +738,16 @@ def stored(data: str, own: str, names: tuple[str, ...], storage: int, seeds: tup
     return Part("parametrizations", data, file, arguments, "name", names, seeds, where)
 
 
+STORAGES = ("CIFAR-10", "Fashion-MNIST", "Fashion-MNIST, 10 per class")
 PARAMETRIZED = Claim(
     title="Bases and labels",
     parts=(
         stored(CIFAR, " --augmentation flip_rotate --minutes 40", (PIXELS, BASIS), 1, (0, 1)),
-        stored(FASHION, " --minutes 15", (PIXELS, BASIS), 1, (0, 1, 2)),
+        # Not in the paper, so that two seeds have to do.
+        stored(FASHION, " --minutes 15", (PIXELS, BASIS), 1, (0, 1)),
         stored(FASHION, " --minutes 15", (PIXELS, LABELS), 10, (0, 1, 2)),
     ),
-    values=of_parametrizations("CIFAR-10", "Fashion-MNIST", "Fashion-MNIST, 10 per class"),
+    values=of_parametrizations(*STORAGES),
     findings=(
         Finding(
             "A linear basis in the storage of one sample per class is far better than pixels "
@@ -661,6 +775,7 @@ PARAMETRIZED = Claim(
         ),
     ),
     hours=6,
+    lines=lines_of_curves(*STORAGES, key="name"),
 )
 
 HARD = (
@@ -714,20 +829,23 @@ HARDNESS = Claim(
     lines=lines_of_hardness,
 )
 
-ON = "convnet-32 convnet convnet_x4 convnet_x8 resnet-small resnet18 vgg11 alexnet"
-THROUGH = ("convnet-32", "convnet", "resnet-small")
+# The last three are told, and decide nothing. Only sets through the usual ConvNet need the wide
+# ones, whose tests take most of the time.
+ON, WIDE = "convnet-32 convnet resnet-small resnet18 vgg11 alexnet", " convnet_x4 convnet_x8"
+
+
+def through(file: str, on: str, *names: str) -> Part:
+    """Return runs of architectures.py."""
+    arguments = f"--small --ipc 1 --minutes 12 --through {' '.join(names)} --on {on} --networks 2"
+    file = f"architectures-fashion-mnist-{file}.json"
+    return Part("architectures", FASHION, file, arguments, "through", names, (0, 1))
+
+
 TRANSFER = Claim(
     title="Transfer",
     parts=(
-        Part(
-            "architectures",
-            FASHION,
-            "architectures-fashion-mnist-1.json",
-            f"--ipc 1 --minutes 12 --through {' '.join(THROUGH)} --on {ON} --networks 2",
-            "through",
-            THROUGH,
-            (0, 1),
-        ),
+        through("usual", ON + WIDE, "convnet"),
+        through("others", ON, "convnet-32", "convnet-32-usual", "resnet-small"),
     ),
     values=of_transfer,
     findings=(
@@ -741,8 +859,12 @@ TRANSFER = Claim(
             ),
         ),
         Finding(
-            "Narrow networks are good enough to distill through (section 4.1).",
-            (Statement("through convnet-32, on convnet", "through convnet, on convnet", -2),),
+            "Narrow networks are good enough to distill through, with the loop that suits them and "
+            "with that of the usual ones (section 4.1).",
+            tuple(
+                Statement(f"through {narrow}, on convnet", "through convnet, on convnet", -2)
+                for narrow in ("convnet-32", "convnet-32-usual")
+            ),
         ),
         Finding(
             "A residual network learns more from a set that was distilled through one than from "
@@ -754,27 +876,29 @@ TRANSFER = Claim(
             ),
         ),
     ),
-    hours=6,
+    hours=4,
 )
 
 BEST = "RaTBPTTDistiller"
+# Those of Table 1, and of the table in section 4.2 the one that learns pixels. The others that the
+# package has are near to one of these: DC to DSA, TESLA to MTT.
 RIVALS = (
+    "bptt",
     "KIPDistiller",
     "RFADDistiller",
     "FRePoDistiller",
     "RCIGDistiller",
-    "DistributionMatchingDistiller",
-    "dc",
     "dsa",
-    "idc",
+    "DistributionMatchingDistiller",
     "mtt",
-    "tesla",
+    "ftd",
+    "idc",
 )
 # By the step size that they learned, and by kernel regression.
-WITH_OWN = ("KIPDistiller", "mtt", "tesla")
+WITH_OWN = ("KIPDistiller", "mtt", "ftd")
 TABLES = {
     "Fashion-MNIST, 1 per class": (FASHION, 1, "--width 32 --curve-networks 1", (0, 1)),
-    "Fashion-MNIST, 10 per class": (FASHION, 10, "--width 32", (0, 1)),
+    "Fashion-MNIST, 10 per class": (FASHION, 10, "--width 32", (0,)),
     "CIFAR-10, 1 per class": (CIFAR, 1, "--width 16", (0,)),
 }
 TABLE = Claim(
@@ -788,8 +912,9 @@ TABLE = Claim(
             "method",
             (BEST, *RIVALS),
             seeds,
-            # One seed is enough for a method that is far away.
-            close=10.0,
+            # One seed is enough for a method that is far away: by more than twice the margin that
+            # it has then, if accuracies scatter by a point or so from seed to seed.
+            close=5.0,
         )
         for data, ipc, own, seeds in TABLES.values()
     ),
@@ -802,11 +927,15 @@ TABLE = Claim(
         )
         for part, label in enumerate(TABLES)
         for words, end, rivals in (
-            (", all by our protocol", "", RIVALS),
+            (
+                ", all by our protocol (FRePo and RCIG by squared error, as their labels need)",
+                "",
+                RIVALS,
+            ),
             (" that has a protocol of its own, by that", ", own protocol", WITH_OWN),
         )
     ),
-    hours=6.5,
+    hours=6,
     lines=lines_of_curves(*TABLES),
 )
 
@@ -841,8 +970,8 @@ def run(
         # Which runs need a second seed is known when the rows of the first are there.
         groups = [part.seeds] if part.close is None else [(seed,) for seed in part.seeds]
         for seeds in groups:
-            missing = [cell for cell in part.missing(part.rows(results)) if cell[1] in seeds]
-            wanted = [n for n in part.names if n in {n for n, _ in missing} and only in (None, n)]
+            due = {name for name, seed in part.due(part.rows(results)) if seed in seeds}
+            wanted = [name for name in part.names if name in due and only in (None, name)]
             if not wanted:
                 continue
             arguments = [*part.arguments.split(), "--dataset", part.data]
@@ -892,6 +1021,7 @@ def verdicts(results: Path = RESULTS) -> str:
                 found = "no rows" if each.difference is None else f"{each.difference:+.1f}{margin}"
                 asked = f"asked for: more than {s.least:+g}"
                 lines.append(f"      {s.better} above {s.worse}: {found} ({asked}): {each.verdict}")
+                lines += [f"         {remark}" for remark in each.remarks]
     return "\n".join(lines)
 
 

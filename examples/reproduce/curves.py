@@ -7,7 +7,7 @@ from functools import partial
 import data
 import numpy as np
 from report import Report, about, mean_and_std
-from sittings import Cell, Sitting
+from sittings import ENDED, Cell, Sitting
 
 from skdistill import RaTBPTTDistiller
 from skdistill.networks import ConvNet
@@ -52,7 +52,8 @@ def distill(
 
     Every `every` outer steps networks are trained on the samples, with a number of steps that is
     fixed beforehand, and tested. ``more`` returns other values for the curve, by name, given the
-    distiller's history and the outer steps since the last test.
+    distiller's history and the outer steps since the last test. A run that diverges ends with its
+    last samples.
     """
     X_train, X_test, y_train, y_test = arrays
     distiller.set_params(warm_start=True)
@@ -63,7 +64,10 @@ def distill(
         if n and curve["seconds"][-1] * (n + 1) / n > seconds:
             return curve
         distiller.set_params(max_iter=every * (n + 1))
-        cell.fit(distiller, X_train, y_train)
+        cell.fit(distiller, X_train, y_train, keeps_diverged=True)
+        if n and distiller.n_iter_ == curve["step"][-1]:
+            # It diverged in an earlier sitting.
+            return curve
         cell.sitting.check()
         values = {
             "step": distiller.n_iter_,
@@ -74,6 +78,8 @@ def distill(
         for name, value in values.items():
             curve.setdefault(name, []).append(value)
         cell.save()
+        if ENDED in cell.notes:
+            return curve
 
 
 def compare(

@@ -1,8 +1,9 @@
 """[Feng23, appendix D]: what a set teaches of easy and of hard samples, and batches by hardness.
 
 Figure 10: networks train on all of the training set, and a sample's score is how often one of them
-forgets it. The accuracy of networks that are trained on distilled sets, and on everything, is then
-told by score, on the training samples that were scored. Others than those of the scores are tested.
+forgets it; samples about which one of them was never right are told apart. The accuracy of networks
+that are trained on distilled sets, and on everything, is then told by score, on the training
+samples that were scored. Others than those of the scores are tested.
 
 Figure 15: the formula in [Feng23, D.2] draws the easiest and the hardest samples most ("extremes"),
 its text those in between ("medium"); both are measured against uniform batches, after the same
@@ -39,9 +40,12 @@ SCORES, ONE, UNIFORM, EXTREMES, MEDIUM, WHOLE = NAMES = (
     "medium",
     "whole training set",
 )
+# The score of a sample that a network never learned. Such a network forgets nothing, and if its
+# epochs counted, the mean over networks would look like that of a sample which all of them forget.
+NEVER_LEARNED = 1000.0
 # Limits of the scores: never forgotten by any network, at most once on average, and so on.
-EDGES = (0, 1e-6, 1, 3, 5, np.inf)
-BINS = ("0", "to 1", "1 to 3", "3 to 5", "from 5")
+EDGES = (0, 1e-6, 1, 3, NEVER_LEARNED, np.inf)
+BINS = ("0", "to 1", "1 to 3", "from 3", "never learned")
 BY_SCORE = "accuracy by score"
 
 
@@ -49,7 +53,7 @@ def scores_of(seed: int, cell: Cell, args, arrays) -> dict:
     """Score the training samples, keep the scores beside the report, and return their histogram."""
     X, _, y, _ = arrays
     architecture, shape = partial(ConvNet, width=args.width), data.image_shape(args, X)
-    total = np.zeros(len(X))
+    each = []
     cell.folder.mkdir(parents=True, exist_ok=True)
     for k in range(args.score_networks):
         file = cell.folder / f"network-{k}.npz"
@@ -64,13 +68,26 @@ def scores_of(seed: int, cell: Cell, args, arrays) -> dict:
                 n_epochs=args.epochs,
                 random_state=1000 * seed + k,
             )
-            np.savez_compressed(file, scores=found.astype(np.uint16))
-        total += np.load(file)["scores"]
-    mean = total / args.score_networks
-    np.savez_compressed(scores_file(args), scores=mean)
+            save_whole(file, found.astype(np.uint16))
+        each.append(np.load(file)["scores"])
+    mean = mean_score(np.array(each), args.epochs)
+    save_whole(scores_file(args), mean)
     # A bin holds its lower limit, as in `accuracy_by_hardness`.
     counts = np.bincount(np.digitize(mean, EDGES[1:-1]), minlength=len(BINS))
     return {"name": SCORES, "seed": seed, "samples": dict(zip(BINS, counts.tolist()))}
+
+
+def mean_score(scores: np.ndarray, n_epochs: int) -> np.ndarray:
+    """Return the mean over networks of `forgetting_scores` of each, and `NEVER_LEARNED` if any."""
+    # No sample that was learned has as many events as there were epochs.
+    return np.where((scores >= n_epochs).any(axis=0), NEVER_LEARNED, scores.mean(axis=0))
+
+
+def save_whole(file: Path, scores: np.ndarray) -> None:
+    """Write scores to a file that is there only once it is whole."""
+    part = file.with_name(f"{file.stem}.part.npz")
+    np.savez_compressed(part, scores=scores)
+    part.replace(file)
 
 
 def scores_file(args) -> Path:
@@ -82,7 +99,8 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill, test and return a row of the report."""
     X, X_test, y, y_test = arrays
     if name == WHOLE:
-        return {"name": name, "seed": seed, BY_SCORE: on_everything(seed, args, arrays)}
+        found = cell.once("everything", lambda: on_everything(seed, args, arrays))
+        return {"name": name, "seed": seed, BY_SCORE: found}
     sampler = "uniform"
     if name in (EXTREMES, MEDIUM):
         sampler = HardnessSampler(
@@ -100,7 +118,7 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
         random_state=seed,
         **given,
     )
-    cell.fit(distiller, X, y)
+    cell.fit(distiller, X, y, keeps_diverged=True)
     distilled = distiller.distilled_
 
     def by_score() -> list[float | None]:
@@ -189,6 +207,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         # All that follows is told by the scores.
         first = partial(scores_of, 0, args=args, arrays=arrays)
         print(sitting.run(first, name=SCORES, seed=0)["samples"], flush=True)
+        if not scores_file(args).exists():
+            # The row was kept, and the scores were not: they are the same if made again.
+            cell = sitting.cell(SCORES, 0)
+            first(cell)
+            cell.remove()
         names = [name for name in NAMES[1:] if name in (args.only or NAMES)]
         for row in sitting.run_all(names, args.seeds, compute):
             print_line(f"seed {row['seed']}  {row['name']}", summarize([row])["methods"])

@@ -2,17 +2,18 @@
 
 Each of `skdistill.all_distillers` distills for ``--minutes``, which begin with `fit`: what a method
 prepares or compiles counts. Then freshly initialized networks are trained on the result, with the
-networks and the number of steps that are the defaults of all methods, by Adam, and tested. Where
-the method has a recipe of its own (trajectory matching: gradient descent at the step size that was
-learned) or a kernel regression, which is fitted to the samples alone, it is tested as well. Random
-real samples (five draws), herding and k-means are trained on as the sets of most methods, and
-fitted by the kernel regression of KIP. The last samples are the result, and the test set is looked
-at once for each: nothing is chosen by it. With ``--curve-networks`` the samples that a run had at
-parts of its time are tested as well.
+networks and the number of steps that are the defaults of all methods, by Adam, and tested. (Sets of
+FRePo and RCIG are learned by squared error, which their labels are made for, and others by
+cross-entropy.) Where the method has a recipe of its own (trajectory matching: gradient descent at
+the step size that was learned) or a kernel regression, which is fitted to the samples alone, it is
+tested as well. Random real samples (five draws), herding and k-means are trained on as the sets of
+most methods, and fitted by the kernel regression of KIP. The last samples are the result, and the
+test set is looked at once for each: nothing is chosen by it. With ``--curve-networks`` the samples
+that a run had at parts of its time are tested as well.
 
 A method has its own defaults, except for `SETTINGS`, and a class of several methods has a row for
-each of its `VARIANTS`. ``--width`` distills through ConvNets of this width, where a method has
-networks; the networks of the test are the usual ones.
+each of its `VARIANTS`. Gray images are not mirrored. ``--width`` distills through ConvNets of this
+width, where a method has networks; the networks of the test are the usual ones.
 
     python examples/reproduce/methods.py --minutes 3
     python examples/reproduce/methods.py --dataset fashion-mnist --data FOLDER --minutes 10 \
@@ -23,28 +24,31 @@ again.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import data
 import numpy as np
 import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
-from sittings import MOMENTS, Cell, Sitting
+from sittings import ENDED, Cell, Sitting, tested_on_the_way
 
 from skdistill import DistilledDataset, KernelRidgeClassifier, all_distillers
 from skdistill.augmentation import Color, Compose, Crop, Cutout, OneOf, Rotation, Scale
-from skdistill.evaluation import BASELINES, evaluate
+from skdistill.evaluation import BASELINES, EvaluationProtocol, evaluate, paper_protocol
 from skdistill.exceptions import DivergenceError
 from skdistill.networks import ConvNet
 from skdistill.parametrization import Tiled
 
 METHODS = dict(all_distillers())
-# Digits are not mirrored.
+# Parts of a run's time at which its samples are kept, for a curve.
+MOMENTS = (1 / 4, 1 / 2)
+# In place of "dsa" for gray images, as in the package's protocol of that name.
 WITHOUT_FLIP = OneOf([Color(), Cutout(), Rotation(), Crop(), Scale()])
 # The methods of one class: its name, samples in the storage of one, and parameters.
 VARIANTS = {
     "dc": ("GradientMatchingDistiller", 1, {}),
-    "dsa": ("GradientMatchingDistiller", 1, {"augmentation": WITHOUT_FLIP}),
+    "dsa": ("GradientMatchingDistiller", 1, {"augmentation": "dsa"}),
     "idc": (
         "GradientMatchingDistiller",
         4,
@@ -64,8 +68,16 @@ VARIANTS = {
     ),
     "mtt": ("TrajectoryMatchingDistiller", 1, {}),
     "tesla": ("TrajectoryMatchingDistiller", 1, {"gradient": "first_order"}),
+    "ftd": (
+        "TrajectoryMatchingDistiller",
+        1,
+        # As in its code; averages as for ten samples per class of CIFAR-10.
+        {"expert_rho": 0.01, "expert_alpha": 0.3, "ema_decay": 0.9995},
+    ),
+    "bptt": ("RaTBPTTDistiller", 1, {"schedule": "bptt"}),
 }
-OF_SEVERAL = {name for name, *_ in VARIANTS.values()}
+# Without a variant, this class is a method by itself.
+OF_SEVERAL = {name for name, *_ in VARIANTS.values()} - {"RaTBPTTDistiller"}
 NAMES = [*(name for name in METHODS if name not in OF_SEVERAL), *VARIANTS]
 # What a method gets besides, in runs of less than ten minutes.
 SETTINGS = {
@@ -90,40 +102,49 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
         sets = list(data.chosen(name, seed, args.ipc, args, X_train, y_train, draws))
         classifiers = [KernelRidgeClassifier().fit_distilled(each) for each in sets]
     else:
-        row, on_the_way, distiller = distilled(name, seed, cell, args, X_train, y_train)
+        try:
+            row, on_the_way, distiller = distilled(name, seed, cell, args, X_train, y_train)
+        except DivergenceError as error:
+            # Before the first step, as experts may: there are no samples.
+            return {"method": name, "seed": seed, ENDED: str(error), "steps": 0, "seconds": 0.0}
         sets, has_kernel = [distiller.distilled_], hasattr(distiller, "kernel_classifier")
         classifiers = [distiller.kernel_classifier()] if has_kernel else []
     test = partial(evaluate, X=X_test, y=y_test)
-    # The same training for all; the recipes of the other methods say no other.
-    common = "rat_bptt" if any(each.recipe.optimizer != "adam" for each in sets) else None
+    # Sets that have a recipe of their own are trained as those of the other methods.
+    has_own = any(each.recipe.optimizer != "adam" for each in sets)
+    protocol_of = common if has_own else lambda each: None
 
-    def by_networks(protocol: str | None) -> list:
+    def by_networks(protocol_of) -> list:
         n_networks = -(-args.networks // len(sets))
-        results = [test(each, protocol=protocol, n_networks=n_networks) for each in sets]
+        results = [test(each, protocol=protocol_of(each), n_networks=n_networks) for each in sets]
         accuracies = np.concatenate([result.accuracies for result in results])
         diverged = sum(result.n_diverged for result in results)
         return [float(accuracies.mean()), float(accuracies.std()), diverged]
 
-    def point(each: DistilledDataset) -> list[float]:
-        result = test(each, protocol=common, n_networks=args.curve_networks)
-        return [cell.seconds(each), each.provenance["n_iter"], result.mean]
-
-    mean, deviation, diverged = cell.once("test", lambda: by_networks(common))
+    mean, deviation, diverged = cell.once("test", lambda: by_networks(protocol_of))
     row |= {
         "accuracy": mean,
         "deviation over networks": deviation,
         "networks that diverged": diverged,
     }
-    if common is not None:
-        row["accuracy by its own recipe"] = cell.once("own", lambda: by_networks(None))[0]
+    if has_own:
+        own = cell.once("own", lambda: by_networks(lambda each: None))
+        row["accuracy by its own recipe"] = own[0]
     if classifiers:
         scores = [classifier.score(X_test, y_test) for classifier in classifiers]
         row["accuracy by kernel regression"] = float(np.mean(scores))
     if args.curve_networks and on_the_way:
-        points = [cell.once(f"moment {k}", partial(point, s)) for k, s in enumerate(on_the_way)]
-        columns = [list(column) for column in zip(*points)]
-        row["curve"] = dict(zip(("seconds", "step", "accuracy"), columns))
+
+        def few(each: DistilledDataset):
+            return test(each, protocol=protocol_of(each), n_networks=args.curve_networks)
+
+        row["curve"] = tested_on_the_way(cell, on_the_way, few)
     return {"method": name, "seed": seed, **row}
+
+
+def common(distilled: DistilledDataset) -> EvaluationProtocol:
+    """Return how every set is judged: by Adam, and as many steps as a set of its method takes."""
+    return replace(paper_protocol("rat_bptt", distilled), steps=distilled.recipe.steps)
 
 
 def distilled(name: str, seed: int, cell: Cell, args, X, y):
@@ -131,6 +152,8 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
     class_name, samples, own = VARIANTS.get(name, (name, 1, {}))
     kind = METHODS[class_name]
     parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
+    if parameters.get("augmentation") == "dsa" and args.dataset in data.GRAY:
+        parameters["augmentation"] = WITHOUT_FLIP
     narrow = args.width is not None and kind._needs_network
     # "auto" of one method would be narrow by itself.
     parameters["inner_architecture"] = partial(ConvNet, width=args.width) if narrow else None
@@ -140,14 +163,9 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
         random_state=seed,
         **parameters,
     )
-    row, sets = {}, []
     moments = MOMENTS if args.curve_networks else ()
-    try:
-        sets = cell.fit_for(distiller, X, y, 60 * args.minutes, moments)
-    except DivergenceError as error:
-        # The samples before that are the result.
-        row["ended by"] = str(error)
-    row |= {
+    sets = cell.fit_for(distiller, X, y, 60 * args.minutes, moments)
+    row = {
         "steps": distiller.n_iter_,
         "skipped steps": sum(distiller.history_["skipped"]),
         "seconds": cell.seconds(distiller.distilled_),

@@ -6,7 +6,8 @@ their pixels, a number for every sample and class. All distill through the same 
 see equally many samples per class in an inner step, as far as they have them: for equally many
 outer steps or, with ``--minutes``, for the same time. Then networks are trained on the result, with
 a number of steps that is fixed beforehand, and tested. The last samples are the result, and the
-test set is looked at once.
+test set is looked at once for each: nothing is chosen by it. With ``--curve-networks``, the samples
+that a run of ``--minutes`` had after parts of them are tested as well: whether it still gained.
 
 Hallucinators need room: a storage that does not hold them and a basis for every class has no row of
 theirs.
@@ -23,13 +24,15 @@ from math import prod
 import data
 import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
-from sittings import Cell, Sitting
+from sittings import Cell, Sitting, tested_on_the_way
 
 from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import evaluate
 from skdistill.networks import ConvNet
 from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 
+# As few as tell whether the second half of a run still gained.
+MOMENTS = (1 / 4, 1 / 2)
 NAMES = ("pixels", "learned labels", "linear basis", "tiles", "hallucinators")
 
 
@@ -81,19 +84,23 @@ def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> di
     names = ("window", "unroll", "inner_lr", "augmentation")
     given = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
     distiller = RaTBPTTDistiller(**parameters | given | own)
+    on_the_way = []
     if args.minutes is None:
-        cell.fit(distiller, X_train, y_train)
+        cell.fit(distiller, X_train, y_train, keeps_diverged=True)
     else:
-        cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
+        moments = MOMENTS if args.curve_networks else ()
+        on_the_way = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes, moments)
     distilled = distiller.distilled_
     width = args.test_width
     architecture = "convnet" if width is None else partial(ConvNet, width=width)
 
-    def test() -> list[float]:
-        result = evaluate(distilled, X_test, y_test, architecture=architecture)
+    test = partial(evaluate, X=X_test, y=y_test, architecture=architecture)
+
+    def whole() -> list[float]:
+        result = test(distilled)
         return [result.mean, result.std]
 
-    mean, deviation = cell.once("test", test)
+    mean, deviation = cell.once("test", whole)
     row = {
         "name": name,
         "storage": storage,
@@ -108,9 +115,10 @@ def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> di
     }
     if distilled.y.ndim == 2:
         hard = distilled.with_hard_labels()
-        row["with hard labels"] = cell.once(
-            "hard", lambda: evaluate(hard, X_test, y_test, architecture=architecture).mean
-        )
+        row["with hard labels"] = cell.once("hard", lambda: test(hard).mean)
+    if args.curve_networks and on_the_way:
+        few = partial(test, n_networks=args.curve_networks)
+        row["curve"] = tested_on_the_way(cell, on_the_way, few)
     return row
 
 
@@ -154,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--inner-batch-size", type=int, default=10, help="samples per class in an inner step"
     )
     parser.add_argument("--networks", type=int, default=5, help="networks in the test")
+    parser.add_argument("--curve-networks", type=int, default=0, help="for each moment of a run")
     args = data.parse(parser, argv)
     # Rows of other storages may stay in the file.
     storages, names = args.storage, args.only or NAMES

@@ -2,7 +2,8 @@
 
 A report is a JSON file: the data, the parameters, where it was measured, and one row per run. It is
 written after every row, so that a long measurement loses nothing. A script that is started again
-keeps the rows of the file, if they were measured in the same way, and measures the others.
+keeps the rows of the file, if they were measured in the same way, and measures the others. Several
+may write one file at the same time: each adds its rows to those that are there by then.
 
 In these scripts "the paper" is [Feng23]: Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple
 Dataset Distillation", arXiv:2311.07025.
@@ -13,18 +14,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = "scikit-learn's digits, a quarter held out"
 # What says nothing about the measurement of a row: paths, and which rows there are.
-_NOT_MEASURED = {"json", "data", "only", "checkpoints", "minutes_left"}
+_NOT_MEASURED = {"json", "data", "only", "checkpoints", "end"}
 
 
 def arguments(doc: str, json: Path | None = None, seeds: bool = True) -> argparse.ArgumentParser:
@@ -40,24 +43,43 @@ def arguments(doc: str, json: Path | None = None, seeds: bool = True) -> argpars
 
 def about(args: argparse.Namespace, data: str, device: str = "cpu") -> dict:
     """Return what a report says of data, parameters, machine and threads."""
-    gpu = f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""
     return {
         "data": data,
         "parameters": {k: v for k, v in vars(args).items() if k not in _NOT_MEASURED},
-        # Its instructions decide how much is done in a minute.
-        "machine": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}{gpu}",
+        "machine": machine(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def machine(device: str = "cpu") -> str:
+    """Return what this machine is called in reports: what decides how much it does in a minute."""
+    gpu = f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""
+    return f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}{gpu}"
 
 
 def write(path: Path | None, report: dict) -> None:
     """Write a report; nothing if there is no path."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # To another file first: an interruption while writing must not lose the old rows.
-        part = path.with_name(f"{path.name}.part")
+        # To another file first, one of this process: an interruption while writing must not lose
+        # the old rows, nor must another process that writes them.
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         part.write_text(json.dumps(report, indent=1) + "\n")
         part.replace(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let no other process into this block for the same file; wait until it is out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with lock:
+        try:
+            yield
+        finally:
+            # Removed while it is held: who has opened it before sees that, and makes another.
+            with suppress(OSError):
+                Path(lock.lock_file).unlink()
 
 
 class Report:
@@ -88,10 +110,17 @@ class Report:
         # As it comes back from a file: without tuples.
         self._head = json.loads(json.dumps(head))
         self.rows: list[dict] = []
-        if path is not None and path.exists():
-            self._take_up(json.loads(path.read_text()))
+        self._take_up()
+        if self.rows:
+            print(f"{path}: {len(self.rows)} row(s) are there", flush=True)
+            # The summary may be computed differently today.
+            self._write()
 
-    def _take_up(self, report: dict) -> None:
+    def _take_up(self) -> None:
+        """Add the rows of the file that are not here: of earlier runs, or of another process."""
+        if self._path is None or not self._path.exists():
+            return
+        report = json.loads(self._path.read_text())
         rows = report.pop("rows", [])
         report.pop("summary", None)
         _name_all(report, self._head)
@@ -102,22 +131,26 @@ class Report:
                 f"{self._path} holds rows that were measured otherwise: {there}, and here {here}. "
                 "Take another --json, or remove the file."
             )
-        self.rows = rows
-        if rows:
-            print(f"{self._path}: {len(rows)} row(s) are there", flush=True)
-            # The summary may be computed differently today.
-            self._write()
+        there = [self._cell(row) for row in rows]
+        self.rows = [*rows, *(row for row in self.rows if self._cell(row) not in there)]
+
+    def _cell(self, row: dict) -> list:
+        return [row.get(name) for name in self.key]
+
+    def _row(self, cell: dict) -> dict | None:
+        found = (row for row in self.rows if self._cell(row) == list(cell.values()))
+        return next(found, None)
 
     def run(self, compute: Callable[[], dict], **key) -> dict:
         """Return the row of this run: the file's or, if it has none, one that is computed."""
         assert tuple(key) == self.key
-        for row in self.rows:
-            if all(row[name] == value for name, value in key.items()):
-                return row
-        row = compute()
-        self.rows.append(row)
-        self._write()
-        return row
+        if self._row(key) is None:
+            # Another process may have it by now.
+            self._take_up()
+        if self._row(key) is None:
+            self.rows.append(compute())
+            self._write()
+        return self._row(key)
 
     def run_all(
         self, names: Iterable, seeds: Iterable[int], compute: Callable[[str, int], dict]
@@ -129,8 +162,12 @@ class Report:
                 yield self.run(partial(compute, name, seed), **{name_key: name, seed_key: seed})
 
     def _write(self) -> None:
-        summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
-        write(self._path, {**self._head, **summary, "rows": self.rows})
+        if self._path is None:
+            return
+        with locked(self._path):
+            self._take_up()
+            summary = {} if self._summarize is None else {"summary": self._summarize(self.rows)}
+            write(self._path, {**self._head, **summary, "rows": self.rows})
 
 
 def _name_all(*heads: dict) -> None:

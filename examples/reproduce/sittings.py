@@ -18,13 +18,17 @@ from pathlib import Path
 from time import perf_counter
 from warnings import catch_warnings, simplefilter
 
-from report import Report, write
+from report import Report, machine, write
 
 from skdistill import DistilledDataset
-from skdistill.exceptions import LongRunWarning
+from skdistill.exceptions import DivergenceError, LongRunWarning
 
 # Parts of a run's time at which its samples are kept, for a curve; the last are its result.
 MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+# A run of at most so many seconds is not begun by a sitting that ends before it.
+FEW = 600.0
+# What notes and rows have besides what was measured: where, for how long, and what ended it.
+MACHINES, TOOK, ENDED = "machines", "took", "ended by"
 
 
 class OutOfTimeError(Exception):
@@ -42,8 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser, names: Sequence[str] = ()) ->
         help="folder of unfinished runs; default: beside the report, <report>.run",
     )
     parser.add_argument(
-        "--minutes-left", type=float, help="stop after so many minutes; a later call goes on"
+        "--minutes-left",
+        type=_end_after,
+        default=inf,
+        dest="end",
+        metavar="MINUTES",
+        help="stop after so many minutes; a later call goes on",
     )
+
+
+def _end_after(minutes: str) -> float:
+    """Return when they are over, from now, when arguments are read: to load data takes of them."""
+    return perf_counter() + 60 * float(minutes)
 
 
 class Sitting:
@@ -57,6 +71,13 @@ class Sitting:
         Where the rows of finished cells go; None if it has none.
     args : argparse.Namespace
         Arguments of `add_arguments`, and ``json``. Without a report's file nothing is kept.
+
+    Attributes
+    ----------
+    end : float
+        When it is over, by `time.perf_counter`.
+    took : dict of str to float
+        How long the last measurement of a name took, in any sitting whose rows the report has.
     """
 
     def __init__(self, report: Report | None, args: argparse.Namespace):
@@ -64,10 +85,10 @@ class Sitting:
         if self._folder is None and args.json is not None:
             self._folder = args.json.with_suffix(".run")
         self._prefix = "" if args.json is None else args.json.stem
-        left = inf if args.minutes_left is None else 60 * args.minutes_left
-        self.end = perf_counter() + left
-        # How long the last measurement of a name took.
+        self.end = args.end
         self.took: dict[str, float] = {}
+        for row in [] if report is None else report.rows:
+            self.took |= row.get(TOOK, {})
 
     def __enter__(self) -> "Sitting":
         return self
@@ -91,12 +112,20 @@ class Sitting:
         return Cell(self, folder)
 
     def run(self, compute: Callable[["Cell"], dict], **key) -> dict:
-        """Return the row of a cell: the report's or, if it has none, what is computed in it."""
+        """Return the row of a cell: the report's or, if it has none, what is computed in it.
+
+        It says on which machine that was (a list, if there were several), how long measurements
+        took, and what ended a run that diverged.
+        """
         cell = self.cell(*key.values())
 
         def in_time() -> dict:
             self.check()
-            return compute(cell)
+            cell.begin()
+            row = compute(cell)
+            machines = cell.notes[MACHINES]
+            row["machine"] = machines[0] if len(machines) == 1 else machines
+            return row | {name: cell.notes[name] for name in (TOOK, ENDED) if name in cell.notes}
 
         row = self._report.run(in_time, **key)
         cell.remove()
@@ -137,6 +166,15 @@ class Cell:
     def _file(self) -> Path:
         return self.folder / "notes.json"
 
+    def begin(self) -> None:
+        """Note the machine."""
+        there = self.folder is not None and self.folder.exists()
+        # Older notes do not have it.
+        machines = self.notes.setdefault(MACHINES, ["unknown"] if there else [])
+        if machine() not in machines:
+            machines.append(machine())
+            self.save()
+
     def save(self) -> None:
         """Write the notes."""
         if self.folder is not None:
@@ -152,15 +190,15 @@ class Cell:
     def once(self, name: str, compute: Callable[[], object]):
         """Return what was computed in this or an earlier sitting, a JSON-safe value."""
         if name not in self.notes:
-            took = self.sitting.took
-            self.sitting.check(took.get(name, 0.0))
+            self.sitting.check(self.sitting.took.get(name, 0.0))
             began = perf_counter()
             self.notes[name] = compute()
-            took[name] = perf_counter() - began
+            took = round(perf_counter() - began, 3)
+            self.sitting.took[name] = self.notes.setdefault(TOOK, {})[name] = took
             self.save()
         return self.notes[name]
 
-    def fit(self, distiller, X, y, name: str = "run.npz") -> None:
+    def fit(self, distiller, X, y, name: str = "run.npz", *, keeps_diverged: bool = False) -> None:
         """Distill to the end, ``max_iter``, from where an earlier sitting was.
 
         Parameters
@@ -169,16 +207,27 @@ class Cell:
         X, y : array-like
         name : str
             The distiller's ``checkpoint`` in the folder.
+        keeps_diverged : bool, default=False
+            Whether a run that diverges has ended, with its last samples, and not failed.
         """
-        self._fit(distiller, X, y, name, Clock(self.sitting))
+        clock = Clock(self.sitting)
+        if keeps_diverged:
+            self._fit_until_diverged(distiller, X, y, name, clock)
+        else:
+            self._fit(distiller, X, y, name, clock)
 
     def fit_for(
         self, distiller, X, y, seconds: float, moments: Sequence[float] = (), name: str = "run.npz"
     ) -> list[DistilledDataset]:
         """Distill for so many seconds of all sittings together, but for one step at least.
 
+        A run of a few minutes is only begun if the sitting has them left: some methods' checkpoints
+        are large, and then there is none between sittings. A run that diverges has ended, with its
+        last samples; if it did so before the first step, it has none, and the error is raised.
+
         They begin with `fit`, so what a method prepares counts, if it takes place before the first
-        step; what is prepared again in a later sitting does not.
+        step; what is prepared again in a later sitting does not. Neither does the time between
+        steps, in which the samples are made that callbacks see: some have many more than others.
 
         Parameters
         ----------
@@ -196,21 +245,42 @@ class Cell:
             The samples at the moments that a step ended near, and at the end.
         """
         kept = {part: self._kept(name, part * seconds) for part in moments}
-        clock = TimeLimit(self, seconds, kept, _prepared(name))
+        clock = TimeLimit(self, seconds, kept, name)
         steps = f"steps of {name} in {seconds:g} s"
+        if seconds <= FEW and not (self.folder is not None and (self.folder / name).exists()):
+            # And for what comes between steps.
+            self.sitting.check(1.2 * seconds)
         # A run that has had its time is read, and does no further step.
         distiller.set_params(max_iter=self.notes.get(steps, 10**6))
-        self._fit(distiller, X, y, name, clock)
+        self._fit_until_diverged(distiller, X, y, name, clock)
         self.notes[steps] = distiller.n_iter_
+        self.notes[_at_step(name, distiller.n_iter_)] = self.seconds_so_far(distiller, name)
         self.save()
         return [*clock.sets(), distiller.distilled_]
 
     def seconds(self, distilled: DistilledDataset, name: str = "run.npz") -> float:
         """Return the time that a run of `fit_for` had taken, in all sittings, for these samples."""
-        return distilled.provenance["seconds"] + self.notes.get(_prepared(name), 0.0)
+        step, whole = distilled.provenance["n_iter"], distilled.provenance["seconds"]
+        # Older notes do not have it.
+        return self.notes.get(_at_step(name, step), whole + self.notes.get(_prepared(name), 0.0))
+
+    def seconds_so_far(self, distiller, name: str) -> float:
+        """Return the time of a distiller's steps, and before the first."""
+        return sum(distiller.history_["seconds"]) + self.notes.get(_prepared(name), 0.0)
 
     def _kept(self, name: str, at: float) -> Path | None:
         return None if self.folder is None else self.folder / f"{at:g}s-{name}"
+
+    def _fit_until_diverged(self, distiller, X, y, name: str, clock: "Clock") -> None:
+        try:
+            self._fit(distiller, X, y, name, clock)
+        except DivergenceError as error:
+            if not hasattr(distiller, "n_iter_"):
+                # Before the first step: there are no samples.
+                raise
+            # The checkpoint holds that, too: a later fit raises this again, and does no step.
+            self.notes[ENDED] = str(error)
+            self.save()
 
     def _fit(self, distiller, X, y, name: str, clock: "Clock") -> None:
         if self.folder is not None:
@@ -222,9 +292,35 @@ class Cell:
             distiller.set_callbacks(clock).fit(X, y)
 
 
+def tested_on_the_way(
+    cell: Cell, sets: Sequence[DistilledDataset], test: Callable[[DistilledDataset], object]
+) -> dict[str, list[float]]:
+    """Return a curve of the sets of `fit_for`: seconds, outer steps and the accuracy of a test.
+
+    Parameters
+    ----------
+    cell : Cell
+    sets : sequence of DistilledDataset
+    test : callable
+        Returns an `EvaluationResult`, given a set.
+    """
+
+    def point(each: DistilledDataset) -> list[float]:
+        return [cell.seconds(each), each.provenance["n_iter"], test(each).mean]
+
+    points = [cell.once(f"moment {k}", partial(point, each)) for k, each in enumerate(sets)]
+    columns = [list(column) for column in zip(*points)]
+    return dict(zip(("seconds", "step", "accuracy"), columns))
+
+
 def _prepared(name: str) -> str:
     """Return the note of how long a run took before its first step."""
     return f"prepared {name}"
+
+
+def _at_step(name: str, step: int) -> str:
+    """Return the note of how long a run had taken after a step."""
+    return f"seconds of {name} at step {step}"
 
 
 class Clock:
@@ -266,13 +362,13 @@ class TimeLimit(Clock):
     seconds : float
     kept : dict of float to (Path or None)
         Where samples are kept, by the part of the time.
-    prepared : str
-        The note that holds the seconds before the first step.
+    name : str
+        As for `Cell.fit`.
     """
 
-    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None], prepared: str):
+    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None], name: str):
         super().__init__(cell.sitting)
-        self._cell, self._seconds, self._prepared = cell, seconds, prepared
+        self._cell, self._seconds, self._name = cell, seconds, name
         self._sets = {
             part: DistilledDataset.load(file)
             for part, file in kept.items()
@@ -290,12 +386,13 @@ class TimeLimit(Clock):
         if context.task_name != "outer step":
             return False
         distilled, notes = fitted_estimator.distilled_, self._cell.notes
-        at = distilled.provenance["seconds"]
-        if self._prepared not in notes:
+        if _prepared(self._name) not in notes:
             # The first step of the first sitting.
-            notes[self._prepared] = max(0.0, perf_counter() - self._began - at)
+            whole = perf_counter() - self._began
+            first = distilled.provenance["seconds"]
+            notes[_prepared(self._name)] = max(0.0, whole - first)
             self._cell.save()
-        at += notes[self._prepared]
+        at = self._cell.seconds_so_far(fitted_estimator, self._name)
         step = 0.0 if self._at is None else at - self._at
         self._at = at
         passed = [part for part in self._due if at + step > part * self._seconds]
@@ -303,6 +400,8 @@ class TimeLimit(Clock):
             # The last of them: no sample is kept twice.
             part = max(passed)
             self._sets[part] = distilled
+            notes[_at_step(self._name, fitted_estimator.n_iter_)] = at
+            self._cell.save()
             if self._due[part] is not None:
                 distilled.save(self._due[part])
             self._due = {part: file for part, file in self._due.items() if part not in passed}

@@ -36,7 +36,7 @@ import numpy as np
 import published
 import sittings
 from report import RESULTS, about, arguments, write
-from sittings import MOMENTS, Cell, Sitting
+from sittings import ENDED, MOMENTS, Cell, Sitting
 
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.augmentation import AUGMENTATIONS
@@ -69,6 +69,7 @@ def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
     report = about(args, data.name(args), distilled.provenance["device"])
     report |= {"curve": [], "curve_networks": args.curve_networks, "results": {}}
     report["provenance"] = distilled.provenance
+    report |= {name: cell.notes[name] for name in (ENDED,) if name in cell.notes}
     for each in sets:
         where = {"seconds": cell.seconds(each), "outer_steps": each.provenance["n_iter"]}
         result = evaluated(each, arrays, cell, NETWORK, args.curve_networks)

@@ -18,7 +18,7 @@ alone. Tables give mean and spread over seeds:
 
     python examples/reproduce/truncations.py
     python examples/reproduce/truncations.py --dataset cifar10-folder --data FOLDER --minutes 12 \
-        --width 16 --unroll 60 --window 20 --inner-lr 0.003 --patience 150 --every 100
+        --width 16 --unroll 60 --window 20 --inner-lr 0.003 --patience 75 --every 100
 """
 
 from collections.abc import Sequence

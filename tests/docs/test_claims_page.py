@@ -37,7 +37,9 @@ def test_results_are_shown_with_their_figures(tmp_path):
         for k, name in enumerate(part.names):
             accuracy = [0.3, 0.4 - 0.02 * k + 0.001 * seed * (k + 1)]
             curve = {"step": [100, 200], "seconds": [10.0, 20.0], "accuracy": accuracy}
-            rows.append({"method": name, "seed": seed, "curve": curve})
+            curve["norm, median"] = [2.0, 1.0]
+            machine = "here" if k else "there"
+            rows.append({"method": name, "seed": seed, "curve": curve, "machine": machine})
     (tmp_path / part.file).write_text(json.dumps({"rows": rows}))
     claims_page.write(tmp_path / "generated", tmp_path)
     folder = tmp_path / "generated" / "claims"
@@ -46,6 +48,9 @@ def test_results_are_shown_with_their_figures(tmp_path):
     assert text.startswith("**does not hold**")
     assert "RaT-BPTT, equal steps above BPTT, equal steps" in text
     assert re.search(r"\+1\.\d ± 0\.\d, asked: \+0\.5", text)
+    assert "RaT-BPTT, equal time above BPTT, equal time: its rows are from different" in text
+    (panels,) = [PLAN.CLAIMS[3].lines([rows])]
+    assert [y for _, y in panels][-1].startswith("norm of the meta-gradient")
     for name in ("3-statements.svg", "3-lines.svg"):
         assert f".. image:: /generated/claims/{name}" in text
         drawn = (folder / name).read_text(encoding="utf-8")

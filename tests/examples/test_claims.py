@@ -2,8 +2,9 @@
 
 import json
 import re
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.datasets import load_iris
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._run import loop
+from skdistill.exceptions import DivergenceError
 
 X, Y = load_iris(return_X_y=True)
 QUICK = {
@@ -28,7 +30,8 @@ def sit(shared, tmp_path):
 
     def begin(minutes=None):
         path = tmp_path / "a.json"
-        args = Namespace(json=path, checkpoints=tmp_path / "kept", minutes_left=minutes)
+        end = np.inf if minutes is None else sittings.perf_counter() + 60 * minutes
+        args = Namespace(json=path, checkpoints=tmp_path / "kept", end=end)
         return sittings.Sitting(report.Report(path, {}, ("name", "seed")), args)
 
     return begin
@@ -90,6 +93,88 @@ def test_what_was_measured_is_not_measured_again(sit):
         assert short.cell("a").once("m", lambda: 3) == 3
 
 
+def test_how_long_a_measurement_took_is_known_in_the_next_sitting(sit):
+    def compute(cell):
+        cell.once("m", lambda: 1)
+        return {"name": "a", "seed": 0}
+
+    row = sit().run(compute, name="a", seed=0)
+    assert list(row["took"]) == ["m"]
+    assert sit().took == row["took"]
+
+
+def test_the_minutes_of_a_sitting_begin_when_arguments_are_read(shared, monkeypatch):
+    sittings = shared("sittings")
+    monkeypatch.setattr(sittings, "perf_counter", lambda: 100.0)
+    parser = ArgumentParser()
+    sittings.add_arguments(parser)
+    args = parser.parse_args(["--minutes-left", "2"])
+    monkeypatch.setattr(sittings, "perf_counter", lambda: 150.0)
+    args.json = None
+    assert sittings.Sitting(None, args).end == 220
+    assert parser.parse_args([]).end == np.inf
+
+
+def test_a_row_says_where_it_was_measured(sit, shared, monkeypatch):
+    def compute(cell):
+        cell.once("m", lambda: 1)
+        cell.sitting.check()
+        return {"name": "a", "seed": seed}
+
+    sittings = shared("sittings")
+    seed = 0
+    here = sit().run(compute, name="a", seed=0)["machine"]
+    assert here == shared("report").machine()
+    # A row of several sittings names the machines of all.
+    seed = 1
+    with steps_in(sit(), 2) as sitting:
+        sitting.run(compute, name="a", seed=1)
+    monkeypatch.setattr(sittings, "machine", lambda: "another")
+    assert sit().run(compute, name="a", seed=1)["machine"] == [here, "another"]
+    # What was begun before notes had it.
+    seed = 2
+    old = sit().cell("a", 2)
+    old.notes = {"m": 1}
+    old.save()
+    assert sit().run(compute, name="a", seed=2)["machine"] == ["unknown", "another"]
+
+
+def test_short_runs_begin_only_if_there_is_time_for_all_of_them(sit):
+    with sit(minutes=5) as sitting:
+        sitting.cell("a").fit_for(None, X, Y, 360.0)
+        pytest.fail("begun")
+
+
+def test_a_run_that_diverges_has_ended_with_its_last_samples(sit):
+    def compute(cell):
+        distiller = RaTBPTTDistiller(**QUICK | {"inner_lr": 1e38, "max_iter": 30})
+        if timed:
+            cell.fit_for(distiller, X, Y, 3600.0)
+        else:
+            cell.fit(distiller, X, Y, keeps_diverged=True)
+        cell.sitting.check()
+        return {"name": "a", "seed": timed, "X": distiller.distilled_.X.shape}
+
+    for timed in (False, True):
+        with catch_warnings():
+            simplefilter("ignore")
+            # In the sitting in which it diverges there is no time left; the next one finds it.
+            with sit() as sitting:
+                cell = sitting.cell("a", timed)
+                compute(cell)
+            row = sit().run(compute, name="a", seed=timed)
+        assert "not finite" in row["ended by"]
+
+
+def test_an_error_without_samples_is_none_of_a_run_that_ended(sit):
+    class Diverges(RaTBPTTDistiller):
+        def fit(self, X, y):
+            raise DivergenceError("experts")
+
+    with pytest.raises(DivergenceError, match="experts"):
+        sit().cell("a").fit_for(Diverges(), X, Y, 1.0)
+
+
 def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
     def boosted():
         distiller = RaTBPTTDistiller(**QUICK)
@@ -110,7 +195,7 @@ def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
 
 
 class Slow:
-    """A callback by whose clock a step takes 0.1 seconds."""
+    """A callback, and a clock by which a step takes 0.1 seconds and what comes before it 0.03."""
 
     def __init__(self):
         self.now = 0.0
@@ -123,14 +208,21 @@ class Slow:
 
     def on_fit_task_begin(self, estimator, context):
         if context.task_name == "outer step":
-            self.now += 0.1
+            self.now += 0.03
 
     def on_fit_task_end(self, estimator, context):
         pass
 
 
 def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
-    slow, whole = Slow(), RaTBPTTDistiller.set_callbacks
+    slow, whole, update = Slow(), RaTBPTTDistiller.set_callbacks, loop.update
+
+    def step(*arguments):
+        slow.now += 0.1
+        state, record = update(*arguments)
+        return state, replace(record, seconds=0.1)
+
+    monkeypatch.setattr(loop, "update", step)
     monkeypatch.setattr(loop, "perf_counter", lambda: slow.now)
     monkeypatch.setattr(shared("sittings"), "perf_counter", lambda: slow.now)
 
@@ -145,11 +237,15 @@ def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
         distiller = RaTBPTTDistiller(**QUICK)
         return distiller, cell.fit_for(distiller, X, Y, 1.0, (0.25, 0.5))
 
-    with steps_in(sit(), 2) as sitting:
+    # One check is that a run of a second is not begun in less.
+    with steps_in(sit(), 3) as sitting:
         first = sitting.cell("a")
         fit(first)
         pytest.fail("the time was over")
-    assert first.notes == {"prepared run.npz": pytest.approx(0.05)}
+    assert first.notes == {
+        "prepared run.npz": pytest.approx(0.05),
+        "seconds of run.npz at step 2": pytest.approx(0.25),
+    }
     assert [path.name for path in first.folder.glob("*s-run.npz")] == ["0.25s-run.npz"]
 
     second = sit().cell("a")
@@ -193,7 +289,7 @@ def claim(claims, *statements, names=("a", "b"), seeds=(0, 1), **more):
     return claims.Claim(
         "A claim",
         (part,),
-        lambda parts: claims.collect(
+        lambda parts, names: claims.collect(
             (row["name"], row["seed"], row["accuracy"]) for row in parts[0]
         ),
         (claims.Finding("It is so.", statements, **more),),
@@ -255,6 +351,35 @@ def test_methods_far_away_need_one_seed(claims):
     assert len(part.cells([])) == 6
     rows = rows_of(a=[80], b=[71], c=[69])
     assert part.missing(rows) == [("a", 1), ("b", 1)]
+    # By the protocol that is best for it.
+    rows[2]["accuracy by kernel regression"] = 0.75
+    assert part.missing(rows) == [("a", 1), ("b", 1), ("c", 1)]
+    # What diverged before its first step has no accuracy.
+    del rows[1]["accuracy"]
+    assert part.missing(rows) == [("a", 1), ("c", 1)]
+
+
+def test_no_second_seed_is_run_before_it_is_known_to_be_needed(claims, tmp_path, monkeypatch):
+    started = []
+
+    class Script:
+        @staticmethod
+        def main(arguments):
+            k, j = arguments.index("--seeds"), arguments.index("--only")
+            started.append((arguments[k + 1], arguments[j + 1]))
+            rows = [{"name": arguments[j + 1], "seed": int(arguments[k + 1]), "accuracy": 0.5}]
+            path = tmp_path / "a.json"
+            rows += json.loads(path.read_text())["rows"] if path.exists() else []
+            path.write_text(json.dumps({"rows": rows}))
+
+    monkeypatch.setattr(claims, "import_module", lambda name: Script)
+    which = claim(claims, claims.Statement("a", "b", 0))
+    which = replace(which, parts=(replace(which.parts[0], close=5.0),))
+    claims.run(which, {"none": None}, only="b", results=tmp_path)
+    assert started == [("0", "b")]
+    claims.run(which, {"none": None}, only="a", results=tmp_path)
+    claims.run(which, {"none": None}, only="b", results=tmp_path)
+    assert started[1:] == [("0", "a"), ("1", "a"), ("1", "b")]
 
 
 def test_curves_are_compared_by_the_last_quarter(claims):
@@ -263,11 +388,74 @@ def test_curves_are_compared_by_the_last_quarter(claims):
     rows = [
         {"method": name, "seed": 0, "curve": each} for name, each in (("a", curve), ("b", slow))
     ]
-    values = claims.of_curves("x")([rows])
+    names = [f"x, {name}, equal {axis}" for name in "ab" for axis in ("steps", "time")]
+    values = claims.of_curves("x")([rows], names)
     assert values["x, a, equal steps"][0] == pytest.approx(20)
     assert values["x, a, equal time"][0] == pytest.approx(40)
     assert values["x, b, equal steps"][0] == pytest.approx(80)
     assert values["x, b, equal time"][0] == pytest.approx(80)
+    # Only what is compared has a say in how far it goes.
+    assert claims.of_curves("x")([rows], ["x, a, equal steps"]) == {
+        "x, a, equal steps": {0: pytest.approx(40)}
+    }
+
+
+def curves_of_windows(places):
+    """Return rows of three methods: BPTT has few steps, and a window moves after some time."""
+    curve = {"step": [100, 200], "seconds": [1.0, 2.0], "accuracy": [0.2, 0.3]}
+    rows = []
+    for seed in (0, 1):
+        few = {name: values[:1] for name, values in curve.items()}
+        rows += [
+            {"method": "RaT-BPTT", "seed": seed, "curve": curve},
+            {"method": "BPTT", "seed": seed, "curve": few},
+            {
+                "method": "moves forward",
+                "seed": seed,
+                "curve": curve | {"places of the window": places},
+            },
+        ]
+    return rows
+
+
+def test_a_window_that_has_not_moved_decides_nothing(claims):
+    names = ("RaT-BPTT", "BPTT", "moves forward")
+    part = claims.Part("none", "none", "a.json", "--minutes 1", "method", names, (0, 1))
+    above = [claims.Statement(f"{a}, equal steps", f"{b}, equal steps", -5) for a, b in
+             (("RaT-BPTT", "moves forward"), ("moves forward", "BPTT"))]  # fmt: skip
+    which = claims.Claim(
+        "A claim", (part,), claims.of_curves(""), tuple(claims.Finding("So.", (s,)) for s in above),
+        hours=1, obstacle=claims.has_not_moved
+    )  # fmt: skip
+    for places, expected in (([1, 1], ["undecided"] * 2), ([1, 2], ["holds", "undecided"])):
+        rows = curves_of_windows(places)
+        # Pooled deviations are of some spread.
+        rows[0]["curve"] = rows[0]["curve"] | {"accuracy": [0.2, 0.301]}
+        judged = claims.judge(which, [rows])
+        assert [each.verdict for (each,) in judged] == expected
+        assert judged[1][0].remarks == ("the window is still at its first place",)
+
+
+def test_what_is_told_of_windows_is_what_the_script_calls_it(claims, shared):
+    truncations = shared("truncations")
+    assert (claims.PLACES, claims.NORM) == (truncations.PLACES, truncations.MEDIAN)
+    assert {claims.FORWARD, claims.BACKWARD} <= truncations.SCHEDULES.keys()
+
+
+def test_rows_of_different_machines_are_told_where_minutes_count(claims):
+    which = claim(claims, claims.Statement("a", "b", 0), names=("a", "b", "c"))
+    timed = replace(which, parts=(replace(which.parts[0], arguments="--minutes 6"),))
+    rows = rows_of(a=[80.0, 80.1], b=[78.0, 78.2], c=[70.0, 70.0])
+    # Rows of before have none.
+    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    for row in rows:
+        row["machine"] = "fast" if row["seed"] == 0 or row["name"] == "c" else "slow"
+    # Differences are those of a seed; c is in no statement.
+    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    rows[0]["machine"] = ["fast", "slow"]
+    (remark,) = claims.judge(timed, [rows])[0][0].remarks
+    assert remark == "its rows are from different machines (fast; slow)"
+    assert claims.judge(which, [rows])[0][0].remarks == ()
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -298,7 +486,7 @@ def row(part, name, seed, rng):
         found["accuracy"] = accuracy[0]
         if name == "KIPDistiller":
             found["accuracy by kernel regression"] = accuracy[1]
-        if name in ("mtt", "tesla"):
+        if name in ("mtt", "ftd"):
             found["accuracy by its own recipe"] = accuracy[1]
     return found
 
@@ -374,7 +562,7 @@ def test_a_claim_runs_in_sittings(claims, tmp_path, capsys):
     claims.run(which, {"digits": None}, results=tmp_path)
     rows = part.rows(tmp_path)
     assert part.missing(rows) == []
-    values = which.values([rows])
+    values = which.values([rows], [])
     assert set(values[f"{claims.STRONG}, 2 per class"]) == {0, 1}
     assert set(values[f"{claims.JOINT}, 2 per class, in equal time"]) == {0, 1}
     assert set(values[f"{claims.STRONG}, later blocks alone"]) == {0, 1}

@@ -19,6 +19,7 @@ from tools import ROOT
 from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
+from skdistill.exceptions import DivergenceError
 
 SCRIPTS = ROOT / "examples" / "reproduce"
 
@@ -79,6 +80,20 @@ def test_a_file_names_all_machines_that_its_rows_are_from(shared, tmp_path):
         report.Report(path, {**head(), "machine": "2 cores", "threads": 2}, ("seed",))
 
 
+def test_rows_that_another_process_wrote_meanwhile_stay(shared, tmp_path):
+    report, path = shared("report"), tmp_path / "a.json"
+    first, second = (report.Report(path, head(seeds=[k]), ("seed",)) for k in (0, 1))
+    first.run(once({"seed": 0}), seed=0)
+    second.run(once({"seed": 1}), seed=1)
+    first.run(once({"seed": 2}), seed=2)
+    written = json.loads(path.read_text())
+    assert [row["seed"] for row in written["rows"]] == [0, 1, 2]
+    assert written["parameters"]["seeds"] == [0, 1]
+    # What another has is not computed again.
+    assert first.run(lambda: pytest.fail("computed"), seed=1) == {"seed": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_rows_that_were_measured_differently_are_left_alone(shared, tmp_path):
     report, path = shared("report"), tmp_path / "a.json"
     report.Report(path, head(), ("seed",)).run(once({"seed": 0}), seed=0)
@@ -98,7 +113,7 @@ def test_a_report_without_a_file_keeps_its_rows(shared):
 
 def test_reports_do_not_name_places(shared):
     paths = {"json": Path("a.json"), "data": Path("here"), "checkpoints": Path("there")}
-    args = argparse.Namespace(ipc=1, only=["a"], minutes_left=3, **paths)
+    args = argparse.Namespace(ipc=1, only=["a"], end=3.0, **paths)
     about = shared("report").about(args, "nothing")
     assert about["parameters"] == {"ipc": 1}
     assert re.fullmatch(r"\d+ cores, \w+", about["machine"])
@@ -154,6 +169,93 @@ def test_curves_are_compared_at_equal_steps_and_equal_time(shared):
         "steps": [20.0, 0.0],
     }
     assert table["methods"]["slow"]["at equal time"] == [0.5, 0.0]
+
+
+def test_a_curve_ends_where_its_run_diverged(shared):
+    curves, sittings = shared("curves"), shared("sittings")
+    sitting = sittings.Sitting(None, argparse.Namespace(json=None, checkpoints=None, end=np.inf))
+    cell = sitting.cell("a")
+
+    class Diverging:
+        """A distiller of 7 steps."""
+
+        def set_params(self, max_iter=0, **parameters):
+            self.max_iter = max_iter or getattr(self, "max_iter", 0)
+            return self
+
+        def set_callbacks(self, *callbacks):
+            return self
+
+        def fit(self, X, y):
+            self.n_iter_ = min(7, self.max_iter)
+            self.history_ = {"seconds": [1.0] * self.n_iter_}
+            if self.max_iter > 7:
+                raise DivergenceError("too far")
+            return self
+
+        def score(self, X, y):
+            return self.n_iter_ / 10
+
+    arrays = [np.zeros((2, 2))] * 4
+    for _ in range(2):
+        # In a later sitting there is nothing to add.
+        curve = curves.distill(Diverging(), arrays, 100, 5, cell)
+        assert curve == {"step": [5, 7], "seconds": [5.0, 7.0], "accuracy": [0.5, 0.7]}
+    assert cell.notes["ended by"] == "too far"
+
+
+# --- methods ----------------------------------------------------------------------------------
+
+
+def test_sets_of_every_method_are_judged_with_as_many_steps(shared):
+    methods = shared("methods")
+    learned = load_distilled("cifar10")
+    recipe = replace(learned.recipe, optimizer="sgd", learning_rate=0.1, steps=300)
+    for ipc in (1, learned.ipc):
+        own = replace(learned.subset(ipc), recipe=recipe)
+        protocol = methods.common(own)
+        assert (protocol.steps, protocol.optimizer) == (300, "adam")
+
+
+def test_methods_of_a_class_are_those_of_table_1_and_gray_images_are_not_mirrored(
+    shared, monkeypatch
+):
+    methods = shared("methods")
+    assert {"RaTBPTTDistiller", "bptt", "mtt", "ftd", "dsa"} <= set(methods.NAMES)
+    assert "TrajectoryMatchingDistiller" not in methods.NAMES
+    made = []
+
+    class Cell:
+        def fit_for(self, distiller, *rest):
+            made.append(distiller)
+            raise DivergenceError("experts")
+
+    X = np.zeros((2, 8, 8))
+    args = argparse.Namespace(
+        minutes=6, ipc=1, width=4, curve_networks=0, networks=1, dataset="fashion-mnist"
+    )
+    for args.dataset in ("fashion-mnist", "cifar10-folder"):
+        # What has no samples has a row without accuracies.
+        found = methods.one_row("dsa", 0, Cell(), args, [X, X, None, None])
+        assert found["ended by"] == "experts"
+        assert methods.line("dsa", methods.summarize([found])["methods"]["dsa"])
+    gray, colored = (distiller.augmentation for distiller in made)
+    assert "Flip" not in repr(gray)
+    assert colored == "dsa"
+    methods.one_row("bptt", 0, Cell(), args, [X, X, None, None])
+    assert made[-1].schedule == "bptt"
+
+
+# --- hardness ---------------------------------------------------------------------------------
+
+
+def test_samples_that_a_network_never_learned_have_a_bin_of_their_own(shared):
+    hardness = shared("hardness")
+    scores = np.array([[0, 3, 20, 0], [0, 5, 0, 1]])
+    mean = hardness.mean_score(scores, 20)
+    assert mean.tolist() == [0, 4, hardness.NEVER_LEARNED, 0.5]
+    bins = np.digitize(mean, hardness.EDGES[1:-1])
+    assert [hardness.BINS[k] for k in bins] == ["0", "from 3", "never learned", "to 1"]
 
 
 # --- uses -------------------------------------------------------------------------------------
@@ -411,6 +513,48 @@ def test_methods_are_tested_by_networks_and_by_their_kernels(start, tmp_path):
         assert row["seconds"] > 0.3
     assert matching["accuracy"] > 0.6
     assert list(report["summary"]["methods"]) == names
+
+
+@pytest.mark.slow
+def test_scores_that_were_not_kept_are_made_again(start, tmp_path):
+    path = tmp_path / "report.json"
+    command = ["hardness", *SIZES["hardness"], "--json", path, "--only"]
+    done = start(*command, "scores")
+    assert done.returncode == 0, done.stderr
+    scores = tmp_path / "report-scores.npz"
+    before = np.load(scores)["scores"]
+    scores.unlink()
+    done = start(*command, "whole training set")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(scores)["scores"], before)
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["name"] for row in rows] == ["scores", "whole training set"]
+    assert list(rows[1]["took"]) == ["everything"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report-scores.npz", "report.json"]
+
+
+@pytest.mark.slow
+def test_a_narrow_network_may_have_the_loop_of_the_usual_one(start, tmp_path):
+    path = tmp_path / "report.json"
+    arguments = ["--through", "convnet-32-usual", "--on", "mlp", "--json", path]
+    done = start("architectures", *TIMED, *arguments)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(path.read_text())["rows"]
+    assert [row[name] for name in ("window", "unroll", "inner_lr")] == [15, 45, 0.001]
+    assert row["machine"] == json.loads(path.read_text())["machine"]
+
+
+@pytest.mark.slow
+def test_samples_on_the_way_are_tested(start, tmp_path):
+    path = tmp_path / "report.json"
+    arguments = ["--minutes", "0.02", "--curve-networks", "1", "--only", "pixels", "--json", path]
+    done = start("parametrizations", *SIZES["parametrizations"], *arguments)
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(path.read_text())["rows"]:
+        curve = row["curve"]
+        assert len(curve["accuracy"]) == len(curve["seconds"]) == len(curve["step"]) > 1
+        assert curve["step"][-1] == row["steps"]
+        assert curve["seconds"] == sorted(curve["seconds"])
 
 
 TABLE_1 = [
