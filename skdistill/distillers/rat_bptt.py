@@ -246,8 +246,8 @@ class RaTBPTTDistiller(BaseDistiller):
         kind='{"auto", "float32", "bfloat16"}',
         doc="""Precision of convolutions and matrix products in the runs; all else, and the
         evaluation, is in single precision. "bfloat16" is for GPUs whose convolutions are faster in
-        it. On digits (``examples/benchmarks/bench_precision.py``) its meta-gradient is 14 to 19%
-        away from the exact one, single precision's at most 5%. "auto" is therefore "float32".""",
+        it. Its meta-gradient is farther from the exact one than that of single precision
+        (``examples/benchmarks/bench_precision.py``). "auto" is therefore "float32".""",
     )
 
     if TYPE_CHECKING:
