@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
 from .._data.network_input import (
+    check_columns,
     find_classes,
     unknown_labels,
     warn_of_lost_digits,
@@ -140,9 +141,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the test samples have another shape than the training samples had, hold NaN or infinity,
-        or no architecture or augmentation is known, because the set was distilled with one that is
-        not saved; or if `protocol` is unknown, or says what another argument says as well.
+        If the test samples have another shape than the training samples had, other columns, or hold
+        NaN or infinity; if no architecture or augmentation is known, because the set was distilled
+        with one that is not saved; or if `protocol` is unknown, or says what another argument says
+        as well.
 
     Warns
     -----
@@ -313,14 +315,19 @@ def check_test_data(
     *,
     warns: bool = True,
     warns_of_labels: bool = True,
+    checks_columns: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class).
 
-    Warns, unless told not to, of labels that are not classes, and of samples in other units.
+    Warns, unless told not to, of labels that are not classes, and of samples in other units. Raises
+    a ValueError for a data frame of other columns, or in another order, unless that is looked for
+    by the caller.
     """
     X, y = as_array(X), as_array(y)
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
+    if checks_columns:
+        check_columns(X, distilled.feature_names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     check_magnitude(X)
     recipe = distilled.recipe
