@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._data import network_input as _network_input
+from .._data.arrays import as_array
 from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
 from .._data.layout import Layout
@@ -206,7 +208,8 @@ class DistilledDataset:
         Returns
         -------
         DistilledDataset
-            Its `feature_names` are those of the last step before the distiller, if it has names.
+            It keeps a copy of the steps before the distiller. Its `feature_names` are those of the
+            last of them, if it has names.
 
         Raises
         ------
@@ -238,7 +241,8 @@ class DistilledDataset:
             return replace(distilled, preprocessing=None)
         from ._way_back import dtypes_before, names_after
 
-        before, names = pipeline[:-1], distilled.feature_names
+        # scikit-learn fits the same steps again if the pipeline is fitted again.
+        before, names = deepcopy(pipeline[:-1]), distilled.feature_names
         return replace(
             distilled,
             preprocessing=before,
@@ -291,7 +295,8 @@ class DistilledDataset:
             is to be passed. False means that `X` is in these units.
         preprocessing : fitted transformer or None, default=None
             What the training data went through before `X` was made from it: a `ZCAWhitener`, for
-            instance. Test data then is passed as it was before. `mean` and `scale` come after it.
+            instance, of which a copy is kept. Test data then is passed as it was before. `mean` and
+            `scale` come after it.
         protocol : str, EvaluationProtocol or None, default=None
             The recipe of the set, by which ``score`` and `skdistill.evaluation.evaluate` train
             networks on it: see `with_protocol`. None is the protocol of a distiller's defaults: ten
@@ -524,7 +529,7 @@ class DistilledDataset:
         provenance come back as lists. Preprocessing of another version of scikit-learn loads with
         scikit-learn's own warning. A `ColumnTransformer` whose columns were chosen by a function,
         such as ``make_column_selector``, comes back with the chosen columns; ``n_jobs`` and
-        ``memory``, which belong to a machine, come back as None.
+        ``memory``, which belong to a machine, come back as None, and ``device`` as "auto".
 
         Examples
         --------
@@ -863,6 +868,7 @@ class DistilledDataset:
         >>> Z.dtype, Z.std(axis=0).round(3).tolist()
         (dtype('float32'), [1.0, 1.0, 1.0, 1.0])
         """
+        X = as_array(X)
         if self.preprocessing is not None:
             X = self.preprocessing.transform(X)
         X = _network_input.as_numbers(X, self.feature_names)
