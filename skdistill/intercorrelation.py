@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from . import coresets
 from ._data.seeds import draw_seed
+from ._data.validation import check_count
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset
 from .evaluation._comparison import Comparison
@@ -155,9 +156,8 @@ def subsample_curve(
     """
     sizes = _check_sizes(sizes, distilled.ipc)
     n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
-    for name, value in (("n_draws", n_draws), ("n_networks", n_networks)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}.")
+    check_count("n_draws", n_draws, 1)
+    check_count("n_networks", n_networks, 1)
     sets = _check_sets({} if sets is None else sets, distilled, sizes)
     known = None if real is None else _check_real(real, distilled, sizes[-1])
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)

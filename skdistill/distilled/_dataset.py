@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -425,11 +426,13 @@ class DistilledDataset:
 
     def subset(self, ipc: int) -> "DistilledDataset":
         """Return the first ``ipc`` samples of every class."""
-        if not 1 <= ipc <= self.ipc:
-            raise ValueError(f"ipc={ipc} must be between 1 and {self.ipc}, what was distilled.")
+        if not isinstance(ipc, Integral) or isinstance(ipc, bool) or not 1 <= ipc <= self.ipc:
+            raise ValueError(
+                f"ipc={ipc!r} must be an integer between 1 and {self.ipc}, what was distilled."
+            )
         n = ipc * len(self.classes)
         bases = _first_samples(self.bases, n)
-        return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc, bases=bases)
+        return replace(self, X=self.X[:n], y=self.y[:n], ipc=int(ipc), bases=bases)
 
     def hard_labels(self) -> np.ndarray:
         """Return one label per sample: of learned labels, the class of the largest.

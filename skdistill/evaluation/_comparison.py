@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import coresets
+from .._data.validation import check_count
 from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
@@ -181,11 +182,17 @@ def compare(
     >>> comparison["first flowers", "squared"].steps.tolist()
     [50]
     """
+    if isinstance(baselines, str):
+        raise ValueError(
+            f"baselines must be a sequence of names among {[*BASELINES, WHOLE]}; got {baselines!r}."
+        )
     unknown = set(baselines) - {*BASELINES, WHOLE}
     if unknown:
         raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
+    check_count("n_draws", n_draws, 1)
+    for name, n in (("n_networks", n_networks), ("n_networks_whole", n_networks_whole)):
+        if n is not None:
+            check_count(name, n, 1)
     sets = _named_sets(distilled, baselines)
     ways = _named_protocols(protocols)
     first = next(iter(sets.values()))

@@ -25,7 +25,7 @@ from .._data.network_input import (
     warn_of_other_units,
 )
 from .._data.rows import Rows
-from .._data.validation import as_array, check_magnitude, check_sample_weight
+from .._data.validation import as_array, check_count, check_magnitude, check_sample_weight
 from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
@@ -231,10 +231,11 @@ def evaluate_checked(
     architecture = recipe.architecture if architecture is None else architecture
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
     n_networks = recipe.n_networks if n_networks is None else n_networks
-    if counts.dtype.kind != "i" or counts[0] < 1:
+    if counts.dtype.kind not in "iu" or counts[0] < 1:
         raise ValueError(f"steps must be positive integers; got {steps!r}.")
-    if n_networks < 1:
-        raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
+    counts = counts.astype(np.int64)
+    check_count("n_networks", n_networks, 1)
+    n_networks = int(n_networks)
     if counts[-1] <= recipe.warmup_steps:
         raise ValueError(
             f"steps must be more than the warm-up of the recipe, {recipe.warmup_steps} steps; "

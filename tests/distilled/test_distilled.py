@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -763,3 +764,15 @@ def test_an_earlier_export_stays_if_a_new_one_fails(tmp_path, monkeypatch):
         data.export_images(tmp_path, overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"a", "bc", "d", "labels.csv"}
     assert {file: (tmp_path / file).read_bytes() for file in in_folder(tmp_path)} == before
+
+
+@pytest.mark.parametrize("ipc", [0, 3, 1.0, True, "1"])
+def test_a_subset_of_what_is_no_number_of_samples(ipc):
+    message = re.escape(f"ipc={ipc!r} must be an integer between 1 and 2, what was distilled")
+    with pytest.raises(ValueError, match=message):
+        make(ipc=2).subset(ipc)
+
+
+def test_a_subset_of_a_number_of_numpys_can_be_saved(path):
+    make(ipc=2).subset(np.int64(1)).save(path)
+    assert DistilledDataset.load(path).ipc == 1

@@ -324,7 +324,10 @@ def test_comparisons_warn_of_unknown_labels_once(distilled, unseen):
     [
         ({"steps": 0}, "steps must be positive integers; got 0"),
         ({"steps": 1.5}, "steps must be positive integers; got 1.5"),
-        ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
+        ({"steps": True}, "steps must be positive integers; got True"),
+        ({"n_networks": 0}, "n_networks must be an integer of at least 1; got 0"),
+        ({"n_networks": 2.5}, "n_networks must be an integer of at least 1; got 2.5"),
+        ({"n_networks": True}, "n_networks must be an integer of at least 1; got True"),
     ],
 )
 def test_bad_arguments(distilled, unseen, change, message):
@@ -378,6 +381,11 @@ def test_comparison_with_some_baselines(distilled, unseen):
     chosen = ["whole training set", "herding"]
     comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=chosen)
     assert list(comparison.results) == ["distilled", *chosen]
+    with pytest.raises(ValueError, match=r"baselines must be a sequence of names .* got 'herding'"):
+        compare(distilled, *unseen, *unseen, baselines="herding")
+    for name in ("n_draws", "n_networks", "n_networks_whole"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1; got 1.5"):
+            compare(distilled, *unseen, *unseen, **{name: 1.5})
     with pytest.raises(ValueError, match=r"baselines must be among .* got \['medoids'\]"):
         compare(distilled, X, y, X, y, baselines=["medoids"])
 
@@ -474,3 +482,11 @@ def test_a_distiller_evaluates_with_its_own_augmentation(unseen):
     result = distiller.evaluate(*unseen)
     same = evaluate(distiller.distilled_, *unseen, steps=result.steps, augmentation=Flip(p=1))
     np.testing.assert_array_equal(result.curve, same.curve)
+
+
+def test_counts_may_be_any_integers(distilled, unseen):
+    expected = evaluate(distilled, *unseen, n_networks=2, steps=3)
+    for steps in (np.uint8(3), np.array([3], np.uint16)):
+        found = evaluate(distilled, *unseen, n_networks=np.int64(2), steps=steps)
+        np.testing.assert_array_equal(found.curve, expected.curve)
+        assert found.steps.tolist() == [3]
