@@ -27,6 +27,7 @@ from ..evaluation._networks import (
     train_networks,
     warn_of_divergence,
 )
+from ..evaluation._papers import warn_of_negative_labels
 from ..networks import Architecture
 
 __all__ = [
@@ -111,7 +112,11 @@ def training_on_real_samples(
 def family_of(
     distilled: DistilledDataset, architecture: str | Architecture | None, device: str | torch.device
 ) -> NetworkFamily:
-    """Return the networks of this architecture, or of the recipe's."""
+    """Return the networks of this architecture, or of the recipe's.
+
+    Warns, as an evaluation does, of labels for which their loss has no minimum.
+    """
+    warn_of_negative_labels(distilled)
     recipe = distilled.recipe
     return network_family(
         distilled, recipe.architecture if architecture is None else architecture, device

@@ -107,6 +107,12 @@ def accuracy_by_hardness(
     ValueError
         If scores, samples, sets and bins do not fit each other, before any work starts.
 
+    Warns
+    -----
+    UserWarning
+        If networks are to learn negative labels by cross-entropy, because the first one's recipe
+        says so, for instance.
+
     References
     ----------
     .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",

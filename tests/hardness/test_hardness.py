@@ -443,3 +443,13 @@ def test_frames_with_the_columns_of_the_set_are_its_data(data):
     frame = pd.DataFrame(X, columns=NAMES)
     expected = evaluate(distilled, X, y).accuracies
     np.testing.assert_array_equal(evaluate(distilled, frame, y).accuracies, expected)
+
+
+def test_negative_labels_that_cross_entropy_is_to_learn_are_warned_of(data):
+    soft = replace(DISTILLED, y=np.array([[0.5, -0.5], [-0.5, 0.5]] * 2))
+    with pytest.warns(UserWarning, match="4 of 4 soft labels have values below 0"):
+        accuracy_by_hardness(
+            {"first": DISTILLED, "soft": soft}, *data, np.arange(60), n_networks=1, bins=2
+        )
+    with pytest.warns(UserWarning, match="4 of 4 soft labels have values below 0"):
+        disagreement_scores(soft, *data, n_networks=1)
