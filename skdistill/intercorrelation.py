@@ -110,9 +110,10 @@ def subsample_curve(
         Samples per class of the subsets, each at most ``distilled.ipc``. At ``distilled.ipc``
         itself all draws are the whole set.
     n_draws : int, default=5
-        Random subsets of each size, and random draws of real samples. They share the networks: each
-        draw is evaluated by ``ceil(n_networks / n_draws)`` of them. Samples are drawn per class.
-        The draws at one size do not depend on the other sizes.
+        Random subsets of each size, and random draws of real samples. The networks are divided
+        among them: each draw has ``ceil(n_networks / n_draws)`` of its own, as in
+        `skdistill.evaluation.compare`. Samples are drawn per class. The draws at one size do not
+        depend on the other sizes.
     n_networks : int or None, default=None
         Networks for each size and kind of samples; None takes the recipe's.
     real : (X_train, y_train) or None, default=None

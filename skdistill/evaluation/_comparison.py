@@ -103,8 +103,9 @@ def compare(
     """Compare distilled sets with each other, with equally many real samples, and with all of them.
 
     A distilled set follows its own recipe, or each of the protocols. Real samples follow that of
-    the distilled set, of several the first: the same networks from the same initializations,
-    optimizer, number of steps and augmentation, with mini-batches if a set is larger than one.
+    the distilled set, of several the first: the same kind and number of networks, optimizer, number
+    of steps and augmentation, with mini-batches if a set is larger than one. Networks start from
+    the same initializations, but for those of all random draws after the first.
     Herding and k-means choose among samples as networks see them, standardized by the recipe's
     scale: the unit of a feature changes nothing.
 
@@ -127,8 +128,9 @@ def compare(
         compare with the distilled set, in this order; of several sets, with the first, as many per
         class as that has. See `skdistill.coresets` for the first three.
     n_draws : int, default=5
-        Draws of random real samples, which share the networks: each draw is evaluated by
-        ``ceil(n_networks / n_draws)``.
+        Draws of random real samples, among which the networks are divided: each draw is evaluated
+        by ``ceil(n_networks / n_draws)``. Draw ``k``, counted from 0, takes the first ones of the
+        recipe's seed plus ``k``.
     n_networks : int or None, default=None
         Networks for each set; None takes the protocol's or recipe's.
     n_networks_whole : int or None, default=None
@@ -210,7 +212,10 @@ def compare(
     chosen = {name: baseline_samples(name, first, X_train, y_train, n_draws) for name in baselines}
 
     def judged(like: str, way: str, draws: list[_Samples], n: int | None) -> EvaluationResult:
-        """Return the result of samples by the rules for a set; all draws share its networks."""
+        """Return the result of samples by the rules for a set.
+
+        The draws divide its networks; draw ``k`` has the first ones of another seed.
+        """
         data, protocol = sets[like], resolved[like, way]
         if n is None:
             n = data.recipe.n_networks if protocol is None else protocol.n_networks
