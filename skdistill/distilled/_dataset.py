@@ -22,7 +22,7 @@ from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
 from .._files import npz as _npz
 from ..exceptions import InvalidFileError
-from . import _card, _html, _hub, _to_frame, _to_hf
+from . import _card, _html, _hub, _known, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
 from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
@@ -364,12 +364,16 @@ class DistilledDataset:
                 made, classes=plain_labels(made.classes, "classes"), y=plain_labels(made.y, "y")
             )
         )
-        return made if protocol is None else made.with_protocol(protocol)
+        if protocol is None:
+            return made
+        # What the caller says of the set is said of it with this protocol.
+        return replace(made.with_protocol(protocol), provenance=made.provenance)
 
     def with_protocol(self, protocol: "str | EvaluationProtocol") -> "DistilledDataset":
         """Return the set with a recipe that trains networks by this protocol.
 
-        Do this before test data is seen: the recipe is what ``score`` follows.
+        Do this before test data is seen: the recipe is what ``score`` follows. An accuracy that the
+        provenance claims is left out, because it was measured by the former recipe.
 
         Parameters
         ----------
@@ -446,7 +450,8 @@ class DistilledDataset:
     def with_hard_labels(self) -> "DistilledDataset":
         """Return the set with `hard_labels`, for classifiers that cannot learn from soft ones.
 
-        The samples were distilled with the soft labels, and a network may learn less from these.
+        The samples were distilled with the soft labels, and a network may learn less from these: an
+        accuracy that the provenance claims for those is left out.
 
         Examples
         --------
@@ -458,7 +463,11 @@ class DistilledDataset:
         >>> distilled.y.shape, distilled.with_hard_labels().y.tolist()
         ((3, 3), [0, 1, 2])
         """
-        return replace(self, y=self.hard_labels())
+        if self.y.ndim == 1:
+            return replace(self, y=self.hard_labels())
+        return replace(
+            self, y=self.hard_labels(), provenance=_known.without_accuracy(self.provenance)
+        )
 
     def card(self, result: "EvaluationResult | None" = None, *, license: str | None = None) -> str:
         """Return a text to pass on with the set: what it is, how to use it, how it was made.
@@ -467,8 +476,9 @@ class DistilledDataset:
         ----------
         result : EvaluationResult or None, default=None
             The result of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test
-            data. With None the card of a set of `skdistill.datasets.load_distilled` has the
-            accuracy that comes with it; other cards say that none is given.
+            data. If its networks were not trained as the recipe says, the card says how they were.
+            With None the card of a set of `skdistill.datasets.load_distilled` has the accuracy that
+            comes with it, unless its recipe has been changed; other cards say that none is given.
         license : str or None, default=None
             The license of the training data, in any words; "unknown" if you do not know it. None
             leaves it out.

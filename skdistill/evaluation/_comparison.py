@@ -340,4 +340,11 @@ def _test_data(
 def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
     curve = np.concatenate([part.curve for part in parts])
     n_diverged = sum(part.n_diverged for part in parts)
-    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve, n_diverged=n_diverged)
+    recipe = parts[0].recipe
+    return replace(
+        parts[0],
+        accuracies=curve[:, -1].copy(),
+        curve=curve,
+        n_diverged=n_diverged,
+        recipe=None if recipe is None else replace(recipe, n_networks=len(curve)),
+    )

@@ -8,7 +8,7 @@ fixed before the test set is seen; nothing is selected on it.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,10 @@ from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, EvaluationRecipe
 from ..distilled._protocol import EvaluationProtocol
-from ..networks import Architecture
+from ..networks import Architecture, resolve_architecture
+from . import _plain_architecture, _plain_augmentation
 from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
 from ._papers import check_said_once, resolve_protocol, under, warn_of_negative_labels
 
@@ -61,6 +62,9 @@ class EvaluationResult:
         Samples that the networks were trained on.
     n_diverged : int, default=0
         Networks whose scores for some test samples were not finite, which count as errors.
+    recipe : EvaluationRecipe or None, default=None
+        How the networks were trained: the set's recipe, with the changes that a protocol and other
+        arguments made. Its architecture is None if it was a callable that has no plain form.
     """
 
     accuracies: np.ndarray
@@ -68,6 +72,7 @@ class EvaluationResult:
     curve: np.ndarray
     n_samples: int
     n_diverged: int = 0
+    recipe: EvaluationRecipe | None = None
 
     @property
     def mean(self) -> float:
@@ -268,7 +273,42 @@ def evaluate_checked(
             family, training, n_networks, counts, test, sample_weight
         )
     warn_of_divergence(n_diverged, n_networks)
-    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled), n_diverged)
+    return EvaluationResult(
+        curve[:, -1].copy(),
+        counts,
+        curve,
+        len(distilled),
+        n_diverged,
+        replace(
+            recipe,
+            architecture=_plain_network(recipe, architecture),
+            augmentation=_plain_augmentation_of(recipe, family.augmentation),
+            steps=int(counts[-1]),
+            n_networks=n_networks,
+        ),
+    )
+
+
+def _plain_network(
+    recipe: EvaluationRecipe, architecture: str | Architecture | dict[str, Any] | None
+) -> str | dict[str, Any] | None:
+    """Return the networks of an evaluation in the form of a recipe."""
+    if architecture is None or isinstance(architecture, dict):
+        return architecture
+    return _plain_architecture.to_plain(
+        resolve_architecture(architecture, recipe.layout.network_shape)
+    )
+
+
+def _plain_augmentation_of(
+    recipe: EvaluationRecipe, augmentation: Augmentation | None
+) -> str | dict[str, Any] | None:
+    """Return an augmentation in the form of a recipe: as this one has it, if it is the same."""
+    plain = _plain_augmentation.to_plain(augmentation)
+    if not _plain_augmentation.is_restorable(recipe.augmentation):
+        return plain
+    known = _plain_augmentation.from_plain(recipe.augmentation)
+    return recipe.augmentation if plain == _plain_augmentation.to_plain(known) else plain
 
 
 def _is_task_of_dask() -> bool:

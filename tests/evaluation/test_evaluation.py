@@ -15,7 +15,7 @@ from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.ensemble import Plan
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill.augmentation import Flip
-from skdistill.evaluation import compare, evaluate
+from skdistill.evaluation import EvaluationProtocol, compare, evaluate
 from skdistill.evaluation._networks import (
     network_family,
     plan_of,
@@ -490,3 +490,32 @@ def test_counts_may_be_any_integers(distilled, unseen):
         found = evaluate(distilled, *unseen, n_networks=np.int64(2), steps=steps)
         np.testing.assert_array_equal(found.curve, expected.curve)
         assert found.steps.tolist() == [3]
+
+
+def test_a_result_of_several_draws_counts_all_networks(distilled, unseen):
+    rows = ["random real samples"]
+    found = compare(distilled, *unseen, *unseen, baselines=rows, n_draws=2, n_networks=4)
+    assert len(found[rows[0]].accuracies) == 4
+    assert found[rows[0]].recipe.n_networks == 4
+
+
+def test_a_result_knows_how_its_networks_were_trained(distilled, unseen):
+    recipe = distilled.recipe
+    result = evaluate(distilled, *unseen, n_networks=1)
+    assert result.recipe == replace(recipe, n_networks=1)
+    result = evaluate(
+        distilled, *unseen, n_networks=1, steps=[2, 3], architecture="mlp", augmentation=Flip(p=1)
+    )
+    assert result.recipe.architecture == "mlp"
+    assert result.recipe.augmentation == {"class": "Flip", "p": 1.0}
+    assert result.recipe.steps == 3
+    # The same, in other words.
+    named = with_augmentation(distilled, "flip_rotate")
+    result = evaluate(named, *unseen, n_networks=1, steps=1, augmentation="flip_rotate")
+    assert result.recipe == replace(named.recipe, n_networks=1, steps=1)
+    own = with_augmentation(distilled, {"class": f"{__name__}.Mirror"})
+    result = evaluate(own, *unseen, n_networks=1, steps=1, augmentation=Mirror(p=1))
+    assert result.recipe == replace(own.recipe, n_networks=1, steps=1)
+    protocol = EvaluationProtocol(steps=2, n_networks=1, optimizer="sgd", architecture="auto")
+    result = evaluate(distilled, *unseen, protocol=protocol)
+    assert result.recipe == replace(recipe, steps=2, n_networks=1, optimizer="sgd")
