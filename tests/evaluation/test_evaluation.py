@@ -519,3 +519,16 @@ def test_a_result_knows_how_its_networks_were_trained(distilled, unseen):
     protocol = EvaluationProtocol(steps=2, n_networks=1, optimizer="sgd", architecture="auto")
     result = evaluate(distilled, *unseen, protocol=protocol)
     assert result.recipe == replace(recipe, steps=2, n_networks=1, optimizer="sgd")
+
+
+def test_parameters_that_were_set_after_the_fit_do_not_count(unseen):
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=12)
+    quick.set_params(random_state=0, augmentation="flip_rotate").fit(*unseen)
+    expected, score = quick.evaluate(*unseen), quick.score(*unseen)
+    assert expected.steps.tolist() == [1, 2, 4, 8, 12]
+    quick.set_params(architecture="mlp", augmentation=None, eval_steps=24, n_networks=3)
+    found = quick.evaluate(*unseen)
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_array_equal(found.curve, expected.curve)
+    assert quick.score(*unseen) == score
+    assert found.recipe == quick.distilled_.recipe
