@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from .._files.npz import partial_file
 from ._arguments import Answer, answer, check_arguments
-from ._array_file import check_free, partial_file
+from ._array_file import check_free
 
 # Names of the label in items that are mappings, such as Hugging Face's.
 _LABEL_NAMES = ("label", "labels", "target", "y")
