@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -167,7 +166,7 @@ def accuracy_curve(
     of networks that diverged.
     """
     group = join_group()
-    networks = range(networks) if isinstance(networks, Integral) else networks
+    networks = range(networks) if isinstance(networks, int | np.integer) else networks
     mine = networks[group.rank :: group.size]
     rows = {network: row for row, network in enumerate(networks)}
     curve, diverged = both = np.zeros((2, len(networks), len(counts)))
@@ -219,7 +218,7 @@ def train_networks(
     seen
         What ``visit`` returned.
     """
-    networks = range(networks) if isinstance(networks, Integral) else networks
+    networks = range(networks) if isinstance(networks, int | np.integer) else networks
     if not networks:
         return
     learner, protocol = family.learner, training.protocol
