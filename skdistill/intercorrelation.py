@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from . import coresets
 from ._data.seeds import draw_seed
+from ._data.validation import check_count
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset
 from .evaluation._comparison import Comparison
@@ -109,9 +110,10 @@ def subsample_curve(
         Samples per class of the subsets, each at most ``distilled.ipc``. At ``distilled.ipc``
         itself all draws are the whole set.
     n_draws : int, default=5
-        Random subsets of each size, and random draws of real samples. They share the networks: each
-        draw is evaluated by ``ceil(n_networks / n_draws)`` of them. Samples are drawn per class.
-        The draws at one size do not depend on the other sizes.
+        Random subsets of each size, and random draws of real samples. The networks are divided
+        among them: each draw has ``ceil(n_networks / n_draws)`` of its own, as in
+        `skdistill.evaluation.compare`. Samples are drawn per class. The draws at one size do not
+        depend on the other sizes.
     n_networks : int or None, default=None
         Networks for each size and kind of samples; None takes the recipe's.
     real : (X_train, y_train) or None, default=None
@@ -155,9 +157,8 @@ def subsample_curve(
     """
     sizes = _check_sizes(sizes, distilled.ipc)
     n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
-    for name, value in (("n_draws", n_draws), ("n_networks", n_networks)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}.")
+    check_count("n_draws", n_draws, 1)
+    check_count("n_networks", n_networks, 1)
     sets = _check_sets({} if sets is None else sets, distilled, sizes)
     known = None if real is None else _check_real(real, distilled, sizes[-1])
     seed = distilled.recipe.seed if random_state is None else draw_seed(random_state)

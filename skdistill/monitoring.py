@@ -12,9 +12,9 @@ class TensorBoard:
 
     Each run has a folder of its own, with a scalar for each value of ``history_``: loss, norm of
     the meta-gradient, level at which it is clipped, window position, seconds, and so on. A run that
-    resumes from a checkpoint continues its curves in TensorBoard. Set on a meta-estimator
-    (`BoostedDistiller`, a grid search that supports callbacks), it watches all distillers inside,
-    each in its own folder.
+    resumes from a checkpoint has a new folder, too; its curves begin at the step after the last one
+    of the checkpoint. Set on a meta-estimator (`BoostedDistiller`, a grid search that supports
+    callbacks), it watches all distillers inside, each in its own folder.
 
     Parameters
     ----------

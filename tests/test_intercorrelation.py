@@ -197,8 +197,8 @@ def test_the_first_block_is_the_first_subset(test_data):
         ({"sizes": [0, 2]}, r"sizes must be positive integers; got \[0, 2\]"),
         ({"sizes": [1.5]}, r"sizes must be positive integers; got \[1.5\]"),
         ({"sizes": []}, r"sizes must be positive integers; got \[\]"),
-        ({"n_draws": 0}, "n_draws must be at least 1; got 0"),
-        ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
+        ({"n_draws": 0}, "n_draws must be an integer of at least 1; got 0"),
+        ({"n_networks": 0}, "n_networks must be an integer of at least 1; got 0"),
         ({"sets": {3: make_set(3)}}, r"sets must be of sizes among \[1, 2\]; got one of 3"),
         ({"sets": {2: make_set(3)}}, r"sets\[2\] must hold 2 samples per class; got ipc=3"),
         (

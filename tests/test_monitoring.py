@@ -3,7 +3,8 @@
 import pickle
 import sys
 from functools import partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -144,3 +145,58 @@ def test_steps_that_nobody_looks_at_leave_no_context(table, monkeypatch):
     assert len(list(made[0])) == 1
     quick().set_callbacks(Pickler(None)).fit(*table)
     assert len(list(made[1])) == 4
+
+
+# --- the callbacks of the how-to page ---------------------------------------------------------
+
+
+class Recorder:
+    """Stands for a tracker: what each of its runs was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def init(self, config, **settings):
+        run = SimpleNamespace(info=SimpleNamespace(run_id=len(self.told)), id=len(self.told))
+        self.told.append([])
+        run.log = lambda values, step: self.told[run.id].append(values["loss"])
+        run.finish = lambda exit_code: self.told[run.id].append(exit_code)
+        return run
+
+    def start_run(self, nested):
+        return self.init({})
+
+    def active_run(self):
+        return None
+
+    def log_params(self, parameters):
+        pass
+
+    def log_metrics(self, values, step, run_id):
+        self.told[run_id].append(values["loss"])
+
+    def end_run(self, status):
+        self.told.append(status)
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_two_fits_at_once_do_not_mix(name, monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setitem(sys.modules, name, recorder)
+    code = tools.how_to(f"{name}_log")
+    log = code.WandbLog() if name == "wandb" else code.MlflowLog()
+    distiller = quick()
+    fits = [SimpleNamespace(root_uuid=uuid4(), task_name="fit") for _ in range(2)]
+    for fit in fits:
+        log.setup(distiller, fit)
+    for k, fit in enumerate(fits):
+        step = SimpleNamespace(root_uuid=fit.root_uuid, task_name="outer step")
+        fitted = SimpleNamespace(history_={"loss": [10.0 * (k + 1)]}, n_iter_=1)
+        log.on_fit_task_end(distiller, step, fitted_estimator=fitted)
+    log.on_fit_task_end(distiller, fits[1])
+    for fit in fits:
+        log.teardown(distiller, fit)
+    if name == "wandb":
+        assert recorder.told == [[10.0, 1], [20.0, 0]]
+    else:
+        assert recorder.told == [[10.0], [20.0], "FAILED", "FINISHED"]

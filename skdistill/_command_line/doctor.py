@@ -13,6 +13,7 @@ from .options import (
     overwrite,
     set_argument,
     target,
+    write_text,
 )
 from .reading import load_set, read_for
 
@@ -46,11 +47,11 @@ def doctor(
     """Look for faults of a set, with test data: each with its evidence and its remedy."""
     import skdistill
 
-    if html is not None:
-        check_output(html, overwrite)
+    page = None if html is None else check_output(html, overwrite)
     distilled = load_set(set_file, ipc)
     training = () if train is None else read_for(distilled, train, target)
     diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target), *training)
-    if html is not None:
-        html.write_text(diagnosis.to_html(), encoding="utf-8")
+    # First, in case that the page cannot be written after all.
     click.echo(diagnosis.to_json() if in_json else str(diagnosis))
+    if page is not None:
+        write_text(page, diagnosis.to_html())

@@ -17,6 +17,7 @@ from .options import (
     overwrite,
     set_argument,
     target,
+    write_text,
 )
 from .reading import load_set, read_for
 
@@ -63,8 +64,7 @@ def evaluate(
     """
     from ..evaluation import evaluate as judge
 
-    if card is not None:
-        check_output(card, overwrite)
+    page = None if card is None else check_output(card, overwrite)
     distilled = load_set(set_file, ipc)
     X, y = read_for(distilled, data, target)
     result = judge(
@@ -77,11 +77,9 @@ def evaluate(
         architecture=architecture,
         device="auto" if device is None else device,
     )
-    if card is not None:
-        card.write_text(distilled.card(result), encoding="utf-8")
-    if in_json:
-        click.echo(json.dumps(as_json(result), indent=2))
-        return
-    click.echo(f"Test accuracy: {result}")
-    if card is not None:
-        click.echo(f"Wrote {card}.")
+    # First, in case that the card cannot be written after all.
+    click.echo(json.dumps(as_json(result), indent=2) if in_json else f"Test accuracy: {result}")
+    if page is not None:
+        write_text(page, distilled.card(result))
+        if not in_json:
+            click.echo(f"Wrote {card}.")

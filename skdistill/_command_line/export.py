@@ -43,26 +43,28 @@ def export(
     A name that ends in .csv or .parquet is that of a table. Any other is that of a folder, which
     gets a folder of PNG files for each class, and a table of all labels.
     """
+    from .._files.npz import partial_file
+
     is_table = output.suffix.lower() in _TABLES
     if is_table and value_range is not None:
         raise click.UsageError("--value-range is for folders of pictures.")
     if encoded and not is_table:
         raise click.UsageError("--encoded is for tables: .csv or .parquet.")
-    if is_table:
-        check_output(output, overwrite)
+    place = check_output(output, overwrite) if is_table else output.expanduser()
     distilled = load_set(set_file, ipc)
     if is_table:
         frame = distilled.to_frame(original=not encoded)
-        if output.suffix.lower() == ".csv":
-            frame.to_csv(output, index=False)
-        else:
-            frame.to_parquet(output, index=False)
+        with partial_file(place) as partial:
+            if output.suffix.lower() == ".csv":
+                frame.to_csv(partial, index=False)
+            else:
+                frame.to_parquet(partial, index=False)
     elif not distilled.recipe.layout.is_image:
         raise click.UsageError(
             f"{output} must end in {' or '.join(_TABLES)}: the set has table rows."
         )
-    elif output.is_dir() and any(output.iterdir()) and not overwrite:
+    elif place.is_dir() and any(place.iterdir()) and not overwrite:
         raise FileExistsError(f"{output} is not empty; --overwrite replaces an earlier export.")
     else:
-        distilled.export_images(output, value_range=value_range, overwrite=overwrite)
+        distilled.export_images(place, value_range=value_range, overwrite=overwrite)
     click.echo(f"Wrote {output}: {len(distilled)} samples.")

@@ -21,6 +21,7 @@ __all__ = [
     "overwrite",
     "set_argument",
     "target",
+    "write_text",
 ]
 
 existing = click.Path(exists=True, path_type=Path)
@@ -52,8 +53,11 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace a file that 
 json_flag = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raise an error if a file cannot be written: before the work that it is to hold."""
+def check_output(path: Path, overwrite: bool) -> Path:
+    """Return where a file is to be written, with ``~`` expanded and links followed.
+
+    Raise an error if it cannot be written: before the work that it is to hold.
+    """
     from .._files.npz import place_of
 
     place = place_of(path)
@@ -63,6 +67,15 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path} exists; --overwrite replaces it.")
     if not os.access(place.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: its folder is read-only.")
+    return place
+
+
+def write_text(place: Path, text: str) -> None:
+    """Write a file completely or not at all."""
+    from .._files.npz import partial_file
+
+    with partial_file(place) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def as_json(result: "EvaluationResult") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Sets, tables and folders of pictures from the disk, in the form that the estimators take."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,8 +203,35 @@ def _columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, 
     if names is None:
         return None, set()
     dtypes = distilled.original_dtypes or ()
-    text = {str(name) for name, dtype in zip(names, dtypes) if dtype is None}
+    text = {str(name) for name, dtype in zip(names, dtypes) if _is_text(dtype)}
+    # Without a table `from_pipeline` knows no dtypes, but encoders know their categories.
+    text |= _encoded_text(distilled.preprocessing)
     return tuple(map(str, names)), text
+
+
+def _is_text(dtype: Any) -> bool:
+    """Return whether a column of this original dtype is text, or has categories that are."""
+    if isinstance(dtype, Mapping):
+        return all(isinstance(category, str) for category in dtype["categories"])
+    return dtype is None
+
+
+def _encoded_text(preprocessing: Any) -> set[str]:
+    """Return the columns whose categories are texts to an encoder, or to what fills gaps."""
+    steps = getattr(preprocessing, "steps", None)
+    if steps:
+        return _encoded_text(steps[0][1])  # later ones have columns of their own
+    text: set[str] = set()
+    for _, inner, _ in getattr(preprocessing, "transformers_", ()):
+        text |= _encoded_text(inner)
+    names = getattr(preprocessing, "feature_names_in_", ())
+    values = getattr(preprocessing, "categories_", None)
+    if values is None:
+        values = [[value] for value in getattr(preprocessing, "statistics_", ())]
+    # Gaps, which may be among them, are no texts.
+    return text | {
+        str(name) for name, known in zip(names, values) if any(isinstance(v, str) for v in known)
+    }
 
 
 def _read_pictures(folder: Path, size: int | tuple[int, int] | None, gray: bool) -> tuple[Any, Any]:
@@ -236,5 +263,13 @@ def _pictures_for(distilled: "DistilledDataset", folder: Path) -> tuple[Any, Any
     X = X[:, None] if channels == 1 else np.moveaxis(X, -1, 1)
     # A folder is named by text, whatever the classes are.
     classes = {str(label): label for label in distilled.classes.tolist()}
+    unknown = sorted(set(names.tolist()) - set(classes))
+    # Texts that are no classes count as errors, but a number may be another number's class.
+    if unknown and distilled.classes.dtype.kind not in "OTU":
+        raise ValueError(
+            f"{folder} must have folders that are named by classes of the set, "
+            f"{list(classes)!r:.200}; got {unknown!r:.200} as well. Rename them: numbers that are "
+            "counted from 1 would be taken for other classes."
+        )
     y = np.array([classes.get(name, name) for name in names.tolist()], dtype=object)
     return layout.to_caller(X), y

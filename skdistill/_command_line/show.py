@@ -26,14 +26,13 @@ def show(set_file: Path, output: Path | None, ipc: int | None, overwrite: bool) 
 
     evaluate --card writes one with the accuracy.
     """
-    if output is not None:
-        check_output(output, overwrite)
+    place = None if output is None else check_output(output, overwrite)
     distilled = load_set(set_file, ipc)
-    if output is not None:
-        _draw(distilled, output)
+    click.echo(distilled.card(), nl=False)
+    if place is not None:
+        _draw(distilled, place)
         # Standard output has the card alone.
         click.echo(f"Wrote {output}.", err=True)
-    click.echo(distilled.card(), nl=False)
 
 
 def _draw(distilled: "DistilledDataset", path: Path) -> None:
@@ -41,11 +40,13 @@ def _draw(distilled: "DistilledDataset", path: Path) -> None:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError('Pictures need matplotlib: pip install "skdistill[cli]".') from error
+    from .._files.npz import partial_file
     from ..inspection import DistilledImagesDisplay
 
     plt.switch_backend("agg")  # no window is to open
     figure = DistilledImagesDisplay.from_distilled(distilled).figure_
     try:
-        figure.savefig(path)
+        with partial_file(path) as partial:
+            figure.savefig(partial, format=path.suffix[1:] or "png")
     finally:
         plt.close(figure)

@@ -14,6 +14,7 @@ __all__ = [
     "FEW",
     "NARROW",
     "as_numbers",
+    "check_columns",
     "class_indices",
     "find_classes",
     "in_double",
@@ -147,13 +148,7 @@ def in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
 
 def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
-    if feature_names is not None and hasattr(X, "columns"):
-        columns = tuple(map(str, X.columns))
-        if columns != feature_names:
-            raise ValueError(
-                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
-                f"got {list(columns)!r:.300}."
-            )
+    check_columns(X, feature_names)
     X = np.asarray(as_array(X))
     if X.dtype == object:
         # A data frame with several kinds of numbers.
@@ -164,6 +159,17 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X must hold real numbers; got an array of dtype {X.dtype}.")
     return X
+
+
+def check_columns(X, feature_names: tuple[str, ...] | None) -> None:
+    """Raise a ValueError for a data frame that has other columns, or has them in another order."""
+    if feature_names is not None and hasattr(X, "columns"):
+        columns = tuple(map(str, X.columns))
+        if columns != feature_names:
+            raise ValueError(
+                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
+                f"got {list(columns)!r:.300}."
+            )
 
 
 def class_indices(y, classes: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "as_array",
+    "check_count",
     "check_image_shape",
     "check_magnitude",
     "check_sample_weight",
@@ -65,6 +66,12 @@ class Interval(_Interval):
     def is_satisfied_by(self, val: object) -> bool:
         """Return whether a value is a number in the interval."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise ValueError unless a value is an integer of at least ``least``, which True is not."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
 
 
 def check_image_shape(image_shape: Sequence[int] | None) -> tuple[int, int, int] | None:

@@ -31,8 +31,9 @@ _HOMES = {
 }
 # Arrays of a transformer are named by this and a number.
 PREFIX = "preprocessing."
-# Parameters that belong to a machine: a file must not decide how many processes are started.
-_OF_A_MACHINE = ("n_jobs", "memory")
+# Parameters that belong to a machine, and what they are on any: a file must not decide how many
+# processes are started, or ask for a GPU that is not there.
+_OF_A_MACHINE = {"n_jobs": None, "memory": None, "device": "auto"}
 # Types that a transformer may have for its ``dtype``.
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, object)} | {
     f"numpy.{np.dtype(kind).name}": kind
@@ -104,7 +105,7 @@ def _encode(value, arrays: dict[str, np.ndarray]):
 def _state(transformer) -> dict:
     """Return a listed transformer's state without functions and what only this machine knows."""
     state = dict(transformer.__getstate__())
-    state |= {name: None for name in _OF_A_MACHINE if name in state}
+    state |= {name: value for name, value in _OF_A_MACHINE.items() if name in state}
     if not _is_free_of_functions(state):
         raise _cannot_be_saved(f"{type(transformer).__name__} with a function")
     if "_columns" in state:  # what the functions of a fitted ColumnTransformer have chosen
@@ -193,7 +194,7 @@ def _decode(plain, arrays: dict[str, np.ndarray]):
             return {k: _decode(v, arrays) for k, v in items.items()}
         case {"estimator": str(name), "state": dict(state)} if name in _HOMES:
             state = {k: _decode(v, arrays) for k, v in state.items()}
-            state |= {name: None for name in _OF_A_MACHINE if name in state}
+            state |= {name: value for name, value in _OF_A_MACHINE.items() if name in state}
             if _is_free_of_functions(state):
                 kind: Any = _class(name)
                 transformer = kind.__new__(kind)

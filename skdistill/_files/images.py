@@ -1,6 +1,8 @@
 """Images as a folder of PNG files, one folder per class, which other tools read."""
 
 import csv
+import os
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 _TABLE = "labels.csv"
+# The first column of the table, and how the others begin.
+_FILE, _LABEL = "file", "label"
 # Names of devices on Windows, whatever their suffix: no folder can have such a name.
 _DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
@@ -87,11 +91,40 @@ def write(
         Whether an earlier export may be replaced.
     """
     try:
-        from PIL import Image
+        import PIL  # noqa: F401 (before anything is written)
     except ImportError as error:
         raise ImportError("export_images needs Pillow: pip install pillow.") from error
 
-    _make_room(folder, overwrite)
+    earlier = _earlier_export(folder, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Inside the folder: it may be where a disk is mounted, or all that may be written to.
+    partial = folder / f".{secrets.token_hex(8)}.partial"
+    try:
+        _write_tree(partial, pixels, names, header, labels)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    # From here on the new export is whole, and its files stay if anything goes wrong.
+    for entry in earlier:
+        if entry.is_dir():
+            entry.rmdir()
+        else:
+            entry.unlink()
+    for entry in partial.iterdir():
+        os.replace(entry, folder / entry.name)
+    partial.rmdir()
+
+
+def _write_tree(
+    folder: Path,
+    pixels: np.ndarray,
+    names: Sequence[str],
+    header: Sequence[str],
+    labels: Sequence[Sequence],
+) -> None:
+    """Write images and table to a new folder."""
+    from PIL import Image
+
     # If the folder exists by now, its name differs only in case, on a system that ignores case.
     for name in sorted(set(names)):
         (folder / name).mkdir(parents=True)
@@ -99,7 +132,7 @@ def write(
     # ASCII would be enough for numbers, but class names may be anything.
     with open(folder / _TABLE, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["file", *header])
+        table.writerow([_FILE, *header])
         for image, name, label in zip(pixels, names, labels):
             place = f"{name}/{seen[name]:03d}.png"
             Image.fromarray(image).save(folder / place)
@@ -123,30 +156,44 @@ def _is_formula(text: str) -> bool:
     return False
 
 
-def _make_room(folder: Path, overwrite: bool) -> None:
-    """Remove an earlier export if that is allowed, and nothing else."""
-    entries = list(folder.iterdir()) if folder.exists() else []
+def _earlier_export(folder: Path, overwrite: bool) -> list[Path]:
+    """Return an earlier export that may be replaced, or raise a FileExistsError.
+
+    It is the table and the files that this lists, with their folders after them: pictures with
+    numbers for names may be anybody's.
+    """
+    entries = sorted(folder.iterdir()) if folder.exists() else []
     if not entries:
-        return
+        return []
     if not overwrite:
         raise FileExistsError(f"{folder} is not empty; pass overwrite=True to replace an export.")
-    foreign = [entry.name for entry in entries if not _is_exported(entry)]
-    if foreign:
-        raise FileExistsError(
-            f"{folder} holds more than an earlier export, which overwrite=True would replace: "
-            f"{foreign[0]!r}."
-        )
-    for entry in entries:
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    ours = _listed(folder / _TABLE)
+    places = {file.parent for file in ours}
+    files: list[Path] = []
+    folders: list[Path] = []
+    while entries:
+        entry = entries.pop(0)
+        is_link, is_folder = entry.is_symlink(), entry.is_dir()
+        if is_link or entry not in (places if is_folder else ours):
+            raise FileExistsError(
+                f"{folder} holds more than an earlier export, which overwrite=True would replace: "
+                f"{entry.relative_to(folder).as_posix()!r}."
+            )
+        (folders if is_folder else files).append(entry)
+        entries += sorted(entry.iterdir()) if is_folder else []
+    return [*files, *folders]
 
 
-def _is_exported(entry: Path) -> bool:
-    if entry.is_symlink() or not entry.is_dir():
-        return entry.name == _TABLE
-    return all(
-        image.suffix == ".png" and image.stem.isdecimal() and image.is_file()
-        for image in entry.iterdir()
-    )
+def _listed(table: Path) -> set[Path]:
+    """Return the table of an export and the files that it lists; nothing if it is none."""
+    if table.is_symlink() or not table.is_file():
+        return set()
+    try:
+        with open(table, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+            names = [row[0] for row in rows]
+    except (ValueError, IndexError, csv.Error):
+        return set()
+    if header[:1] != [_FILE] or not all(name.startswith(_LABEL) for name in header[1:]):
+        return set()
+    return {table, *(table.parent / name for name in names)}

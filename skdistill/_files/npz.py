@@ -9,7 +9,8 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -20,6 +21,10 @@ from numpy.lib import format as npy
 
 # The member that holds the metadata: JSON in UTF-8, as bytes.
 _META = "meta"
+
+
+class ForeignFileError(ValueError):
+    """A file is whole, and not one of ours, or of another kind."""
 
 
 class NewerVersionError(ValueError):
@@ -58,22 +63,30 @@ def write(
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe and provenance must be JSON-safe: {error}.") from error
     path = place_of(path)
-    # In the same folder, because renaming is atomic only within a file system. Not by tempfile,
-    # because only the owner may read its files.
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        with open(partial, "xb") as file:
+        with partial_file(path) as partial, open(partial, "xb") as file:
             # Not compressed: floats hardly shrink, and `read` can bound the memory it takes.
             contents: dict[str, Any] = {**arrays, _META: np.frombuffer(text.encode(), np.uint8)}
             np.savez(file, **contents)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
         if error.errno is None:
             raise
         # Name the file that was asked for, not the partial one.
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
+def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; rename it if all went well, else remove it."""
+    path = Path(path)
+    # In the same folder, because renaming is atomic only within a file system. Not by tempfile,
+    # because only the owner may read its files.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -119,6 +132,8 @@ def read(
 
     Raises
     ------
+    ForeignFileError
+        If it lacks an array, or is of another format.
     NewerVersionError
         If a newer skdistill wrote it.
     Exception
@@ -129,11 +144,11 @@ def read(
     with zipfile.ZipFile(file) as archive:
         missing = {f"{name}.npy" for name in (*names, _META)} - set(archive.namelist())
         if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}.")
+            raise ForeignFileError(f"it lacks {', '.join(sorted(missing))}.")
         # The metadata first: it tells whether the file is one of ours.
         meta = _parse(_member(archive, _META, size))
         if meta.get("format") != kind:
-            raise ValueError(f"its format must be {kind!r}; got {meta.get('format')!r}.")
+            raise ForeignFileError(f"its format must be {kind!r}; got {meta.get('format')!r}.")
         _check_version(meta.get("version"), version)
         stems = {member.removesuffix(".npy") for member in archive.namelist()}
         names = [*names, *sorted(stem for stem in stems if stem.startswith(prefix))]

@@ -120,10 +120,11 @@ class FolderCache:
         except Exception as error:
             # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
             reason = str(error) or type(error).__name__
-            raise InvalidFileError(
-                f"{path} cannot be loaded: {reason} Remove it to have it made anew, or give "
-                "another folder as cache."
-            ) from error
+            way_out = "Remove it to have it made anew, or give another folder as cache."
+            if isinstance(error, _npz.ForeignFileError | _npz.NewerVersionError):
+                # It is whole, and perhaps there is no other copy of it.
+                way_out = "Give another folder as cache."
+            raise InvalidFileError(f"{path} cannot be loaded: {reason} {way_out}") from error
         texts = differences(there, identity)
         if texts:
             raise ValueError(

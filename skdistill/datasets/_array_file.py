@@ -1,15 +1,15 @@
 """A ``.npy`` file that is filled through memory, completely or not at all."""
 
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
+
+from .._files.npz import partial_file
 
 
 def check_free(path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
@@ -29,19 +29,6 @@ def check_free(path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
             f"mmap_path={str(path)!r} must be on a disk with room for {needed:,} bytes; "
             f"{free:,} are free."
         )
-
-
-@contextmanager
-def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; rename it if all went well, else remove it."""
-    path = Path(path)
-    # In the same folder, because renaming is atomic only within a file system.
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def new_array(

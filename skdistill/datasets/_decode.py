@@ -13,8 +13,9 @@ from joblib import Parallel, delayed
 from numpy.lib.format import open_memmap
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .._files.npz import partial_file
 from ..exceptions import InvalidFileError
-from ._array_file import check_free, move_to_front, partial_file, shorten
+from ._array_file import check_free, move_to_front, shorten
 
 # The only formats, whatever a file's name: Pillow would pass some others to other programs (EPS to
 # Ghostscript), which a folder of photographs must not start.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from .._files.npz import partial_file
 from ._arguments import Answer, answer, check_arguments
-from ._array_file import check_free, partial_file
+from ._array_file import check_free
 
 # Names of the label in items that are mappings, such as Hugging Face's.
 _LABEL_NAMES = ("label", "labels", "target", "y")
@@ -58,7 +59,8 @@ def from_torch(
         ``data``, array of shape (n, ...) in the samples' shape and dtype: bytes stay bytes, and
         channels stay where they are (``ToTensor`` puts them first); ``target``, ndarray of shape
         (n,), the labels; ``target_names``, ndarray of the classes' names, or None if the data set
-        does not have them (`target` holds positions in it); and ``DESCR``, a description.
+        does not have them (`target` holds positions in it) or its parts have different ones; and
+        ``DESCR``, a description.
     (data, target) : tuple of array
         With ``return_X_y=True``.
 
@@ -247,19 +249,17 @@ def _label(label: Any, i: int) -> bool | int | float | str:
 
 
 def _class_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:
-    """Return the names of the classes, if the data set or the one that it is part of has them."""
-    while True:
-        names = getattr(dataset, "classes", None)
-        if names is None:
-            names = _hugging_face_names(dataset, keys)
-        if names is not None:
-            return list(map(str, names))
-        if hasattr(dataset, "dataset"):
-            dataset = dataset.dataset
-        elif getattr(dataset, "datasets", None):
-            dataset = dataset.datasets[0]
-        else:
-            return None
+    """Return the names of the classes, if the data set has them, or those that it is made of."""
+    names = getattr(dataset, "classes", None)
+    if names is None:
+        names = _hugging_face_names(dataset, keys)
+    if names is not None:
+        return list(map(str, names))
+    if hasattr(dataset, "dataset"):
+        return _class_names(dataset.dataset, keys)
+    # The same number may be another class in each of several that were put together.
+    parts = [_class_names(part, keys) for part in getattr(dataset, "datasets", None) or ()]
+    return parts[0] if parts and all(names == parts[0] for names in parts) else None
 
 
 def _hugging_face_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:

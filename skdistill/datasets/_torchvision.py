@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.datasets import get_data_home
 
+from .._files.npz import partial_file
 from ..exceptions import InvalidFileError
 from ._arguments import Answer, answer, check_arguments
-from ._array_file import partial_file
 
 _PARTS = {"train": (True,), "test": (False,), "all": (True, False)}
 _CIFAR = """A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", University of

@@ -19,6 +19,7 @@ from ..distillers._all import all_distillers
 from ..distillers.base import BaseDistiller
 from ..evaluation._comparison import baseline_samples
 from ..evaluation._output import DistillerOutputMixin
+from ..evaluation._plain_augmentation import is_restorable
 from ..evaluation._protocol import check_known_data, check_test_data
 from ..networks import Architecture
 from ._answers import Answers, train_and_ask
@@ -85,8 +86,8 @@ def diagnose(
         Fresh networks to train on the set, and as many on the centroids. 0 trains none: what takes
         networks is not looked for.
     architecture : str, callable or None, default=None
-        Network family, as in `skdistill.evaluation.evaluate`. None takes the distiller's, or the
-        recipe's; a set that was distilled with a callable of its own has none.
+        Network family, as in `skdistill.evaluation.evaluate`. None takes the recipe's. A recipe
+        cannot keep a callable: then None takes the distiller's, which a set does not have.
     augmentation : str, Augmentation or None, default="recipe"
         As in `skdistill.evaluation.evaluate`.
     device : str or None, default=None
@@ -140,7 +141,8 @@ def diagnose(
         missing = "X_train" if X_train is None else "y_train"
         raise ValueError(f"X_train and y_train must be given together; {missing} is missing.")
     distilled, distiller = _set_and_distiller(distiller_or_set)
-    X, y = check_test_data(distilled, X_test, y_test, warns=False)
+    # Other columns are a finding.
+    X, y = check_test_data(distilled, X_test, y_test, warns=False, checks_columns=False)
     case = Case(
         distilled=distilled,
         history=None if distiller is None else distiller.history_,
@@ -156,8 +158,12 @@ def diagnose(
     outcomes = {name: check(case) for name, check in _OF_THE_CASE.items()}
     source = None if distiller is None else distiller._evaluates_like()
     if source is not None:
-        architecture = source.architecture if architecture is None else architecture
-        if isinstance(augmentation, str) and augmentation == "recipe":
+        # As in an evaluation: of the parameters only what a recipe cannot keep.
+        recipe = distilled.recipe
+        if architecture is None and recipe.architecture is None:
+            architecture = source.architecture
+        is_recipes = isinstance(augmentation, str) and augmentation == "recipe"
+        if is_recipes and not is_restorable(recipe.augmentation):
             augmentation = source.augmentation
         device = source.device if device is None else device
     reason = _why_no_networks(case, outcomes, n_networks, architecture)

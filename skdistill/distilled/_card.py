@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ._front_matter import check_license
@@ -9,7 +10,7 @@ from ._known import accuracy, class_texts, mapping, network, protocol, short, st
 
 if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
-    from ._dataset import DistilledDataset
+    from ._dataset import DistilledDataset, EvaluationRecipe
 
 # Class names beyond these are left out.
 _CLASSES = 50
@@ -125,14 +126,32 @@ def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") 
             )
     said = accuracy(distilled) if result is None else str(result)
     lines = [f"Test accuracy: **{said}**"] if said is not None else ["Test accuracy: not given."]
-    if result is not None and result.steps[-1] != distilled.recipe.steps:
-        lines.append(
-            f"These networks were trained for {result.steps[-1]} steps, and not as the recipe says."
-        )
+    if result is not None:
+        lines += _in_another_way(distilled, result)
     lines.append(
         f"The recipe, fixed before any test data is seen: {_escaped(protocol(distilled))}."
     )
     return "\n\n".join(lines)
+
+
+def _in_another_way(distilled: "DistilledDataset", result: "EvaluationResult") -> list[str]:
+    """Return a line that says how networks were trained, unless it was as the recipe says."""
+    # Pickles of earlier versions do not have it.
+    recipe = getattr(result, "recipe", None)
+    if recipe is None:
+        if result.steps[-1] == distilled.recipe.steps:
+            return []
+        n = result.steps[-1]
+        return [f"These networks were trained for {n} steps, and not as the recipe says."]
+    if _training(recipe) == _training(distilled.recipe):
+        return []
+    how = protocol(replace(distilled, recipe=recipe))
+    return [f"These networks were not trained as the recipe says, but so: {_escaped(how)}."]
+
+
+def _training(recipe: "EvaluationRecipe") -> tuple[object, ...]:
+    """Return what counts of a recipe when networks were trained: not how many, or the seed."""
+    return recipe.protocol, recipe.architecture, recipe.augmentation
 
 
 def _how_made(distilled: "DistilledDataset") -> str:

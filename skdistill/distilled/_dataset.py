@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._data import network_input as _network_input
+from .._data.arrays import as_array
 from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
 from .._data.layout import Layout
@@ -19,7 +22,7 @@ from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
 from .._files import npz as _npz
 from ..exceptions import InvalidFileError
-from . import _card, _html, _hub, _to_frame, _to_hf
+from . import _card, _html, _hub, _known, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
 from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
@@ -206,7 +209,8 @@ class DistilledDataset:
         Returns
         -------
         DistilledDataset
-            Its `feature_names` are those of the last step before the distiller, if it has names.
+            It keeps a copy of the steps before the distiller. Its `feature_names` are those of the
+            last of them, if it has names.
 
         Raises
         ------
@@ -238,7 +242,8 @@ class DistilledDataset:
             return replace(distilled, preprocessing=None)
         from ._way_back import dtypes_before, names_after
 
-        before, names = pipeline[:-1], distilled.feature_names
+        # scikit-learn fits the same steps again if the pipeline is fitted again.
+        before, names = deepcopy(pipeline[:-1]), distilled.feature_names
         return replace(
             distilled,
             preprocessing=before,
@@ -291,7 +296,8 @@ class DistilledDataset:
             is to be passed. False means that `X` is in these units.
         preprocessing : fitted transformer or None, default=None
             What the training data went through before `X` was made from it: a `ZCAWhitener`, for
-            instance. Test data then is passed as it was before. `mean` and `scale` come after it.
+            instance, of which a copy is kept. Test data then is passed as it was before. `mean` and
+            `scale` come after it.
         protocol : str, EvaluationProtocol or None, default=None
             The recipe of the set, by which ``score`` and `skdistill.evaluation.evaluate` train
             networks on it: see `with_protocol`. None is the protocol of a distiller's defaults: ten
@@ -358,12 +364,16 @@ class DistilledDataset:
                 made, classes=plain_labels(made.classes, "classes"), y=plain_labels(made.y, "y")
             )
         )
-        return made if protocol is None else made.with_protocol(protocol)
+        if protocol is None:
+            return made
+        # What the caller says of the set is said of it with this protocol.
+        return replace(made.with_protocol(protocol), provenance=made.provenance)
 
     def with_protocol(self, protocol: "str | EvaluationProtocol") -> "DistilledDataset":
         """Return the set with a recipe that trains networks by this protocol.
 
-        Do this before test data is seen: the recipe is what ``score`` follows.
+        Do this before test data is seen: the recipe is what ``score`` follows. An accuracy that the
+        provenance claims is left out, because it was measured by the former recipe.
 
         Parameters
         ----------
@@ -420,11 +430,13 @@ class DistilledDataset:
 
     def subset(self, ipc: int) -> "DistilledDataset":
         """Return the first ``ipc`` samples of every class."""
-        if not 1 <= ipc <= self.ipc:
-            raise ValueError(f"ipc={ipc} must be between 1 and {self.ipc}, what was distilled.")
+        if not isinstance(ipc, Integral) or isinstance(ipc, bool) or not 1 <= ipc <= self.ipc:
+            raise ValueError(
+                f"ipc={ipc!r} must be an integer between 1 and {self.ipc}, what was distilled."
+            )
         n = ipc * len(self.classes)
         bases = _first_samples(self.bases, n)
-        return replace(self, X=self.X[:n], y=self.y[:n], ipc=ipc, bases=bases)
+        return replace(self, X=self.X[:n], y=self.y[:n], ipc=int(ipc), bases=bases)
 
     def hard_labels(self) -> np.ndarray:
         """Return one label per sample: of learned labels, the class of the largest.
@@ -438,7 +450,8 @@ class DistilledDataset:
     def with_hard_labels(self) -> "DistilledDataset":
         """Return the set with `hard_labels`, for classifiers that cannot learn from soft ones.
 
-        The samples were distilled with the soft labels, and a network may learn less from these.
+        The samples were distilled with the soft labels, and a network may learn less from these: an
+        accuracy that the provenance claims for those is left out.
 
         Examples
         --------
@@ -450,7 +463,11 @@ class DistilledDataset:
         >>> distilled.y.shape, distilled.with_hard_labels().y.tolist()
         ((3, 3), [0, 1, 2])
         """
-        return replace(self, y=self.hard_labels())
+        if self.y.ndim == 1:
+            return replace(self, y=self.hard_labels())
+        return replace(
+            self, y=self.hard_labels(), provenance=_known.without_accuracy(self.provenance)
+        )
 
     def card(self, result: "EvaluationResult | None" = None, *, license: str | None = None) -> str:
         """Return a text to pass on with the set: what it is, how to use it, how it was made.
@@ -459,8 +476,9 @@ class DistilledDataset:
         ----------
         result : EvaluationResult or None, default=None
             The result of `skdistill.evaluation.evaluate` or the distiller's ``evaluate`` on test
-            data. With None the card of a set of `skdistill.datasets.load_distilled` has the
-            accuracy that comes with it; other cards say that none is given.
+            data. If its networks were not trained as the recipe says, the card says how they were.
+            With None the card of a set of `skdistill.datasets.load_distilled` has the accuracy that
+            comes with it, unless its recipe has been changed; other cards say that none is given.
         license : str or None, default=None
             The license of the training data, in any words; "unknown" if you do not know it. None
             leaves it out.
@@ -524,7 +542,7 @@ class DistilledDataset:
         provenance come back as lists. Preprocessing of another version of scikit-learn loads with
         scikit-learn's own warning. A `ColumnTransformer` whose columns were chosen by a function,
         such as ``make_column_selector``, comes back with the chosen columns; ``n_jobs`` and
-        ``memory``, which belong to a machine, come back as None.
+        ``memory``, which belong to a machine, come back as None, and ``device`` as "auto".
 
         Examples
         --------
@@ -863,6 +881,7 @@ class DistilledDataset:
         >>> Z.dtype, Z.std(axis=0).round(3).tolist()
         (dtype('float32'), [1.0, 1.0, 1.0, 1.0])
         """
+        X = as_array(X)
         if self.preprocessing is not None:
             X = self.preprocessing.transform(X)
         X = _network_input.as_numbers(X, self.feature_names)

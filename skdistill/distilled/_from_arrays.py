@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def fields_from_arrays(
         ),
         "provenance": _json_safe(provenance),
         "feature_names": None if feature_names is None else tuple(map(str, feature_names)),
-        "preprocessing": preprocessing,
+        # Whoever has fitted it may fit it again.
+        "preprocessing": deepcopy(preprocessing),
         "target_name": target_name if isinstance(target_name, str) and target_name else None,
     }
 

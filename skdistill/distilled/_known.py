@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ._protocol import TrainingProtocol
+
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset, EvaluationRecipe
 
@@ -20,6 +22,7 @@ __all__ = [
     "protocol",
     "short",
     "storage",
+    "without_accuracy",
 ]
 
 
@@ -114,6 +117,42 @@ def accuracy(distilled: "DistilledDataset") -> str | None:
         mean, std, n = (known[name] for name in ("mean", "std", "n_networks"))
         if known.get("n_samples", len(distilled)) != len(distilled):
             return None  # of the whole set, of which this is a part
+        if not _is_first_recipe(distilled, known):
+            return None
         return f"{100 * mean:.1f} ± {100 * std:.1f} % ({n:d} networks)"
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _is_first_recipe(distilled: "DistilledDataset", claim: Mapping[str, Any]) -> bool:
+    """Return whether the recipe is that of the distiller, by which an accuracy was measured.
+
+    Of a set whose distiller is not known, only a change of the architecture can be told.
+    """
+    recipe, parameters = distilled.recipe, mapping(distilled.provenance.get("parameters"))
+    if claim.get("architecture", recipe.architecture) != recipe.architecture:
+        return False
+    if "eval_steps" not in parameters:
+        return True
+    augmentation = parameters.get("augmentation")
+    # An object stands there as its text, "Flip()".
+    is_object = isinstance(augmentation, str) and not augmentation.isidentifier()
+    if recipe.augmentation != augmentation and not (
+        is_object and isinstance(recipe.augmentation, Mapping)
+    ):
+        return False
+    # Distillers that learn labels or a learning rate have others of these.
+    learned = {name: getattr(recipe, name) for name in ("loss", "optimizer")}
+    if recipe.loss == "mse":
+        learned["targets"] = "centered"
+    if recipe.optimizer == "sgd":
+        learned["learning_rate"] = recipe.learning_rate
+    return recipe.protocol == TrainingProtocol(parameters["eval_steps"], **learned)
+
+
+def without_accuracy(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance without the accuracy that it claims."""
+    about = mapping(provenance.get("about"))
+    if "test_accuracy" not in about:
+        return dict(provenance)
+    return {**provenance, "about": {k: v for k, v in about.items() if k != "test_accuracy"}}

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import coresets
+from .._data.validation import check_count
 from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
@@ -102,8 +103,9 @@ def compare(
     """Compare distilled sets with each other, with equally many real samples, and with all of them.
 
     A distilled set follows its own recipe, or each of the protocols. Real samples follow that of
-    the distilled set, of several the first: the same networks from the same initializations,
-    optimizer, number of steps and augmentation, with mini-batches if a set is larger than one.
+    the distilled set, of several the first: the same kind and number of networks, optimizer, number
+    of steps and augmentation, with mini-batches if a set is larger than one. Networks start from
+    the same initializations, but for those of all random draws after the first.
     Herding and k-means choose among samples as networks see them, standardized by the recipe's
     scale: the unit of a feature changes nothing.
 
@@ -126,8 +128,9 @@ def compare(
         compare with the distilled set, in this order; of several sets, with the first, as many per
         class as that has. See `skdistill.coresets` for the first three.
     n_draws : int, default=5
-        Draws of random real samples, which share the networks: each draw is evaluated by
-        ``ceil(n_networks / n_draws)``.
+        Draws of random real samples, among which the networks are divided: each draw is evaluated
+        by ``ceil(n_networks / n_draws)``. Draw ``k``, counted from 0, takes the first ones of the
+        recipe's seed plus ``k``.
     n_networks : int or None, default=None
         Networks for each set; None takes the protocol's or recipe's.
     n_networks_whole : int or None, default=None
@@ -181,11 +184,17 @@ def compare(
     >>> comparison["first flowers", "squared"].steps.tolist()
     [50]
     """
+    if isinstance(baselines, str):
+        raise ValueError(
+            f"baselines must be a sequence of names among {[*BASELINES, WHOLE]}; got {baselines!r}."
+        )
     unknown = set(baselines) - {*BASELINES, WHOLE}
     if unknown:
         raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
+    check_count("n_draws", n_draws, 1)
+    for name, n in (("n_networks", n_networks), ("n_networks_whole", n_networks_whole)):
+        if n is not None:
+            check_count(name, n, 1)
     sets = _named_sets(distilled, baselines)
     ways = _named_protocols(protocols)
     first = next(iter(sets.values()))
@@ -203,7 +212,10 @@ def compare(
     chosen = {name: baseline_samples(name, first, X_train, y_train, n_draws) for name in baselines}
 
     def judged(like: str, way: str, draws: list[_Samples], n: int | None) -> EvaluationResult:
-        """Return the result of samples by the rules for a set; all draws share its networks."""
+        """Return the result of samples by the rules for a set.
+
+        The draws divide its networks; draw ``k`` has the first ones of another seed.
+        """
         data, protocol = sets[like], resolved[like, way]
         if n is None:
             n = data.recipe.n_networks if protocol is None else protocol.n_networks
@@ -328,4 +340,11 @@ def _test_data(
 def _pooled(parts: list[EvaluationResult]) -> EvaluationResult:
     curve = np.concatenate([part.curve for part in parts])
     n_diverged = sum(part.n_diverged for part in parts)
-    return replace(parts[0], accuracies=curve[:, -1].copy(), curve=curve, n_diverged=n_diverged)
+    recipe = parts[0].recipe
+    return replace(
+        parts[0],
+        accuracies=curve[:, -1].copy(),
+        curve=curve,
+        n_diverged=n_diverged,
+        recipe=None if recipe is None else replace(recipe, n_networks=len(curve)),
+    )

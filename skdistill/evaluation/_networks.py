@@ -166,7 +166,7 @@ def accuracy_curve(
     of networks that diverged.
     """
     group = join_group()
-    networks = range(networks) if isinstance(networks, int) else networks
+    networks = range(networks) if isinstance(networks, int | np.integer) else networks
     mine = networks[group.rank :: group.size]
     rows = {network: row for row, network in enumerate(networks)}
     curve, diverged = both = np.zeros((2, len(networks), len(counts)))
@@ -192,7 +192,8 @@ def train_networks(
 ) -> Iterator[tuple[int, int, Any]]:
     """Train fresh networks by a protocol, together where that is faster.
 
-    Network ``k`` does not depend on the other networks or on ``counts``; on a CPU, bit for bit.
+    Network ``k`` does not depend on the other networks; on a CPU, bit for bit. On ``counts`` it
+    depends only if the protocol has a schedule, which is that of the last of them.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ def train_networks(
     seen
         What ``visit`` returned.
     """
-    networks = range(networks) if isinstance(networks, int) else networks
+    networks = range(networks) if isinstance(networks, int | np.integer) else networks
     if not networks:
         return
     learner, protocol = family.learner, training.protocol

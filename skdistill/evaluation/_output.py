@@ -16,6 +16,7 @@ from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
 from ._papers import check_said_once, resolve_protocol
+from ._plain_augmentation import is_restorable
 from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 
 __all__ = ["DistillerOutputMixin"]
@@ -25,7 +26,8 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
     The estimator keeps the form of X and y in ``_origin``. `_evaluates_like` returns the estimator
-    whose ``architecture``, ``augmentation``, ``eval_steps`` and ``device`` apply.
+    whose ``device`` applies, and whose ``architecture`` and ``augmentation`` are those that a
+    recipe cannot keep.
     """
 
     # What `fit` sets. They stand here, where they are no fields, and so no parameters.
@@ -128,6 +130,8 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
 
+        They are trained as the recipe of ``distilled_`` says, which `fit` made.
+
         Parameters
         ----------
         X : array-like of shape (n, ...)
@@ -173,13 +177,16 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the test samples in the accuracy.
         n_networks : int or None, default=None
-            Networks to train; None takes those of the protocol, or the parameter `n_networks`.
+            Networks to train; None takes those of the protocol, or of the recipe of ``distilled_``,
+            which has the parameter `n_networks` that `fit` saw.
         steps : int, sequence of int, None or "curve", default="curve"
             Steps of training; a sequence gives the accuracy at each, and the largest counts. None
-            takes the parameter `eval_steps`, and "curve" five counts up to it; with a protocol,
-            both take its steps.
+            takes those of the recipe, the parameter `eval_steps` that `fit` saw, and "curve" five
+            counts up to it; with a protocol, both take its steps.
         architecture : str, callable or None, default=None
-            Network family; None takes the parameter `architecture`.
+            Network family; None takes that of the recipe. A callable, which a recipe cannot keep,
+            is taken from the parameter `architecture`. It is the same with augmentations of a class
+            of your own.
 
         Returns
         -------
@@ -216,13 +223,17 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         for resolved in protocols:
             check_said_once(resolved, steps, architecture)
         test = check_test_data(self.distilled_, self._check_samples(X), y)
-        source = self._evaluates_like()
+        source, recipe = self._evaluates_like(), self.distilled_.recipe
         if isinstance(steps, str):
             if steps != "curve":
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
-            counts = [max(1, source.eval_steps * k // 12) for k in (1, 2, 4, 8, 12)]
+            counts = [max(1, recipe.steps * k // 12) for k in (1, 2, 4, 8, 12)]
             steps = np.unique(counts).tolist()
-        architecture = source.architecture if architecture is None else architecture
+        # Parameters may have been set since the fit, and are then not those of the samples.
+        if architecture is None and recipe.architecture is None:
+            architecture = source.architecture
+        is_kept = is_restorable(recipe.augmentation)
+        augmentation = "recipe" if is_kept else source.augmentation
         return [
             evaluate_checked(
                 distilled,
@@ -230,7 +241,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
                 protocol=resolved,
                 steps=steps,
                 architecture=architecture,
-                augmentation=source.augmentation,
+                augmentation=augmentation,
                 device=source.device,
                 **options,
             )

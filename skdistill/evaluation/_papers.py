@@ -19,6 +19,7 @@ from ..augmentation import (
     check_augmentation,
 )
 from ..distilled._dataset import DistilledDataset
+from ..distilled._known import without_accuracy
 from ..distilled._protocol import EvaluationProtocol, TrainingProtocol
 from ..networks import (
     MLP,
@@ -225,7 +226,7 @@ def with_recipe(
     if resolved.augmentation is None or resolved.augmentation != "recipe":
         augmentation = check_augmentation(resolved.augmentation, recipe.layout.network_shape)
         recipe = replace(recipe, augmentation=_plain_augmentation.to_plain(augmentation))
-    return replace(distilled, recipe=recipe)
+    return replace(distilled, recipe=recipe, provenance=without_accuracy(distilled.provenance))
 
 
 def n_negative_labels(distilled: DistilledDataset) -> int:

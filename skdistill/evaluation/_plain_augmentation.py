@@ -6,7 +6,7 @@ from typing import Any
 from .. import augmentation as kinds
 from ..augmentation import Augmentation, check_augmentation
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["from_plain", "is_restorable", "to_plain"]
 
 # The classes that have a plain form. A file can name no others.
 _CLASSES: dict[str, Callable[..., Augmentation]] = {
@@ -43,6 +43,15 @@ def from_plain(plain: str | dict[str, Any] | None) -> Augmentation | None:
         If it is not an output of `to_plain`, or that of a class that is not skdistill's.
     """
     return check_augmentation(_from_plain(plain) if isinstance(plain, dict) else plain)
+
+
+def is_restorable(plain: str | dict[str, Any] | None) -> bool:
+    """Return whether `from_plain` restores an augmentation."""
+    try:
+        from_plain(plain)
+    except ValueError:
+        return False
+    return True
 
 
 def _from_plain(plain: Any) -> Augmentation:

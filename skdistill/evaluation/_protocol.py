@@ -8,7 +8,7 @@ fixed before the test set is seen; nothing is selected on it.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,22 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
 from .._data.network_input import (
+    check_columns,
     find_classes,
     unknown_labels,
     warn_of_lost_digits,
     warn_of_other_units,
 )
 from .._data.rows import Rows
-from .._data.validation import as_array, check_magnitude, check_sample_weight
+from .._data.validation import as_array, check_count, check_magnitude, check_sample_weight
 from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, EvaluationRecipe
 from ..distilled._protocol import EvaluationProtocol
-from ..networks import Architecture
+from ..networks import Architecture, resolve_architecture
+from . import _plain_architecture, _plain_augmentation
 from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
 from ._papers import check_said_once, resolve_protocol, under, warn_of_negative_labels
 
@@ -60,6 +62,9 @@ class EvaluationResult:
         Samples that the networks were trained on.
     n_diverged : int, default=0
         Networks whose scores for some test samples were not finite, which count as errors.
+    recipe : EvaluationRecipe or None, default=None
+        How the networks were trained: the set's recipe, with the changes that a protocol and other
+        arguments made. Its architecture is None if it was a callable that has no plain form.
     """
 
     accuracies: np.ndarray
@@ -67,6 +72,7 @@ class EvaluationResult:
     curve: np.ndarray
     n_samples: int
     n_diverged: int = 0
+    recipe: EvaluationRecipe | None = None
 
     @property
     def mean(self) -> float:
@@ -140,9 +146,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the test samples have another shape than the training samples had, hold NaN or infinity,
-        or no architecture or augmentation is known, because the set was distilled with one that is
-        not saved; or if `protocol` is unknown, or says what another argument says as well.
+        If the test samples have another shape than the training samples had, other columns, or hold
+        NaN or infinity; if no architecture or augmentation is known, because the set was distilled
+        with one that is not saved; or if `protocol` is unknown, or says what another argument says
+        as well.
 
     Warns
     -----
@@ -229,10 +236,11 @@ def evaluate_checked(
     architecture = recipe.architecture if architecture is None else architecture
     counts = np.unique(np.atleast_1d(recipe.steps if steps is None else steps))
     n_networks = recipe.n_networks if n_networks is None else n_networks
-    if counts.dtype.kind != "i" or counts[0] < 1:
+    if counts.dtype.kind not in "iu" or counts[0] < 1:
         raise ValueError(f"steps must be positive integers; got {steps!r}.")
-    if n_networks < 1:
-        raise ValueError(f"n_networks must be at least 1; got {n_networks}.")
+    counts = counts.astype(np.int64)
+    check_count("n_networks", n_networks, 1)
+    n_networks = int(n_networks)
     if counts[-1] <= recipe.warmup_steps:
         raise ValueError(
             f"steps must be more than the warm-up of the recipe, {recipe.warmup_steps} steps; "
@@ -265,7 +273,42 @@ def evaluate_checked(
             family, training, n_networks, counts, test, sample_weight
         )
     warn_of_divergence(n_diverged, n_networks)
-    return EvaluationResult(curve[:, -1].copy(), counts, curve, len(distilled), n_diverged)
+    return EvaluationResult(
+        curve[:, -1].copy(),
+        counts,
+        curve,
+        len(distilled),
+        n_diverged,
+        replace(
+            recipe,
+            architecture=_plain_network(recipe, architecture),
+            augmentation=_plain_augmentation_of(recipe, family.augmentation),
+            steps=int(counts[-1]),
+            n_networks=n_networks,
+        ),
+    )
+
+
+def _plain_network(
+    recipe: EvaluationRecipe, architecture: str | Architecture | dict[str, Any] | None
+) -> str | dict[str, Any] | None:
+    """Return the networks of an evaluation in the form of a recipe."""
+    if architecture is None or isinstance(architecture, dict):
+        return architecture
+    return _plain_architecture.to_plain(
+        resolve_architecture(architecture, recipe.layout.network_shape)
+    )
+
+
+def _plain_augmentation_of(
+    recipe: EvaluationRecipe, augmentation: Augmentation | None
+) -> str | dict[str, Any] | None:
+    """Return an augmentation in the form of a recipe: as this one has it, if it is the same."""
+    plain = _plain_augmentation.to_plain(augmentation)
+    if not _plain_augmentation.is_restorable(recipe.augmentation):
+        return plain
+    known = _plain_augmentation.from_plain(recipe.augmentation)
+    return recipe.augmentation if plain == _plain_augmentation.to_plain(known) else plain
 
 
 def _is_task_of_dask() -> bool:
@@ -313,14 +356,19 @@ def check_test_data(
     *,
     warns: bool = True,
     warns_of_labels: bool = True,
+    checks_columns: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return test samples and their class indices (-1 for a label that is no class).
 
-    Warns, unless told not to, of labels that are not classes, and of samples in other units.
+    Warns, unless told not to, of labels that are not classes, and of samples in other units. Raises
+    a ValueError for a data frame of other columns, or in another order, unless that is looked for
+    by the caller.
     """
     X, y = as_array(X), as_array(y)
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
+    if checks_columns:
+        check_columns(X, distilled.feature_names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     check_magnitude(X)
     recipe = distilled.recipe

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .._data.seeds import draw_seed
 from .._data.training import check_training_data, training_data
-from .._data.validation import check_image_shape
+from .._data.validation import check_count, check_image_shape
 from .._engine.data import RealData
 from .._engine.runtime import chunk_size, resolve_device
 from ..distilled._dataset import DistilledDataset
@@ -27,11 +27,11 @@ from ..evaluation._networks import (
     train_networks,
     warn_of_divergence,
 )
+from ..evaluation._papers import warn_of_negative_labels
 from ..networks import Architecture
 
 __all__ = [
     "RealTraining",
-    "check_count",
     "check_scores",
     "correct_while_training",
     "family_of",
@@ -112,7 +112,11 @@ def training_on_real_samples(
 def family_of(
     distilled: DistilledDataset, architecture: str | Architecture | None, device: str | torch.device
 ) -> NetworkFamily:
-    """Return the networks of this architecture, or of the recipe's."""
+    """Return the networks of this architecture, or of the recipe's.
+
+    Warns, as an evaluation does, of labels for which their loss has no minimum.
+    """
+    warn_of_negative_labels(distilled)
     recipe = distilled.recipe
     return network_family(
         distilled, recipe.architecture if architecture is None else architecture, device
@@ -134,12 +138,6 @@ def correct_while_training(
             diverged.add(k)
         yield k, j, verdicts == RIGHT
     warn_of_divergence(len(diverged), n_networks)
-
-
-def check_count(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless a value is an integer of at least ``least``."""
-    if not isinstance(value, Integral) or int(value) < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
 
 
 def check_scores(scores: ArrayLike, n: int | None) -> np.ndarray:

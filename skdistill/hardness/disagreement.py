@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._data.seeds import draw_seed
+from .._data.validation import check_count
 from .._engine.methods.base import Problem
 from .._engine.runtime import chunk_size
 from .._engine.settings import own_settings
@@ -16,7 +17,7 @@ from ..distilled._protocol import TrainingProtocol
 from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
 from ..evaluation._protocol import check_test_data
 from ..networks import Architecture
-from ._common import check_count, correct_while_training, family_of
+from ._common import correct_while_training, family_of
 
 __all__ = ["disagreement_scores", "scores_in_a_run"]
 

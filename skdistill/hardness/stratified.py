@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from .._data.validation import check_count
 from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._comparison import WHOLE
 from ..evaluation._networks import training_samples
 from ..evaluation._protocol import check_known_data
 from ..networks import Architecture
-from ._common import check_count, check_scores, correct_while_training, family_of
+from ._common import check_scores, correct_while_training, family_of
 
 __all__ = ["HardnessResult", "accuracy_by_hardness"]
 
@@ -105,6 +106,12 @@ def accuracy_by_hardness(
     ------
     ValueError
         If scores, samples, sets and bins do not fit each other, before any work starts.
+
+    Warns
+    -----
+    UserWarning
+        If networks are to learn negative labels by cross-entropy, because the first one's recipe
+        says so, for instance.
 
     References
     ----------

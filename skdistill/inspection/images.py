@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._files.images import to_pixels
 from ..distilled._dataset import DistilledDataset
+from ..distilled._known import mapping
 from ._panels import panels
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ class DistilledImagesDisplay:
                 raise ValueError(
                     f"block_size must be 'auto', an integer or None; got {block_size!r}."
                 )
-            block_size = distilled.provenance.get("parameters", {}).get("block_size")
+            block_size = mapping(distilled.provenance.get("parameters")).get("block_size")
+            if type(block_size) is not int or block_size < 1:
+                block_size = None  # a provenance may come from anywhere
         if inverse_transform is None:
             inverse_transform = getattr(distilled.preprocessing, "inverse_transform", None)
         X = distilled.X if inverse_transform is None else np.asarray(inverse_transform(distilled.X))

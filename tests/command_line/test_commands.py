@@ -270,3 +270,43 @@ def test_an_estimate_writes_nothing(outer_step):
     result = run("distill", "pictures", *QUICK, "--estimate", "-o", "never.npz")
     assert "for 2 steps" in result.stdout
     assert not Path("never.npz").exists()
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_the_home_of_a_user_is_found_and_a_write_that_fails_leaves_what_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    diagnosis = SimpleNamespace(to_html=lambda: "<p>page</p>", to_json=lambda: "{}")
+    monkeypatch.setattr(package, "diagnose", lambda *args: diagnosis)
+    written = {
+        "card.md": ("evaluate", "rows.npz", "test.csv", "--networks=1", "--steps=1", "--card"),
+        "page.html": ("doctor", "rows.npz", "test.csv", "--json", "--html"),
+        "rows.csv": ("export", "rows.npz"),
+        "set.png": ("show", "images.npz", "-o"),
+    }
+    before = {}
+    for name, words in written.items():
+        run(*words, f"~/{name}")
+        before[name] = (tmp_path / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", fail)
+    for name, words in written.items():
+        result = skdistill(*words, tmp_path / name, "--overwrite")
+        assert result.exit_code == 130
+        assert (result.stdout == "") == (name == "rows.csv")
+        assert (tmp_path / name).read_bytes() == before[name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_an_export_in_the_home_of_a_user_is_not_replaced_unasked(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    run("export", "images.npz", "~/tree")
+    assert (tmp_path / "tree" / "labels.csv").exists()
+    result = skdistill("export", "images.npz", "~/tree")
+    assert (result.exit_code, "--overwrite replaces" in result.stderr) == (2, True)

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tools
 from PIL import Image
 from running import QUICK, people, run, skdistill, write_pictures
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skdistill import DistilledDataset
 from skdistill._command_line.reading import check_same_columns, read_for, read_training
@@ -184,3 +189,47 @@ def test_a_folder_that_does_not_fit_is_refused(bought, tmp_path):
     }.items():
         result = skdistill(*words)
         assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("0", "1", "2")])
+def test_folders_with_other_numbers_than_the_classes_are_refused(tmp_path, names):
+    made = tools.make("gray", classes=[0, 1])
+    write_pictures(tmp_path, classes=names[:2], sizes=((4, 3),))
+    (tmp_path / names[-1]).mkdir(exist_ok=True)
+    Image.new("L", (3, 4)).save(tmp_path / names[-1] / "a.png")
+    with pytest.raises(ValueError, match=r"named by classes of the set, \['0', '1'\]; got \['2'\]"):
+        read_for(made, tmp_path, None)
+
+
+def test_folders_with_other_texts_count_as_errors(tmp_path):
+    write_pictures(tmp_path, classes=("a", "z"), sizes=((4, 3),))
+    _, y = read_for(tools.make("gray", classes=["a", "b"]), tmp_path, None)
+    assert sorted(set(y.tolist())) == ["a", "z"]
+
+
+def coded(path):
+    """Return a table with codes of digits, as strings, after writing it."""
+    table = pd.DataFrame({"code": ["01", "02"] * 6, "a": range(12), "y": ["u", "v"] * 6})
+    table.to_csv(path, index=False)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("dtype", "encode", "knows_table"),
+    [
+        ("category", OneHotEncoder(sparse_output=False), True),
+        (str, OneHotEncoder(sparse_output=False), False),
+        (object, OrdinalEncoder(), False),
+        (object, make_pipeline(SimpleImputer(strategy="most_frequent"), OrdinalEncoder()), False),
+    ],
+)
+def test_codes_of_digits_are_text_if_they_were(tmp_path, dtype, encode, knows_table):
+    table = coded(tmp_path / "test.csv")
+    X = table[["code", "a"]].astype({"code": dtype})
+    columns = make_column_transformer((encode, ["code"]), remainder="passthrough")
+    for steps in (columns, make_pipeline(columns, StandardScaler())):
+        pipe = make_pipeline(steps, tools.quick()).fit(X, table["y"])
+        distilled = DistilledDataset.from_pipeline(pipe, X if knows_table else None)
+        found, _ = read_for(distilled, tmp_path / "test.csv", "y")
+        assert found["code"].tolist() == table["code"].tolist()
+        assert found["a"].tolist() == table["a"].tolist()

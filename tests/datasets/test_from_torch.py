@@ -239,3 +239,26 @@ def test_test_data_and_whitening_say_it_too(images):
     ):
         with pytest.raises(TypeError, match=WAY_OUT.format("TensorDataset")):
             call()
+
+
+def test_names_of_several_sets_are_those_on_which_they_agree():
+    items = [(np.zeros(2), 0), (np.ones(2), 1)]
+    cats, more, birds, nameless = (
+        Few(items, **names)
+        for names in (
+            {"classes": ["cat", "dog"]},
+            {"classes": ["cat", "dog"]},
+            {"classes": ["hen", "owl"]},
+            {},
+        )
+    )
+    for parts, expected in (
+        ([cats, more], ["cat", "dog"]),
+        ([cats, birds], None),
+        ([cats, nameless], None),
+        ([nameless, cats], None),
+        ([Subset(cats, [1]), ConcatDataset([more, cats])], ["cat", "dog"]),
+        ([Subset(cats, [1]), ConcatDataset([more, birds])], None),
+    ):
+        names = from_torch(ConcatDataset(parts)).target_names
+        assert (None if names is None else names.tolist()) == expected

@@ -770,3 +770,11 @@ EXAMPLES = {
 def test_the_examples_of_the_gallery(distill, subjects, expected):
     found = {name: names(quietly(*args)) for name, args in subjects(distill()).items()}
     assert found == expected
+
+
+def test_parameters_that_were_set_after_the_fit_do_not_count(table):
+    distiller = quick(max_iter=1).fit(*table)
+    X, y = table
+    expected = diagnose(distiller, X, y, n_networks=2)
+    distiller.set_params(architecture=tiny, augmentation="flip_rotate")
+    assert str(diagnose(distiller, X, y, n_networks=2)) == str(expected)

@@ -7,6 +7,8 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from tools import make
 
+from skdistill import DistilledDataset
+from skdistill.datasets import load_distilled
 from skdistill.evaluation import EvaluationResult
 
 
@@ -95,3 +97,58 @@ def test_the_license_of_the_training_data_is_said_if_it_is_given():
     assert "License of the training data: **Terms of \\*our\\* lake**" in card.splitlines()
     with pytest.raises(ValueError, match="license must be the license of the training data"):
         make().card(license=" ")
+
+
+def test_a_card_says_how_networks_were_trained_if_it_was_in_another_way():
+    data = make("rgb")
+    as_it_says = replace(data.recipe, n_networks=2, seed=1)
+    assert "These networks" not in data.card(replace(result(), recipe=as_it_says))
+    other = replace(as_it_says, architecture="mlp")
+    card = data.card(replace(result(), recipe=other))
+    (said,) = [line for line in card.splitlines() if line.startswith("These networks")]
+    assert said.startswith("These networks were not trained as the recipe says, but so: 2 fresh ")
+    assert "(mlp), 30 steps of Adam" in said
+
+
+def test_a_claim_goes_with_its_recipe_and_labels():
+    digits = load_distilled("digits")
+    claim = "Test accuracy: **93.5 ± 0.9 % (10 networks)**"
+    recipe = digits.recipe
+    for same in (digits, digits.with_hard_labels(), digits.with_protocol("recipe")):
+        assert claim in same.card()
+    assert claim in replace(digits, recipe=replace(recipe, n_networks=3)).card()
+    soft = replace(digits, y=np.eye(10))
+    changed = [
+        digits.with_protocol("dm"),
+        soft.with_hard_labels(),
+        replace(digits, recipe=replace(recipe, architecture="mlp")),
+        replace(digits, recipe=replace(recipe, steps=100)),
+        replace(digits, recipe=replace(recipe, augmentation="flip_rotate")),
+        replace(digits, recipe=replace(recipe, learning_rate=0.01)),
+        replace(digits, recipe=replace(recipe, loss="mse")),
+    ]
+    for other in changed:
+        assert "Test accuracy: not given." in other.card()
+        assert other.provenance["about"]["class_names"] == digits.provenance["about"]["class_names"]
+    assert claim in digits.card()  # as it was
+
+
+def test_a_claim_is_kept_where_a_distiller_has_learned_rate_or_labels():
+    digits = load_distilled("digits")
+    parameters = {**digits.provenance["parameters"], "augmentation": "Flip()"}
+    digits = replace(digits, provenance={**digits.provenance, "parameters": parameters})
+    recipe = replace(digits.recipe, augmentation={"class": "Flip", "p": 0.5})
+    for learned in (
+        {"optimizer": "sgd", "learning_rate": 0.3},
+        {"loss": "mse", "targets": "centered"},
+    ):
+        card = replace(digits, recipe=replace(recipe, **learned)).card()
+        assert "Test accuracy: **93.5" in card
+
+
+def test_what_is_said_of_a_set_from_arrays_is_said_of_its_protocol():
+    claim = {"mean": 0.5, "std": 0.1, "n_networks": 3}
+    made = DistilledDataset.from_arrays(
+        np.eye(4), [0, 1, 0, 1], protocol="bptt", provenance={"about": {"test_accuracy": claim}}
+    )
+    assert "Test accuracy: **50.0 ± 10.0 % (3 networks)**" in made.card()

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -711,3 +712,67 @@ def test_nothing_but_an_export_is_ever_replaced(tmp_path, other):
     with pytest.raises(FileExistsError, match="holds more than an earlier export"):
         make().export_images(tmp_path, overwrite=True)
     assert in_folder(tmp_path) == before
+
+
+@pytest.mark.parametrize("missing", ["the table", "its header", "a row"])
+def test_pictures_that_no_table_of_ours_lists_are_never_removed(tmp_path, missing):
+    make().export_images(tmp_path)
+    file = tmp_path / "labels.csv"
+    if missing == "the table":
+        file.unlink()
+    else:
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(lines[1:] if missing == "its header" else lines[:-1]))
+    before = in_folder(tmp_path)
+    with pytest.raises(FileExistsError, match="holds more than an earlier export"):
+        make().export_images(tmp_path, overwrite=True)
+    assert in_folder(tmp_path) == before
+
+
+def test_a_link_to_pictures_elsewhere_is_not_followed(tmp_path):
+    folder = tmp_path / "images"
+    make().export_images(folder)
+    (folder / "a").rename(tmp_path / "mine")
+    (folder / "a").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match=r"holds more than an earlier export, .*: 'a'\."):
+        make().export_images(folder, overwrite=True)
+    assert (tmp_path / "mine" / "000.png").exists()
+
+
+def test_what_a_table_lists_may_be_gone(tmp_path):
+    make().export_images(tmp_path)
+    (tmp_path / "a" / "000.png").unlink()
+    data = make(classes=["y", "z"], ipc=1)
+    data.export_images(tmp_path, overwrite=True)
+    assert in_folder(tmp_path) == ["labels.csv", "y/000.png", "z/000.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "y", "z"}
+
+
+def test_an_earlier_export_stays_if_a_new_one_fails(tmp_path, monkeypatch):
+    make().export_images(tmp_path)
+    before = {file: (tmp_path / file).read_bytes() for file in in_folder(tmp_path)}
+    save = Image.Image.save
+
+    def full(image, file):
+        if file.stem == "001":
+            raise OSError(28, "No space left on device")
+        save(image, file)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    data = make(X=np.zeros((6, 4, 3)))
+    with pytest.raises(OSError, match="No space left"):
+        data.export_images(tmp_path, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "bc", "d", "labels.csv"}
+    assert {file: (tmp_path / file).read_bytes() for file in in_folder(tmp_path)} == before
+
+
+@pytest.mark.parametrize("ipc", [0, 3, 1.0, True, "1"])
+def test_a_subset_of_what_is_no_number_of_samples(ipc):
+    message = re.escape(f"ipc={ipc!r} must be an integer between 1 and 2, what was distilled")
+    with pytest.raises(ValueError, match=message):
+        make(ipc=2).subset(ipc)
+
+
+def test_a_subset_of_a_number_of_numpys_can_be_saved(path):
+    make(ipc=2).subset(np.int64(1)).save(path)
+    assert DistilledDataset.load(path).ipc == 1

@@ -333,3 +333,12 @@ def test_frames_of_other_numbers():
     made = from_arrays(frame, pd.Series(["u", "v", "u", "v"]), mean=[2.5, 0.4], scale=[1, 0.5])
     assert made.target_name is None
     assert made.to_frame()["a"].tolist() == [1, 2, 3, 4]
+
+
+def test_it_keeps_a_copy_of_the_preprocessing():
+    X = np.random.default_rng(0).normal(5, 2, size=(6, 3))
+    scaler = StandardScaler().fit(X)
+    made = DistilledDataset.from_arrays(scaler.transform(X), [0, 1] * 3, preprocessing=scaler)
+    expected = scaler.transform(X)
+    scaler.fit(100 * X)
+    np.testing.assert_array_equal(made.preprocessing.transform(X), expected)

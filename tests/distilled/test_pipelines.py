@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tools
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
@@ -342,3 +343,29 @@ def test_arrays_that_claim_the_same_bytes(scaled, tmp_path):
         InvalidFileError, match=r"arrays must fit into the file's \d+ bytes together"
     ):
         DistilledDataset.load(path)
+
+
+def test_a_set_keeps_its_steps_when_the_pipeline_is_fitted_again(wine):
+    X, y = wine
+    pipe = make_pipeline(StandardScaler(), quick()).fit(X, y)
+    distilled = DistilledDataset.from_pipeline(pipe)
+    expected = pipe[:-1].transform(X)
+    pipe.fit(100 * X, y)
+    np.testing.assert_array_equal(distilled.preprocessing.transform(X), expected)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", torch.device("cpu")], ids=str)
+def test_a_device_stays_on_its_machine(scaled, images, tmp_path, device):
+    whitener = ZCAWhitener().fit(images[0]).set_params(device=device)
+    steps = make_pipeline(whitener)
+    loaded = save_and_load(replace(scaled, preprocessing=steps), tmp_path).preprocessing
+    assert loaded[0].device == "auto"
+    assert whitener.device == device
+    loaded.transform(images[0])
+
+
+def test_a_set_with_preprocessing_standardizes_tensors(scaled, wine):
+    X = wine[0].to_numpy()
+    scaled = replace(scaled, preprocessing=StandardScaler().fit(X))
+    found = scaled.standardize(torch.tensor(X, requires_grad=True))
+    np.testing.assert_array_equal(found, scaled.standardize(X))

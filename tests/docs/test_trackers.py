@@ -103,7 +103,7 @@ def test_weights_and_biases_is_told_of_a_failure(wandb_log, distiller, table, tm
     (records,) = wandb_records(tmp_path)
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [1]
     assert len([record for record in records if record.HasField("history")]) == 2
-    assert callback.run is None
+    assert not callback.runs
 
 
 # --- MLflow -----------------------------------------------------------------------------------

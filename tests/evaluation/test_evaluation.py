@@ -15,7 +15,7 @@ from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.ensemble import Plan
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill.augmentation import Flip
-from skdistill.evaluation import compare, evaluate
+from skdistill.evaluation import EvaluationProtocol, compare, evaluate
 from skdistill.evaluation._networks import (
     network_family,
     plan_of,
@@ -324,7 +324,10 @@ def test_comparisons_warn_of_unknown_labels_once(distilled, unseen):
     [
         ({"steps": 0}, "steps must be positive integers; got 0"),
         ({"steps": 1.5}, "steps must be positive integers; got 1.5"),
-        ({"n_networks": 0}, "n_networks must be at least 1; got 0"),
+        ({"steps": True}, "steps must be positive integers; got True"),
+        ({"n_networks": 0}, "n_networks must be an integer of at least 1; got 0"),
+        ({"n_networks": 2.5}, "n_networks must be an integer of at least 1; got 2.5"),
+        ({"n_networks": True}, "n_networks must be an integer of at least 1; got True"),
     ],
 )
 def test_bad_arguments(distilled, unseen, change, message):
@@ -378,6 +381,11 @@ def test_comparison_with_some_baselines(distilled, unseen):
     chosen = ["whole training set", "herding"]
     comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=chosen)
     assert list(comparison.results) == ["distilled", *chosen]
+    with pytest.raises(ValueError, match=r"baselines must be a sequence of names .* got 'herding'"):
+        compare(distilled, *unseen, *unseen, baselines="herding")
+    for name in ("n_draws", "n_networks", "n_networks_whole"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1; got 1.5"):
+            compare(distilled, *unseen, *unseen, **{name: 1.5})
     with pytest.raises(ValueError, match=r"baselines must be among .* got \['medoids'\]"):
         compare(distilled, X, y, X, y, baselines=["medoids"])
 
@@ -474,3 +482,53 @@ def test_a_distiller_evaluates_with_its_own_augmentation(unseen):
     result = distiller.evaluate(*unseen)
     same = evaluate(distiller.distilled_, *unseen, steps=result.steps, augmentation=Flip(p=1))
     np.testing.assert_array_equal(result.curve, same.curve)
+
+
+def test_counts_may_be_any_integers(distilled, unseen):
+    expected = evaluate(distilled, *unseen, n_networks=2, steps=3)
+    for steps in (np.uint8(3), np.array([3], np.uint16)):
+        found = evaluate(distilled, *unseen, n_networks=np.int64(2), steps=steps)
+        np.testing.assert_array_equal(found.curve, expected.curve)
+        assert found.steps.tolist() == [3]
+
+
+def test_a_result_of_several_draws_counts_all_networks(distilled, unseen):
+    rows = ["random real samples"]
+    found = compare(distilled, *unseen, *unseen, baselines=rows, n_draws=2, n_networks=4)
+    assert len(found[rows[0]].accuracies) == 4
+    assert found[rows[0]].recipe.n_networks == 4
+
+
+def test_a_result_knows_how_its_networks_were_trained(distilled, unseen):
+    recipe = distilled.recipe
+    result = evaluate(distilled, *unseen, n_networks=1)
+    assert result.recipe == replace(recipe, n_networks=1)
+    result = evaluate(
+        distilled, *unseen, n_networks=1, steps=[2, 3], architecture="mlp", augmentation=Flip(p=1)
+    )
+    assert result.recipe.architecture == "mlp"
+    assert result.recipe.augmentation == {"class": "Flip", "p": 1.0}
+    assert result.recipe.steps == 3
+    # The same, in other words.
+    named = with_augmentation(distilled, "flip_rotate")
+    result = evaluate(named, *unseen, n_networks=1, steps=1, augmentation="flip_rotate")
+    assert result.recipe == replace(named.recipe, n_networks=1, steps=1)
+    own = with_augmentation(distilled, {"class": f"{__name__}.Mirror"})
+    result = evaluate(own, *unseen, n_networks=1, steps=1, augmentation=Mirror(p=1))
+    assert result.recipe == replace(own.recipe, n_networks=1, steps=1)
+    protocol = EvaluationProtocol(steps=2, n_networks=1, optimizer="sgd", architecture="auto")
+    result = evaluate(distilled, *unseen, protocol=protocol)
+    assert result.recipe == replace(recipe, steps=2, n_networks=1, optimizer="sgd")
+
+
+def test_parameters_that_were_set_after_the_fit_do_not_count(unseen):
+    quick = RaTBPTTDistiller(max_iter=1, window=1, unroll=1, n_networks=2, eval_steps=12)
+    quick.set_params(random_state=0, augmentation="flip_rotate").fit(*unseen)
+    expected, score = quick.evaluate(*unseen), quick.score(*unseen)
+    assert expected.steps.tolist() == [1, 2, 4, 8, 12]
+    quick.set_params(architecture="mlp", augmentation=None, eval_steps=24, n_networks=3)
+    found = quick.evaluate(*unseen)
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_array_equal(found.curve, expected.curve)
+    assert quick.score(*unseen) == score
+    assert found.recipe == quick.distilled_.recipe

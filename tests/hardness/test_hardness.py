@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -12,7 +13,7 @@ from skdistill import DistilledDataset
 from skdistill._data.layout import Layout
 from skdistill._data.validation import InvalidParameterError
 from skdistill.distilled import EvaluationRecipe
-from skdistill.evaluation import evaluate
+from skdistill.evaluation import compare, evaluate
 from skdistill.exceptions import DivergenceWarning
 from skdistill.hardness import (
     HardnessResult,
@@ -24,8 +25,10 @@ from skdistill.hardness import (
     forgetting_scores,
     hardness_weights,
 )
+from skdistill.intercorrelation import compare_blocks, subsample_curve
 
 CLASSES = np.array(["no", "yes"])
+NAMES = ["a", "b"]
 RECIPE = EvaluationRecipe(
     layout=Layout((2,), (2,)),
     mean=(0.0, 0.0),
@@ -408,3 +411,45 @@ def test_networks_that_diverge_are_wrong_about_all_samples_and_reported(data):
         scores = forgetting_scores(X, y, n_networks=2, n_epochs=3, learning_rate=1e30)
     assert [warning.filename for warning in caught] == [__file__]
     np.testing.assert_array_equal(scores, 3)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        evaluate,
+        lambda d, X, y: evaluate(
+            replace(d, preprocessing=StandardScaler().set_output(transform="pandas").fit(X)), X, y
+        ),
+        lambda d, X, y: compare(d, X, y, X[NAMES], y),
+        lambda d, X, y: compare(d, X[NAMES], y, X, y),
+        lambda d, X, y: subsample_curve(d, X, y, sizes=[1]),
+        lambda d, X, y: subsample_curve(d, X[NAMES], y, sizes=[1], real=(X, y)),
+        lambda d, X, y: compare_blocks(d, X, y, block_size=1),
+        disagreement_scores,
+        lambda d, X, y: accuracy_by_hardness(d, X, y, np.arange(len(X))),
+    ],
+)
+def test_columns_in_another_order_are_refused(data, look):
+    X, y = data
+    distilled = replace(DISTILLED, feature_names=("a", "b"))
+    frame = pd.DataFrame(X, columns=NAMES)[NAMES[::-1]]
+    with pytest.raises(ValueError, match=r"columns \['a', 'b'\], in this order; got \['b', 'a'\]"):
+        look(distilled, frame, y)
+
+
+def test_frames_with_the_columns_of_the_set_are_its_data(data):
+    X, y = data
+    distilled = replace(DISTILLED, feature_names=("a", "b"))
+    frame = pd.DataFrame(X, columns=NAMES)
+    expected = evaluate(distilled, X, y).accuracies
+    np.testing.assert_array_equal(evaluate(distilled, frame, y).accuracies, expected)
+
+
+def test_negative_labels_that_cross_entropy_is_to_learn_are_warned_of(data):
+    soft = replace(DISTILLED, y=np.array([[0.5, -0.5], [-0.5, 0.5]] * 2))
+    with pytest.warns(UserWarning, match="4 of 4 soft labels have values below 0"):
+        accuracy_by_hardness(
+            {"first": DISTILLED, "soft": soft}, *data, np.arange(60), n_networks=1, bins=2
+        )
+    with pytest.warns(UserWarning, match="4 of 4 soft labels have values below 0"):
+        disagreement_scores(soft, *data, n_networks=1)

@@ -411,3 +411,11 @@ def test_importing_the_displays_needs_neither_matplotlib_nor_torch():
     code = "import sys, skdistill.inspection; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "parameters", [None, [1], {"block_size": "2"}, {"block_size": 0}, {"block_size": True}]
+)
+def test_a_provenance_that_says_nothing_of_blocks_gives_no_lines(parameters):
+    distilled = make_images(GRAY, provenance={"parameters": parameters})
+    assert DistilledImagesDisplay.from_distilled(distilled).block_lines_ is None

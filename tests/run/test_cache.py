@@ -257,8 +257,13 @@ def test_files_that_are_no_results_are_refused(table, cache, outer_step):
         ("skdistill.Prepared", 2, "got 2, which a newer skdistill wrote"),
     ]:
         _npz.write(path, kind, version, arrays, identity)
-        with pytest.raises(InvalidFileError, match=message):
+        with pytest.raises(InvalidFileError, match=f"{message}.* Give another folder") as info:
             quick(cache).fit(*table)
+        assert "Remove" not in str(info.value)
+    # A file of the user's own.
+    np.savez(path, X=np.zeros(3))
+    with pytest.raises(InvalidFileError, match=r"it lacks meta.npy. Give another folder as cache"):
+        quick(cache).fit(*table)
 
 
 def test_a_place_that_is_no_folder_is_refused(table, tmp_path, outer_step):

@@ -7,13 +7,14 @@ class WandbLog:
     """Each fit is a run of Weights & Biases; the settings are those of ``wandb.init``."""
 
     def __init__(self, **settings):
-        self.settings, self.run = settings, None
+        # By fit: a search may make several at once, in threads, with one callback.
+        self.settings, self.runs, self.finished = settings, {}, set()
 
     def setup(self, estimator, context):
         """Begin a run, with the distiller's parameters as its configuration."""
         parameters = estimator.get_params()
-        self.run = wandb.init(config=parameters, reinit="create_new", **self.settings)
-        self.failed = True
+        run = wandb.init(config=parameters, reinit="create_new", **self.settings)
+        self.runs[context.root_uuid] = run
 
     def on_fit_task_begin(self, estimator, context):
         """Do nothing."""
@@ -22,14 +23,15 @@ class WandbLog:
         """Log what the history has of this outer step."""
         if context.task_name != "outer step":
             # The end of the fit itself, which one that fails does not reach.
-            self.failed = False
+            self.finished.add(context.root_uuid)
             return
         last = {name: values[-1] for name, values in fitted_estimator.history_.items()}
         known = {name: value for name, value in last.items() if value is not None}
-        self.run.log(known, step=fitted_estimator.n_iter_)
+        self.runs[context.root_uuid].log(known, step=fitted_estimator.n_iter_)
 
     def teardown(self, estimator, context):
         """End the run, however the fit ended."""
-        if self.run is not None:
-            self.run.finish(exit_code=int(self.failed))
-            self.run = None
+        run = self.runs.pop(context.root_uuid, None)
+        if run is not None:
+            run.finish(exit_code=int(context.root_uuid not in self.finished))
+        self.finished.discard(context.root_uuid)
