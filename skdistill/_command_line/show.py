@@ -28,11 +28,11 @@ def show(set_file: Path, output: Path | None, ipc: int | None, overwrite: bool) 
     """
     place = None if output is None else check_output(output, overwrite)
     distilled = load_set(set_file, ipc)
-    click.echo(distilled.card(), nl=False)
     if place is not None:
         _draw(distilled, place)
         # Standard output has the card alone.
         click.echo(f"Wrote {output}.", err=True)
+    click.echo(distilled.card(), nl=False)
 
 
 def _draw(distilled: "DistilledDataset", path: Path) -> None:
