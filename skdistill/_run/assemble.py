@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .._data.class_weight import weigh_samples
-from .._data.rows import Rows
+from .._data.rows import Rows, take
 from .._data.training import Checked, TrainingData
 from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
@@ -82,9 +82,17 @@ def assemble(
     """
     parameters, seed, group = resumed.parameters, resumed.seed, given.group
     X, y, weight, classes, layout = given.data
+    # As in the loss, whether it is samples or the classes' terms that are weighed there.
+    weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
     if not weighs_terms:
-        weight = weigh_samples(parameters["class_weight"], classes, y, weight)
-    X, y, weight, rows_out = hold_out(parameters["validation_fraction"], X, y, weight, seed)
+        weight = weighed
+    held_out = None
+    fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
+    sides = hold_out(fraction, y, len(classes), ipc, seed)
+    if sides is not None:
+        rows, rows_out = sides
+        held_out = _part(X, y, weighed, rows_out)
+        X, y, weight = _part(X, y, weight, rows)
     data = Checked(X, y, weight, classes, layout)
     rngs = Streams(seed, group.rank, group.size)
     real, problem = pose(
@@ -128,25 +136,32 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
-        held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),
+        held_out=_hold_on_device(held_out, real, seed, parameters, synthetic.label_loss),
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
     )
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 
+def _part(
+    X: np.ndarray | Rows, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray
+) -> tuple[Rows, np.ndarray, np.ndarray | None]:
+    """Return these rows of samples, class indices and weights; the samples are not copied."""
+    return take(X, rows), y[rows], None if weight is None else weight[rows]
+
+
 def _hold_on_device(
-    rows_out: tuple[Rows, np.ndarray] | None,
+    held_out: tuple[Rows, np.ndarray, np.ndarray | None] | None,
     real: TrainingData,
     seed: int,
     parameters: Mapping[str, Any],
     loss: Literal["cross-entropy", "mse"],
 ) -> HeldOut | None:
     """Return what the samples are validated on, as networks see it; None if nothing is held out."""
-    if rows_out is None:
+    if held_out is None:
         return None
     return HeldOut.of(
-        *rows_out,
+        *held_out,
         real,
         seed,
         parameters["eval_steps"],
