@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -135,6 +135,7 @@ def resume(
     parameters = {**parameters, **resolved}
     path, random_state = parameters["checkpoint"], parameters["random_state"]
     max_iter, n_iter_no_change = parameters["max_iter"], parameters["n_iter_no_change"]
+    validation_interval = parameters["validation_interval"]
     identity = identify(
         kind, parameters, may_change, given.learner, given.provenance, given.start, given.factors
     )
@@ -153,7 +154,7 @@ def resume(
             given.earlier,
             random_state,
             max_iter,
-            lambda run: is_complete(run, max_iter, n_iter_no_change),
+            lambda run: is_complete(run, max_iter, n_iter_no_change, validation_interval),
         )
         seed = draw_seed(random_state) if run is None else run.seed
         return seed, dict(checkpoint.open_values), run
@@ -208,6 +209,9 @@ def continued(
         if path is not None and not validates and run.best:
             raise ValueError("it must have no best step, because nothing is validated.")
         check_state(run.state.method, fresh.method)
+    if not validates:
+        # The earlier fit may have validated: its best samples are not the result of this one.
+        run = replace(run, state=replace(run.state, best=None))
     run = run.to_device(problem.device)
     with _explaining_what_does_not_fit(path):
         method.check_state(problem, run.state.method, run.step)

@@ -84,6 +84,19 @@ class Run:
         return self.state.best
 
     @property
+    def best_or_last(self) -> Best | None:
+        """The best iterate on held-out data, or the last one if it was validated and is better.
+
+        The end of a run is validated even if it is none of the steps that are due. That is no part
+        of the state, which would otherwise be another one than that of a longer run.
+        """
+        accuracy = self.last.get("validation_accuracy") if self.step else None
+        if accuracy is None or (self.best is not None and accuracy <= self.best.accuracy):
+            return self.best
+        tensors = _convert(self.state.result, torch.Tensor, lambda tensor: tensor.cpu().numpy())
+        return Best(accuracy, self.step, tensors)
+
+    @property
     def seconds(self) -> float:
         """The time that the run has taken so far, without pauses."""
         return self.state.seconds

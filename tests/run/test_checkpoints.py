@@ -352,7 +352,7 @@ def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch, outer_st
     with monkeypatch.context() as patch:
         patch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(accuracies))
         first = quick(path, **parameters).fit(*table)
-    assert first.n_iter_ == 5
+    assert first.n_iter_ == 6
     outer_step.refuse()
     assert bits(quick(path, **parameters).fit(*table)) == bits(first)
 
