@@ -19,8 +19,8 @@ from ..parametrization import resolve_parametrization
 from .cache import FolderCache
 from .given import Given
 from .held_out import HeldOut, hold_out
-from .initial import first_run
-from .loop import OuterLoop
+from .initial import check_class_sizes, first_run
+from .loop import OuterLoop, is_complete
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -88,7 +88,8 @@ def assemble(
         weight = weighed
     held_out = None
     fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
-    sides = hold_out(fraction, y, len(classes), ipc, seed)
+    split_seed = seed if given.split_seed is None else given.split_seed
+    sides = hold_out(fraction, y, len(classes), ipc, split_seed)
     if sides is not None:
         rows, rows_out = sides
         held_out = _part(X, y, weighed, rows_out)
@@ -105,10 +106,7 @@ def assemble(
         given.feature_names,
     )
     method = make_method(problem)
-    # Of no seed of a run, because runs share what is prepared.
-    shared = replace(problem, rngs=Streams(0))
-    cache = FolderCache(parameters.get("cache"), data, given.learner, writes=group.rank == 0)
-    problem = replace(problem, prepared=method.prepare(shared, cache))
+    init = parameters["init"]
     synthetic = SyntheticSet(
         resolve_parametrization(parameters["parametrization"]),
         parameters["label_lr_scale"] if parameters["learn_labels"] else None,
@@ -118,14 +116,37 @@ def assemble(
         given.start,
         given.factors,
         method,
-        method.extra(problem),
+        extra={},
     )
+
+    def prepared(at_once: bool) -> tuple[Problem, SyntheticSet]:
+        if at_once:
+            made = method.stand_in(problem)
+        else:
+            # Of no seed of a run, because runs share what is prepared.
+            shared = replace(problem, rngs=Streams(0))
+            writes = group.rank == 0
+            made = method.prepare(
+                shared, FolderCache(parameters.get("cache"), data, given.learner, writes)
+            )
+        whole = replace(problem, prepared=made)
+        return whole, replace(synthetic, extra=method.extra(whole))
+
+    # What is unfit is refused before the method is prepared, which may take hours.
     check_label_loss(given.start, synthetic.label_loss)
     if resumed.run is None:
-        init, averages = parameters["init"], parameters["ema_decay"] is not None
+        check_class_sizes(init, y, problem.rows, 0 if given.start is None else given.start.ipc)
+        problem, synthetic = prepared(at_once=False)
+        averages = parameters["ema_decay"] is not None
         run = first_run(seed, method, problem, synthetic, init, X, y, given.dtype, averages)
     else:
+        at_once = _has_stand_in(method)
+        problem, synthetic = prepared(at_once)
         run = continued(resumed, method, problem, synthetic, given.dtype)
+        ends = "max_iter", "n_iter_no_change", "validation_interval"
+        # A run at its end is returned without what only outer steps need.
+        if at_once and not is_complete(run, *(parameters[name] for name in ends)):
+            problem, synthetic = prepared(at_once=False)
     loop = OuterLoop(
         method=Averaged(method, group) if group.size > 1 else method,
         problem=problem,
@@ -140,7 +161,14 @@ def assemble(
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
     )
+    run.begun = resumed.begun
     return Fit(given, resumed, data, method, synthetic, run, loop)
+
+
+def _has_stand_in(method: Method) -> bool:
+    """Return whether a method has a stand-in for what it prepares, or prepares nothing."""
+    kind = type(method)
+    return kind.stand_in is not Method.stand_in or kind.prepare is Method.prepare
 
 
 def _part(

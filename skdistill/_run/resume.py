@@ -18,7 +18,7 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import identify
+from .identity import BEGINNING, differences, identify
 from .loop import is_complete
 from .processes import begin_together
 from .state import Run
@@ -41,6 +41,8 @@ class Resumed:
     run : Run or None
         The run at rest; None begins anew.
     checkpoint : Checkpoint or NoCheckpoint
+    begun : dict
+        As in `Run`.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Resumed:
     resolved: dict
     run: Run | None
     checkpoint: Checkpoint | NoCheckpoint
+    begun: dict
 
 
 def check_continuation(
@@ -139,6 +142,8 @@ def resume(
     identity = identify(
         kind, parameters, may_change, given.learner, given.provenance, given.start, given.factors
     )
+    begun = {name: identity[name] for name in BEGINNING}
+    _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
@@ -164,8 +169,20 @@ def resume(
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
     return Resumed(
-        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint
+        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint, begun
     )
+
+
+def _check_beginning(earlier: Run | None, begun: Mapping) -> None:
+    """Raise ValueError unless an earlier fit's run was begun like this one."""
+    if earlier is None or earlier.begun is None:
+        return
+    texts = differences(earlier.begun, dict(begun))
+    if texts:
+        raise ValueError(
+            f"{'; '.join(texts)}; as in the earlier fit, which warm_start=True continues. Use "
+            "warm_start=False to begin anew."
+        )
 
 
 def continued(

@@ -326,6 +326,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             learner=learner,
             provenance=describe(data.X, data.classes[data.y], data.sample_weight),
             group=group,
+            split_seed=getattr(self, "_split_seed", None),
         )
 
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
@@ -347,6 +348,10 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             self._check_values,
             at_end,
         )
+
+    def _hold_out_as(self, seed: int) -> None:
+        """Hold out the samples that a run of this seed does, whatever the seed of this one."""
+        self._split_seed = seed
 
     def _check_values(self, values: dict[str, Any]) -> None:
         """Raise ValueError for invalid values of parameters."""

@@ -284,11 +284,17 @@ class BoostedDistiller(
 
     def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
-        seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
+        first, seed = (
+            int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+            for number in (0, block)
+        )
+        # All blocks hold out what the first does: no block is validated on samples that an earlier
+        # one was trained on.
+        distiller._hold_out_as(draw_seed(first))
         if self.checkpoint is not None:
             # Named by its budget, so that a larger ipc finds the earlier blocks.
             distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
-        return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
+        return distiller.set_params(ipc=ipc, random_state=seed, warm_start=False)
 
     def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
         """Set the fitted attributes after a block, and return the set so far."""

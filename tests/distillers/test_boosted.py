@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 import skdistill.distillers.boosted
 from skdistill import BoostedDistiller, DistilledDataset
 from skdistill._files import npz as _npz
+from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
 
@@ -149,6 +150,20 @@ def test_saved_and_loaded_sets_keep_their_budgets(images, tmp_path):
     loaded = DistilledDataset.load(tmp_path / "set.npz")
     np.testing.assert_array_equal(loaded.subset(2).X, fitted.transform(ipc=2)[0])
     assert [block["ipc"] for block in loaded.provenance["blocks"]] == [1, 2, 3]
+
+
+def test_all_blocks_hold_out_the_same_samples(images, monkeypatch):
+    parts = []
+
+    def spy(fraction, y, n_classes, ipc, seed):
+        parts.append(hold_out(fraction, y, n_classes, ipc, seed))
+        return parts[-1]
+
+    monkeypatch.setattr("skdistill._run.assemble.hold_out", spy)
+    boosted(distiller=quick(validation_fraction=0.25)).fit(*images)
+    assert len(parts) == 3
+    for part in parts[1:]:
+        np.testing.assert_array_equal(part[1], parts[0][1])
 
 
 def test_scores(images):

@@ -101,6 +101,30 @@ def test_warm_start_refuses_what_it_cannot_continue(images):
     assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
 
 
+def test_a_continued_run_was_begun_in_the_same_way(images):
+    first, other = (quick(random_state=seed).fit(*images).distilled_ for seed in (0, 1))
+    distiller = quick(ipc=2, warm_start=True)
+    distiller.fit(*images, start=first, learning_rate_factors=[0, 1])
+    before = distiller.transform()[0]
+    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=4)
+    for change, metadata, message in [
+        ({}, {"start": other}, "start must be {'skdistill.Dist.*; got {'skdistill.Distilled"),
+        ({}, {"start": None}, "start must be {'skdistill.DistilledDataset'.*; got None"),
+        ({}, {"learning_rate_factors": [1, 1]}, r"factors must be \[0.0, 1.0\]; got \[1.0, 1.0\]"),
+        ({"init": "real"}, {}, "init must be 'gaussian'; got 'real'"),
+    ]:
+        metadata = {"start": first, "learning_rate_factors": [0, 1], **metadata}
+        with pytest.raises(ValueError, match=f"{message}.*; as in the earlier fit, which warm_st"):
+            distiller.set_params(**{"init": "gaussian", **change}).fit(*images, **metadata)
+        np.testing.assert_array_equal(distiller.transform()[0], before)
+    distiller.set_params(init="gaussian")
+    distiller.fit(*images, start=first, learning_rate_factors=[0, 1])
+    assert distiller.n_iter_ == 4
+    # A pickle of an older version says nothing.
+    del vars(distiller._run)["begun"]
+    assert distiller.set_params(max_iter=5).fit(*images).n_iter_ == 5
+
+
 # --- initial samples --------------------------------------------------------------------------
 
 
