@@ -100,7 +100,8 @@ def dtypes_of(X: Any) -> Dtypes | None:
     if nw.dependencies.is_into_dataframe(X):
         return tuple(map(_plain_dtype, nw.from_native(X, eager_only=True).iter_columns()))
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biu":
-        return (str(X.dtype),) * X.shape[1]
+        # Without the order of bytes.
+        return (X.dtype.name,) * X.shape[1]
     return None
 
 

@@ -19,6 +19,7 @@ from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.layout import Layout
+from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data, describe
 from .._data.validation import check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
@@ -123,7 +124,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     def _parameters(self, layout: Layout) -> dict[str, Any]:
         """Return the parameters, with the networks to distill through for samples like these."""
-        parameters = self.get_params(deep=False)
+        parameters = plain_parameters(self)
         parameters["inner_architecture"] = resolve_inner_architecture(
             self.inner_architecture, self.architecture, layout.network_shape
         )
@@ -332,7 +333,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
         """Return where to start: the checkpoint's run, that of an earlier fit, or anew."""
         parameters = self._parameters(given.data.layout)
-        resolved = self._resolve(given.data.layout.network_shape)
+        resolved = self._with({})._resolve(given.data.layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
             # It keeps its own values of the parameters that the user left open.
@@ -377,9 +378,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         )
 
     def _with(self, resolved: dict[str, Any]) -> Self:
-        """Return this distiller with other values of parameters."""
+        """Return this distiller with Python's numbers, and other values of parameters."""
         other = copy(self)
-        vars(other).update(resolved)
+        vars(other).update(plain_parameters(self) | resolved)
         return other
 
     @own_settings()
@@ -425,7 +426,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
         other = clone(self)
         data = other.check_input(X, y, sample_weight=sample_weight)
-        other = other._with(other._resolve(data.layout.network_shape))
+        other = other._with(other._with({})._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
         parameters = other._parameters(data.layout)
         learner = make_networks(parameters, data, self._needs_network, self._autocast())

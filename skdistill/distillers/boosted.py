@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import BaseEstimator, MetaEstimatorMixin
 from .._data.seeds import draw_seed
+from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
 from .._engine.group import join_group
 from .._files import npz as _npz
@@ -255,7 +256,7 @@ class BoostedDistiller(
         # on.
         here: dict[str, Any] = {
             "seed": seed,
-            "block_size": int(self.block_size),
+            "block_size": plain(self.block_size),
             "beta": float(self.beta),
         }
         folder = self._folder()
@@ -278,9 +279,10 @@ class BoostedDistiller(
 
     def _budgets_after(self, done: int) -> list[int]:
         """Return the samples per class after each block that comes when there are so many."""
-        budgets = list(range(done + self.block_size, self.ipc + 1, self.block_size))
+        ipc, size = plain(self.ipc), plain(self.block_size)
+        budgets = list(range(done + size, ipc + 1, size))
         last = budgets[-1] if budgets else done
-        return budgets if last == self.ipc else [*budgets, self.ipc]
+        return budgets if last == ipc else [*budgets, ipc]
 
     def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
@@ -300,7 +302,7 @@ class BoostedDistiller(
         """Set the fitted attributes after a block, and return the set so far."""
         block = distiller.distilled_
         earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
-        params = self.get_params(deep=False)
+        params = plain_parameters(self)
         provenance = {
             **block.provenance,
             "method": type(self).__name__,

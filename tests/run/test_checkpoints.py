@@ -786,6 +786,19 @@ def full_disk(*args):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.filterwarnings("default::skdistill.exceptions.CheckpointWarning")
+def test_a_state_that_cannot_be_written_hides_no_error(table, path, monkeypatch, outer_step):
+    def refuse(*args):
+        raise TypeError("no such value in a file")
+
+    monkeypatch.setattr(RunFile, "write", refuse)
+    failing = partial(pytest.warns, CheckpointWarning, match="could not be written: no such value")
+    with outer_step(KeyboardInterrupt, at=3), pytest.raises(KeyboardInterrupt), failing():
+        quick(path).fit(*table)
+    with failing():
+        assert quick(path).fit(*table).n_iter_ == 4
+
+
 def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch, outer_step):
     monkeypatch.setattr(os, "fsync", full_disk)
     outer_step.refuse()
