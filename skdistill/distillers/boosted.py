@@ -190,44 +190,43 @@ class BoostedDistiller(
         InvalidFileError
             If a file in the folder `checkpoint` and the one before it are damaged.
         DivergenceError
-            If a block diverges. The blocks before are kept: `transform` returns them.
+            If a block diverges. The blocks before are kept: `transform` returns them. As after
+            Ctrl-C, ``distiller_`` is that of the block in progress, with its samples so far.
         """
-        earlier = self.warm_start and hasattr(self, "distilled_")
-        if earlier and self.ipc < self.budgets_[-1]:
-            raise ValueError(
-                f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
-                "distilled; warm_start=True adds to it."
-            )
-        self._check_checkpoints()
+        done = self._check_blocks()
         # An error that would stop the last block must stop the first.
-        last = self._make_distiller(self.ipc, 0, seed=0)
+        last = self._make_distiller(plain(self.ipc), 0, seed=0)
         last._check_refusals(start=X)
         last.check_input(X, y, sample_weight=sample_weight)
         # Only one of several processes looks into the folder, or makes it.
-        seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
-        if not earlier:
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
-            self._seed, self.history_, self.n_iter_ = seed, {}, 0
-            self.budgets_: list[int] = []
-        start = self.distilled_ if earlier else None
-        budgets = self._budgets_after(self.budgets_[-1] if self.budgets_ else 0)
+        seed = join_group().decide(lambda: self._take_seed(self._seed if done else None))
+        start = self.distilled_ if done else None
+        budgets = self._budgets_after(done)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         for budget in budgets:
             task = callbacks.subcontext(task_name="block")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            distiller = self._make_distiller(budget, len(self.budgets_), self._seed)
+            n_blocks = 0 if start is None else len(self.budgets_)
+            distiller = self._make_distiller(budget, n_blocks, seed)
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
-            with task.propagate_callback_context(distiller):
-                distiller.fit(
-                    X,
-                    y,
-                    sample_weight=sample_weight,
-                    start=start,
-                    learning_rate_factors=factors,
-                )
+            try:
+                with task.propagate_callback_context(distiller):
+                    distiller.fit(
+                        X,
+                        y,
+                        sample_weight=sample_weight,
+                        start=start,
+                        learning_rate_factors=factors,
+                    )
+            finally:
+                # However the block ended, its result so far is kept. An earlier fit's result goes
+                # only now, because a block that has not begun has none.
+                if hasattr(distiller, "distilled_"):
+                    if start is None:
+                        self._begin_anew(seed)
+                    self.distiller_ = distiller
             start = self._add_block(distiller, budget)
             stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stop:
@@ -235,13 +234,33 @@ class BoostedDistiller(
         callbacks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _check_checkpoints(self) -> None:
-        """Raise ValueError unless every block can have a checkpoint, if there is to be one."""
+    def _begin_anew(self, seed: int) -> None:
+        """Drop the result of an earlier fit, and count from the first block."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        self._seed, self.history_, self.n_iter_ = seed, {}, 0
+        self.budgets_: list[int] = []
+
+    def _check_blocks(self) -> int:
+        """Return the samples per class that this fit adds to; raise ValueError if it cannot."""
+        done = self.budgets_[-1] if self.warm_start and hasattr(self, "distilled_") else 0
+        if self.ipc < done:
+            raise ValueError(
+                f"ipc={self.ipc} must be at least {done}, what an earlier fit has distilled; "
+                "warm_start=True adds to it."
+            )
+        is_set = isinstance(getattr(self.distiller, "init", None), DistilledDataset)
+        if is_set and len(self._budgets_after(done)) > (not done):
+            raise ValueError(
+                "distiller's init must not be a set unless there is a single block: every other "
+                "block starts from the ones before."
+            )
         if getattr(self.distiller, "checkpoint", None) is not None:
             raise ValueError(
                 "distiller's checkpoint must be None, because every block needs a file of its own; "
                 "pass a folder as BoostedDistiller's checkpoint."
             )
+        return done
 
     def _take_seed(self, seed: int | None) -> int:
         """Return the seed from which the blocks' seeds are made: given, saved or drawn."""
@@ -313,7 +332,6 @@ class BoostedDistiller(
             "blocks": [*earlier, {"ipc": budget, **block.provenance}],
         }
         self.distilled_ = replace(block, provenance=provenance)
-        self.distiller_ = distiller
         self.classes_ = distiller.classes_
         self.n_features_in_ = distiller.n_features_in_
         vars(self).pop("feature_names_in_", None)
@@ -347,8 +365,9 @@ class BoostedDistiller(
         Returns
         -------
         Forecast
-            For all blocks together: their outer steps, the mean of the first and the last block's
-            seconds per step (they grow evenly with the samples), and the memory of the last block.
+            For all blocks together that `fit` would distill, with `warm_start` those that are left:
+            their outer steps, the mean of the first and the last block's seconds per step (they
+            grow evenly with the samples), and the memory of the last block.
 
         Raises
         ------
@@ -364,12 +383,15 @@ class BoostedDistiller(
         >>> BoostedDistiller(ipc=4, block_size=2, distiller=block).estimate(X, y).n_steps
         20
         """
-        budgets = self._budgets_after(0)
+        self._validate_params()
+        budgets = self._budgets_after(self._check_blocks())
+        # With no block left, what the last one would take, for no steps.
+        sizes = budgets or [plain(self.ipc)]
         first, last = (
             self._make_distiller(ipc, 0, seed=0).estimate(
                 X, y, sample_weight=sample_weight, n_steps=n_steps
             )
-            for ipc in (budgets[0], budgets[-1])
+            for ipc in (sizes[0], sizes[-1])
         )
         return replace(
             last,
