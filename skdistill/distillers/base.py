@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from math import prod
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -35,6 +36,7 @@ from .._run.callbacks import (
     with_callbacks,
 )
 from .._run.given import Given
+from .._run.held_out import hold_out
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
@@ -299,7 +301,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         factors = check_factors(learning_rate_factors, self.ipc)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         origin = Origin.of(X, y)
-        data = self.check_input(X, y, sample_weight=sample_weight)
+        data = self._check_input(X, y, sample_weight)
         if earlier is not None:
             check_continuation(
                 earlier,
@@ -422,10 +424,12 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         >>> forecast.n_steps
         200
         """
+        if not isinstance(n_steps, Integral):
+            raise ValueError(f"n_steps must be an integer; got {n_steps!r}.")
         if n_steps < 1:
             raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
         other = clone(self)
-        data = other.check_input(X, y, sample_weight=sample_weight)
+        data = other._check_input(X, y, sample_weight)
         other = other._with(other._with({})._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
         parameters = other._parameters(data.layout)
@@ -464,6 +468,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         ValueError
             If a parameter or the data is unfit.
         """
+        # A copy, because a fitted estimator keeps what it knows about its own features.
+        return copy(self)._check_input(X, y, sample_weight)
+
+    def _check_input(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Checked:
+        """Check parameters and data, see `check_input`, and note what the features are."""
         # A meta-estimator's fit may skip validation, so validate here too.
         self._validate_params()
         image_shape = check_image_shape(self.image_shape)
@@ -495,6 +506,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         self._check_refusals(layout=checked.layout)
         parametrization.check_layout(checked.layout)
+        # The seed of the run is not known yet, and decides nothing that is checked here.
+        hold_out(self.validation_fraction, checked.y, len(checked.classes), self.ipc, seed=0)
         check_class_weight(self.class_weight, checked.classes)
         self._check_classes(len(checked.classes))
         check_augmentation(self.augmentation, checked.layout.network_shape)

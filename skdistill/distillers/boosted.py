@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import BaseEstimator, MetaEstimatorMixin
@@ -98,6 +99,9 @@ class BoostedDistiller(
     >>> X_syn.shape
     (12, 4)
     """
+
+    # ipc is not metadata that a pipeline could route.
+    __metadata_request__transform = {"ipc": UNUSED}
 
     ipc: int = param(
         default=10,
@@ -415,8 +419,8 @@ class BoostedDistiller(
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
             Samples in the units, shape and layout of the training samples.
-        y_syn : ndarray of shape (n_classes * ipc,)
-            Their labels.
+        y_syn : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
+            Their labels; a row of soft labels for each if they are learned.
 
         Raises
         ------

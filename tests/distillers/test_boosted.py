@@ -75,6 +75,11 @@ def test_start_comes_first_and_init_makes_the_rest(images, init):
         ({}, {"learning_rate_factors": [1]}, r"must be ipc=2 non-negative numbers; got \[1.0\]"),
         ({}, {"learning_rate_factors": [1, -1]}, "must be ipc=2 non-negative numbers"),
         ({}, {"learning_rate_factors": [1, np.nan]}, "must be ipc=2 non-negative numbers"),
+        (
+            {},
+            {"learning_rate_factors": ["a", 1]},
+            r"_factors must be .*; got \['a', 1\]",
+        ),
     ],
 )
 def test_bad_starts_and_factors(images, parameters, metadata, message):
@@ -315,6 +320,10 @@ def test_budgets_that_were_not_built(images):
     fitted = boosted(ipc=4, block_size=2).fit(*images)
     with pytest.raises(ValueError, match=r"ipc=3 must be one of \[2, 4\].*subset takes any size"):
         fitted.transform(ipc=3)
+
+
+def test_the_budget_is_no_metadata():
+    assert not hasattr(BoostedDistiller, "set_transform_request")
 
 
 def test_unknown_metadata(images):
