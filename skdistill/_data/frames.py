@@ -144,7 +144,7 @@ def _columns(frame: Any) -> list[str]:
     return _frame(frame).columns
 
 
-def _frame(X: Any) -> nw.DataFrame[Any]:
+def _frame(X: Any) -> Any:
     """Return a data frame as narwhals has it, or raise a ValueError if columns share a name."""
     try:
         return nw.from_native(X, eager_only=True)

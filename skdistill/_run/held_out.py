@@ -90,10 +90,8 @@ class HeldOut:
             rows=rows,
             on_host=real.real.on_host,
         )
-        # Of a seed of their own: those of the run's seed are the networks that `score` trains,
-        # which must not have seen the samples before.
-        seed = Streams(seed).integer("validation", 0)
-        return cls(family, held, TrainingProtocol(int(steps), loss=loss), seed, sample_weight)
+        protocol = TrainingProtocol(int(steps), loss=loss)
+        return cls(family, held, protocol, seed_of_networks(seed), sample_weight)
 
     def accuracy(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
         """Return the mean accuracy of networks trained on standardized samples.
@@ -107,6 +105,15 @@ class HeldOut:
         )
         warn_of_divergence(n_diverged, _N_NETWORKS)
         return float(curve[:, -1].mean())
+
+
+def seed_of_networks(seed: int) -> int:
+    """Return the seed of the networks that validate a run of this seed.
+
+    Those of the run's seed are the networks that `score` trains: samples must not be chosen by
+    them.
+    """
+    return Streams(seed).integer("validation", 0)
 
 
 def hold_out(
