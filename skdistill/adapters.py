@@ -9,6 +9,8 @@ import sklearn
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
@@ -87,8 +89,9 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
     distiller : estimator or None, default=None
         Distills the training set; cloned before it is fitted. None is ``RaTBPTTDistiller()``.
     classifier : estimator or None, default=None
-        Trained on the synthetic samples; cloned before it is fitted. It gets flattened images and,
-        instead of learned soft labels, the label of the largest probability. One with a method
+        Trained on the synthetic samples; cloned before it is fitted. It gets flattened images,
+        data frames with the columns of `X` if that is one and, instead of learned soft labels, the
+        label of the largest probability. One with a method
         ``fit_distilled``, as `KernelRidgeClassifier` has, gets the distilled set itself, with
         learned labels and scale. None trains the distiller's own networks by its recipe,
         `n_networks` of them for `eval_steps` steps, and averages their probabilities.
@@ -135,6 +138,8 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
     # What `fit` sets as well.
     classifier_: Any
     ensemble_: np.ndarray | None
+    # The form of the samples that the classifier gets; None for flat arrays.
+    _origin: Origin | None = None
 
     def __init__(self, distiller: Any = None, classifier: Any = None):
         self.distiller = distiller
@@ -171,20 +176,33 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
                 f"got {self.classifier!r}."
             )
         distiller = _fit_distiller(self, X, y, _routed(self, sample_weight))
-        distilled = distiller.distilled_
+        distilled, origin = distiller.distilled_, None
+        # It has taken long, so it is kept even if the classifier fails. What an earlier fit has
+        # trained on other samples goes.
+        for name in ("classifier_", "ensemble_", "classes_"):
+            vars(self).pop(name, None)
+        _note_features(self, X, distiller)
+        self.distiller_ = distiller
         ensemble = classifier = None
         if self.classifier is None:
             ensemble = _train_ensemble(_networks(distiller), distilled)
         elif hasattr(self.classifier, "fit_distilled"):
             classifier = clone(self.classifier).fit_distilled(distilled)
         else:
-            X_syn = _flat(distilled.X.copy())
+            origin = Origin.of(X)
+            X_syn = origin.frame(_flat(distilled.X.copy()))
             classifier = clone(self.classifier).fit(X_syn, distilled.hard_labels())
-        # Set all of them together: if the classifier fails, an earlier fit stays as it was.
-        _note_features(self, X, distiller)
-        self.distiller_, self.ensemble_, self.classifier_ = distiller, ensemble, classifier
+        self._origin, self.ensemble_, self.classifier_ = origin, ensemble, classifier
         self.classes_ = (distiller if classifier is None else classifier).classes_
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is something to predict with, and not only a distilled set."""
+        return hasattr(self, "classifier_")
+
+    def _for_classifier(self, X: np.ndarray) -> Any:
+        """Return samples in the form in which the classifier got the synthetic ones."""
+        return _flat(X) if self._origin is None else self._origin.frame(_flat(X))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the predicted labels.
@@ -207,7 +225,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         """
         X = self._check_samples(X)
         if self.classifier_ is not None:
-            return self.classifier_.predict(_flat(X))
+            return self.classifier_.predict(self._for_classifier(X))
         return self.classes_[self._probabilities(X).argmax(axis=1)]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -232,15 +250,17 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         DivergenceWarning
             As in `predict`.
         """
-        if getattr(self, "classifier_", None) is not None:
+        samples = self._check_samples(X)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, samples, ensure_non_negative=True)
+        if self.classifier_ is not None:
             return super().score(X, y, sample_weight)
-        probabilities = self._probabilities(self._check_samples(X))
+        probabilities = self._probabilities(samples)
         y = column_or_1d(as_array(y))
-        check_consistent_length(probabilities, y, sample_weight)
+        check_consistent_length(probabilities, y)
         right = self.classes_[probabilities.argmax(axis=1)] == y
         right &= np.isfinite(probabilities).all(axis=1)
-        weights = None if sample_weight is None else np.asarray(sample_weight)
-        return float(np.average(right, weights=weights))
+        return float(np.average(right, weights=sample_weight))
 
     @available_if(_classifier_has("predict_proba", networks_have=True))
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -265,7 +285,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         """
         X = self._check_samples(X)
         if self.classifier_ is not None:
-            return self.classifier_.predict_proba(_flat(X))
+            return self.classifier_.predict_proba(self._for_classifier(X))
         return self._probabilities(X)
 
     @available_if(_classifier_has("decision_function", networks_have=False))
@@ -282,7 +302,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         ndarray of shape (n,) or (n, n_classes)
         """
         X = self._check_samples(X)
-        return self.classifier_.decision_function(_flat(X))
+        return self.classifier_.decision_function(self._for_classifier(X))
 
     def _check_samples(self, X: ArrayLike) -> np.ndarray:
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
@@ -332,8 +352,8 @@ class DistillationSampler(_Adapter):
         Weights of the classes in the loss that the distiller minimizes: ``{label: weight}``, where
         a class that is not named has 1. They multiply ``sample_weight``. "balanced" gives every
         class the same total weight. With None the synthetic samples, although equally many of each
-        class, teach networks the frequencies of the classes in ``y``. Not used if the distiller has
-        a `class_weight` of its own.
+        class, teach networks the frequencies of the classes in ``y``. Not used if the distiller, or
+        that of a `BoostedDistiller`, has a `class_weight` of its own.
 
     Attributes
     ----------
@@ -402,7 +422,7 @@ class DistillationSampler(_Adapter):
 
     def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike | None:
         """Return the samples' weights, multiplied by those of their classes."""
-        if self.class_weight is None or getattr(self.distiller, "class_weight", None) is not None:
+        if self.class_weight is None or _weighs_classes(self.distiller):
             return weight
         # Checked here, because the errors below give less of a reason for impossible labels.
         y = column_or_1d(y, warn=True, dtype=None)
@@ -454,12 +474,22 @@ def _distiller(owner: Any) -> Any:
     if owner.distiller is None:
         distiller = RaTBPTTDistiller()
         return distiller.set_fit_request(sample_weight=True) if _routing_enabled() else distiller
-    if not _is_estimator(owner.distiller, "transform"):
+    # These have no distilled_ of their own, which would be found out only when they are fitted.
+    holds_others = isinstance(owner.distiller, Pipeline | GridSearchCV | RandomizedSearchCV)
+    if holds_others or not _is_estimator(owner.distiller, "transform"):
         raise InvalidParameterError(
             "distiller must be None or a distiller such as RaTBPTTDistiller(); "
             f"got {owner.distiller!r}."
         )
     return owner.distiller
+
+
+def _weighs_classes(distiller: Any) -> bool:
+    """Return whether a distiller, or the one in it, has weights of classes."""
+    if distiller is None:
+        return False
+    has_own = getattr(distiller, "class_weight", None) is not None
+    return has_own or _weighs_classes(getattr(distiller, "distiller", None))
 
 
 def _routing_enabled() -> bool:

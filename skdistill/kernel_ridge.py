@@ -166,6 +166,11 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         self : object
             It predicts samples in the units and the layout of ``distilled.X``, or flattened ones.
         """
+        if not isinstance(distilled, DistilledDataset):
+            raise ValueError(
+                f"distilled must be a DistilledDataset; got {type(distilled).__name__}. fit takes "
+                "samples and labels."
+            )
         recipe, n_classes = distilled.recipe, len(distilled.classes)
         if distilled.y.ndim == 2:
             y = distilled.y.astype(np.float64) - (0 if recipe.loss == "mse" else 1 / n_classes)

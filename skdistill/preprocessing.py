@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from ._data.older_versions import OlderPicklesMixin
-from ._data.validation import Interval, StrOptions, as_array, fit_context
+from ._data.validation import Interval, StrOptions, as_array, fit_context, keeping_features
 
 if TYPE_CHECKING:
     import torch
@@ -163,15 +163,18 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         from ._data import whitening as _whitening
 
         device = _whitening.resolve_device(self.device)
-        X = validate_data(self, as_array(X), allow_nd=True, dtype="numeric", ensure_min_samples=2)
-        sample_shape = X.shape[1:]
-        per_sample = X.ndim > 2 if isinstance(self.per_sample, str) else bool(self.per_sample)
-        if per_sample and prod(sample_shape) < 2:
-            raise ValueError(
-                "per_sample=True needs samples of at least 2 features, because a sample of one is "
-                "its own mean; got n_features=1."
+        with keeping_features(self):
+            X = validate_data(
+                self, as_array(X), allow_nd=True, dtype="numeric", ensure_min_samples=2
             )
-        learned = _whitening.learn(X, per_sample, self.regularization, self.batch_size, device)
+            sample_shape = X.shape[1:]
+            per_sample = X.ndim > 2 if isinstance(self.per_sample, str) else bool(self.per_sample)
+            if per_sample and prod(sample_shape) < 2:
+                raise ValueError(
+                    "per_sample=True needs samples of at least 2 features, because a sample of one "
+                    "is its own mean; got n_features=1."
+                )
+            learned = _whitening.learn(X, per_sample, self.regularization, self.batch_size, device)
         self.mean_, self.scale_, self.eigenvalues_, self.eigenvectors_ = learned
         self.per_sample_ = per_sample
         self.sample_shape_ = sample_shape

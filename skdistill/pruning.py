@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing
 
 from ._data.bases import BaseEstimator
 from ._data.older_versions import OlderPicklesMixin
-from ._data.validation import Interval, StrOptions, as_array, fit_context
+from ._data.validation import Interval, StrOptions, as_array, fit_context, keeping_features
 from ._engine.settings import own_settings
 from .hardness.losses import scores_of
 from .networks import ARCHITECTURES, Architecture
@@ -160,19 +160,20 @@ class LossPruner(OlderPicklesMixin, BaseEstimator):
         DivergenceWarning
             If losses of some networks are not finite.
         """
-        on_real, scores = scores_of(
-            self,
-            X,
-            y,
-            architecture=self.architecture,
-            image_shape=self.image_shape,
-            n_networks=self.n_networks,
-            n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            random_state=self.random_state,
-            device=self.device,
-        )
+        with keeping_features(self):
+            on_real, scores = scores_of(
+                self,
+                X,
+                y,
+                architecture=self.architecture,
+                image_shape=self.image_shape,
+                n_networks=self.n_networks,
+                n_epochs=self.n_epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                random_state=self.random_state,
+                device=self.device,
+            )
         index = on_real.real.y.cpu().numpy()
         kept = []
         for c in range(len(on_real.classes)):

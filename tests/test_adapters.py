@@ -14,6 +14,7 @@ import sklearn
 import tools
 import torch
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
@@ -22,12 +23,18 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 
 import skdistill
-from skdistill import DistillationSampler, DistilledClassifier, RaTBPTTDistiller, adapters
+from skdistill import (
+    BoostedDistiller,
+    DistillationSampler,
+    DistilledClassifier,
+    RaTBPTTDistiller,
+    adapters,
+)
 from skdistill.distillers import param
 from skdistill.exceptions import DivergenceWarning
 from skdistill.networks import MLP
@@ -629,11 +636,65 @@ def test_imbalanced_learns_pipeline_routes_weights(weighted):
     np.testing.assert_array_equal(routed[-1]._fit_X, expected)
 
 
-def test_a_classifier_that_fails_leaves_an_earlier_fit_as_it_was(table):
+def test_a_classifier_that_fails_leaves_the_distilled_set(table):
     X, y = table
     classifier = DistilledClassifier(quick(), KNeighborsClassifier(1)).fit(X, y)
     classifier.set_params(classifier__n_neighbors=-1)
     with pytest.raises(ValueError, match="n_neighbors"):
         classifier.fit(X[:, :2], y)
+    assert classifier.distiller_.distilled_.X.shape == (3, 2)
+    assert classifier.n_features_in_ == 2
+    # Nothing predicts by the samples of before.
+    with pytest.raises(NotFittedError):
+        classifier.predict(X[:, :2])
+
+
+def test_a_distiller_that_fails_leaves_an_earlier_fit_as_it_was(table):
+    X, y = table
+    classifier = DistilledClassifier(quick(), KNeighborsClassifier(1)).fit(X, y)
+    with pytest.raises(ValueError, match="ipc=1000 must be at most"):
+        classifier.set_params(distiller__ipc=1000).fit(X[:, :2], y)
     assert classifier.n_features_in_ == 3
     assert classifier.predict(X).shape == (45,)
+
+
+def test_classifiers_get_the_columns(table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["p", "q", "r"])
+    chosen = make_pipeline(ColumnTransformer([("kept", "passthrough", ["r", "p"])]), SVC())
+    classifier = DistilledClassifier(quick(), chosen).fit(frame, y)
+    assert classifier.classifier_.feature_names_in_.tolist() == ["p", "q", "r"]
+    assert classifier.predict(frame).shape == classifier.decision_function(frame)[:, 0].shape
+    # A pickle of an older version has a classifier of plain arrays.
+    older = DistilledClassifier(quick(), KNeighborsClassifier(1)).fit(X, y)
+    expected = older.predict(X)
+    del older._origin
+    np.testing.assert_array_equal(older.predict(X), expected)
+
+
+@pytest.mark.parametrize("classifier", [None, KNeighborsClassifier(1)], ids=["networks", "other"])
+@pytest.mark.parametrize("weight", [-1.0, np.nan])
+def test_bad_weights_of_a_score(table, classifier, weight):
+    X, y = table
+    fitted = DistilledClassifier(quick(), classifier).fit(X, y)
+    weights = np.r_[weight, np.ones(len(y) - 1)]
+    with pytest.raises(ValueError, match=r"(?i)sample.weight"):
+        fitted.score(X, y, sample_weight=weights)
+    with pytest.raises(ValueError, match="sample_weight"):
+        fitted.score(X, y, sample_weight=np.ones(3))
+
+
+def test_a_boosted_distillers_class_weight_comes_before_the_samplers(table):
+    X, y = table
+    boosted = BoostedDistiller(1, distiller=quick(class_weight={"a": 9}), random_state=0)
+    expected = clone(boosted).fit(X, y).transform()[0]
+    np.testing.assert_array_equal(DistillationSampler(boosted).fit_resample(X, y)[0], expected)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_what_holds_a_distiller_is_refused_before_any_work(monkeypatch, table, method):
+    monkeypatch.setattr("skdistill.adapters.clone", lambda _: pytest.fail("work was started"))
+    search = GridSearchCV(make_pipeline(StandardScaler()), {}, scoring=lambda *args: 1)
+    for holder in (make_pipeline(StandardScaler(), quick()), search):
+        with pytest.raises(ValueError, match="distiller must be None or a distiller such as"):
+            method(holder)(*table)

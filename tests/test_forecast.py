@@ -132,6 +132,8 @@ def test_durations(images, seconds, words):
     ("parameters", "message"),
     [
         ({"n_steps": 0}, "n_steps must be at least 1; got 0"),
+        ({"n_steps": 1.5}, r"n_steps must be an integer; got 1\.5"),
+        ({"n_steps": "a"}, "n_steps must be an integer; got 'a'"),
         ({"window": 9}, "window=9 must be at most unroll=4"),
         ({"window": "long"}, "'window'"),
     ],

@@ -169,3 +169,8 @@ def test_bad_parameters(table, parameters, message):
 def test_a_kernel_of_zeros_is_refused():
     with pytest.raises(ValueError, match="X must hold samples whose kernel is finite and not zero"):
         KernelRidgeClassifier(depth=0, bias_std=0).fit(np.zeros((4, 2)), [0, 1, 0, 1])
+
+
+def test_samples_are_no_distilled_set(table):
+    with pytest.raises(ValueError, match="distilled must be a DistilledDataset; got ndarray"):
+        KernelRidgeClassifier().fit_distilled(table[0])

@@ -330,3 +330,11 @@ def test_gpu_equals_cpu(X, per_sample):
     white = cpu.transform(X)
     np.testing.assert_allclose(gpu.transform(X), white, atol=1e-10)
     np.testing.assert_allclose(gpu.inverse_transform(white), cpu.inverse_transform(white))
+
+
+def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one():
+    X = np.random.default_rng(0).normal(size=(9, 4))
+    whitener = ZCAWhitener().fit(X)
+    with pytest.raises(ValueError, match="per_sample=True needs samples of at least 2 features"):
+        whitener.set_params(per_sample=True).fit(X[:, :1])
+    assert whitener.n_features_in_ == 4

@@ -142,3 +142,12 @@ def test_bad_parameters_of_the_scores(images):
     ):
         with pytest.raises(ValueError, match=message):
             loss_scores(*images, **SMALL | parameters)
+
+
+def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(images):
+    X, y = images
+    pruner = LossPruner(architecture=tiny, n_networks=1, n_epochs=1).fit(X, y)
+    n_features = pruner.n_features_in_
+    with pytest.raises(ValueError, match="image_shape"):
+        pruner.set_params(image_shape=(1, 2, 2)).fit(X[:, :5], y)
+    assert pruner.n_features_in_ == n_features

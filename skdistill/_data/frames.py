@@ -8,6 +8,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 
 from .dtypes import NUMERIC, Dtypes, is_plain_category
 
@@ -52,7 +53,7 @@ class Origin:
         """Return the origin of X and y, which may be of any kind."""
         library = columns = None
         if nw.dependencies.is_into_dataframe(X):
-            frame = nw.from_native(X, eager_only=True)
+            frame = _frame(X)
             library = frame.implementation.value
             # Columns of pandas may have several levels, or be other things than strings.
             columns = X.columns if library == "pandas" else frame.columns
@@ -98,9 +99,10 @@ def dtypes_of(X: Any) -> Dtypes | None:
     None instead of the tuple means no table, or a table of plain floats.
     """
     if nw.dependencies.is_into_dataframe(X):
-        return tuple(map(_plain_dtype, nw.from_native(X, eager_only=True).iter_columns()))
+        return tuple(map(_plain_dtype, _frame(X).iter_columns()))
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biu":
-        return (str(X.dtype),) * X.shape[1]
+        # Without the order of bytes.
+        return (X.dtype.name,) * X.shape[1]
     return None
 
 
@@ -139,7 +141,19 @@ def _target_name(y: Any) -> str | None:
 
 
 def _columns(frame: Any) -> list[str]:
-    return nw.from_native(frame, eager_only=True).columns
+    return _frame(frame).columns
+
+
+def _frame(X: Any) -> Any:
+    """Return a data frame as narwhals has it, or raise a ValueError if columns share a name."""
+    try:
+        return nw.from_native(X, eager_only=True)
+    except DuplicateError:
+        columns = list(X.columns)
+        repeated = {name: None for name in columns if columns.count(name) > 1}
+        raise ValueError(
+            f"X must have columns of different names; got {[*repeated]!r:.200} more than once."
+        ) from None
 
 
 def refuse_target_in(X: Any, y: Any) -> None:
@@ -156,7 +170,7 @@ def refuse_unencoded(X: Any) -> None:
     """Raise a ValueError that names columns of anything but numbers, and says what to do."""
     kinds = {}
     if nw.dependencies.is_into_dataframe(X):
-        columns = nw.from_native(X, eager_only=True).iter_columns()
+        columns = _frame(X).iter_columns()
         kinds = {series.name: kind for series in columns if (kind := _stranger(series))}
     elif isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise ValueError(f"X must hold numbers; got an array of {X.dtype}. {_OF_TIMES}")

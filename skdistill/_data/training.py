@@ -124,8 +124,9 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
-    # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects.
-    X = X.astype(np.float64) if X.dtype == object else X
+    # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
+    # files hold no long doubles.
+    X = X.astype(np.float64, copy=False) if X.dtype in (object, np.longdouble) else X
     check_magnitude(X)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)

@@ -79,7 +79,10 @@ def check_image_shape(image_shape: Sequence[int] | None) -> tuple[int, int, int]
     if image_shape is None:
         return None
     shape = tuple(image_shape)
-    if len(shape) != 3 or not all(isinstance(n, Integral) and int(n) >= 1 for n in shape):
+    good = len(shape) == 3 and all(
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in shape
+    )
+    if not good:
         raise InvalidParameterError(
             "image_shape must be None or three positive integers (channels, height, width); "
             f"got {image_shape!r}."

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .._data.class_weight import weigh_samples
-from .._data.rows import Rows
+from .._data.rows import Rows, take
 from .._data.training import Checked, TrainingData
 from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
@@ -19,8 +19,8 @@ from ..parametrization import resolve_parametrization
 from .cache import FolderCache
 from .given import Given
 from .held_out import HeldOut, hold_out
-from .initial import first_run
-from .loop import OuterLoop
+from .initial import check_class_sizes, first_run
+from .loop import OuterLoop, is_complete
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -82,9 +82,18 @@ def assemble(
     """
     parameters, seed, group = resumed.parameters, resumed.seed, given.group
     X, y, weight, classes, layout = given.data
+    # As in the loss, whether it is samples or the classes' terms that are weighed there.
+    weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
     if not weighs_terms:
-        weight = weigh_samples(parameters["class_weight"], classes, y, weight)
-    X, y, weight, rows_out = hold_out(parameters["validation_fraction"], X, y, weight, seed)
+        weight = weighed
+    held_out = None
+    fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
+    split_seed = seed if given.split_seed is None else given.split_seed
+    sides = hold_out(fraction, y, len(classes), ipc, split_seed)
+    if sides is not None:
+        rows, rows_out = sides
+        held_out = _part(X, y, weighed, rows_out)
+        X, y, weight = _part(X, y, weight, rows)
     data = Checked(X, y, weight, classes, layout)
     rngs = Streams(seed, group.rank, group.size)
     real, problem = pose(
@@ -97,10 +106,7 @@ def assemble(
         given.feature_names,
     )
     method = make_method(problem)
-    # Of no seed of a run, because runs share what is prepared.
-    shared = replace(problem, rngs=Streams(0))
-    cache = FolderCache(parameters.get("cache"), data, given.learner, writes=group.rank == 0)
-    problem = replace(problem, prepared=method.prepare(shared, cache))
+    init = parameters["init"]
     synthetic = SyntheticSet(
         resolve_parametrization(parameters["parametrization"]),
         parameters["label_lr_scale"] if parameters["learn_labels"] else None,
@@ -110,14 +116,37 @@ def assemble(
         given.start,
         given.factors,
         method,
-        method.extra(problem),
+        extra={},
     )
+
+    def prepared(at_once: bool) -> tuple[Problem, SyntheticSet]:
+        if at_once:
+            made = method.stand_in(problem)
+        else:
+            # Of no seed of a run, because runs share what is prepared.
+            shared = replace(problem, rngs=Streams(0))
+            writes = group.rank == 0
+            made = method.prepare(
+                shared, FolderCache(parameters.get("cache"), data, given.learner, writes)
+            )
+        whole = replace(problem, prepared=made)
+        return whole, replace(synthetic, extra=method.extra(whole))
+
+    # What is unfit is refused before the method is prepared, which may take hours.
     check_label_loss(given.start, synthetic.label_loss)
     if resumed.run is None:
-        init, averages = parameters["init"], parameters["ema_decay"] is not None
+        check_class_sizes(init, y, problem.rows, 0 if given.start is None else given.start.ipc)
+        problem, synthetic = prepared(at_once=False)
+        averages = parameters["ema_decay"] is not None
         run = first_run(seed, method, problem, synthetic, init, X, y, given.dtype, averages)
     else:
+        at_once = _has_stand_in(method)
+        problem, synthetic = prepared(at_once)
         run = continued(resumed, method, problem, synthetic, given.dtype)
+        ends = "max_iter", "n_iter_no_change", "validation_interval"
+        # A run at its end is returned without what only outer steps need.
+        if at_once and not is_complete(run, *(parameters[name] for name in ends)):
+            problem, synthetic = prepared(at_once=False)
     loop = OuterLoop(
         method=Averaged(method, group) if group.size > 1 else method,
         problem=problem,
@@ -128,25 +157,39 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
-        held_out=_hold_on_device(rows_out, real, seed, parameters, synthetic.label_loss),
+        held_out=_hold_on_device(held_out, real, seed, parameters, synthetic.label_loss),
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
     )
+    run.begun = resumed.begun
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 
+def _has_stand_in(method: Method) -> bool:
+    """Return whether a method has a stand-in for what it prepares, or prepares nothing."""
+    kind = type(method)
+    return kind.stand_in is not Method.stand_in or kind.prepare is Method.prepare
+
+
+def _part(
+    X: np.ndarray | Rows, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray
+) -> tuple[Rows, np.ndarray, np.ndarray | None]:
+    """Return these rows of samples, class indices and weights; the samples are not copied."""
+    return take(X, rows), y[rows], None if weight is None else weight[rows]
+
+
 def _hold_on_device(
-    rows_out: tuple[Rows, np.ndarray] | None,
+    held_out: tuple[Rows, np.ndarray, np.ndarray | None] | None,
     real: TrainingData,
     seed: int,
     parameters: Mapping[str, Any],
     loss: Literal["cross-entropy", "mse"],
 ) -> HeldOut | None:
     """Return what the samples are validated on, as networks see it; None if nothing is held out."""
-    if rows_out is None:
+    if held_out is None:
         return None
     return HeldOut.of(
-        *rows_out,
+        *held_out,
         real,
         seed,
         parameters["eval_steps"],

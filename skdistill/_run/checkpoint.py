@@ -180,7 +180,8 @@ class Checkpoint:
             return
         try:
             self._file.write(run, self._identity)
-        except (OSError, MemoryError) as error:
+        except Exception as error:
+            # Of any kind: it must neither end a run nor hide the error that has ended one.
             # The same words each time, so that Python shows them only once.
             warn(
                 f"{self!r} could not be written: {reason(error)}. The run continues "

@@ -39,6 +39,8 @@ class Given:
         What identifies the data.
     group : Group
         The processes of the run.
+    split_seed : int or None
+        Decides which samples are held out; None is the seed of the run.
     """
 
     data: Checked
@@ -50,6 +52,7 @@ class Given:
     learner: Learner | None
     provenance: dict
     group: Group
+    split_seed: int | None
 
     @property
     def dtype(self) -> torch.dtype:

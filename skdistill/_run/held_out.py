@@ -10,11 +10,12 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from .._data.rows import Rows, take, whole_and_rows
+from .._data.rows import Rows, whole_and_rows
 from .._data.training import TrainingData
 from .._engine.data import RealData, as_tensor
 from .._engine.protocols import loss_of
 from .._engine.runtime import chunk_size
+from .._engine.streams import Streams
 from ..augmentation import check_augmentation
 from ..distilled._protocol import TrainingProtocol
 from ..evaluation._network_checks import make_learner
@@ -41,18 +42,23 @@ class HeldOut:
     real : RealData
     protocol : TrainingProtocol
     seed : int
+        Of the networks.
+    sample_weight : ndarray of shape (n,) or None
+        Weights of the samples in the accuracy.
     """
 
     family: NetworkFamily
     real: RealData
     protocol: TrainingProtocol
     seed: int
+    sample_weight: np.ndarray | None
 
     @classmethod
     def of(
         cls,
         X: np.ndarray | Rows,
         y: np.ndarray,
+        sample_weight: np.ndarray | None,
         real: TrainingData,
         seed: int,
         steps: int,
@@ -60,7 +66,10 @@ class HeldOut:
         augmentation,
         loss: Literal["cross-entropy", "mse"],
     ) -> HeldOut:
-        """Return held-out samples with their class indices, and the data of the run."""
+        """Return held-out samples with their class indices and weights, and the data of the run.
+
+        ``seed`` is that of the run.
+        """
         layout = real.layout
         # Not the learner of the run, whose precision may differ.
         learner = make_learner(
@@ -81,7 +90,8 @@ class HeldOut:
             rows=rows,
             on_host=real.real.on_host,
         )
-        return cls(family, held, TrainingProtocol(int(steps), loss=loss), seed)
+        protocol = TrainingProtocol(int(steps), loss=loss)
+        return cls(family, held, protocol, seed_of_networks(seed), sample_weight)
 
     def accuracy(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
         """Return the mean accuracy of networks trained on standardized samples.
@@ -90,25 +100,35 @@ class HeldOut:
         """
         training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
         counts = [self.protocol.steps]
-        curve, n_diverged = accuracy_curve(self.family, training, _N_NETWORKS, counts, self.real)
+        curve, n_diverged = accuracy_curve(
+            self.family, training, _N_NETWORKS, counts, self.real, self.sample_weight
+        )
         warn_of_divergence(n_diverged, _N_NETWORKS)
         return float(curve[:, -1].mean())
 
 
-def hold_out(
-    fraction: float | None,
-    X: np.ndarray | Rows,
-    y: np.ndarray,
-    weight: np.ndarray | None,
-    seed: int,
-) -> tuple[np.ndarray | Rows, np.ndarray, np.ndarray | None, tuple[Rows, np.ndarray] | None]:
-    """Return training data and, unless ``fraction`` is None, a stratified held-out part of it.
+def seed_of_networks(seed: int) -> int:
+    """Return the seed of the networks that validate a run of this seed.
 
-    Both are rows of ``X``, which is not copied. The held-out part is samples and their class
-    indices.
+    Those of the run's seed are the networks that `score` trains: samples must not be chosen by
+    them.
+    """
+    return Streams(seed).integer("validation", 0)
+
+
+def hold_out(
+    fraction: float | None, y: np.ndarray, n_classes: int, ipc: int, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return which rows are trained on and, stratified, which are held out; None for no fraction.
+
+    Raises
+    ------
+    ValueError
+        If a class has no samples on one of the sides, or if ``ipc`` samples per class are more than
+        those that are trained on.
     """
     if fraction is None:
-        return X, y, weight, None
+        return None
     try:
         rows, rows_out = train_test_split(
             np.arange(len(y)), test_size=fraction, stratify=y, random_state=seed % 2**32
@@ -118,5 +138,10 @@ def hold_out(
             f"validation_fraction={fraction} must leave samples of every class on both sides: "
             f"{error}"
         ) from error
-    weight = None if weight is None else weight[rows]
-    return take(X, rows), y[rows], weight, (take(X, rows_out), y[rows_out])
+    if ipc * n_classes > len(rows):
+        raise ValueError(
+            f"ipc={ipc} must be at most {len(rows) // n_classes}: a distilled set of {ipc} x "
+            f"{n_classes} classes would be larger than the {len(rows)} training samples that "
+            f"validation_fraction={fraction} leaves."
+        )
+    return rows, rows_out

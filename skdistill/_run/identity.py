@@ -14,7 +14,18 @@ from .._engine.learner import Learner
 from ..distilled._dataset import DistilledDataset
 from ..learning_rates import resolve_rate_schedule
 
-__all__ = ["complete", "describe_defaults", "describe_value", "differences", "identify"]
+__all__ = [
+    "BEGINNING",
+    "complete",
+    "describe_defaults",
+    "describe_value",
+    "differences",
+    "identify",
+]
+
+# What a run cannot change even where another parameter may: the samples that it started from, which
+# are part of its result, and how fast each of them moves.
+BEGINNING = ("init", "start", "learning_rate_factors")
 
 
 def identify(

@@ -8,13 +8,35 @@ from .._engine.data import as_tensor
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.outer import gaussian_rows, initial_state
 from .._engine.parametrization import LABELS
+from .._engine.rows import ClassRows
 from .._engine.streams import Streams
 from .state import Run, RunState
 from .synthetic import SyntheticSet
 
-__all__ = ["first_run", "gaussian_set"]
+__all__ = ["check_class_sizes", "first_run", "gaussian_set"]
 
 _CHOOSE = {"real": coresets.random_samples, "kmeans": coresets.kmeans_centroids}
+
+
+def check_class_sizes(init, y: np.ndarray, rows: ClassRows, n_given: int) -> None:
+    """Raise ValueError if a class has fewer samples than ``init`` is to choose.
+
+    Parameters
+    ----------
+    init : str or DistilledDataset
+        The start of the samples.
+    y : ndarray of int
+        Class indices of the real samples.
+    rows : ClassRows
+    n_given : int
+        Samples per class that are given, and need not be chosen.
+    """
+    fewest = np.bincount(y, minlength=rows.n_classes).min()
+    if isinstance(init, str) and init in _CHOOSE and rows.ipc - n_given > fewest:
+        raise ValueError(
+            f"ipc={rows.ipc} must be at most {fewest + n_given} with init={init!r}: the smallest "
+            f"class has {fewest} samples to choose from."
+        )
 
 
 def first_run(

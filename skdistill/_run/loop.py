@@ -47,7 +47,8 @@ class OuterLoop:
     validation_interval : int
         Outer steps between two validations.
     n_iter_no_change : int or None
-        Outer steps without a better validation after which the run ends.
+        Outer steps without a better validation after which the run ends, at a step that is
+        validated.
     """
 
     method: Method
@@ -88,7 +89,7 @@ def distill(
         # A run that had stopped after failures when it was saved stops again.
         watch.give_up_after_many_failures(run)
     for _ in range(n_steps):
-        if has_stagnated(run, loop.n_iter_no_change):
+        if has_stagnated(run, loop.n_iter_no_change, loop.validation_interval):
             break
         callbacks.step_begins()
         state, record = update(
@@ -102,7 +103,10 @@ def distill(
             loop.sample_norm,
         )
         best, validated = validate(run, state, loop)
-        state = observed(loop.method, state, record, validated.get("validation_accuracy"))
+        accuracy = validated.get("validation_accuracy")
+        # A longer run would not validate this step, so what continues must not depend on it.
+        seen = None if state.step % loop.validation_interval else accuracy
+        state = observed(loop.method, state, record, seen)
         state = replace(state, best=best, seconds=perf_counter() - began)
         run.advance(state, record.row() | validated)
         watch.step(run, record)
@@ -113,33 +117,42 @@ def distill(
 
 
 def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, dict]:
-    """Every `validation_interval` steps, validate the samples in a run's next state.
+    """Every `validation_interval` steps, and at the end, validate the samples in the next state.
 
-    Returns the best samples so far, and the values for the history.
+    Returns the best samples so far, and the values for the history. The end of a run off the
+    interval is in the history alone: a run that goes on from there must be as one that was not
+    interrupted. `Run.best_or_last` counts it.
     """
     if loop.held_out is None:
         return run.best, {}
-    if state.step % loop.validation_interval and state.step != loop.max_iter:
+    is_due = state.step % loop.validation_interval == 0
+    if not is_due and state.step != loop.max_iter:
         return run.best, {"validation_accuracy": None}
     synthetic = loop.parametrization.synthetic(state.result)
     changes = loop.method.protocol(synthetic.extra)
     accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y, changes)
     best = run.best
-    if best is None or accuracy > best.accuracy:
+    if is_due and (best is None or accuracy > best.accuracy):
         tensors = {name: tensor.cpu().numpy() for name, tensor in state.result.items()}
         best = Best(accuracy, state.step, tensors)
     return best, {"validation_accuracy": accuracy}
 
 
-def has_stagnated(run: Run, n_iter_no_change: int | None) -> bool:
-    """Return whether the best of a run's outer steps is ``n_iter_no_change`` steps ago."""
+def has_stagnated(run: Run, n_iter_no_change: int | None, validation_interval: int) -> bool:
+    """Return whether the best of a run's outer steps is ``n_iter_no_change`` steps ago.
+
+    Only a step that was validated can tell: the steps since the last one may be better.
+    """
     return (
         n_iter_no_change is not None
         and run.best is not None
+        and run.step % validation_interval == 0
         and run.step - run.best.step >= n_iter_no_change
     )
 
 
-def is_complete(run: Run, max_iter: int, n_iter_no_change: int | None) -> bool:
+def is_complete(
+    run: Run, max_iter: int, n_iter_no_change: int | None, validation_interval: int
+) -> bool:
     """Return whether a run is at its end."""
-    return run.step >= max_iter or has_stagnated(run, n_iter_no_change)
+    return run.step >= max_iter or has_stagnated(run, n_iter_no_change, validation_interval)

@@ -49,8 +49,9 @@ def to_dataset(
         Names of a table's columns.
     """
     real, tensors = synthetic.data, run.state.result
-    if run.best is not None:
-        tensors = {k: as_tensor(v).to(real.device) for k, v in run.best.tensors.items()}
+    best = None if parameters["validation_fraction"] is None else run.best_or_last
+    if best is not None:
+        tensors = {k: as_tensor(v).to(real.device) for k, v in best.tensors.items()}
     X, y, bases = synthetic.result(tensors)
     provenance = {
         "method": method,
@@ -63,7 +64,7 @@ def to_dataset(
         "seed": run.seed,
         "learning_rate": synthetic.learning_rate_used,
         "n_iter": run.step,
-        "best_iter": None if run.best is None else run.best.step,
+        "best_iter": None if best is None else best.step,
         "n_skipped": run.step - run.state.n_updates,
         "seconds": run.seconds,
         "device": str(real.device),

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import identify
+from .identity import BEGINNING, differences, identify
 from .loop import is_complete
 from .processes import begin_together
 from .state import Run
@@ -41,6 +41,8 @@ class Resumed:
     run : Run or None
         The run at rest; None begins anew.
     checkpoint : Checkpoint or NoCheckpoint
+    begun : dict
+        As in `Run`.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Resumed:
     resolved: dict
     run: Run | None
     checkpoint: Checkpoint | NoCheckpoint
+    begun: dict
 
 
 def check_continuation(
@@ -135,9 +138,12 @@ def resume(
     parameters = {**parameters, **resolved}
     path, random_state = parameters["checkpoint"], parameters["random_state"]
     max_iter, n_iter_no_change = parameters["max_iter"], parameters["n_iter_no_change"]
+    validation_interval = parameters["validation_interval"]
     identity = identify(
         kind, parameters, may_change, given.learner, given.provenance, given.start, given.factors
     )
+    begun = {name: identity[name] for name in BEGINNING}
+    _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
@@ -153,7 +159,7 @@ def resume(
             given.earlier,
             random_state,
             max_iter,
-            lambda run: is_complete(run, max_iter, n_iter_no_change),
+            lambda run: is_complete(run, max_iter, n_iter_no_change, validation_interval),
         )
         seed = draw_seed(random_state) if run is None else run.seed
         return seed, dict(checkpoint.open_values), run
@@ -163,8 +169,20 @@ def resume(
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
     return Resumed(
-        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint
+        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint, begun
     )
+
+
+def _check_beginning(earlier: Run | None, begun: Mapping) -> None:
+    """Raise ValueError unless an earlier fit's run was begun like this one."""
+    if earlier is None or earlier.begun is None:
+        return
+    texts = differences(earlier.begun, dict(begun))
+    if texts:
+        raise ValueError(
+            f"{'; '.join(texts)}; as in the earlier fit, which warm_start=True continues. Use "
+            "warm_start=False to begin anew."
+        )
 
 
 def continued(
@@ -208,6 +226,9 @@ def continued(
         if path is not None and not validates and run.best:
             raise ValueError("it must have no best step, because nothing is validated.")
         check_state(run.state.method, fresh.method)
+    if not validates:
+        # The earlier fit may have validated: its best samples are not the result of this one.
+        run = replace(run, state=replace(run.state, best=None))
     run = run.to_device(problem.device)
     with _explaining_what_does_not_fit(path):
         method.check_state(problem, run.state.method, run.step)

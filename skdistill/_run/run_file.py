@@ -204,7 +204,7 @@ def _stamp_of(status: os.stat_result) -> _Stamp:
     return status.st_mtime_ns, status.st_size
 
 
-def reason(error: OSError | MemoryError) -> str:
+def reason(error: Exception) -> str:
     """Return what went wrong, without the name of a partial file, which differs each time."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 

@@ -13,11 +13,16 @@ def check_factors(factors, ipc: int) -> np.ndarray | None:
     """Return the factors of the learning rates as numbers, or raise ValueError."""
     if factors is None:
         return None
-    factors = np.asarray(factors, dtype=np.float64)
-    if factors.shape != (ipc,) or not (np.isfinite(factors) & (factors >= 0)).all():
+    shown = factors
+    try:
+        factors = np.asarray(factors, dtype=np.float64)
+        shown = factors.tolist()
+        good = factors.shape == (ipc,) and (np.isfinite(factors) & (factors >= 0)).all()
+    except (TypeError, ValueError):
+        good = False
+    if not good:
         raise ValueError(
-            f"learning_rate_factors must be ipc={ipc} non-negative numbers; "
-            f"got {factors.tolist()!r:.200}."
+            f"learning_rate_factors must be ipc={ipc} non-negative numbers; got {shown!r:.200}."
         )
     return factors
 

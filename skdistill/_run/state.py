@@ -62,11 +62,15 @@ class Run:
     raw_history : dict of str to list
         Values of each outer step. Values beyond the state's step belong to a step that was not
         finished.
+    begun : dict or None, default=None
+        What describes the samples that the run started from and how fast each moves; None if
+        nothing is known (in pickles of older versions). A file has it in its identity.
     """
 
     seed: int
     state: RunState
     raw_history: dict[str, list] = field(default_factory=dict)
+    begun: dict | None = None
 
     def __setstate__(self, state: dict) -> None:
         """Restore a pickle; those of 0.1.0 have other names."""
@@ -82,6 +86,19 @@ class Run:
     def best(self) -> Best | None:
         """The best iterate on held-out data, if any was validated."""
         return self.state.best
+
+    @property
+    def best_or_last(self) -> Best | None:
+        """The best iterate on held-out data, or the last one if it was validated and is better.
+
+        The end of a run is validated even if it is none of the steps that are due. That is no part
+        of the state, which would otherwise be another one than that of a longer run.
+        """
+        accuracy = self.last.get("validation_accuracy") if self.step else None
+        if accuracy is None or (self.best is not None and accuracy <= self.best.accuracy):
+            return self.best
+        tensors = _convert(self.state.result, torch.Tensor, lambda tensor: tensor.cpu().numpy())
+        return Best(accuracy, self.step, tensors)
 
     @property
     def seconds(self) -> float:
@@ -112,14 +129,14 @@ class Run:
     def to_cpu_arrays(self) -> "Run":
         """Return a copy without tensors and without a device, for a pickle or a file."""
         state = _convert(vars(self.state), torch.Tensor, lambda tensor: tensor.cpu().numpy())
-        return Run(self.seed, RunState(**state), self.history)
+        return Run(self.seed, RunState(**state), self.history, self.begun)
 
     def to_device(self, device: torch.device) -> "Run":
         """Return a copy of a run at rest that can continue, on this device."""
         state = _convert(
             vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
         )
-        return Run(self.seed, RunState(**state), self.history)
+        return Run(self.seed, RunState(**state), self.history, self.begun)
 
     def to_plain(self) -> tuple[dict[str, np.ndarray], dict]:
         """Return arrays by names and JSON-safe values that together hold a run at rest."""

@@ -182,8 +182,9 @@ class SharedParameters(Parameters):
         constraints=[Interval(Real, 0, 1, closed="neither"), None],
         kind="float or None",
         doc="""Fraction of the training data to hold out. If given, the samples of every
-        `validation_interval`-th outer step are evaluated on it (three networks, the same ones each
-        time), and the best are the result. With None the last samples are the result.""",
+        `validation_interval`-th outer step and of the last one are evaluated on it, with the
+        weights of samples and classes (three networks, the same ones each time, and not those of
+        `score`), and the best are the result. With None the last samples are the result.""",
     )
     validation_interval: int = param(
         default=25,
@@ -195,7 +196,8 @@ class SharedParameters(Parameters):
         default=None,
         constraints=[Interval(Integral, 1, None, closed="left"), None],
         kind="int or None",
-        doc="""Stop after this many outer steps without a better held-out accuracy. Needs
+        doc="""Stop after this many outer steps without a better held-out accuracy, at a step that
+        is evaluated: with less than `validation_interval`, at the first that is not better. Needs
         `validation_fraction`.""",
     )
     warm_start: bool = param(

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from math import prod
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,6 +20,7 @@ from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.layout import Layout
+from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data, describe
 from .._data.validation import check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
@@ -34,6 +36,7 @@ from .._run.callbacks import (
     with_callbacks,
 )
 from .._run.given import Given
+from .._run.held_out import hold_out
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
@@ -123,7 +126,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
 
     def _parameters(self, layout: Layout) -> dict[str, Any]:
         """Return the parameters, with the networks to distill through for samples like these."""
-        parameters = self.get_params(deep=False)
+        parameters = plain_parameters(self)
         parameters["inner_architecture"] = resolve_inner_architecture(
             self.inner_architecture, self.architecture, layout.network_shape
         )
@@ -298,7 +301,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         factors = check_factors(learning_rate_factors, self.ipc)
         earlier = getattr(self, "_run", None) if self.warm_start else None
         origin = Origin.of(X, y)
-        data = self.check_input(X, y, sample_weight=sample_weight)
+        data = self._check_input(X, y, sample_weight)
         if earlier is not None:
             check_continuation(
                 earlier,
@@ -326,12 +329,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             learner=learner,
             provenance=describe(data.X, data.classes[data.y], data.sample_weight),
             group=group,
+            split_seed=getattr(self, "_split_seed", None),
         )
 
     def _resume(self, given: Given, at_end: ExitStack) -> Resumed:
         """Return where to start: the checkpoint's run, that of an earlier fit, or anew."""
         parameters = self._parameters(given.data.layout)
-        resolved = self._resolve(given.data.layout.network_shape)
+        resolved = self._with({})._resolve(given.data.layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
             # It keeps its own values of the parameters that the user left open.
@@ -347,6 +351,10 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             self._check_values,
             at_end,
         )
+
+    def _hold_out_as(self, seed: int) -> None:
+        """Hold out the samples that a run of this seed does, whatever the seed of this one."""
+        self._split_seed = seed
 
     def _check_values(self, values: dict[str, Any]) -> None:
         """Raise ValueError for invalid values of parameters."""
@@ -372,9 +380,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         )
 
     def _with(self, resolved: dict[str, Any]) -> Self:
-        """Return this distiller with other values of parameters."""
+        """Return this distiller with Python's numbers, and other values of parameters."""
         other = copy(self)
-        vars(other).update(resolved)
+        vars(other).update(plain_parameters(self) | resolved)
         return other
 
     @own_settings()
@@ -416,11 +424,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         >>> forecast.n_steps
         200
         """
+        if not isinstance(n_steps, Integral):
+            raise ValueError(f"n_steps must be an integer; got {n_steps!r}.")
         if n_steps < 1:
             raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
         other = clone(self)
-        data = other.check_input(X, y, sample_weight=sample_weight)
-        other = other._with(other._resolve(data.layout.network_shape))
+        data = other._check_input(X, y, sample_weight)
+        other = other._with(other._with({})._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
         parameters = other._parameters(data.layout)
         learner = make_networks(parameters, data, self._needs_network, self._autocast())
@@ -458,6 +468,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         ValueError
             If a parameter or the data is unfit.
         """
+        # A copy, because a fitted estimator keeps what it knows about its own features.
+        return copy(self)._check_input(X, y, sample_weight)
+
+    def _check_input(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Checked:
+        """Check parameters and data, see `check_input`, and note what the features are."""
         # A meta-estimator's fit may skip validation, so validate here too.
         self._validate_params()
         image_shape = check_image_shape(self.image_shape)
@@ -489,6 +506,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         checked = check_training_data(self, X, y, sample_weight, image_shape, self.ipc)
         self._check_refusals(layout=checked.layout)
         parametrization.check_layout(checked.layout)
+        # The seed of the run is not known yet, and decides nothing that is checked here.
+        hold_out(self.validation_fraction, checked.y, len(checked.classes), self.ipc, seed=0)
         check_class_weight(self.class_weight, checked.classes)
         self._check_classes(len(checked.classes))
         check_augmentation(self.augmentation, checked.layout.network_shape)

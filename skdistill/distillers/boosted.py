@@ -11,10 +11,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import BaseEstimator, MetaEstimatorMixin
 from .._data.seeds import draw_seed
+from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
 from .._engine.group import join_group
 from .._files import npz as _npz
@@ -97,6 +99,9 @@ class BoostedDistiller(
     >>> X_syn.shape
     (12, 4)
     """
+
+    # ipc is not metadata that a pipeline could route.
+    __metadata_request__transform = {"ipc": UNUSED}
 
     ipc: int = param(
         default=10,
@@ -189,44 +194,43 @@ class BoostedDistiller(
         InvalidFileError
             If a file in the folder `checkpoint` and the one before it are damaged.
         DivergenceError
-            If a block diverges. The blocks before are kept: `transform` returns them.
+            If a block diverges. The blocks before are kept: `transform` returns them. As after
+            Ctrl-C, ``distiller_`` is that of the block in progress, with its samples so far.
         """
-        earlier = self.warm_start and hasattr(self, "distilled_")
-        if earlier and self.ipc < self.budgets_[-1]:
-            raise ValueError(
-                f"ipc={self.ipc} must be at least {self.budgets_[-1]}, what an earlier fit has "
-                "distilled; warm_start=True adds to it."
-            )
-        self._check_checkpoints()
+        done = self._check_blocks()
         # An error that would stop the last block must stop the first.
-        last = self._make_distiller(self.ipc, 0, seed=0)
+        last = self._make_distiller(plain(self.ipc), 0, seed=0)
         last._check_refusals(start=X)
         last.check_input(X, y, sample_weight=sample_weight)
         # Only one of several processes looks into the folder, or makes it.
-        seed = join_group().decide(lambda: self._take_seed(self._seed if earlier else None))
-        if not earlier:
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
-            self._seed, self.history_, self.n_iter_ = seed, {}, 0
-            self.budgets_: list[int] = []
-        start = self.distilled_ if earlier else None
-        budgets = self._budgets_after(self.budgets_[-1] if self.budgets_ else 0)
+        seed = join_group().decide(lambda: self._take_seed(self._seed if done else None))
+        start = self.distilled_ if done else None
+        budgets = self._budgets_after(done)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         for budget in budgets:
             task = callbacks.subcontext(task_name="block")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            distiller = self._make_distiller(budget, len(self.budgets_), self._seed)
+            n_blocks = 0 if start is None else len(self.budgets_)
+            distiller = self._make_distiller(budget, n_blocks, seed)
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
-            with task.propagate_callback_context(distiller):
-                distiller.fit(
-                    X,
-                    y,
-                    sample_weight=sample_weight,
-                    start=start,
-                    learning_rate_factors=factors,
-                )
+            try:
+                with task.propagate_callback_context(distiller):
+                    distiller.fit(
+                        X,
+                        y,
+                        sample_weight=sample_weight,
+                        start=start,
+                        learning_rate_factors=factors,
+                    )
+            finally:
+                # However the block ended, its result so far is kept. An earlier fit's result goes
+                # only now, because a block that has not begun has none.
+                if hasattr(distiller, "distilled_"):
+                    if start is None:
+                        self._begin_anew(seed)
+                    self.distiller_ = distiller
             start = self._add_block(distiller, budget)
             stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stop:
@@ -234,13 +238,33 @@ class BoostedDistiller(
         callbacks.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _check_checkpoints(self) -> None:
-        """Raise ValueError unless every block can have a checkpoint, if there is to be one."""
+    def _begin_anew(self, seed: int) -> None:
+        """Drop the result of an earlier fit, and count from the first block."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        self._seed, self.history_, self.n_iter_ = seed, {}, 0
+        self.budgets_: list[int] = []
+
+    def _check_blocks(self) -> int:
+        """Return the samples per class that this fit adds to; raise ValueError if it cannot."""
+        done = self.budgets_[-1] if self.warm_start and hasattr(self, "distilled_") else 0
+        if self.ipc < done:
+            raise ValueError(
+                f"ipc={self.ipc} must be at least {done}, what an earlier fit has distilled; "
+                "warm_start=True adds to it."
+            )
+        is_set = isinstance(getattr(self.distiller, "init", None), DistilledDataset)
+        if is_set and len(self._budgets_after(done)) > (not done):
+            raise ValueError(
+                "distiller's init must not be a set unless there is a single block: every other "
+                "block starts from the ones before."
+            )
         if getattr(self.distiller, "checkpoint", None) is not None:
             raise ValueError(
                 "distiller's checkpoint must be None, because every block needs a file of its own; "
                 "pass a folder as BoostedDistiller's checkpoint."
             )
+        return done
 
     def _take_seed(self, seed: int | None) -> int:
         """Return the seed from which the blocks' seeds are made: given, saved or drawn."""
@@ -255,7 +279,7 @@ class BoostedDistiller(
         # on.
         here: dict[str, Any] = {
             "seed": seed,
-            "block_size": int(self.block_size),
+            "block_size": plain(self.block_size),
             "beta": float(self.beta),
         }
         folder = self._folder()
@@ -278,23 +302,30 @@ class BoostedDistiller(
 
     def _budgets_after(self, done: int) -> list[int]:
         """Return the samples per class after each block that comes when there are so many."""
-        budgets = list(range(done + self.block_size, self.ipc + 1, self.block_size))
+        ipc, size = plain(self.ipc), plain(self.block_size)
+        budgets = list(range(done + size, ipc + 1, size))
         last = budgets[-1] if budgets else done
-        return budgets if last == self.ipc else [*budgets, self.ipc]
+        return budgets if last == ipc else [*budgets, ipc]
 
     def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
-        seed = np.random.SeedSequence((seed, block)).generate_state(1)[0]
+        first, seed = (
+            int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+            for number in (0, block)
+        )
+        # All blocks hold out what the first does: no block is validated on samples that an earlier
+        # one was trained on.
+        distiller._hold_out_as(draw_seed(first))
         if self.checkpoint is not None:
             # Named by its budget, so that a larger ipc finds the earlier blocks.
             distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
-        return distiller.set_params(ipc=ipc, random_state=int(seed), warm_start=False)
+        return distiller.set_params(ipc=ipc, random_state=seed, warm_start=False)
 
     def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
         """Set the fitted attributes after a block, and return the set so far."""
         block = distiller.distilled_
         earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
-        params = self.get_params(deep=False)
+        params = plain_parameters(self)
         provenance = {
             **block.provenance,
             "method": type(self).__name__,
@@ -305,7 +336,6 @@ class BoostedDistiller(
             "blocks": [*earlier, {"ipc": budget, **block.provenance}],
         }
         self.distilled_ = replace(block, provenance=provenance)
-        self.distiller_ = distiller
         self.classes_ = distiller.classes_
         self.n_features_in_ = distiller.n_features_in_
         vars(self).pop("feature_names_in_", None)
@@ -339,8 +369,9 @@ class BoostedDistiller(
         Returns
         -------
         Forecast
-            For all blocks together: their outer steps, the mean of the first and the last block's
-            seconds per step (they grow evenly with the samples), and the memory of the last block.
+            For all blocks together that `fit` would distill, with `warm_start` those that are left:
+            their outer steps, the mean of the first and the last block's seconds per step (they
+            grow evenly with the samples), and the memory of the last block.
 
         Raises
         ------
@@ -356,12 +387,15 @@ class BoostedDistiller(
         >>> BoostedDistiller(ipc=4, block_size=2, distiller=block).estimate(X, y).n_steps
         20
         """
-        budgets = self._budgets_after(0)
+        self._validate_params()
+        budgets = self._budgets_after(self._check_blocks())
+        # With no block left, what the last one would take, for no steps.
+        sizes = budgets or [plain(self.ipc)]
         first, last = (
             self._make_distiller(ipc, 0, seed=0).estimate(
                 X, y, sample_weight=sample_weight, n_steps=n_steps
             )
-            for ipc in (budgets[0], budgets[-1])
+            for ipc in (sizes[0], sizes[-1])
         )
         return replace(
             last,
@@ -385,8 +419,8 @@ class BoostedDistiller(
         -------
         X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
             Samples in the units, shape and layout of the training samples.
-        y_syn : ndarray of shape (n_classes * ipc,)
-            Their labels.
+        y_syn : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
+            Their labels; a row of soft labels for each if they are learned.
 
         Raises
         ------

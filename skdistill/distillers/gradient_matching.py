@@ -149,8 +149,9 @@ class GradientMatchingDistiller(MatchingDistiller):
         kind='int or "auto"',
         doc="""Training of the network between two outer steps: epochs of the synthetic samples, or
         batches of real ones with ``network_data="real"``. "auto" is 50 epochs, from 20 samples per
-        class on 25, from 30 on 20, from 40 on 15 and from 50 on 10, as in the code of [Zhao21a];
-        or the batches that make 2000 samples, as in [Kim22] for CIFAR-10.""",
+        class on 25, from 30 on 20, from 40 on 15 and from 50 on 10, as in the code of [Zhao21a],
+        and 1 for one sample per class, where a network of ``outer_loop="auto"`` serves once and is
+        not trained; or the batches that make 2000 samples, as in [Kim22] for CIFAR-10.""",
     )
     network_data: Literal["synthetic", "real"] = param(
         default="synthetic",

@@ -113,7 +113,12 @@ class WeightedSampler:
         batch_size: int,
         generator: Callable[[int], np.random.Generator],
     ):
-        weights = np.asarray(weights, dtype=np.float64)
+        given, weights = weights, np.asarray(weights, dtype=np.float64)
+        good = weights.ndim == 1 and (np.isfinite(weights) & (weights >= 0)).all()
+        if not good or not weights.any():
+            raise ValueError(
+                f"weights must be non-negative numbers, and not all 0; got {given!r:.200}."
+            )
         self._p = weights / weights.sum()
         self._batch_size = min(batch_size, len(weights))
         self._generator = generator

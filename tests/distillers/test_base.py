@@ -558,6 +558,27 @@ def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(table, outer_ste
     assert distiller.feature_names_in_.tolist() == list("abcd")
 
 
+def test_a_check_leaves_a_fitted_distiller_as_it_was(table):
+    X, y = table
+    distiller = quick().fit(pd.DataFrame(X, columns=list("abcd")), y)
+    distiller.check_input(X[:, :2], y)
+    assert distiller.n_features_in_ == 4
+    assert distiller.feature_names_in_.tolist() == list("abcd")
+
+
+def test_columns_of_one_name_are_refused(table, outer_step):
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abca"))
+    outer_step.refuse()
+    with pytest.raises(ValueError, match=r"X must have columns of different names; got \['a'\]"):
+        quick().fit(frame, y)
+
+
+def test_what_is_held_out_is_checked_like_all_input(images):
+    with pytest.raises(ValueError, match="ipc=11 must be at most 10"):
+        quick(validation_fraction=0.5, ipc=11).check_input(*images)
+
+
 def test_an_error_in_the_first_step_leaves_nothing_fitted(outer_step):
     outer_step(at=1, do=MemoryError)
     distiller = quick()

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 import skdistill.distillers.boosted
 from skdistill import BoostedDistiller, DistilledDataset
 from skdistill._files import npz as _npz
+from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
 
@@ -74,6 +75,11 @@ def test_start_comes_first_and_init_makes_the_rest(images, init):
         ({}, {"learning_rate_factors": [1]}, r"must be ipc=2 non-negative numbers; got \[1.0\]"),
         ({}, {"learning_rate_factors": [1, -1]}, "must be ipc=2 non-negative numbers"),
         ({}, {"learning_rate_factors": [1, np.nan]}, "must be ipc=2 non-negative numbers"),
+        (
+            {},
+            {"learning_rate_factors": ["a", 1]},
+            r"_factors must be .*; got \['a', 1\]",
+        ),
     ],
 )
 def test_bad_starts_and_factors(images, parameters, metadata, message):
@@ -151,6 +157,20 @@ def test_saved_and_loaded_sets_keep_their_budgets(images, tmp_path):
     assert [block["ipc"] for block in loaded.provenance["blocks"]] == [1, 2, 3]
 
 
+def test_all_blocks_hold_out_the_same_samples(images, monkeypatch):
+    parts = []
+
+    def spy(fraction, y, n_classes, ipc, seed):
+        parts.append(hold_out(fraction, y, n_classes, ipc, seed))
+        return parts[-1]
+
+    monkeypatch.setattr("skdistill._run.assemble.hold_out", spy)
+    boosted(distiller=quick(validation_fraction=0.25)).fit(*images)
+    assert len(parts) == 3
+    for part in parts[1:]:
+        np.testing.assert_array_equal(part[1], parts[0][1])
+
+
 def test_scores(images):
     X, y = images
     fitted = boosted(ipc=3, block_size=2).fit(X, y)
@@ -201,12 +221,32 @@ def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, outer_step, err
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
 
 
-def test_a_failed_cold_fit_leaves_nothing_of_the_earlier_one(images, outer_step):
+def test_a_block_in_progress_is_kept(images, outer_step):
     distiller = boosted().fit(*images)
-    outer_step(do=ZeroDivisionError)
-    with pytest.raises(ZeroDivisionError):
+    with outer_step(total=2, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         distiller.fit(*images)
+    # Nothing is left of the earlier fit.
     assert not hasattr(distiller, "distilled_")
+    assert distiller.budgets_ == []
+    assert distiller.distiller_.n_iter_ == 1
+    with outer_step(total=5, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        distiller.fit(*images)
+    assert distiller.distilled_.ipc == 1
+    assert distiller.distiller_.distilled_.ipc == 2
+    assert distiller.score(*images) > 0
+
+
+def test_a_fit_that_does_not_begin_leaves_an_earlier_one_as_it_was(images, outer_step):
+    distiller = boosted().fit(*images)
+    before = distiller.transform()[0]
+    with outer_step(do=ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        distiller.fit(*images)
+    # What is only found when the first block is assembled.
+    distiller.set_params(block_size=3, distiller__init="real")
+    with pytest.raises(ValueError, match="ipc=3 must be at most 2 with init='real'"):
+        distiller.fit(images[0], np.arange(40) < 2)
+    np.testing.assert_array_equal(distiller.transform()[0], before)
+    assert distiller.budgets_ == [1, 2, 3]
 
 
 def test_no_names_of_an_earlier_fit_stay(images):
@@ -248,18 +288,42 @@ def test_pipelines_frames_and_callbacks(capsys):
         ({"distiller": quick(schedule="moving")}, "'schedule' parameter .* Got 'moving'"),
         ({"distiller": quick(window=9)}, "window=9 must be at most unroll=4"),
         ({"ipc": 1000}, "ipc=1000 must be at most"),
+        ({"distiller": quick(checkpoint="run")}, "distiller's checkpoint must be None"),
     ],
 )
-def test_bad_parameters(images, outer_step, parameters, message):
+@pytest.mark.parametrize("method", ["fit", "estimate"])
+def test_bad_parameters(images, outer_step, method, parameters, message):
     outer_step.refuse()
     with pytest.raises(ValueError, match=message):
-        boosted(**parameters).fit(*images)
+        getattr(boosted(**parameters), method)(*images)
+
+
+def test_a_set_to_start_from_needs_a_single_block(images, outer_step):
+    init = quick().fit(*images).distilled_
+    single = boosted(ipc=1, distiller=quick(init=init), warm_start=True).fit(*images)
+    outer_step.refuse()
+    for several in (single.set_params(ipc=2), clone(single).set_params(ipc=3)):
+        with pytest.raises(ValueError, match="distiller's init must not be a set unless"):
+            several.fit(*images)
+
+
+def test_an_estimate_counts_the_blocks_that_are_left(images):
+    growing = boosted(ipc=2, warm_start=True)
+    assert growing.estimate(*images, n_steps=1).n_steps == 6
+    growing.fit(*images)
+    assert growing.estimate(*images, n_steps=1).n_steps == 0
+    assert growing.set_params(ipc=3).estimate(*images, n_steps=1).n_steps == 3
+    assert growing.set_params(warm_start=False).estimate(*images, n_steps=1).n_steps == 9
 
 
 def test_budgets_that_were_not_built(images):
     fitted = boosted(ipc=4, block_size=2).fit(*images)
     with pytest.raises(ValueError, match=r"ipc=3 must be one of \[2, 4\].*subset takes any size"):
         fitted.transform(ipc=3)
+
+
+def test_the_budget_is_no_metadata():
+    assert not hasattr(BoostedDistiller, "set_transform_request")
 
 
 def test_unknown_metadata(images):

@@ -3,13 +3,17 @@
 import ast
 import inspect
 from dataclasses import fields
+from functools import partial
 from numbers import Integral
 from typing import ClassVar, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+import tools
+from sklearn.base import clone
 
 from skdistill import (
+    BoostedDistiller,
     DistributionMatchingDistiller,
     FRePoDistiller,
     GradientMatchingDistiller,
@@ -30,6 +34,9 @@ from skdistill.distillers import (
 )
 from skdistill.distillers._parameters import may_change
 from skdistill.distillers._shared_parameters import SharedParameters
+from skdistill.hardness import HardnessSampler
+from skdistill.parametrization import LinearBasis
+from skdistill.windows import MovingWindow, StageAwareWindow
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.repeat([0, 1], 6)
@@ -70,7 +77,7 @@ def test_the_shortest_distiller_has_all_that_the_base_reads():
     assert len(read & names) > 10
     assert {name for name in read if not hasattr(Shrink(), name)} <= {
         *("_run", "classes_", "device_", "n_features_in_", "n_iter_", "history_", "extra_"),
-        *("distilled_", "_origin"),
+        *("distilled_", "_origin", "_split_seed"),
     }
     fitted = Shrink(**SMALL).fit(X, Y)
     assert fitted.n_iter_ == 3
@@ -198,3 +205,54 @@ def test_types_name_the_words_that_constraints_allow(kind):
 def test_a_method_must_give_the_labels_derivative_if_labels_are_learned():
     with pytest.raises(ValueError, match="learn_labels must be False for a method whose Gradient"):
         Shrink(**SMALL, learn_labels=True).fit(X, Y)
+
+
+# --- numbers that are not Python's ------------------------------------------------------------
+
+INT, QUICK = np.int64, partial(tools.quick, architecture=tools.tiny)
+SAMPLER = HardnessSampler(n_networks=INT(2), steps=INT(3))
+OF_NUMPY = {
+    "bptt": (RaTBPTTDistiller, {"ipc": INT(2), "window": INT(2), "learning_rate": np.float32(0.1)}),
+    "smoothing": (RaTBPTTDistiller, {"schedule": MovingWindow(smoothing=np.float32(0.5))}),
+    "radius": (RaTBPTTDistiller, {"schedule": StageAwareWindow(radius=INT(1))}),
+    "sampler": (RaTBPTTDistiller, {"sampler": SAMPLER}),
+    "bases": (RaTBPTTDistiller, {"ipc": 2, "parametrization": LinearBasis(n_basis=INT(1))}),
+    "pool": (
+        FRePoDistiller,
+        {"ipc": 2, "pool_size": INT(2), "pool_max_age": INT(3), "pool_batch_size": INT(3)},
+    ),
+    "networks": (
+        GradientMatchingDistiller,
+        {"ipc": 2, "outer_loop": INT(2), "inner_loop": INT(2), "network_batch_size": INT(3)},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
+@pytest.mark.parametrize(("kind", "parameters"), OF_NUMPY.values(), ids=OF_NUMPY)
+def test_numbers_of_numpy_are_as_good_as_pythons(tmp_path, kind, parameters):
+    distiller = QUICK(kind, **parameters, checkpoint=tmp_path / "run", checkpoint_every=INT(1))
+    before = distiller.get_params()
+    fitted = distiller.fit(X, Y)
+    fitted.distilled_.save(tmp_path / "set.npz")
+    # What was given is left alone, as scikit-learn's clone demands.
+    assert all(value is fitted.get_params()[name] for name, value in before.items())
+    assert clone(fitted).fit(X, Y).n_iter_ == fitted.n_iter_
+    python = {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
+    expected = QUICK(kind, **python).fit(X, Y)
+    np.testing.assert_array_equal(fitted.transform()[0], expected.transform()[0])
+
+
+def test_boosting_takes_numbers_of_numpy(tmp_path):
+    boosted = BoostedDistiller(INT(2), block_size=INT(1), beta=np.float32(0.5), distiller=QUICK())
+    boosted.set_params(checkpoint=tmp_path / "runs").fit(X, Y)
+    boosted.distilled_.save(tmp_path / "set.npz")
+    assert [type(budget) for budget in boosted.budgets_] == [int, int]
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i4", np.longdouble])
+def test_samples_of_any_form_of_numbers_can_be_saved(tmp_path, dtype):
+    given = (10 * X).astype(dtype)
+    distilled = QUICK().fit(given, Y).distilled_
+    distilled.save(tmp_path / "set.npz")
+    assert distilled.original_dtypes == (("int32",) * 3 if dtype == ">i4" else None)

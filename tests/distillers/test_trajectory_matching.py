@@ -1,5 +1,6 @@
 """Trajectory matching: its gradients against autograd and TESLA's own words, and the distiller."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tools
 import torch
+from sklearn.base import clone
 from tools import a_problem
 
 from skdistill import BoostedDistiller, DistilledDataset, TrajectoryMatchingDistiller
@@ -419,6 +421,37 @@ def test_experts_that_diverge_end_a_run_before_its_first_step(images, tmp_path, 
     with pytest.raises(DivergenceError, match="expert 0 diverged in epoch"):
         quick(expert_lr=1e38, cache=tmp_path / "experts").fit(*images)
     assert not any((tmp_path / "experts").iterdir())
+
+
+def test_what_is_unfit_is_refused_before_experts_are_trained(images, monkeypatch):
+    X, y = images
+    # Of different sizes, so that the smaller class has too few.
+    y = np.arange(len(y)) >= 5
+    distiller = quick(ipc=2, learn_labels=True, warm_start=True).fit(X, y)
+    made = epochs_made(monkeypatch)
+    soft = replace(distiller.distilled_, y=distiller.distilled_.y - 1)
+    for change, message in [
+        ({"init": "real", "ipc": 6}, "ipc=6 must be at most 5 with init='real': the smallest"),
+        ({"init": soft}, "init and start must hold labels that networks learn by"),
+        ({"max_iter": 9, "learn_labels": False}, "Parameters must be those of the earlier fit"),
+    ]:
+        warm = "max_iter" in change
+        failing = deepcopy(distiller).set_params(**{"warm_start": warm, **change})
+        with pytest.raises(ValueError, match=message):
+            failing.fit(X, y)
+    assert made == []
+
+
+@pytest.mark.parametrize("how", ["warm start", "checkpoint"])
+def test_a_run_at_its_end_trains_no_experts(images, tmp_path, monkeypatch, how):
+    path = tmp_path / "run" if how == "checkpoint" else None
+    first = quick(warm_start=True, checkpoint=path).fit(*images)
+    made = epochs_made(monkeypatch)
+    again = clone(first) if path else deepcopy(first)
+    assert bits(again.fit(*images)) == bits(first)
+    assert made == []
+    assert again.set_params(max_iter=again.max_iter + 1).fit(*images).n_iter_ == again.max_iter
+    assert made
 
 
 # --- with other features ----------------------------------------------------------------------

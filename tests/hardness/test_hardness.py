@@ -136,6 +136,7 @@ def test_mislabeled_samples_are_forgotten_most(data):
         ({"batch_size": 2.5}, "batch_size must be an integer of at least 1; got 2.5"),
         ({"learning_rate": 0}, "learning_rate must be a positive number; got 0"),
         ({"image_shape": (1, 2)}, "image_shape must be None or three positive integers"),
+        ({"image_shape": (True, 6, 6)}, "image_shape must be None or three positive integers"),
         ({"architecture": "convnet"}, "architecture='convnet' must be given images"),
         (
             {"architecture": lambda shape, k: torch.nn.Linear(2, 5)},

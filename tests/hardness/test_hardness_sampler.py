@@ -8,7 +8,7 @@ import tools
 
 from skdistill import BoostedDistiller
 from skdistill._engine.methods.unrolled import Unrolled
-from skdistill.hardness import HardnessSampler, disagreement_scores
+from skdistill.hardness import HardnessSampler, WeightedSampler, disagreement_scores
 
 # 40 images and batches of 8: an epoch is five outer steps.
 quick = partial(tools.quick, max_iter=7, batch_size=8, eval_steps=20)
@@ -138,3 +138,9 @@ def test_bad_samplers(images, outer_step, sampler, message):
     outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(sampler=sampler).fit(*images)
+
+
+@pytest.mark.parametrize("weights", [[-1, 3.0], [0, 0], [np.nan, 1], [], [[1.0]]])
+def test_weights_that_cannot_be_drawn_by_are_refused(weights):
+    with pytest.raises(ValueError, match="weights must be non-negative numbers, and not all 0"):
+        WeightedSampler(weights, 2, np.random.default_rng)

@@ -352,7 +352,7 @@ def test_a_run_that_has_stagnated_is_complete(table, path, monkeypatch, outer_st
     with monkeypatch.context() as patch:
         patch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(accuracies))
         first = quick(path, **parameters).fit(*table)
-    assert first.n_iter_ == 5
+    assert first.n_iter_ == 6
     outer_step.refuse()
     assert bits(quick(path, **parameters).fit(*table)) == bits(first)
 
@@ -786,6 +786,19 @@ def full_disk(*args):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.filterwarnings("default::skdistill.exceptions.CheckpointWarning")
+def test_a_state_that_cannot_be_written_hides_no_error(table, path, monkeypatch, outer_step):
+    def refuse(*args):
+        raise TypeError("no such value in a file")
+
+    monkeypatch.setattr(RunFile, "write", refuse)
+    failing = partial(pytest.warns, CheckpointWarning, match="could not be written: no such value")
+    with outer_step(KeyboardInterrupt, at=3), pytest.raises(KeyboardInterrupt), failing():
+        quick(path).fit(*table)
+    with failing():
+        assert quick(path).fit(*table).n_iter_ == 4
+
+
 def test_a_full_disk_is_noticed_before_any_work(table, path, monkeypatch, outer_step):
     monkeypatch.setattr(os, "fsync", full_disk)
     outer_step.refuse()
@@ -821,8 +834,8 @@ def test_an_error_does_not_claim_that_more_is_kept(table, path, monkeypatch, out
         quick(path).fit(*table)
 
 
-class CrashError(Exception):
-    pass
+class Crash(BaseException):
+    """Like the end of a process, it is no error that a warning could report."""
 
 
 @pytest.mark.parametrize(
@@ -839,14 +852,14 @@ def test_a_crash_while_writing_leaves_a_whole_file(table, path, monkeypatch, nam
     def crash(*args, **kwargs):
         calls.append(1)
         if len(calls) == nth:
-            raise CrashError
+            raise Crash
         return function(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, name, crash)
         # Files that a killed process leaves behind are not removed.
         patch.setattr(RunFile, "_remove_partial", lambda self: None)
-        with pytest.raises(CrashError):
+        with pytest.raises(Crash):
             checkpoint.save(runs[2])
     another = Checkpoint(path, 1, {})
     assert everything(another.load()) == everything(runs[1])
@@ -1139,8 +1152,8 @@ def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table,
 def test_the_handler_is_put_back_after_an_error():
     def fail():
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        raise CrashError
+        raise Crash
 
-    with pytest.raises(CrashError), _interruption.sigterm_interrupts():
+    with pytest.raises(Crash), _interruption.sigterm_interrupts():
         fail()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -9,6 +9,7 @@ import pytest
 import tools
 from sklearn.model_selection import train_test_split
 
+from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._data.seeds import draw_seed
 from skdistill.windows import MovingWindow
 
@@ -98,6 +99,30 @@ def test_warm_start_refuses_what_it_cannot_continue(images):
         # The earlier run is still there, and can be continued.
         assert distiller.n_iter_ == 3
     assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
+
+
+def test_a_continued_run_was_begun_in_the_same_way(images):
+    first, other = (quick(random_state=seed).fit(*images).distilled_ for seed in (0, 1))
+    distiller = quick(ipc=2, warm_start=True)
+    distiller.fit(*images, start=first, learning_rate_factors=[0, 1])
+    before = distiller.transform()[0]
+    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=4)
+    for change, metadata, message in [
+        ({}, {"start": other}, "start must be {'skdistill.Dist.*; got {'skdistill.Distilled"),
+        ({}, {"start": None}, "start must be {'skdistill.DistilledDataset'.*; got None"),
+        ({}, {"learning_rate_factors": [1, 1]}, r"factors must be \[0.0, 1.0\]; got \[1.0, 1.0\]"),
+        ({"init": "real"}, {}, "init must be 'gaussian'; got 'real'"),
+    ]:
+        metadata = {"start": first, "learning_rate_factors": [0, 1], **metadata}
+        with pytest.raises(ValueError, match=f"{message}.*; as in the earlier fit, which warm_st"):
+            distiller.set_params(**{"init": "gaussian", **change}).fit(*images, **metadata)
+        np.testing.assert_array_equal(distiller.transform()[0], before)
+    distiller.set_params(init="gaussian")
+    distiller.fit(*images, start=first, learning_rate_factors=[0, 1])
+    assert distiller.n_iter_ == 4
+    # A pickle of an older version says nothing.
+    del vars(distiller._run)["begun"]
+    assert distiller.set_params(max_iter=5).fit(*images).n_iter_ == 5
 
 
 # --- initial samples --------------------------------------------------------------------------
@@ -203,10 +228,89 @@ def test_stops_when_the_held_out_accuracy_stagnates(images, scripted):
     distiller = quick(
         max_iter=100, validation_fraction=0.25, validation_interval=2, n_iter_no_change=5
     ).fit(*images)
-    # Best at step 4; step 9 is the fifth without a better one.
-    assert distiller.n_iter_ == 9
+    # Best at step 4; step 9 is the fifth without a better one, and 10 the next that is validated.
+    assert distiller.n_iter_ == 10
     # It has ended, and does not continue.
-    assert distiller.set_params(warm_start=True).fit(*images).n_iter_ == 9
+    assert distiller.set_params(warm_start=True).fit(*images).n_iter_ == 10
+
+
+def test_a_run_does_not_stop_before_it_is_validated_again(images, scripted):
+    scripted([0.5, 0.6, 0.6])
+    distiller = quick(
+        max_iter=20, validation_fraction=0.25, validation_interval=3, n_iter_no_change=1
+    ).fit(*images)
+    assert distiller.n_iter_ == 9
+    assert distiller.distilled_.provenance["best_iter"] == 6
+
+
+def test_the_end_off_the_interval_counts_only_if_it_is_the_end(images, scripted):
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+    scripted([0.5, 0.9, 0.6, 0.7])
+    distiller = quick(max_iter=3, **parameters).fit(*images)
+    assert distiller.distilled_.provenance["best_iter"] == 3
+    scripted([0.9])
+    # With nothing left to do, too.
+    assert distiller.fit(*images).distilled_.provenance["best_iter"] == 3
+    scripted([0.6, 0.7])
+    distiller.set_params(max_iter=6).fit(*images)
+    assert distiller.distilled_.provenance["best_iter"] == 6
+    scripted([0.5, 0.6, 0.7])
+    whole = quick(max_iter=6, **parameters).fit(*images)
+    np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
+
+
+def test_what_continues_does_not_observe_the_end_off_the_interval(images, scripted):
+    seen = []
+
+    class Noting(MovingWindow):
+        def observe(self, seen_now, *rest):
+            seen.append(seen_now.accuracy)
+            return super().observe(seen_now, *rest)
+
+    scripted([0.5, 0.9])
+    quick(validation_fraction=0.25, validation_interval=2, schedule=Noting()).fit(*images)
+    assert seen == [None, 0.5, None]
+
+
+def test_without_validation_the_last_samples_are_the_result_of_a_continued_run(images):
+    distiller = quick(validation_fraction=0.25, validation_interval=1, warm_start=True)
+    distiller.fit(*images).set_params(validation_fraction=None)
+    for max_iter in (3, 4):
+        distiller.set_params(max_iter=max_iter).fit(*images)
+        assert distiller.distilled_.provenance["best_iter"] is None
+        learned = distiller.distilled_.standardize(distiller.transform()[0])
+        last = distiller._run.state.tensors["X"]
+        np.testing.assert_allclose(learned, last, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [RaTBPTTDistiller, DistributionMatchingDistiller])
+def test_held_out_samples_weigh_as_those_that_are_trained_on(images, monkeypatch, kind):
+    X, y = images
+    weights = []
+
+    def curve(family, training, networks, counts, test, sample_weight=None):
+        weights.append(sample_weight)
+        return np.full((networks, 1), 0.5), 0
+
+    monkeypatch.setattr("skdistill._run.held_out.accuracy_curve", curve)
+    parameters = {"max_iter": 1, "validation_fraction": 0.25}
+    tools.quick(kind, **parameters).fit(X, y)
+    tools.quick(kind, class_weight={0: 3}, **parameters).fit(X, y, sample_weight=y + 1.0)
+    assert weights[0] is None
+    assert sorted(weights[1]) == [2.0] * 5 + [3.0] * 5
+
+
+def test_validation_trains_other_networks_than_score(images, monkeypatch):
+    seeds = []
+
+    def curve(family, training, networks, *rest):
+        seeds.append(training.seed)
+        return np.full((networks, 1), 0.5), 0
+
+    monkeypatch.setattr("skdistill._run.held_out.accuracy_curve", curve)
+    distiller = quick(validation_fraction=0.25, validation_interval=1).fit(*images)
+    assert len(set(seeds)) == 1
+    assert seeds[0] != distiller.distilled_.recipe.seed
 
 
 def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch):
@@ -237,6 +341,7 @@ def test_held_out_samples_are_stratified_and_not_trained_on(images, monkeypatch)
         ({"n_iter_no_change": 3}, "n_iter_no_change=3 must come with a validation_fraction"),
         ({"validation_fraction": 1.0}, "'validation_fraction' parameter .* Got 1.0"),
         ({"validation_fraction": 0.01}, "validation_fraction=0.01 must leave samples of every"),
+        ({"validation_fraction": 0.5, "ipc": 11}, "ipc=11 must be at most 10: .*=0.5 leaves"),
     ],
 )
 def test_bad_validation(images, parameters, message):
