@@ -78,7 +78,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             ``distilled_.to_frame(original=True)`` rounds them. The first ``k * n_classes`` are
             ``k`` of every class. (``set_output`` and scikit-learn's ``transform_output`` have no
             part in this: rows are not those of ``X``.)
-        y_syn : ndarray of shape (n_classes * ipc,)
+        y_syn : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
             Their labels.
         """
         check_is_fitted(self, "distilled_")
