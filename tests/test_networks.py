@@ -363,6 +363,25 @@ class Projected(nn.Sequential):
         return self[1](self[0](X) @ self.projection)
 
 
+class Remembering(Own):
+    """A network with buffers that are the same for all, or are filled as it is used."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.register_buffer("nothing", torch.full((2,), torch.nan))
+        self.register_buffer("sparse", torch.eye(3).to_sparse())
+        self.register_buffer("calls", torch.zeros(()))
+
+    def changed(self, scores):
+        """Count this call."""
+        self.calls += 1
+        return scores
+
+
+def test_other_buffers_are_no_fault(images):
+    assert quick(architecture=Remembering).fit(*images).n_iter_ == 1
+
+
 def half_frozen(shape, n_classes):
     network = Own(shape, n_classes)
     network.layers[1].bias.requires_grad_(False)

@@ -162,10 +162,13 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
 
 
 def check_columns(X, feature_names: tuple[str, ...] | None) -> None:
-    """Raise a ValueError for a data frame that has other columns, or has them in another order."""
+    """Raise a ValueError for a data frame that has other columns, or has them in another order.
+
+    As for scikit-learn, columns have names only if all of them are strings.
+    """
     if feature_names is not None and hasattr(X, "columns"):
-        columns = tuple(map(str, X.columns))
-        if columns != feature_names:
+        columns = tuple(X.columns)
+        if all(isinstance(name, str) for name in columns) and columns != feature_names:
             raise ValueError(
                 f"X must have the columns {list(feature_names)!r:.300}, in this order; "
                 f"got {list(columns)!r:.300}."

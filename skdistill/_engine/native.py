@@ -134,10 +134,11 @@ def _made(
         with made.open("ab") as stream:
             stream.write(checksum)
         return made, ctypes.CDLL(str(made))
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError) as error:
         # Another compiler than gcc may know no -fopenmp, or call another library than torch's.
         if openmp is None:
             raise
+        _logger.info("the functions of native.c are compiled for one core: %s", error)
         made.unlink(missing_ok=True)
         return _made(compiler, flags, None, work)
 
@@ -182,6 +183,11 @@ def _folder() -> Path:
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(caches) / "skdistill"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
+        # The user's own, made by hand. What is in it may be anybody's.
+        folder.chmod(0o700)
+        for file in folder.glob("native-*.so"):
+            file.unlink()
     about = folder.stat()
     if about.st_uid != os.getuid() or about.st_mode & 0o022 or not os.access(folder, os.W_OK):
         raise PermissionError(f"{folder} must be a folder that only this user can write.")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .._data.seeds import draw_seed
-from .identity import complete, differences
+from .identity import VALIDATION, complete, differences
 from .state import Run
 
 __all__ = ["agreed", "completed", "further_run"]
@@ -25,7 +25,10 @@ def completed(saved: dict, current: dict, defaults: Mapping[str, Mapping]) -> di
     if saved.get("the distiller") != kind:
         return saved
     of_kind = defaults.get(kind, {})
-    return {**{name: of_kind[name] for name in of_kind.keys() & current.keys()}, **saved}
+    later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}
+    if VALIDATION in current:
+        later[VALIDATION] = None
+    return {**later, **saved}
 
 
 def agreed(path: Path, saved: dict, current: dict, open_names: Collection[str]) -> dict:
@@ -44,6 +47,8 @@ def agreed(path: Path, saved: dict, current: dict, open_names: Collection[str]) 
         name: saved[name] for name in open_names if type(saved.get(name)) is type(current[name])
     }
     current = {**current, **taken}
+    if VALIDATION in current and saved.get(VALIDATION, current) is None:
+        current[VALIDATION] = None
     texts = differences(saved, current)
     if texts:
         raise ValueError(

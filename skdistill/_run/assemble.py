@@ -18,7 +18,7 @@ from ..learning_rates import resolve_rate_schedule
 from ..parametrization import resolve_parametrization
 from .cache import FolderCache
 from .given import Given
-from .held_out import HeldOut, hold_out
+from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
 from .loop import OuterLoop, is_complete
 from .problem import pose
@@ -88,11 +88,12 @@ def assemble(
         weight = weighed
     held_out = None
     fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
-    split_seed = seed if given.split_seed is None else given.split_seed
+    as_before = resumed.validates_as_before
+    split_seed = seed if as_before or given.split_seed is None else given.split_seed
     sides = hold_out(fraction, y, len(classes), ipc, split_seed)
     if sides is not None:
         rows, rows_out = sides
-        held_out = _part(X, y, weighed, rows_out)
+        held_out = _part(X, y, None if as_before else weighed, rows_out)
         X, y, weight = _part(X, y, weight, rows)
     data = Checked(X, y, weight, classes, layout)
     rngs = Streams(seed, group.rank, group.size)
@@ -143,9 +144,9 @@ def assemble(
         at_once = _has_stand_in(method)
         problem, synthetic = prepared(at_once)
         run = continued(resumed, method, problem, synthetic, given.dtype)
-        ends = "max_iter", "n_iter_no_change", "validation_interval"
+        ends = parameters["max_iter"], parameters["n_iter_no_change"], resumed.stops_every
         # A run at its end is returned without what only outer steps need.
-        if at_once and not is_complete(run, *(parameters[name] for name in ends)):
+        if at_once and not is_complete(run, *ends):
             problem, synthetic = prepared(at_once=False)
     loop = OuterLoop(
         method=Averaged(method, group) if group.size > 1 else method,
@@ -157,9 +158,16 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
-        held_out=_hold_on_device(held_out, real, seed, parameters, synthetic.label_loss),
+        held_out=_hold_on_device(
+            held_out,
+            real,
+            seed if as_before else seed_of_networks(seed),
+            parameters,
+            synthetic.label_loss,
+        ),
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
+        stops_every=resumed.stops_every,
     )
     run.begun = resumed.begun
     return Fit(given, resumed, data, method, synthetic, run, loop)

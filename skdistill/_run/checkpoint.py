@@ -12,6 +12,7 @@ from .._data.warn import warn
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning
 from .agreement import agreed, completed, further_run
+from .identity import VALIDATION
 from .interruption import sigterm_interrupts
 from .run_file import RunFile, reason
 from .state import Run
@@ -148,6 +149,11 @@ class Checkpoint:
         """The values of parameters that were left open: those of the run in the file, if any."""
         return {name: self._identity[name] for name in self._open_names}
 
+    @property
+    def validates_as_before(self) -> bool:
+        """Whether the run in the file is of a version that validated in another way."""
+        return self._identity.get(VALIDATION, True) is None
+
     @contextmanager
     def saving(self, run: Run):
         """Save a run, however the block ends; SIGTERM ends it like Ctrl-C."""
@@ -197,6 +203,7 @@ class NoCheckpoint:
     """Replaces a `Checkpoint` if a run has none."""
 
     open_values: Mapping = MappingProxyType({})
+    validates_as_before = False
 
     def resume(self, earlier: Run | None, random_state, max_iter: int, is_complete) -> Run | None:
         """Return the run of the previous fit, if any."""

@@ -26,7 +26,7 @@ from ..evaluation._networks import (
     warn_of_divergence,
 )
 
-__all__ = ["HeldOut", "hold_out"]
+__all__ = ["HeldOut", "hold_out", "seed_of_networks"]
 
 # Networks that validate samples. They are the same each time, so that the comparison is fair.
 _N_NETWORKS = 3
@@ -68,7 +68,7 @@ class HeldOut:
     ) -> HeldOut:
         """Return held-out samples with their class indices and weights, and the data of the run.
 
-        ``seed`` is that of the run.
+        ``seed`` is that of the networks.
         """
         layout = real.layout
         # Not the learner of the run, whose precision may differ.
@@ -91,7 +91,7 @@ class HeldOut:
             on_host=real.real.on_host,
         )
         protocol = TrainingProtocol(int(steps), loss=loss)
-        return cls(family, held, protocol, seed_of_networks(seed), sample_weight)
+        return cls(family, held, protocol, seed, sample_weight)
 
     def accuracy(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
         """Return the mean accuracy of networks trained on standardized samples.
@@ -124,8 +124,8 @@ def hold_out(
     Raises
     ------
     ValueError
-        If a class has no samples on one of the sides, or if ``ipc`` samples per class are more than
-        those that are trained on.
+        If there are too few samples for that, or if ``ipc`` samples per class are more than those
+        that are trained on.
     """
     if fraction is None:
         return None

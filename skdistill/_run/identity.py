@@ -27,6 +27,10 @@ __all__ = [
 # are part of its result, and how fast each of them moves.
 BEGINNING = ("init", "start", "learning_rate_factors")
 
+# How samples are validated. Runs of 0.1.0 do not say it, or rather None: by the networks of the
+# evaluation, without weights, and each block on a part of its own.
+VALIDATION = "how samples are validated"
+
 
 def identify(
     kind: type,
@@ -36,6 +40,7 @@ def identify(
     provenance: dict,
     start: DistilledDataset | None,
     factors: np.ndarray | None,
+    split_seed: int | None,
 ) -> dict:
     """Return what makes a run this one, as JSON can say it.
 
@@ -55,6 +60,8 @@ def identify(
         The set whose samples come first.
     factors : ndarray or None
         What multiplies the learning rates.
+    split_seed : int or None
+        As in `Given`.
     """
     inner = parameters["inner_architecture"]
     architecture = parameters["architecture"] if inner is None else inner
@@ -75,6 +82,8 @@ def identify(
         "start": start if start is not parameters["init"] else None,
         "learning_rate_factors": None if factors is None else factors.tolist(),
     }
+    if parameters["validation_fraction"] is not None:
+        identity[VALIDATION] = {"networks": "of its own", "seed of the part": split_seed}
     return describe_value(identity)
 
 

@@ -47,8 +47,9 @@ class OuterLoop:
     validation_interval : int
         Outer steps between two validations.
     n_iter_no_change : int or None
-        Outer steps without a better validation after which the run ends, at a step that is
-        validated.
+        Outer steps without a better validation after which the run ends.
+    stops_every : int
+        Outer steps between two at which it may end for that.
     """
 
     method: Method
@@ -63,6 +64,7 @@ class OuterLoop:
     held_out: HeldOut | None
     validation_interval: int
     n_iter_no_change: int | None
+    stops_every: int
 
     def rates_at(self, step: int) -> Mapping[str, float | Tensor]:
         """Return the learning rate of each tensor in the outer step after so many."""
@@ -89,7 +91,7 @@ def distill(
         # A run that had stopped after failures when it was saved stops again.
         watch.give_up_after_many_failures(run)
     for _ in range(n_steps):
-        if has_stagnated(run, loop.n_iter_no_change, loop.validation_interval):
+        if has_stagnated(run, loop.n_iter_no_change, loop.stops_every):
             break
         callbacks.step_begins()
         state, record = update(
@@ -138,7 +140,7 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
     return best, {"validation_accuracy": accuracy}
 
 
-def has_stagnated(run: Run, n_iter_no_change: int | None, validation_interval: int) -> bool:
+def has_stagnated(run: Run, n_iter_no_change: int | None, stops_every: int) -> bool:
     """Return whether the best of a run's outer steps is ``n_iter_no_change`` steps ago.
 
     Only a step that was validated can tell: the steps since the last one may be better.
@@ -146,13 +148,11 @@ def has_stagnated(run: Run, n_iter_no_change: int | None, validation_interval: i
     return (
         n_iter_no_change is not None
         and run.best is not None
-        and run.step % validation_interval == 0
+        and run.step % stops_every == 0
         and run.step - run.best.step >= n_iter_no_change
     )
 
 
-def is_complete(
-    run: Run, max_iter: int, n_iter_no_change: int | None, validation_interval: int
-) -> bool:
+def is_complete(run: Run, max_iter: int, n_iter_no_change: int | None, stops_every: int) -> bool:
     """Return whether a run is at its end."""
-    return run.step >= max_iter or has_stagnated(run, n_iter_no_change, validation_interval)
+    return run.step >= max_iter or has_stagnated(run, n_iter_no_change, stops_every)

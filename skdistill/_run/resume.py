@@ -18,7 +18,7 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import BEGINNING, differences, identify
+from .identity import BEGINNING, VALIDATION, differences, identify
 from .loop import is_complete
 from .processes import begin_together
 from .state import Run
@@ -41,8 +41,10 @@ class Resumed:
     run : Run or None
         The run at rest; None begins anew.
     checkpoint : Checkpoint or NoCheckpoint
-    begun : dict
+    begun : dict or None
         As in `Run`.
+    validates_as_before : bool
+        Whether it is a run of 0.1.0, which validated in another way (`VALIDATION`).
     """
 
     seed: int
@@ -50,7 +52,18 @@ class Resumed:
     resolved: dict
     run: Run | None
     checkpoint: Checkpoint | NoCheckpoint
-    begun: dict
+    begun: dict | None
+    validates_as_before: bool
+
+    @property
+    def stops_every(self) -> int:
+        """Steps between two at which a run may end without a better validation."""
+        return stops_every(self.parameters, self.validates_as_before)
+
+
+def stops_every(parameters: Mapping, validates_as_before: bool) -> int:
+    """Return the steps between two at which a run may end without a better validation."""
+    return 1 if validates_as_before else parameters["validation_interval"]
 
 
 def check_continuation(
@@ -138,12 +151,31 @@ def resume(
     parameters = {**parameters, **resolved}
     path, random_state = parameters["checkpoint"], parameters["random_state"]
     max_iter, n_iter_no_change = parameters["max_iter"], parameters["n_iter_no_change"]
-    validation_interval = parameters["validation_interval"]
     identity = identify(
-        kind, parameters, may_change, given.learner, given.provenance, given.start, given.factors
+        kind,
+        parameters,
+        may_change,
+        given.learner,
+        given.provenance,
+        given.start,
+        given.factors,
+        given.split_seed,
     )
-    begun = {name: identity[name] for name in BEGINNING}
+    begun: dict | None = {name: identity[name] for name in BEGINNING}
     _check_beginning(given.earlier, begun)
+
+    def is_of_before(run: Run | None) -> bool:
+        if VALIDATION not in identity or run is None:
+            return False
+        if run is given.earlier:
+            return run.begun is None
+        return checkpoint.validates_as_before
+
+    def is_at_end(run: Run) -> bool:
+        return is_complete(
+            run, max_iter, n_iter_no_change, stops_every(parameters, is_of_before(run))
+        )
+
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
@@ -155,29 +187,34 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        run = checkpoint.resume(
-            given.earlier,
-            random_state,
-            max_iter,
-            lambda run: is_complete(run, max_iter, n_iter_no_change, validation_interval),
-        )
+        run = checkpoint.resume(given.earlier, random_state, max_iter, is_at_end)
         seed = draw_seed(random_state) if run is None else run.seed
-        return seed, dict(checkpoint.open_values), run
+        values = dict(checkpoint.open_values) | {VALIDATION: is_of_before(run)}
+        return seed, values, run
 
     seed, open_values, run = begin_together(given.group, identity, begin)
+    validates_as_before = open_values.pop(VALIDATION)
+    if validates_as_before:
+        begun = None  # so that it goes on in its way next time, too
     if open_values:
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
     return Resumed(
-        seed, {**parameters, **open_values}, {**resolved, **open_values}, run, checkpoint, begun
+        seed,
+        {**parameters, **open_values},
+        {**resolved, **open_values},
+        run,
+        checkpoint,
+        begun,
+        validates_as_before,
     )
 
 
-def _check_beginning(earlier: Run | None, begun: Mapping) -> None:
+def _check_beginning(earlier: Run | None, begun: dict) -> None:
     """Raise ValueError unless an earlier fit's run was begun like this one."""
     if earlier is None or earlier.begun is None:
         return
-    texts = differences(earlier.begun, dict(begun))
+    texts = differences(earlier.begun, begun)
     if texts:
         raise ValueError(
             f"{'; '.join(texts)}; as in the earlier fit, which warm_start=True continues. Use "

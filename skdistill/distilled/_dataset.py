@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence, Set
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral
 from pathlib import Path
@@ -240,10 +239,10 @@ class DistilledDataset:
             )
         if len(pipeline.steps) == 1:
             return replace(distilled, preprocessing=None)
-        from ._way_back import dtypes_before, names_after
+        from ._way_back import dtypes_before, names_after, own
 
         # scikit-learn fits the same steps again if the pipeline is fitted again.
-        before, names = deepcopy(pipeline[:-1]), distilled.feature_names
+        before, names = own(pipeline[:-1]), distilled.feature_names
         return replace(
             distilled,
             preprocessing=before,

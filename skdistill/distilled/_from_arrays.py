@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from .._data.layout import Layout, infer_layout, usual_architecture
 from .._data.network_input import as_numbers, find_classes, in_double, unknown_labels
 from .._data.validation import as_array, check_image_shape
 from ._dataset import EvaluationRecipe
+from ._way_back import own
 
 __all__ = ["fields_from_arrays"]
 
@@ -79,7 +79,7 @@ def fields_from_arrays(
         "provenance": _json_safe(provenance),
         "feature_names": None if feature_names is None else tuple(map(str, feature_names)),
         # Whoever has fitted it may fit it again.
-        "preprocessing": deepcopy(preprocessing),
+        "preprocessing": own(preprocessing),
         "target_name": target_name if isinstance(target_name, str) and target_name else None,
     }
 

@@ -6,6 +6,7 @@ they dropped, or that went through a transformer without an inverse, is `Lost`.
 """
 
 import warnings
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -66,6 +67,17 @@ def _names_before(preprocessing: Any) -> list[str] | None:
     """Return the names of the columns that preprocessing was fitted on, if they had names."""
     names = getattr(preprocessing, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
+
+
+def own(preprocessing: Any) -> Any:
+    """Return a copy of fitted preprocessing, which its owner may fit again.
+
+    What holds a lock, a file or a connection cannot be copied: it is kept as it is.
+    """
+    try:
+        return deepcopy(preprocessing)
+    except Exception:
+        return preprocessing
 
 
 def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:

@@ -155,15 +155,26 @@ def _check_buffers(learner: Learner, parameter: str) -> None:
 
     Only these are a network's own: all have the buffers of the first.
     """
-    others = dict(learner.fresh(1).named_buffers())
-    for name, buffer in learner.module.named_buffers():
-        other = others.get(name)
-        if other is None or not torch.equal(buffer.cpu(), other.to(buffer.dtype)):
+    # Both as they were built: one that has seen a batch may have kept something for the next.
+    first, second = (dict(learner.fresh(seed).named_buffers()) for seed in (0, 1))
+    for name in first.keys() | second.keys():
+        pair = [_dense(buffers.get(name)) for buffers in (first, second)]
+        if not np.array_equal(*pair, equal_nan=pair[0].dtype.kind in "fc"):
             raise ValueError(
                 f"{parameter} must build networks that differ in their parameters alone; buffer "
                 f"{name!r} differs between two of them. Make it the same for every seed, or a "
                 "parameter."
             )
+
+
+def _dense(buffer: Tensor | None) -> np.ndarray:
+    """Return a buffer as an array; without one, an empty one."""
+    if buffer is None:
+        return np.empty(0)
+    buffer = buffer.detach()
+    buffer = buffer if buffer.layout == torch.strided else buffer.to_dense()
+    # NumPy knows no bfloat16.
+    return (buffer.double() if buffer.is_floating_point() else buffer).numpy()
 
 
 def _check_initialization(learner: Learner, name: str) -> None:

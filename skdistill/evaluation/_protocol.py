@@ -365,10 +365,13 @@ def check_test_data(
     by the caller.
     """
     X, y = as_array(X), as_array(y)
+    names = distilled.feature_names
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
+        # What it makes may have other names than those that the set was given.
+        checks_columns &= sorted(map(str, getattr(X, "columns", ()))) == sorted(names or ())
     if checks_columns:
-        check_columns(X, distilled.feature_names)
+        check_columns(X, names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     check_magnitude(X)
     recipe = distilled.recipe
@@ -400,10 +403,15 @@ def _warn_of_unknown_labels(y: np.ndarray, index: np.ndarray, classes: np.ndarra
 
 
 def check_known_data(
-    distilled: DistilledDataset, X: ArrayLike, y: ArrayLike, name: str = "y"
+    distilled: DistilledDataset,
+    X: ArrayLike,
+    y: ArrayLike,
+    name: str = "y",
+    *,
+    checks_columns: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return samples and class indices, or raise a ValueError for a label that is not a class."""
-    X, index = check_test_data(distilled, X, y, warns=False)
+    X, index = check_test_data(distilled, X, y, warns=False, checks_columns=checks_columns)
     if (index < 0).any():
         raise ValueError(
             f"{name} must hold only labels that the distilled set knows; "

@@ -461,6 +461,10 @@ def test_columns_in_another_order(good_set, data):
     # Nothing is trained for data of no use.
     assert diagnosis.result is None
     assert "see unprepared-test-data" in diagnosis.not_made["few-classes"]
+    # Training data of the same loader do not keep the finding from being told.
+    same = X[["width", "length"]], data[3]
+    (finding,) = quietly(named, *same, *same, n_networks=0).findings
+    assert finding.name == "unprepared-test-data"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -50,7 +50,8 @@ def test_without_them_the_rules_compute_the_same(name, value, reason, load, monk
     with caplog.at_level(logging.INFO, "skdistill._engine.native"):
         chain = Chain.of(learner)
     assert not chain.is_fused
-    assert [reason in text for text in caplog.messages] == ([] if reason is None else [True])
+    assert bool(caplog.messages) == (reason is not None)
+    assert all(reason in text for text in caplog.messages)
     monkeypatch.undo()
     load.cache_clear()
     by_kernels = Chain.of(learner)
@@ -164,16 +165,26 @@ def quick_to_compile(monkeypatch):
     monkeypatch.setenv("CC", f"cc {sizes}")
 
 
-def test_a_folder_that_others_can_write_is_not_trusted(
+def test_a_folder_of_another_user_is_not_trusted(
     load, tmp_path, monkeypatch, caplog, quick_to_compile
 ):
     folder = tmp_path / "skdistill"
-    folder.mkdir(mode=0o700)
-    folder.chmod(0o777)
+    folder.mkdir()
+    uid = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: uid + 1)
     with caplog.at_level(logging.INFO, "skdistill._engine.native"):
         assert load(torch.float32) is not None
     assert "only this user can write" in caplog.text
     assert [*folder.iterdir()] == []
+
+
+def test_a_folder_that_others_could_write_is_closed_to_them(load, tmp_path, quick_to_compile):
+    folder = tmp_path / "skdistill"
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o777)
+    assert load(torch.float32) is not None
+    assert folder.stat().st_mode & 0o077 == 0
+    assert len([*folder.iterdir()]) == 1
 
 
 def test_a_library_that_was_cut_short_is_compiled_again(load, tmp_path, quick_to_compile):

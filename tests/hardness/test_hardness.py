@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skdistill import DistilledDataset
@@ -444,6 +445,11 @@ def test_frames_with_the_columns_of_the_set_are_its_data(data):
     frame = pd.DataFrame(X, columns=NAMES)
     expected = evaluate(distilled, X, y).accuracies
     np.testing.assert_array_equal(evaluate(distilled, frame, y).accuracies, expected)
+    # Columns without names, or of names that the set's own preprocessing gives, are as they come.
+    frame = frame.set_axis([0, 1], axis=1)
+    np.testing.assert_array_equal(evaluate(distilled, frame, y).accuracies, expected)
+    rotated = replace(distilled, preprocessing=PCA(2).set_output(transform="pandas").fit(X))
+    assert len(evaluate(rotated, X, y).accuracies) == len(expected)
 
 
 def test_negative_labels_that_cross_entropy_is_to_learn_are_warned_of(data):
