@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ def resume(
         given.factors,
         given.split_seed,
     )
-    begun: dict | None = {name: identity[name] for name in BEGINNING}
+    begun = {name: identity[name] for name in BEGINNING}
     _check_beginning(given.earlier, begun)
 
     def is_of_before(run: Run | None) -> bool:
@@ -194,8 +195,6 @@ def resume(
 
     seed, open_values, run = begin_together(given.group, identity, begin)
     validates_as_before = open_values.pop(VALIDATION)
-    if validates_as_before:
-        begun = None  # so that it goes on in its way next time, too
     if open_values:
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
@@ -205,12 +204,13 @@ def resume(
         {**resolved, **open_values},
         run,
         checkpoint,
-        begun,
+        # Without, so that it goes on in its way next time, too.
+        None if validates_as_before else begun,
         validates_as_before,
     )
 
 
-def _check_beginning(earlier: Run | None, begun: dict) -> None:
+def _check_beginning(earlier: Run | None, begun: dict[str, Any]) -> None:
     """Raise ValueError unless an earlier fit's run was begun like this one."""
     if earlier is None or earlier.begun is None:
         return

@@ -158,8 +158,8 @@ def _check_buffers(learner: Learner, parameter: str) -> None:
     # Both as they were built: one that has seen a batch may have kept something for the next.
     first, second = (dict(learner.fresh(seed).named_buffers()) for seed in (0, 1))
     for name in first.keys() | second.keys():
-        pair = [_dense(buffers.get(name)) for buffers in (first, second)]
-        if not np.array_equal(*pair, equal_nan=pair[0].dtype.kind in "fc"):
+        one, other = (_dense(buffers.get(name)) for buffers in (first, second))
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"):
             raise ValueError(
                 f"{parameter} must build networks that differ in their parameters alone; buffer "
                 f"{name!r} differs between two of them. Make it the same for every seed, or a "
