@@ -124,8 +124,11 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._known import mapping
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
-    history, best = mapping(run.get("history")), mapping(run.get("best"))
-    losses = history.get("loss")
+    # No parameter; not imported, because what has its name needs torch.
+    identity.pop("how samples are validated", None)
+    history = mapping(run.get("history"))
+    losses, accuracies = history.get("loss"), history.get("validation_accuracy")
+    known = accuracies if isinstance(accuracies, list) else []
     found = {
         "kind": "a checkpoint of a run",
         "distiller": identity.pop("the distiller", None),
@@ -133,7 +136,7 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": run.get("seconds"),
         "seed": run.get("seed"),
         "last loss": losses[-1] if isinstance(losses, list) and losses else None,
-        "best validation accuracy": best.get("accuracy"),
+        "best validation accuracy": max((a for a in known if a is not None), default=None),
         "training data": identity.pop("X, y and sample_weight", None),
         "parameters": {name: value for name, value in identity.items() if value is not None},
     }
