@@ -99,6 +99,17 @@ def paper_memory_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def ratios_table(report: dict) -> str:
+    """Return the ratios alone of bench_meta_gradient.py's report."""
+    rows = report["rows"]
+    lines = [
+        f"| {' | '.join(row['config'] for row in rows)} |",
+        "|" + "---|" * len(rows),
+        f"| {' | '.join(format(row['time_ratio'], '.2f') for row in rows)} |",
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
 def fit_table(report: dict) -> str:
     """Return the table of bench_fit.py's report."""
     lines = ["| round | first run (s) | second run (s) | higher (s) |", "|---|---|---|---|"]
@@ -147,6 +158,7 @@ TABLES = {
     "step": step_table,
     "evaluation": evaluation_table,
     "fit": fit_table,
+    "ratios": ratios_table,
     "growth": growth_table,
     "precision": precision_table,
     "paper-memory": paper_memory_table,
