@@ -100,7 +100,7 @@ def test_the_forecast_of_boosting_is_of_all_blocks(images):
     assert forecast.n_steps == 2 * 7
     assert forecast.memory == quick(ipc=3).estimate(*images, n_steps=1).memory
     assert not hasattr(boosted, "budgets_")
-    with pytest.raises(ValueError, match="n_steps must be at least 1"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         boosted.estimate(*images, n_steps=0)
 
 
@@ -131,9 +131,9 @@ def test_durations(images, seconds, words):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_steps": 0}, "n_steps must be at least 1; got 0"),
-        ({"n_steps": 1.5}, r"n_steps must be an integer; got 1\.5"),
-        ({"n_steps": "a"}, "n_steps must be an integer; got 'a'"),
+        ({"n_steps": 0}, "n_steps must be an integer of at least 1; got 0"),
+        ({"n_steps": 1.5}, r"n_steps must be an integer of at least 1; got 1\.5"),
+        ({"n_steps": "a"}, "n_steps must be an integer of at least 1; got 'a'"),
         ({"window": 9}, "window=9 must be at most unroll=4"),
         ({"window": "long"}, "'window'"),
     ],

@@ -81,21 +81,8 @@ def assemble(
         As in `pose`.
     """
     parameters, seed, group = resumed.parameters, resumed.seed, given.group
-    X, y, weight, classes, layout = given.data
-    # As in the loss, whether it is samples or the classes' terms that are weighed there.
-    weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
-    if not weighs_terms:
-        weight = weighed
-    held_out = None
-    fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
-    as_before = resumed.validates_as_before
-    split_seed = seed if as_before or given.split_seed is None else given.split_seed
-    sides = hold_out(fraction, y, len(classes), ipc, split_seed)
-    if sides is not None:
-        rows, rows_out = sides
-        held_out = _part(X, y, None if as_before else weighed, rows_out)
-        X, y, weight = _part(X, y, weight, rows)
-    data = Checked(X, y, weight, classes, layout)
+    data, held_out = _sides(given, resumed, weighs_terms)
+    X, y = data.X, data.y
     rngs = Streams(seed, group.rank, group.size)
     real, problem = pose(
         data,
@@ -161,7 +148,7 @@ def assemble(
         held_out=_hold_on_device(
             held_out,
             real,
-            seed if as_before else seed_of_networks(seed),
+            seed if resumed.validates_as_before else seed_of_networks(seed),
             parameters,
             synthetic.label_loss,
         ),
@@ -171,6 +158,26 @@ def assemble(
     )
     run.begun = resumed.begun
     return Fit(given, resumed, data, method, synthetic, run, loop)
+
+
+def _sides(
+    given: Given, resumed: Resumed, weighs_terms: bool
+) -> tuple[Checked, tuple[Rows, np.ndarray, np.ndarray | None] | None]:
+    """Return what a run is trained on, with its weights, and what it is validated on, if that."""
+    parameters, as_before = resumed.parameters, resumed.validates_as_before
+    X, y, weight, classes, layout = given.data
+    # As in the loss, whether it is samples or the classes' terms that are weighed there.
+    weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
+    if not weighs_terms:
+        weight = weighed
+    split_seed = None if as_before else given.split_seed
+    split_seed = resumed.seed if split_seed is None else split_seed
+    fraction, ipc = parameters["validation_fraction"], parameters["ipc"]
+    rows = hold_out(fraction, y, len(classes), ipc, split_seed)
+    if rows is None:
+        return Checked(X, y, weight, classes, layout), None
+    held_out = _part(X, y, None if as_before else weighed, rows[1])
+    return Checked(*_part(X, y, weight, rows[0]), classes, layout), held_out
 
 
 def _has_stand_in(method: Method) -> bool:

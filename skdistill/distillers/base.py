@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from math import prod
-from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -22,7 +21,7 @@ from .._data.frames import Origin
 from .._data.layout import Layout
 from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data, describe
-from .._data.validation import check_image_shape, fit_context, keeping_features
+from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
 from .._engine.methods.base import Method, Problem
 from .._engine.runtime import resolve_device
@@ -424,10 +423,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         >>> forecast.n_steps
         200
         """
-        if not isinstance(n_steps, Integral):
-            raise ValueError(f"n_steps must be an integer; got {n_steps!r}.")
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1; got {n_steps}.")
+        check_count("n_steps", n_steps, 1)
         other = clone(self)
         data = other._check_input(X, y, sample_weight)
         other = other._with(other._with({})._resolve(data.layout.network_shape))
