@@ -37,6 +37,7 @@ from .evaluation._networks import (
     network_family,
     train_networks,
     training_samples,
+    with_what_is_not_kept,
 )
 from .exceptions import DivergenceWarning
 
@@ -551,11 +552,7 @@ def _networks(distiller: Any) -> NetworkFamily:
     """Return a fitted distiller's networks, on the device that its parameter means here."""
     distilled = distiller.distilled_
     source = getattr(distiller, "_evaluates_like", lambda: distiller)()
-    architecture = distilled.recipe.architecture
-    if architecture is None:
-        # A callable: the recipe cannot hold it, but the fitted distiller does.
-        architecture = getattr(source, "architecture", None)
-    augmentation = getattr(source, "augmentation", "recipe")
+    architecture, augmentation = with_what_is_not_kept(distilled.recipe, source)
     device = getattr(source, "device", "auto")
     # The distiller's fit has checked the network.
     return network_family(distilled, architecture, device, augmentation, check=False)

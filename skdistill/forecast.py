@@ -33,29 +33,6 @@ class Hints:
     step: str = ""
 
 
-UNROLLED = Hints(
-    states="window (the states of its steps)",
-    activations="ipc, inner_batch_size or classes_per_step (the synthetic samples' activations)",
-    real="batch_size (the real samples' activations)",
-    time=("window and unroll together", "batch_size", "the width of the networks"),
-    step="a fresh network's training of up to unroll steps, window of them differentiated",
-)
-MATCHING = Hints(
-    states="the width of the networks (their parameters)",
-    activations="ipc (the synthetic samples' activations)",
-    real="batch_size (the real samples' activations)",
-    time=("batch_size", "ipc", "the width of the networks"),
-    step="a fresh network's pass over real and synthetic samples, differentiated for the latter",
-)
-KERNEL = Hints(
-    states="ipc (the kernel of the synthetic samples)",
-    activations="ipc (the synthetic samples and their gradients)",
-    real="depth (a block of the kernel of real and synthetic samples)",
-    time=("batch_size", "ipc", "depth"),
-    step="the kernels of real and synthetic samples, and a regression",
-)
-
-
 @dataclass(frozen=True)
 class Forecast:
     """Time and memory of a run, estimated from a few of its outer steps; prints as a few lines.
@@ -73,7 +50,7 @@ class Forecast:
         Whether the steps were compiled; half a minute to a minute of compilation is not counted.
     device : str
         Where the time was measured.
-    hints : Hints, default=UNROLLED
+    hints : Hints
         Which parameters memory and time grow with.
     """
 
@@ -82,7 +59,7 @@ class Forecast:
     memory: PeakMemory
     compiled: bool
     device: str
-    hints: Hints = UNROLLED
+    hints: Hints
 
     @property
     def seconds(self) -> float:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils._param_validation import (
     InvalidParameterError,
-    Options,
     StrOptions,
     validate_parameter_constraints,
 )
@@ -36,7 +35,6 @@ else:
 __all__ = [
     "Interval",
     "InvalidParameterError",
-    "Options",
     "StrOptions",
     "as_array",
     "check_count",

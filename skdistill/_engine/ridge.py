@@ -35,10 +35,6 @@ class Regression(NamedTuple):
     coefficients: Tensor
     n_raised: int
 
-    def predict(self, K: Tensor) -> Tensor:
-        """Return predictions ``(m, n_outputs)`` from a kernel ``(m, n)`` with the support."""
-        return in_double(K) @ self.coefficients
-
 
 def in_double(tensor: Tensor) -> Tensor:
     """Return a tensor in double precision: on the CPU, if its device has none."""

@@ -93,8 +93,6 @@ def train_and_ask(
     architecture, augmentation, device
         As in `skdistill.evaluation.evaluate`.
     """
-    recipe = distilled.recipe
-    architecture = recipe.architecture if architecture is None else architecture
     family = network_family(distilled, architecture, device, augmentation)
     test = family.data(X, y)
 
@@ -106,9 +104,9 @@ def train_and_ask(
         ]
         return torch.cat(parts)
 
-    training = training_samples(family, distilled)
+    training, steps = training_samples(family, distilled), distilled.recipe.steps
     indices = [
         seen.cpu().numpy()
-        for *_, seen in train_networks(family, training, n_networks, [recipe.steps], answers)
+        for *_, seen in train_networks(family, training, n_networks, [steps], answers)
     ]
-    return Answers(np.stack(indices), y, len(distilled.classes), recipe.steps, len(distilled))
+    return Answers(np.stack(indices), y, len(distilled.classes), steps, len(distilled))

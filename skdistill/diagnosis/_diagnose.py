@@ -18,8 +18,8 @@ from ..distilled._dataset import DistilledDataset
 from ..distillers._all import all_distillers
 from ..distillers.base import BaseDistiller
 from ..evaluation._comparison import baseline_samples
+from ..evaluation._networks import with_what_is_not_kept
 from ..evaluation._output import DistillerOutputMixin
-from ..evaluation._plain_augmentation import is_restorable
 from ..evaluation._protocol import check_known_data, check_test_data
 from ..networks import Architecture
 from ._answers import Answers, train_and_ask
@@ -158,13 +158,9 @@ def diagnose(
     outcomes = {name: check(case) for name, check in _OF_THE_CASE.items()}
     source = None if distiller is None else distiller._evaluates_like()
     if source is not None:
-        # As in an evaluation: of the parameters only what a recipe cannot keep.
-        recipe = distilled.recipe
-        if architecture is None and recipe.architecture is None:
-            architecture = source.architecture
-        is_recipes = isinstance(augmentation, str) and augmentation == "recipe"
-        if is_recipes and not is_restorable(recipe.augmentation):
-            augmentation = source.augmentation
+        architecture, augmentation = with_what_is_not_kept(
+            distilled.recipe, source, architecture, augmentation
+        )
         device = source.device if device is None else device
     reason = _why_no_networks(case, outcomes, n_networks, architecture)
     if reason is not None:

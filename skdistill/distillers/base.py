@@ -47,7 +47,7 @@ from .._run.watch import Watch, explaining_out_of_memory, ways_out
 from ..augmentation import check_augmentation
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._output import DistillerOutputMixin
-from ..forecast import MATCHING, Forecast, Hints, forecast
+from ..forecast import Forecast, Hints, forecast
 from ..learning_rates import resolve_rate_schedule
 from ..networks import check_architecture
 from ..paper import Paper
@@ -93,7 +93,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _advice = "Use a lower learning_rate, or check the scale of X."
     _texts: ClassVar[Mapping[str, str]] = {"{fitted}": _FITTED}
     # The parameters with which memory and time grow.
-    _hints: ClassVar[Hints] = MATCHING
+    _hints: ClassVar[Hints] = Hints(
+        states="the width of the networks (their parameters)",
+        activations="ipc (the synthetic samples' activations)",
+        real="batch_size (the real samples' activations)",
+        time=("batch_size", "ipc", "the width of the networks"),
+        step="a fresh network's pass over real and synthetic samples, the latter differentiated",
+    )
     # Whether the method has networks (if not, only the evaluation uses them).
     _needs_network = True
     # Whether class weights multiply sample weights, or the classes' terms of a sum.

@@ -3,7 +3,6 @@
 from .._engine.methods.base import Problem
 from .._engine.methods.matching import DistributionMatching, Embedding
 from .._engine.rows import rows_by_class
-from ..forecast import MATCHING
 from ..paper import MATCHING as PAPER
 from ._matching import MatchingDistiller
 
@@ -84,7 +83,6 @@ class DistributionMatchingDistiller(MatchingDistiller):
     ((20, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
     """
 
-    _hints = MATCHING
     _paper = PAPER
     _paper_rate = "1 in [Zhao23]"
 

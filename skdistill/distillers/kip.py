@@ -13,7 +13,7 @@ from .._engine.methods.base import Problem
 from .._engine.methods.kernel import KernelRidge
 from .._engine.rows import rows_by_class
 from ..distilled._dataset import DistilledDataset
-from ..forecast import KERNEL
+from ..forecast import Hints
 from ..kernel_ridge import KERNELS, KernelRidgeClassifier
 from ..paper import KIP as PAPER
 from ._parameters import param
@@ -170,7 +170,13 @@ class KIPDistiller(BaseDistiller):
         diagonal's mean. The default is that of [Code].""",
     )
 
-    _hints = KERNEL
+    _hints = Hints(
+        states="ipc (the kernel of the synthetic samples)",
+        activations="ipc (the synthetic samples and their gradients)",
+        real="depth (a block of the kernel of real and synthetic samples)",
+        time=("batch_size", "ipc", "depth"),
+        step="the kernels of real and synthetic samples, and a regression",
+    )
     _paper = PAPER
     _needs_network = False
     _weighs_terms = True

@@ -15,7 +15,7 @@ from .._engine.optimizers import SGD, Adam, InnerOptimizer
 from .._engine.outer_optimizers import Clip, MovingAverageClip, NormClip, OuterAdam, OuterSGD
 from .._engine.runtime import chunk_size, pays_to_compile
 from .._engine.steps import CompiledSteps, Steps
-from ..forecast import UNROLLED
+from ..forecast import Hints
 from ..networks import Architecture, ArchitectureName
 from ..paper import AT_BPTT, BPTT, LINBA, RAT_BPTT
 from ..sampling import BatchStrategy, uniform_batches
@@ -271,7 +271,13 @@ class RaTBPTTDistiller(BaseDistiller):
         "Use a shorter window, a lower inner_lr, or check the scale of X ([Feng23, section 3 and "
         "C.2])."
     )
-    _hints = UNROLLED
+    _hints = Hints(
+        states="window (the states of its steps)",
+        activations="ipc, inner_batch_size or classes_per_step (activations of synthetic samples)",
+        real="batch_size (the real samples' activations)",
+        time=("window and unroll together", "batch_size", "the width of the networks"),
+        step="a fresh network's training of up to unroll steps, window of them differentiated",
+    )
     _paper = RAT_BPTT
     _other_papers = {"bptt": BPTT, "linba": LINBA, "at-bptt": AT_BPTT}
 

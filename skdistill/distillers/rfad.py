@@ -142,7 +142,6 @@ class RFADDistiller(BaseDistiller):
         [Loo22]: 1.""",
     )
 
-    _advice = "Use a lower learning_rate, or check the scale of X."
     _hints = Hints(
         states="n_feature_networks (the networks)",
         activations="ipc (the synthetic samples' activations)",

@@ -28,7 +28,7 @@ from .._engine.runtime import chunk_size, resolve_device
 from .._engine.streams import Streams
 from .._engine.transfer import to_device
 from ..augmentation import Augmentation, check_augmentation
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, EvaluationRecipe
 from ..distilled._protocol import TrainingProtocol
 from ..exceptions import DivergenceWarning
 from ..networks import Architecture
@@ -119,15 +119,17 @@ def network_family(
 ) -> NetworkFamily:
     """Return the networks of this architecture for a distilled set, on this device.
 
-    The architecture may be one in its plain form, as recipes have it. The networks of a callable
-    are tried (`make_learner`) unless ``check`` is false.
+    None means the recipe's architecture, and one may have the plain form that recipes have. The
+    networks of a callable are tried (`make_learner`) unless ``check`` is false.
 
     Raises
     ------
     ValueError
-        If ``architecture`` is None (the set was distilled with a callable, which is not saved), if
+        If there is no architecture (the set was distilled with a callable, which is not saved), if
         the augmentation is unknown or not in the recipe, or if the networks cannot be trained.
     """
+    recipe = distilled.recipe
+    architecture = recipe.architecture if architecture is None else architecture
     if architecture is None:
         raise ValueError(
             "architecture must be given: the set was distilled with a callable, which is not saved."
@@ -136,7 +138,6 @@ def network_family(
         architecture, check = _plain_architecture.from_plain(architecture), False
         assert architecture is not None
     device = resolve_device(device)
-    recipe = distilled.recipe
     shape = recipe.layout.network_shape
     if isinstance(augmentation, str) and augmentation == "recipe":
         augmentation = _plain_augmentation.from_plain(recipe.augmentation)
@@ -148,6 +149,25 @@ def network_family(
     standardizer = Standardizer(recipe.mean, recipe.scale, shape, device, learner.dtype)
     chunk = chunk_size(learner, shape)
     return NetworkFamily(learner, chunk, recipe.layout, standardizer, augmentation)
+
+
+def with_what_is_not_kept(
+    recipe: EvaluationRecipe,
+    source: Any,
+    architecture: str | Architecture | None = None,
+    augmentation: str | Augmentation | None = "recipe",
+) -> tuple[str | Architecture | None, str | Augmentation | None]:
+    """Return a network and an augmentation for `network_family`, with what a recipe cannot keep.
+
+    That comes from the parameters of the estimator, ``source``, that has made the set: they may
+    have been set since, and nothing else of them is that of the samples.
+    """
+    if architecture is None and recipe.architecture is None:
+        architecture = getattr(source, "architecture", None)
+    is_recipes = isinstance(augmentation, str) and augmentation == "recipe"
+    if is_recipes and not _plain_augmentation.is_restorable(recipe.augmentation):
+        augmentation = getattr(source, "augmentation", "recipe")
+    return architecture, augmentation
 
 
 def accuracy_curve(

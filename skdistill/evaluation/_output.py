@@ -15,8 +15,8 @@ from .._data.validation import as_array, get_output_config
 from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
+from ._networks import with_what_is_not_kept
 from ._papers import check_said_once, resolve_protocol
-from ._plain_augmentation import is_restorable
 from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 
 __all__ = ["DistillerOutputMixin"]
@@ -229,11 +229,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
                 raise ValueError(f"steps must be 'curve', integers or None; got {steps!r}.")
             counts = [max(1, recipe.steps * k // 12) for k in (1, 2, 4, 8, 12)]
             steps = np.unique(counts).tolist()
-        # Parameters may have been set since the fit, and are then not those of the samples.
-        if architecture is None and recipe.architecture is None:
-            architecture = source.architecture
-        is_kept = is_restorable(recipe.augmentation)
-        augmentation = "recipe" if is_kept else source.augmentation
+        architecture, augmentation = with_what_is_not_kept(recipe, source, architecture)
         return [
             evaluate_checked(
                 distilled,

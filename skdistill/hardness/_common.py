@@ -117,10 +117,7 @@ def family_of(
     Warns, as an evaluation does, of labels for which their loss has no minimum.
     """
     warn_of_negative_labels(distilled)
-    recipe = distilled.recipe
-    return network_family(
-        distilled, recipe.architecture if architecture is None else architecture, device
-    )
+    return network_family(distilled, architecture, device)
 
 
 def correct_while_training(
