@@ -79,6 +79,7 @@ def _contents(path: Path) -> dict[str, Any]:
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
+    from .._data.wording import reason
     from .._files.npz import read_meta
     from ..exceptions import InvalidFileError
 
@@ -86,9 +87,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         try:
             return read_meta(file)
         except Exception as error:
-            # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
-            reason = str(error) or type(error).__name__
-            raise InvalidFileError(f"{path} cannot be read: {reason}") from error
+            raise InvalidFileError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _of_set(distilled: "DistilledDataset") -> dict[str, Any]:

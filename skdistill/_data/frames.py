@@ -11,6 +11,7 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 
 from .dtypes import NUMERIC, Dtypes, is_plain_category
+from .wording import listed
 
 __all__ = [
     "Origin",
@@ -177,7 +178,6 @@ def refuse_unencoded(X: Any) -> None:
     if not kinds:
         return
     found = [f"{name!r} ({kind})" for name, kind in kinds.items()]
-    more = "" if len(found) <= _N_NAMED else f" and {len(found) - _N_NAMED} more"
     ways = []
     categories = [name for name, kind in kinds.items() if kind != _TIMES]
     if categories:
@@ -190,9 +190,7 @@ def refuse_unencoded(X: Any) -> None:
         )
     if len(categories) < len(kinds):
         ways.append(_OF_TIMES)
-    raise ValueError(
-        f"X must hold numbers; got {', '.join(found[:_N_NAMED])}{more}. {' '.join(ways)}"
-    )
+    raise ValueError(f"X must hold numbers; got {listed(found, _N_NAMED)}. {' '.join(ways)}")
 
 
 def _stranger(series: nw.Series) -> str | None:

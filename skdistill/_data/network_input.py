@@ -8,6 +8,7 @@ import numpy as np
 from .arrays import as_array
 from .layout import Layout
 from .warn import warn
+from .wording import listed
 
 __all__ = [
     "FAR",
@@ -129,9 +130,8 @@ def warn_of_lost_digits(
         names = [f"column {i}" for i in lost]
     else:
         names = [f"column {str(feature_names[i])!r}" for i in lost]
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     warn(
-        f"Differences in {', '.join(names[:5])}{more} of X are lost to rounding: in {dtype} a "
+        f"Differences in {listed(names)} of X are lost to rounding: in {dtype} a "
         f"standard deviation must be at least {least:.1g} of the mean, and {_TINY:.1g}; the first "
         f"has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X "
         "is made, or pass float64 where it holds more.",
@@ -199,5 +199,4 @@ def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def unknown_labels(labels: np.ndarray, index: np.ndarray) -> str:
     """Return the first five labels that `find_classes` did not find, as text."""
     unknown = list(dict.fromkeys(labels[index < 0].tolist()))
-    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-    return f"{', '.join(map(repr, unknown[:5]))}{more}"
+    return listed(map(repr, unknown))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._data.training import Checked, describe
 from .._data.warn import warn
+from .._data.wording import reason
 from .._engine.data import as_tensor
 from .._engine.learner import Learner
 from .._engine.methods.base import Keep
@@ -118,13 +119,11 @@ class FolderCache:
                 found, meta = _npz.read(file, _FORMAT, _VERSION, (), prefix)
                 there = dict(meta["identity"])
         except Exception as error:
-            # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
-            reason = str(error) or type(error).__name__
             way_out = "Remove it to have it made anew, or give another folder as cache."
             if isinstance(error, _npz.ForeignFileError | _npz.NewerVersionError):
                 # It is whole, and perhaps there is no other copy of it.
                 way_out = "Give another folder as cache."
-            raise InvalidFileError(f"{path} cannot be loaded: {reason} {way_out}") from error
+            raise InvalidFileError(f"{path} cannot be loaded: {reason(error)} {way_out}") from error
         texts = differences(there, identity)
         if texts:
             raise ValueError(
@@ -158,10 +157,9 @@ class FolderCache:
             named = {f"result.{name}": array for name, array in arrays.items()}
             _npz.write(path, _FORMAT, _VERSION, named, {"identity": identity})
         except (OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             # The same words each time, so that Python shows them once.
             warn(
-                f"{self!r} could not be written: {reason}. The run goes on without; what it "
+                f"{self!r} could not be written: {reason(error)}. The run goes on without; what it "
                 "prepared is lost at its end.",
                 CheckpointWarning,
             )

@@ -9,12 +9,13 @@ from time import perf_counter
 from types import MappingProxyType
 
 from .._data.warn import warn
+from .._data.wording import reason
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning
 from .agreement import agreed, completed, further_run
 from .identity import VALIDATION
 from .interruption import sigterm_interrupts
-from .run_file import RunFile, reason
+from .run_file import RunFile
 from .state import Run
 
 __all__ = ["Checkpoint", "NoCheckpoint"]

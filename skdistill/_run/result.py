@@ -14,7 +14,8 @@ from .._data.frames import Origin
 from .._data.training import TrainingData
 from .._engine.data import as_tensor
 from .._version import __version__
-from ..distilled._dataset import DistilledDataset, EvaluationRecipe
+from ..distilled._dataset import DistilledDataset
+from ..distilled._recipe import EvaluationRecipe
 from ..evaluation import _plain_architecture, _plain_augmentation
 from ..networks import resolve_architecture
 from .state import Run

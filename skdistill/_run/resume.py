@@ -11,6 +11,7 @@ import torch
 
 from .._data.seeds import draw_seed
 from .._data.training import Checked
+from .._data.wording import reason
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
 from ..distilled._dataset import DistilledDataset
@@ -279,13 +280,12 @@ def _explaining_what_does_not_fit(checkpoint: str | os.PathLike | None) -> Itera
         yield
     except Exception as error:
         # Of many kinds: schedules and samplers have not checked what is in a file.
-        reason = str(error) or type(error).__name__
         if checkpoint is not None:
             raise InvalidFileError(
                 f"checkpoint={os.fspath(checkpoint)!r} holds no run that can go on: "
-                f"{reason} Give another path to begin a new run."
+                f"{reason(error)} Give another path to begin a new run."
             ) from error
         raise ValueError(
             "Parameters must be those of the earlier fit, which warm_start=True continues: "
-            f"{reason} Use warm_start=False to begin anew."
+            f"{reason(error)} Use warm_start=False to begin anew."
         ) from error

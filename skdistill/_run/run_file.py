@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .._data.warn import warn
+from .._data.wording import reason
 from .._files import npz as _npz
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .check import check_values
@@ -184,9 +185,7 @@ def _read(
             check_values(run)
             identity = complete(dict(meta["identity"]))
         except Exception as error:
-            # A dozen kinds of exceptions, from zipfile's to NumPy's, mean the same here.
-            cause = str(error) or type(error).__name__
-            raise InvalidFileError(f"{path} cannot be loaded: {cause}") from error
+            raise InvalidFileError(f"{path} cannot be loaded: {reason(error)}") from error
     agree(path, identity)
     return stamp, run
 
@@ -202,11 +201,6 @@ def _stamp(path: Path) -> _Stamp | None:
 def _stamp_of(status: os.stat_result) -> _Stamp:
     # Without the inode's number, which some network file systems make up anew.
     return status.st_mtime_ns, status.st_size
-
-
-def reason(error: Exception) -> str:
-    """Return what went wrong, without the name of a partial file, which differs each time."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _link(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 from numpy.lib.format import open_memmap
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .._data.wording import reason
 from .._files.npz import partial_file
 from ..exceptions import InvalidFileError
 from ._array_file import check_free, move_to_front, shorten
@@ -215,12 +216,11 @@ def _report(failures: dict[int, str], paths: Sequence[str], on_error: str) -> No
 
 
 def _list_failures(failures: dict[int, str], paths: Sequence[str]) -> str:
-    lines = [f"{paths[row]}: {reason}" for row, reason in sorted(failures.items())]
+    lines = [f"{paths[row]}: {text}" for row, text in sorted(failures.items())]
     return "\n  ".join([f"{len(lines)} of {len(paths)} image files cannot be read.", *lines])
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is none of {', '.join(_FORMATS)}"
-    # The system's errors repeat the path.
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return reason(error)

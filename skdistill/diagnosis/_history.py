@@ -6,6 +6,7 @@ from math import sqrt
 from statistics import fmean, median, variance
 from typing import Any
 
+from .._data.wording import listed
 from .._run.health import (
     BLOCK,
     ERRORS,
@@ -43,10 +44,7 @@ def skipped_steps(case: Case) -> Finding | NotMade | None:
         n_skipped, n_steps = sum(flags), len(flags)
         streaks = [len(list(each)) for is_skipped, each in groupby(flags) if is_skipped]
         numbers = [str(i) for i, is_skipped in enumerate(flags, start=1) if is_skipped]
-        more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-        where = (
-            f" (number {', '.join(numbers[:5])}{more}; at most {max(streaks, default=0)} in a row)"
-        )
+        where = f" (number {listed(numbers)}; at most {max(streaks, default=0)} in a row)"
         stopped = bool(flags) and flags[-1] and streaks[-1] >= MAX_FAILURES
     if not n_skipped:
         return None

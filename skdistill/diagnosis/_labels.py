@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._data.network_input import find_classes
+from .._data.wording import listed
 from ..evaluation._papers import n_negative_labels
 from ._case import Case
 from ._report import Finding, NotMade
@@ -46,13 +47,12 @@ def missing_classes(case: Case) -> Finding | NotMade | None:
     missing = np.delete(classes, present).tolist()
     if not missing:
         return None
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     how = ", by the largest of its soft labels" if case.distilled.y.ndim == 2 else ""
     return Finding(
         "missing-classes",
         "warning",
         f"{len(missing)} of {len(classes)} classes are the label of no sample{how}: "
-        f"{', '.join(map(repr, missing[:5]))}{more}.",
+        f"{listed(map(repr, missing))}.",
         "Lower label_lr_scale, or set learn_labels=False; more samples per class (ipc) leave "
         "room for all. A set made by hand needs samples of each class.",
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._data.arrays import as_array
 from .._data.network_input import FAR, FEW, NARROW, standardized_part, unknown_labels
+from .._data.wording import listed
 from ..distilled._dataset import DistilledDataset
 from ..distilled._known import mapping, short
 from ._case import Case
@@ -67,10 +68,9 @@ def unprepared_test_data(case: Case) -> Finding | NotMade | None:
         f"{found.largest:.2g}; the training data had 0 and 1."
     )
     if columns:
-        more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
         evidence += (
             f" More than half of its values are {_DEVIATIONS:g} deviations or more from the "
-            f"training data's mean in {', '.join(columns[:5])}{more}."
+            f"training data's mean in {listed(columns)}."
         )
     evidence += (
         f" Its values are from {X.min():.4g} to {X.max():.4g}; the training data had a mean of "

@@ -10,7 +10,8 @@ from ._known import accuracy, class_texts, mapping, network, protocol, short, st
 
 if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
-    from ._dataset import DistilledDataset, EvaluationRecipe
+    from ._dataset import DistilledDataset
+    from ._recipe import EvaluationRecipe
 
 # Class names beyond these are left out.
 _CLASSES = 50

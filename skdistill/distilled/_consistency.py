@@ -11,8 +11,10 @@ from .._data.dtypes import is_plain_dtype
 from .._data.layout import Layout
 from ._rules import (
     RULES,
+    Rules,
     check_range,
     check_training,
+    check_values,
     is_count,
     is_number,
     is_real,
@@ -23,7 +25,8 @@ from ._rules import (
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 if TYPE_CHECKING:
-    from ._dataset import DistilledDataset, EvaluationRecipe
+    from ._dataset import DistilledDataset
+    from ._recipe import EvaluationRecipe
 
 
 def check_consistency(data: "DistilledDataset") -> None:
@@ -85,9 +88,8 @@ def _check_recipe(recipe: "EvaluationRecipe") -> None:
     require(good, "recipe.mean", words.format(-LARGEST), recipe.mean)
     good = _all(_is_between(_SMALLEST_SCALE, LARGEST), recipe.scale, n)
     require(good, "recipe.scale", words.format(_SMALLEST_SCALE), recipe.scale)
-    for name, (is_good, words) in _RECIPE_RULES.items():
-        value = getattr(recipe, name)
-        require(is_good(value), f"recipe.{name}", words, value)
+    values = {name: getattr(recipe, name) for name in _RECIPE_RULES}
+    check_values(values, _RECIPE_RULES, "recipe.")
     check_training(recipe, "recipe.")
 
 
@@ -121,7 +123,7 @@ def _all(is_good: Callable[[Any], bool], values: object, n: int | None = None) -
 
 
 # The plain values of a recipe; layout, mean and scale are checked against each other.
-_RECIPE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_RECIPE_RULES: Rules = {
     **RULES,
     "architecture": (lambda v: v is None or isinstance(v, str | dict), "a name, a dict or None"),
     "seed": (lambda v: type(v) is int and v >= 0, "a non-negative integer"),

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,17 +15,13 @@ from .._data import network_input as _network_input
 from .._data.arrays import as_array
 from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
-from .._data.layout import Layout
 from .._data.older_versions import stamped, unstamped
-from .._files import estimators as _estimator_state
 from .._files import images as _image_folder
-from .._files import npz as _npz
-from ..exceptions import InvalidFileError
-from . import _card, _html, _hub, _known, _to_frame, _to_hf
+from . import _card, _file, _html, _hub, _known, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
-from ._blocks import Block, block_from_arrays
+from ._blocks import Block
 from ._consistency import check_consistency
-from ._protocol import TrainingProtocol
+from ._recipe import EvaluationRecipe
 
 if TYPE_CHECKING:
     import datasets
@@ -35,98 +31,7 @@ if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
     from ._protocol import EvaluationProtocol
 
-__all__ = ["DistilledDataset", "EvaluationRecipe", "TrainingProtocol"]
-
-# The format of a file and the version of its layout. Raise the version when older versions of
-# skdistill would misread what a newer one writes.
-_FORMAT, _VERSION = "skdistill.DistilledDataset", 1
-_ARRAYS = ("X", "y", "classes")
-# Arrays of the bases are named by this, the number of the block, and their role in it.
-_BASES = "bases."
-
-
-@dataclass(frozen=True)
-class EvaluationRecipe:
-    """How networks are trained on a distilled set, fixed before any test data is seen.
-
-    Parameters
-    ----------
-    layout : Layout
-        The samples' shape as the user has it and as networks see it.
-    mean, scale : tuple of float
-        Mean and standard deviation of the training set, one value per channel (images) or feature
-        (tables), with which samples are standardized before a network sees them. They are at most
-        1e38 in size; a scale is at least the smallest normal number of single precision, 1.2e-38.
-    architecture : str, dict or None
-        Name of the network family, or the plain form of one with options, ``{"class": "ConvNet",
-        "width": 32}``; None if it was a callable of the user's, which is not saved.
-    steps : int
-        Steps that train each network; at most ten million.
-    n_networks : int, default=10
-        Freshly initialized networks over which accuracy is averaged; at most ten thousand.
-    learning_rate : float or "stable", default=0.001
-        At most 1000. The default is that of Appendix C.1 of [Feng23]_.
-    batch_size : int, default=256
-        Sets with more samples than this are trained on in mini-batches of this size.
-    seed : int, default=0
-        Determines the networks' initializations, mini-batches and augmentations.
-    augmentation : str, dict or None, default=None
-        How the samples are augmented, anew at every step: as in distillation [Feng23, C.1]. A name
-        from `skdistill.augmentation`, or the plain form of an augmentation, ``{"class": "Rotation",
-        "degrees": 15.0}``.
-    loss : {"cross-entropy", "mse"}, default="cross-entropy"
-    optimizer : {"adam", "sgd"}, default="adam"
-    momentum : float, default=0.0
-    weight_decay : float, default=0.0
-    schedule : {"constant", "cosine", "step"}, default="constant"
-    milestones : tuple of float, default=(0.5,)
-    gamma : float, default=0.1
-    final_factor : float, default=0.0
-    warmup_steps : int, default=0
-    targets : {"given", "centered", "hard", "softmax"}, default="given"
-    label_scale : float, default=1.0
-    subtract_initial : bool, default=False
-        As in `TrainingProtocol`.
-
-    Notes
-    -----
-    The bounds are checked when a set is saved or loaded: a file may come from anywhere, and must
-    not cause an evaluation that never ends.
-
-    References
-    ----------
-    .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
-       arXiv:2311.07025.
-    """
-
-    layout: Layout
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    architecture: str | dict[str, Any] | None
-    steps: int
-    n_networks: int = 10
-    learning_rate: float | Literal["stable"] = 0.001
-    batch_size: int = 256
-    seed: int = 0
-    augmentation: str | dict[str, Any] | None = None
-    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "step"] = "constant"
-    milestones: tuple[float, ...] = (0.5,)
-    gamma: float = 0.1
-    final_factor: float = 0.0
-    warmup_steps: int = 0
-    targets: Literal["given", "centered", "hard", "softmax"] = "given"
-    label_scale: float = 1.0
-    subtract_initial: bool = False
-
-    @property
-    def protocol(self) -> TrainingProtocol:
-        """How each network is trained."""
-        names = [field.name for field in fields(TrainingProtocol)]
-        return TrainingProtocol(**{name: getattr(self, name) for name in names})
+__all__ = ["DistilledDataset", "EvaluationRecipe"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -556,25 +461,7 @@ class DistilledDataset:
         >>> (loaded.X == distilled.X).all(), loaded.recipe == distilled.recipe
         (np.True_, True)
         """
-        data = replace(
-            self, y=plain_labels(self.y, "y"), classes=plain_labels(self.classes, "classes")
-        )
-        check_consistency(data)
-        meta = {
-            "ipc": data.ipc,
-            "recipe": {**asdict(data.recipe), "layout": data.recipe.layout.to_plain()},
-            "provenance": dict(data.provenance),
-            "feature_names": data.feature_names,
-            "target_name": data.target_name,
-            "original_dtypes": data.original_dtypes,
-        }
-        arrays = {name: getattr(data, name) for name in _ARRAYS}
-        if data.preprocessing is not None:
-            meta["preprocessing"], more = _estimator_state.to_plain(data.preprocessing)
-            arrays |= more
-        for k, block in enumerate(data.bases):
-            arrays |= {f"{_BASES}{k}.{name}": array for name, array in vars(block).items()}
-        _npz.write(path, _FORMAT, _VERSION, arrays, meta)
+        _file.write(path, self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DistilledDataset":
@@ -600,25 +487,7 @@ class DistilledDataset:
         --------
         save : With an example.
         """
-        with open(Path(path).expanduser(), "rb") as file:
-            try:
-                prefixes = (_estimator_state.PREFIX, _BASES)
-                arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
-                required: dict[str, Any] = {name: arrays.pop(name) for name in _ARRAYS}
-                bases = _bases_from_arrays(arrays)
-                data = cls(**required, **_fields_from_json(meta, arrays), bases=bases)
-                check_consistency(data)
-            except ModuleNotFoundError as error:
-                # The package itself imports a module when a name in the file needs it.
-                raise ImportError(
-                    f"{os.fspath(path)} keeps its preprocessing, which needs {error.name}: "
-                    "install it to load the set."
-                ) from error
-            except Exception as error:
-                # A dozen kinds of exceptions, from zipfile's to NumPy's, mean one thing here.
-                reason = str(error) or type(error).__name__
-                raise InvalidFileError(f"{os.fspath(path)} cannot be loaded: {reason}") from error
-        return data
+        return _file.read(path, cls)
 
     def push_to_hub(
         self,
@@ -1137,39 +1006,3 @@ def _first_samples(bases: tuple[Block, ...], n: int) -> tuple[Block, ...]:
         kept.append(block.first(n))
         n -= block.n_samples
     return tuple(kept)
-
-
-def _bases_from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
-    blocks: dict[int, dict[str, np.ndarray]] = {}
-    for name in [name for name in arrays if name.startswith(_BASES)]:
-        k, part = name.removeprefix(_BASES).split(".")
-        blocks.setdefault(int(k), {})[part] = arrays[name]
-    return tuple(block_from_arrays(blocks[k]) for k in sorted(blocks))
-
-
-def _fields_from_json(meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return the fields of a `DistilledDataset` without its arrays; values are not checked yet."""
-    preprocessing = meta.get("preprocessing")
-    meta = _tuples(meta, "meta", {"ipc", "recipe", "provenance", "feature_names"})
-    recipe = _tuples(meta["recipe"], "recipe", {"layout"})
-    layout = Layout.from_plain(_tuples(recipe["layout"], "recipe.layout"))
-    return {
-        "ipc": meta["ipc"],
-        "recipe": EvaluationRecipe(**{**recipe, "layout": layout}),
-        "provenance": meta["provenance"],
-        "feature_names": meta["feature_names"],
-        # Older files do not have these.
-        "target_name": meta.get("target_name"),
-        "original_dtypes": meta.get("original_dtypes"),
-        "preprocessing": (
-            None if preprocessing is None else _estimator_state.from_plain(preprocessing, arrays)
-        ),
-    }
-
-
-def _tuples(content: Any, name: str, needed: Set[str] = frozenset()) -> dict[str, Any]:
-    """Return a JSON object with tuples for lists, or raise a ValueError."""
-    if not isinstance(content, dict) or not needed <= content.keys():
-        with_keys = f" with {', '.join(sorted(needed))}" if needed else ""
-        raise ValueError(f"{name} must be a JSON object{with_keys}; got {content!r:.200}.")
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}

@@ -14,7 +14,7 @@ from .._data.labels import plain_labels
 from .._data.layout import Layout, infer_layout, usual_architecture
 from .._data.network_input import as_numbers, find_classes, in_double, unknown_labels
 from .._data.validation import as_array, check_image_shape
-from ._dataset import EvaluationRecipe
+from ._recipe import EvaluationRecipe
 from ._way_back import own
 
 __all__ = ["fields_from_arrays"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ._protocol import TrainingProtocol
 
 if TYPE_CHECKING:
-    from ._dataset import DistilledDataset, EvaluationRecipe
+    from ._dataset import DistilledDataset
+    from ._recipe import EvaluationRecipe
 
 __all__ = [
     "accuracy",

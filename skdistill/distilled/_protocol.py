@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ._rules import check_training, check_values
+from ._rules import RULES, check_training, check_values
 
 if TYPE_CHECKING:
     from ..augmentation import Augmentation
 
-__all__ = ["EvaluationProtocol", "TrainingProtocol"]
+__all__ = ["TRAINING", "EvaluationProtocol", "TrainingProtocol"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class TrainingProtocol:
     subtract_initial: bool = False
 
 
+# The names of its values.
+TRAINING = tuple(field.name for field in fields(TrainingProtocol))
+
+
 @dataclass(frozen=True)
 class EvaluationProtocol(TrainingProtocol):
     """How a set is judged: which networks are trained on it, how many, and how.
@@ -151,14 +155,11 @@ class EvaluationProtocol(TrainingProtocol):
 
     def __post_init__(self) -> None:
         # Networks and augmentations are checked where they are known: this needs no torch.
-        values = {name: _plain(getattr(self, name)) for name in _NAMES}
+        values = {name: _plain(getattr(self, name)) for name in ("n_networks", *TRAINING)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        check_values(values)
+        check_values(values, RULES)
         check_training(self)
-
-
-_NAMES = ["n_networks", *(field.name for field in fields(TrainingProtocol))]
 
 
 def _plain(value: Any) -> Any:

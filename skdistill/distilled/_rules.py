@@ -13,6 +13,7 @@ __all__ = [
     "MAX_NETWORKS",
     "MAX_STEPS",
     "RULES",
+    "Rules",
     "check_range",
     "check_reals",
     "check_training",
@@ -58,7 +59,8 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
 
 
 # By name, whether a value is allowed, and which are.
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
+RULES: Rules = {
     "steps": (_is_count_to(MAX_STEPS), f"an integer from 1 to {MAX_STEPS:,}"),
     "n_networks": (_is_count_to(MAX_NETWORKS), f"an integer from 1 to {MAX_NETWORKS:,}"),
     "learning_rate": (
@@ -117,10 +119,10 @@ def check_reals(array: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
     check_range(array, name)
 
 
-def check_values(values: Mapping[str, Any], prefix: str = "") -> None:
+def check_values(values: Mapping[str, Any], rules: Rules, prefix: str = "") -> None:
     """Raise a ValueError unless each of these values is allowed under its name."""
     for name, value in values.items():
-        is_good, words = RULES[name]
+        is_good, words = rules[name]
         require(is_good(value), f"{prefix}{name}", words, value)
 
 

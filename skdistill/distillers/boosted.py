@@ -18,6 +18,7 @@ from .._data.bases import BaseEstimator, MetaEstimatorMixin
 from .._data.seeds import draw_seed
 from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
+from .._data.wording import reason
 from .._engine.group import join_group
 from .._files import npz as _npz
 from .._files.lock import InUseError, NoLocksError, WriteLock
@@ -522,5 +523,4 @@ def _read_common(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise InvalidFileError(f"{folder / _COMMON} cannot be loaded: {reason}") from error
+        raise InvalidFileError(f"{folder / _COMMON} cannot be loaded: {reason(error)}") from error

@@ -28,8 +28,9 @@ from .._engine.runtime import chunk_size, resolve_device
 from .._engine.streams import Streams
 from .._engine.transfer import to_device
 from ..augmentation import Augmentation, check_augmentation
-from ..distilled._dataset import DistilledDataset, EvaluationRecipe
+from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import TrainingProtocol
+from ..distilled._recipe import EvaluationRecipe
 from ..exceptions import DivergenceWarning
 from ..networks import Architecture
 from ..sampling import UniformSampler

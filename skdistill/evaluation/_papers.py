@@ -1,7 +1,7 @@
 """How the papers judge their sets, each by its official code."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from ..augmentation import (
 )
 from ..distilled._dataset import DistilledDataset
 from ..distilled._known import without_accuracy
-from ..distilled._protocol import EvaluationProtocol, TrainingProtocol
+from ..distilled._protocol import TRAINING, EvaluationProtocol
 from ..networks import (
     MLP,
     Architecture,
@@ -193,8 +193,7 @@ def under(distilled: DistilledDataset, protocol: EvaluationProtocol | None) -> D
     """
     if protocol is None:
         return distilled
-    names = ["n_networks", *(field.name for field in fields(TrainingProtocol))]
-    training = {name: getattr(protocol, name) for name in names}
+    training = {name: getattr(protocol, name) for name in ("n_networks", *TRAINING)}
     return replace(distilled, recipe=replace(distilled.recipe, **training))
 
 

@@ -30,8 +30,9 @@ from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
-from ..distilled._dataset import DistilledDataset, EvaluationRecipe
+from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
+from ..distilled._recipe import EvaluationRecipe
 from ..networks import Architecture, resolve_architecture
 from . import _plain_architecture, _plain_augmentation
 from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence

@@ -38,7 +38,13 @@ def make_images(layout, ipc=4, classes=("a", "b", "c"), **fields):
     """Return a set of random images."""
     n = ipc * len(classes)
     channels = layout.network_shape[0]
-    recipe = EvaluationRecipe(layout, (0.0,) * channels, (1.0,) * channels, "convnet", 1)
+    recipe = EvaluationRecipe(
+        1,
+        layout=layout,
+        mean=(0.0,) * channels,
+        scale=(1.0,) * channels,
+        architecture="convnet",
+    )
     X = np.random.default_rng(0).normal(size=(n, *layout.user_shape))
     classes = np.array(classes)
     return DistilledDataset(X, np.tile(classes, ipc), classes, ipc, recipe, **fields)
