@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,13 @@ _logger = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_name("native.c")
 _REAL = {torch.float32: "float", torch.float64: "double"}
 _FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
+# Enough of a program to see whether there are threads.
+_THREADS = """
+void fill(int *x, int n) {
+#pragma omp parallel for
+    for (int i = 0; i < n; i++) x[i] = i;
+}
+"""
 # The compiler may hang, or a network's file system.
 _SECONDS = 120
 
@@ -93,11 +101,18 @@ def _library(real: str) -> ctypes.CDLL:
     flags = [*_FLAGS, "-march=native", f"-DREAL={real}"]
     openmp = _openmp()
     try:
-        folder = _folder()
+        return _kept(_folder(), compiler, flags, openmp)
     except OSError as error:
+        # The disk may be full, say, or run no programs.
         _logger.info("the functions of native.c are not kept: %s", error)
-        with tempfile.TemporaryDirectory(prefix="skdistill-") as work:
-            return _made(compiler, flags, openmp, Path(work))[1]
+    with tempfile.TemporaryDirectory(prefix="skdistill-") as work:
+        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
+            openmp = None
+        return ctypes.CDLL(str(_made(compiler, flags, openmp, Path(work))))
+
+
+def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | None) -> ctypes.CDLL:
+    """Return the library that a folder keeps, or make it and keep it there."""
     identity = [
         _SOURCE.read_text(),
         *compiler,
@@ -110,37 +125,48 @@ def _library(real: str) -> ctypes.CDLL:
     name = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:20]
     file = folder / f"native-{name}.so"
     if _is_whole(file):
-        try:
+        with suppress(OSError):  # of another system than this one
             return ctypes.CDLL(str(file))
-        except OSError as error:  # of another system than this one
-            _logger.info("compiling the functions of native.c again: %s", error)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        made, library = _made(compiler, flags, openmp, Path(work))
-        # At once, because other processes may look for it, or make it too.
-        os.replace(made, file)
+        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
+            return _kept(folder, compiler, flags, None)
+        made = _made(compiler, flags, openmp, Path(work))
+        library = ctypes.CDLL(str(made))
+        try:
+            checksum = hashlib.sha256(made.read_bytes()).digest()
+            with made.open("ab") as stream:
+                stream.write(checksum)
+            # At once, because other processes may look for it, or make it too.
+            os.replace(made, file)
+        except OSError as error:
+            _logger.info("the functions of native.c are not kept: %s", error)
     return library
 
 
-def _made(
-    compiler: list[str], flags: list[str], openmp: str | None, work: Path
-) -> tuple[Path, ctypes.CDLL]:
-    """Compile the functions, with threads if that can be, and load them."""
+def _has_threads(compiler: list[str], openmp: str, work: Path) -> bool:
+    """Return whether what a compiler makes can use an OpenMP library.
+
+    Another compiler than gcc may know no ``-fopenmp``, or call another library than torch's.
+    """
+    source, made = work / "threads.c", work / "threads.so"
+    source.write_text(_THREADS)
+    command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
+    try:
+        _run(command)
+        ctypes.CDLL(str(made))
+    except (RuntimeError, OSError) as error:
+        _logger.info("the functions of native.c are compiled for one core: %s", error)
+        return False
+    return True
+
+
+def _made(compiler: list[str], flags: list[str], openmp: str | None, work: Path) -> Path:
+    """Compile the functions."""
     made, of_source = work / "native.so", work / "native.o"
     threads, linked = ([], []) if openmp is None else (["-fopenmp"], [openmp])
-    try:
-        _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
-        _run([*compiler, "-shared", str(of_source), *linked, "-lm", "-o", str(made)])
-        checksum = hashlib.sha256(made.read_bytes()).digest()
-        with made.open("ab") as stream:
-            stream.write(checksum)
-        return made, ctypes.CDLL(str(made))
-    except (RuntimeError, OSError) as error:
-        # Another compiler than gcc may know no -fopenmp, or call another library than torch's.
-        if openmp is None:
-            raise
-        _logger.info("the functions of native.c are compiled for one core: %s", error)
-        made.unlink(missing_ok=True)
-        return _made(compiler, flags, None, work)
+    _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
+    _run([*compiler, "-shared", str(of_source), *linked, "-lm", "-o", str(made)])
+    return made
 
 
 def _is_whole(file: Path) -> bool:
@@ -183,13 +209,13 @@ def _folder() -> Path:
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(caches) / "skdistill"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
+    if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o022:
         # The user's own, made by hand. What is in it may be anybody's.
         folder.chmod(0o700)
         for file in folder.glob("native-*.so"):
-            file.unlink()
+            file.unlink(missing_ok=True)
     about = folder.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o022 or not os.access(folder, os.W_OK):
+    if about.st_uid != os.getuid() or about.st_mode & 0o022:
         raise PermissionError(f"{folder} must be a folder that only this user can write.")
     return folder
 

@@ -20,7 +20,7 @@ from .cache import FolderCache
 from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
-from .loop import OuterLoop, is_complete
+from .loop import OuterLoop
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -131,9 +131,8 @@ def assemble(
         at_once = _has_stand_in(method)
         problem, synthetic = prepared(at_once)
         run = continued(resumed, method, problem, synthetic, given.dtype)
-        ends = parameters["max_iter"], parameters["n_iter_no_change"], resumed.stops_every
         # A run at its end is returned without what only outer steps need.
-        if at_once and not is_complete(run, *ends):
+        if at_once and not resumed.is_at_end(run):
             problem, synthetic = prepared(at_once=False)
     loop = OuterLoop(
         method=Averaged(method, group) if group.size > 1 else method,

@@ -155,6 +155,11 @@ class Checkpoint:
         """Whether the run in the file is of a version that validated in another way."""
         return self._identity.get(VALIDATION, True) is None
 
+    def validate_as_before(self) -> None:
+        """Say in the file that its run, an earlier fit's, is of a version that validated so."""
+        # Anew, because processes compare the one that was given.
+        self._identity = {**self._identity, VALIDATION: None}
+
     @contextmanager
     def saving(self, run: Run):
         """Save a run, however the block ends; SIGTERM ends it like Ctrl-C."""
@@ -205,6 +210,9 @@ class NoCheckpoint:
 
     open_values: Mapping = MappingProxyType({})
     validates_as_before = False
+
+    def validate_as_before(self) -> None:
+        """Do nothing."""
 
     def resume(self, earlier: Run | None, random_state, max_iter: int, is_complete) -> Run | None:
         """Return the run of the previous fit, if any."""

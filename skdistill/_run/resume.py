@@ -20,7 +20,7 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import BEGINNING, VALIDATION, differences, identify
+from .identity import BEGINNING, differences, identify
 from .loop import is_complete
 from .processes import begin_together
 from .state import Run
@@ -42,6 +42,8 @@ class Resumed:
         Those parameters that may be "auto".
     run : Run or None
         The run at rest; None begins anew.
+    source : path or None
+        The checkpoint that the run comes from, if it does.
     checkpoint : Checkpoint or NoCheckpoint
     begun : dict or None
         As in `Run`.
@@ -53,6 +55,7 @@ class Resumed:
     parameters: dict
     resolved: dict
     run: Run | None
+    source: str | os.PathLike | None
     checkpoint: Checkpoint | NoCheckpoint
     begun: dict | None
     validates_as_before: bool
@@ -61,6 +64,11 @@ class Resumed:
     def stops_every(self) -> int:
         """Steps between two at which a run may end without a better validation."""
         return stops_every(self.parameters, self.validates_as_before)
+
+    def is_at_end(self, run: Run) -> bool:
+        """Return whether no outer steps are left to do."""
+        n_iter_no_change = self.parameters["n_iter_no_change"]
+        return is_complete(run, self.parameters["max_iter"], n_iter_no_change, self.stops_every)
 
 
 def stops_every(parameters: Mapping, validates_as_before: bool) -> int:
@@ -76,6 +84,7 @@ def check_continuation(
     ipc: int,
     max_iter: int,
     rates: str | LearningRateSchedule,
+    validation_fraction: float | None,
 ) -> None:
     """Raise ValueError unless an earlier fit's run can be continued.
 
@@ -90,6 +99,7 @@ def check_continuation(
         The data of this fit.
     ipc, max_iter : int
     rates : str or LearningRateSchedule
+    validation_fraction : float or None
         The parameters of this fit, of which ``rates`` is its `learning_rate_schedule`.
     """
     if distilled.recipe.layout != data.layout or not np.array_equal(classes, data.classes):
@@ -106,6 +116,13 @@ def check_continuation(
         raise ValueError(
             f"max_iter={max_iter} must be at least {earlier.step}, the outer steps "
             "done in the earlier fit; warm_start=True continues it."
+        )
+    before = distilled.provenance["parameters"].get("validation_fraction")
+    if validation_fraction not in (None, before):
+        raise ValueError(
+            f"validation_fraction={validation_fraction} must be {before}, as in the earlier fit, "
+            "which warm_start=True continues: that was trained on samples that would be held out "
+            "now. Use warm_start=False to begin anew."
         )
     planned = distilled.provenance["parameters"]["max_iter"]
     if max_iter != planned and resolve_rate_schedule(rates).uses_max_iter:
@@ -151,8 +168,6 @@ def resume(
         Resources to be released at the end go to it.
     """
     parameters = {**parameters, **resolved}
-    path, random_state = parameters["checkpoint"], parameters["random_state"]
-    max_iter, n_iter_no_change = parameters["max_iter"], parameters["n_iter_no_change"]
     identity = identify(
         kind,
         parameters,
@@ -165,19 +180,7 @@ def resume(
     )
     begun = {name: identity[name] for name in BEGINNING}
     _check_beginning(given.earlier, begun)
-
-    def is_of_before(run: Run | None) -> bool:
-        if VALIDATION not in identity or run is None:
-            return False
-        if run is given.earlier:
-            return run.begun is None
-        return checkpoint.validates_as_before
-
-    def is_at_end(run: Run) -> bool:
-        return is_complete(
-            run, max_iter, n_iter_no_change, stops_every(parameters, is_of_before(run))
-        )
-
+    path = parameters["checkpoint"]
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
@@ -189,13 +192,11 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        run = checkpoint.resume(given.earlier, random_state, max_iter, is_at_end)
-        seed = draw_seed(random_state) if run is None else run.seed
-        values = dict(checkpoint.open_values) | {VALIDATION: is_of_before(run)}
-        return seed, values, run
+        return _choose(checkpoint, given.earlier, parameters)
 
-    seed, open_values, run = begin_together(given.group, identity, begin)
-    validates_as_before = open_values.pop(VALIDATION)
+    seed, known, run = begin_together(given.group, identity, begin)
+    open_values, as_before = known["open values"], known["validates as before"]
+    source = path if known["from file"] else None
     if open_values:
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
@@ -204,11 +205,44 @@ def resume(
         {**parameters, **open_values},
         {**resolved, **open_values},
         run,
+        source,
         checkpoint,
         # Without, so that it goes on in its way next time, too.
-        None if validates_as_before else begun,
-        validates_as_before,
+        None if as_before else begun,
+        as_before,
     )
+
+
+def _choose(
+    checkpoint: Checkpoint | NoCheckpoint, earlier: Run | None, parameters: Mapping
+) -> tuple[int, dict, Run | None]:
+    """Return the seed, what else is known of the run to continue, and that run, if there is one."""
+    max_iter, random_state = parameters["max_iter"], parameters["random_state"]
+    validates = parameters["validation_fraction"] is not None
+
+    def is_of_before(run: Run | None) -> bool:
+        if run is None or not validates:
+            return False
+        return run.begun is None if run is earlier else checkpoint.validates_as_before
+
+    def is_at_end(run: Run) -> bool:
+        every = stops_every(parameters, is_of_before(run))
+        return is_complete(run, max_iter, parameters["n_iter_no_change"], every)
+
+    run = checkpoint.resume(earlier, random_state, max_iter, is_at_end)
+    seed = draw_seed(random_state) if run is None else run.seed
+    from_file, as_before = run is not None and run is not earlier, is_of_before(run)
+    if as_before:
+        checkpoint.validate_as_before()
+    if run is not None and not from_file and not validates:
+        # The earlier fit may have validated: its best samples are not the result of this one.
+        run = replace(run, state=replace(run.state, best=None))
+    known = {
+        "open values": dict(checkpoint.open_values),
+        "from file": from_file,
+        "validates as before": as_before,
+    }
+    return seed, known, run
 
 
 def _check_beginning(earlier: Run | None, begun: dict[str, Any]) -> None:
@@ -248,9 +282,9 @@ def continued(
     ValueError
         If that of the earlier fit cannot.
     """
-    run, path = resumed.run, resumed.parameters["checkpoint"]
+    run = resumed.run
     assert run is not None
-    with _explaining_what_does_not_fit(path):
+    with _explaining_what_does_not_fit(resumed.source):
         placeholder = synthetic.first_tensors(
             lambda: torch.zeros(len(problem.rows), *problem.shape),
             problem.rngs.torch("synthetic", 0),
@@ -260,29 +294,25 @@ def continued(
         fresh = initial_state(method, problem, placeholder, averages)
         check_clipping(run.state, clips=method.clip is not None)
         check_tensors(run, fresh)
-        validates = resumed.parameters["validation_fraction"] is not None
-        if path is not None and not validates and run.best:
+        if resumed.parameters["validation_fraction"] is None and run.best:
             raise ValueError("it must have no best step, because nothing is validated.")
         check_state(run.state.method, fresh.method)
-    if not validates:
-        # The earlier fit may have validated: its best samples are not the result of this one.
-        run = replace(run, state=replace(run.state, best=None))
     run = run.to_device(problem.device)
-    with _explaining_what_does_not_fit(path):
+    with _explaining_what_does_not_fit(resumed.source):
         method.check_state(problem, run.state.method, run.step)
     return run
 
 
 @contextmanager
-def _explaining_what_does_not_fit(checkpoint: str | os.PathLike | None) -> Iterator[None]:
-    """Say which run does not fit this fit, and why."""
+def _explaining_what_does_not_fit(source: str | os.PathLike | None) -> Iterator[None]:
+    """Say which run does not fit this fit, and why; ``source`` is its checkpoint, if it has one."""
     try:
         yield
     except Exception as error:
         # Of many kinds: schedules and samplers have not checked what is in a file.
-        if checkpoint is not None:
+        if source is not None:
             raise InvalidFileError(
-                f"checkpoint={os.fspath(checkpoint)!r} holds no run that can go on: "
+                f"checkpoint={os.fspath(source)!r} holds no run that can go on: "
                 f"{reason(error)} Give another path to begin a new run."
             ) from error
         raise ValueError(

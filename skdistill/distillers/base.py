@@ -316,6 +316,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 self.ipc,
                 self.max_iter,
                 self.learning_rate_schedule,
+                self.validation_fraction,
             )
         group = join_group()
         asked = start if factors is None else factors

@@ -1,5 +1,6 @@
 """The functions of ``native.c``: compiled once per machine, and never needed."""
 
+import errno
 import logging
 import os
 from functools import partial
@@ -209,11 +210,46 @@ def test_a_compiler_without_openmp_makes_functions_for_one_core(
     assert load(torch.float64) is not None
     chain = Chain.of(Learner(NETWORK, dtype=torch.float64))
     assert chain.is_fused
-    commands = []
+    # It is kept, and only whether there are threads by now is tried again.
+    run, commands = native._run, []
     load.cache_clear()
-    monkeypatch.setattr(native, "_run", commands.append)
+    monkeypatch.setattr(native, "_run", lambda command: (commands.append(command), run(command)))
     assert load(torch.float64) is not None
-    assert not commands  # it is kept
+    assert [command for command in commands if str(native._SOURCE) in command] == []
+    # And another, with threads, if there are.
+    compiler.write_text('#!/bin/sh\nexec cc "$@"\n')
+    load.cache_clear()
+    assert load(torch.float64) is not None
+    assert len([*(tmp_path / "skdistill").iterdir()]) == 2
+
+
+def test_a_folder_that_cannot_be_written_still_has_what_it_holds(
+    load, tmp_path, monkeypatch, make_read_only, quick_to_compile
+):
+    assert load(torch.float32) is not None
+    folder = tmp_path / "skdistill"
+    folder.chmod(0o755)  # readable by others, as a baked image has it
+    make_read_only(folder)
+    monkeypatch.setattr(native, "_run", pytest.fail)
+    load.cache_clear()
+    assert load(torch.float32) is not None
+
+
+@pytest.mark.parametrize("fails", ["mkdir", "replace"])
+def test_what_cannot_be_kept_still_serves(
+    load, tmp_path, monkeypatch, make_read_only, quick_to_compile, fails
+):
+    (tmp_path / "skdistill").mkdir(mode=0o700)
+    if fails == "mkdir":
+        make_read_only(tmp_path / "skdistill")
+    else:
+
+        def full(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", full)
+    assert load(torch.float32) is not None
+    assert [*(tmp_path / "skdistill").glob("native-*")] == []
 
 
 @pytest.mark.parametrize(

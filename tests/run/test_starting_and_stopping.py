@@ -68,13 +68,21 @@ def test_warm_start_with_nothing_left_to_do(images):
 
 
 def test_a_history_has_none_for_values_not_measured_yet(images):
-    distiller = quick(warm_start=True).fit(*images)
-    distiller.set_params(max_iter=5, validation_fraction=0.25, validation_interval=1).fit(*images)
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2}
+    distiller = quick(warm_start=True, max_iter=4, **parameters).fit(*images)
     accuracies = distiller.history_["validation_accuracy"]
-    assert accuracies[:3] == [None] * 3
-    assert None not in accuracies[3:]
+    assert [accuracy is None for accuracy in accuracies] == [True, False, True, False]
     distiller.set_params(max_iter=6, validation_fraction=None).fit(*images)
-    assert distiller.history_["validation_accuracy"] == [*accuracies, None]
+    assert distiller.history_["validation_accuracy"] == [*accuracies, None, None]
+
+
+@pytest.mark.parametrize("before", [None, 0.25])
+def test_what_was_trained_on_is_not_held_out_later(images, before, outer_step):
+    distiller = quick(warm_start=True, validation_fraction=before).fit(*images)
+    distiller.set_params(max_iter=5, validation_fraction=0.5)
+    message = f"validation_fraction=0.5 must be {before}, as in the earlier fit"
+    with outer_step(pytest.fail), pytest.raises(ValueError, match=message):
+        distiller.fit(*images)
 
 
 def test_warm_start_leaves_the_earlier_history_alone(images):
@@ -281,6 +289,29 @@ def test_without_validation_the_last_samples_are_the_result_of_a_continued_run(i
         learned = distiller.distilled_.standardize(distiller.transform()[0])
         last = distiller._run.state.tensors["X"]
         np.testing.assert_allclose(learned, last, atol=1e-5)
+
+
+def test_an_earlier_fit_that_validated_goes_on_without_in_a_checkpoint(images, tmp_path):
+    def fitted(checkpoint):
+        distiller = quick(validation_fraction=0.25, validation_interval=1, warm_start=True)
+        distiller.fit(*images)
+        later = {"validation_fraction": None, "max_iter": 5, "checkpoint": checkpoint}
+        return distiller.set_params(**later).fit(*images)
+
+    path = tmp_path / "run.npz"
+    kept = fitted(path)
+    np.testing.assert_array_equal(kept.transform()[0], fitted(None).transform()[0])
+    # The file, of a run without validation, can go on.
+    again = quick(max_iter=5, validation_interval=1, checkpoint=path).fit(*images)
+    np.testing.assert_array_equal(again.transform()[0], kept.transform()[0])
+
+
+def test_a_run_of_an_earlier_fit_is_not_refused_in_the_name_of_a_file(images, tmp_path):
+    distiller = quick(warm_start=True).fit(*images)
+    path = tmp_path / "run.npz"
+    distiller.set_params(learn_labels=True, checkpoint=path, max_iter=5)
+    with pytest.raises(ValueError, match="Parameters must be those of the earlier fit"):
+        distiller.fit(*images)
 
 
 @pytest.mark.parametrize("kind", [RaTBPTTDistiller, DistributionMatchingDistiller])
