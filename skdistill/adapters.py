@@ -9,7 +9,6 @@ import sklearn
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
@@ -25,7 +24,7 @@ from ._data.bases import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, ava
 from ._data.class_weight import check_class_weight, class_weights
 from ._data.frames import Origin, like_series
 from ._data.older_versions import OlderPicklesMixin
-from ._data.validation import InvalidParameterError, as_array, check_sample_weight
+from ._data.validation import BaseSearchCV, InvalidParameterError, as_array, check_sample_weight
 from ._data.warn import warn
 from ._engine.data import as_tensor
 from ._engine.settings import own_settings
@@ -476,7 +475,7 @@ def _distiller(owner: Any) -> Any:
         distiller = RaTBPTTDistiller()
         return distiller.set_fit_request(sample_weight=True) if _routing_enabled() else distiller
     # These have no distilled_ of their own, which would be found out only when they are fitted.
-    holds_others = isinstance(owner.distiller, Pipeline | GridSearchCV | RandomizedSearchCV)
+    holds_others = isinstance(owner.distiller, Pipeline | BaseSearchCV)
     if holds_others or not _is_estimator(owner.distiller, "transform"):
         raise InvalidParameterError(
             "distiller must be None or a distiller such as RaTBPTTDistiller(); "

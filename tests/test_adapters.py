@@ -17,9 +17,10 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -695,6 +696,7 @@ def test_a_boosted_distillers_class_weight_comes_before_the_samplers(table):
 def test_what_holds_a_distiller_is_refused_before_any_work(monkeypatch, table, method):
     monkeypatch.setattr("skdistill.adapters.clone", lambda _: pytest.fail("work was started"))
     search = GridSearchCV(make_pipeline(StandardScaler()), {}, scoring=lambda *args: 1)
-    for holder in (make_pipeline(StandardScaler(), quick()), search):
+    halving = HalvingGridSearchCV(quick(), {"ipc": [1, 2]})
+    for holder in (make_pipeline(StandardScaler(), quick()), search, halving):
         with pytest.raises(ValueError, match="distiller must be None or a distiller such as"):
             method(holder)(*table)

@@ -121,6 +121,7 @@ def _of_set(distilled: "DistilledDataset") -> dict[str, Any]:
 
 def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._known import mapping
+    from ..distilled._rules import is_number
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
     # No parameter; not imported, because what has its name needs torch.
@@ -135,7 +136,7 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": run.get("seconds"),
         "seed": run.get("seed"),
         "last loss": losses[-1] if isinstance(losses, list) and losses else None,
-        "best validation accuracy": max((a for a in known if a is not None), default=None),
+        "best validation accuracy": max(filter(is_number, known), default=None),
         "training data": identity.pop("X, y and sample_weight", None),
         "parameters": {name: value for name, value in identity.items() if value is not None},
     }

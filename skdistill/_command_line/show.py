@@ -26,16 +26,19 @@ def show(set_file: Path, output: Path | None, ipc: int | None, overwrite: bool) 
 
     evaluate --card writes one with the accuracy.
     """
-    place = None if output is None else check_output(output, overwrite)
-    distilled = load_set(set_file, ipc)
-    if place is not None:
-        _draw(distilled, place)
+    if output is None:
+        distilled = load_set(set_file, ipc)
+    else:
+        place = check_output(output, overwrite)
+        distilled = load_set(set_file, ipc)
+        # Of a link, the name says the format.
+        _draw(distilled, place, output.suffix[1:] or "png")
         # Standard output has the card alone.
         click.echo(f"Wrote {output}.", err=True)
     click.echo(distilled.card(), nl=False)
 
 
-def _draw(distilled: "DistilledDataset", path: Path) -> None:
+def _draw(distilled: "DistilledDataset", path: Path, kind: str) -> None:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -47,6 +50,6 @@ def _draw(distilled: "DistilledDataset", path: Path) -> None:
     figure = DistilledImagesDisplay.from_distilled(distilled).figure_
     try:
         with partial_file(path) as partial:
-            figure.savefig(partial, format=path.suffix[1:] or "png")
+            figure.savefig(partial, format=kind)
     finally:
         plt.close(figure)

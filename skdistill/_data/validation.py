@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
@@ -33,6 +34,7 @@ else:
     from sklearn.utils._param_validation import Interval as _Interval
 
 __all__ = [
+    "BaseSearchCV",
     "Interval",
     "InvalidParameterError",
     "StrOptions",

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -11,6 +12,9 @@ from pathlib import Path
 import numpy as np
 
 _TABLE = "labels.csv"
+# The folder of an export that is not whole yet.
+_N_BYTES = 8
+_PARTIAL = re.compile(rf"\.[0-9a-f]{{{2 * _N_BYTES}}}\.partial")
 # The first column of the table, and how the others begin.
 _FILE, _LABEL = "file", "label"
 # Names of devices on Windows, whatever their suffix: no folder can have such a name.
@@ -98,19 +102,20 @@ def write(
     earlier = _earlier_export(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     # Inside the folder: it may be where a disk is mounted, or all that may be written to.
-    partial = folder / f".{secrets.token_hex(8)}.partial"
+    partial = folder / f".{secrets.token_hex(_N_BYTES)}.partial"
     try:
         _write_tree(partial, pixels, names, header, labels)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # From here on the new export is whole, and its files stay if anything goes wrong.
+    # From here on the new export is whole, and its files stay if anything goes wrong. A table is
+    # the last to go and the first to come: without it, nobody knows what may be replaced.
     for entry in earlier:
         if entry.is_dir():
             entry.rmdir()
         else:
             entry.unlink()
-    for entry in partial.iterdir():
+    for entry in sorted(partial.iterdir(), key=lambda entry: entry.name != _TABLE):
         os.replace(entry, folder / entry.name)
     partial.rmdir()
 
@@ -159,14 +164,18 @@ def _is_formula(text: str) -> bool:
 def _earlier_export(folder: Path, overwrite: bool) -> list[Path]:
     """Return an earlier export that may be replaced, or raise a FileExistsError.
 
-    It is the table and the files that this lists, with their folders after them: pictures with
-    numbers for names may be anybody's.
+    It is the files that the table lists, with their folders after them, and then the table:
+    pictures with numbers for names may be anybody's. What is left of an export that was killed is
+    removed.
     """
     entries = sorted(folder.iterdir()) if folder.exists() else []
     if not entries:
         return []
     if not overwrite:
         raise FileExistsError(f"{folder} is not empty; pass overwrite=True to replace an export.")
+    for entry in filter(_is_partial, entries):
+        shutil.rmtree(entry)
+    entries = [entry for entry in entries if entry.exists() or entry.is_symlink()]
     ours = _listed(folder / _TABLE)
     places = {file.parent for file in ours}
     files: list[Path] = []
@@ -181,7 +190,12 @@ def _earlier_export(folder: Path, overwrite: bool) -> list[Path]:
             )
         (folders if is_folder else files).append(entry)
         entries += sorted(entry.iterdir()) if is_folder else []
-    return [*files, *folders]
+    return sorted([*files, *folders], key=lambda entry: entry == folder / _TABLE)
+
+
+def _is_partial(entry: Path) -> bool:
+    is_name = _PARTIAL.fullmatch(entry.name) is not None
+    return is_name and entry.is_dir() and not entry.is_symlink()
 
 
 def _listed(table: Path) -> set[Path]:

@@ -113,7 +113,9 @@ def describe_value(value):
         return {kind: describe_value(value.get_params(deep=False))}
     if isinstance(value, DistilledDataset):
         # Without its provenance, whose seconds and paths differ between equal sets.
-        return {kind: joblib.hash((value.X, value.y, tuple(map(vars, value.bases))))}
+        # In one order, because the hash has that of the memory.
+        arrays = tuple(map(np.ascontiguousarray, (value.X, value.y)))
+        return {kind: joblib.hash((*arrays, tuple(map(vars, value.bases))))}
     try:
         return {kind: joblib.hash(value)}
     except Exception:

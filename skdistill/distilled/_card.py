@@ -137,15 +137,15 @@ def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") 
 
 def _in_another_way(distilled: "DistilledDataset", result: "EvaluationResult") -> list[str]:
     """Return a line that says how networks were trained, unless it was as the recipe says."""
-    # Pickles of earlier versions do not have it.
-    recipe = getattr(result, "recipe", None)
-    if recipe is None:
+    recipe = result.recipe
+    if recipe is None:  # in pickles of earlier versions
         if result.steps[-1] == distilled.recipe.steps:
             return []
         n = result.steps[-1]
         return [f"These networks were trained for {n} steps, and not as the recipe says."]
     if _training(recipe) == _training(distilled.recipe):
-        return []
+        # Functions have no form in which they could be compared.
+        return ["The networks were of a kind that is not saved."] if not recipe.architecture else []
     how = protocol(replace(distilled, recipe=recipe))
     return [f"These networks were not trained as the recipe says, but so: {_escaped(how)}."]
 

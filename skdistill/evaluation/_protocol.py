@@ -35,7 +35,13 @@ from ..distilled._protocol import EvaluationProtocol
 from ..distilled._recipe import EvaluationRecipe
 from ..networks import Architecture, resolve_architecture
 from . import _plain_architecture, _plain_augmentation
-from ._networks import accuracy_curve, network_family, training_samples, warn_of_divergence
+from ._networks import (
+    NetworkFamily,
+    accuracy_curve,
+    network_family,
+    training_samples,
+    warn_of_divergence,
+)
 from ._papers import check_said_once, resolve_protocol, under, warn_of_negative_labels
 
 __all__ = [
@@ -250,44 +256,72 @@ def evaluate_checked(
 
     family = network_family(distilled, architecture, device, augmentation)
     warn_of_negative_labels(distilled)
-    test = family.data(X, y)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    n_jobs = 1 if _is_task_of_dask() else min(effective_n_jobs(None), n_networks)
-    if n_jobs > 1 and join_group().size == 1:
-        if isinstance(X, Rows):
-            X = X[:]  # send only these rows of a larger array
-        # joblib's backend for Dask puts each array on one worker, and loses it with that one, but
-        # not what is in a tuple. Of X, which may be large, users can put copies on all workers
-        # (``scatter``): for that it is the array that they passed, if it need not be converted.
-        about_rows = y, sample_weight
-        of_family = architecture, device, augmentation
-        shares = np.array_split(np.arange(n_networks), n_jobs)
-        parts = Parallel()(
-            delayed(_job)(distilled, of_family, share, counts, X, about_rows) for share in shares
-        )
-        curve = np.concatenate([curve for curve, _ in parts])
-        n_diverged = sum(n for _, n in parts)
-    else:
-        training = training_samples(family, distilled)
-        curve, n_diverged = accuracy_curve(
-            family, training, n_networks, counts, test, sample_weight
-        )
+    as_evaluated = replace(
+        recipe,
+        architecture=_plain_network(recipe, architecture),
+        augmentation=_plain_augmentation_of(recipe, family.augmentation),
+        steps=int(counts[-1]),
+        n_networks=n_networks,
+    )
+    of_family = architecture, device, augmentation
+    curve, n_diverged = _trained_and_tested(
+        distilled, family, of_family, n_networks, counts, X, (y, sample_weight)
+    )
     warn_of_divergence(n_diverged, n_networks)
     return EvaluationResult(
-        curve[:, -1].copy(),
-        counts,
-        curve,
-        len(distilled),
-        n_diverged,
-        replace(
-            recipe,
-            architecture=_plain_network(recipe, architecture),
-            augmentation=_plain_augmentation_of(recipe, family.augmentation),
-            steps=int(counts[-1]),
-            n_networks=n_networks,
-        ),
+        curve[:, -1].copy(), counts, curve, len(distilled), n_diverged, as_evaluated
     )
+
+
+def _trained_and_tested(
+    distilled: DistilledDataset,
+    family: NetworkFamily,
+    of_family: tuple[Any, ...],
+    n_networks: int,
+    counts: np.ndarray,
+    X: np.ndarray | Rows,
+    about_rows: tuple[np.ndarray, np.ndarray | None],
+) -> tuple[np.ndarray, int]:
+    """Train networks, here or divided among joblib's workers, and test them.
+
+    Parameters
+    ----------
+    distilled : DistilledDataset
+    family : NetworkFamily
+    of_family : tuple
+        What `network_family` makes it of in a worker, in the order that `_job` has.
+    n_networks : int
+    counts : ndarray of int
+        Steps after which they are tested.
+    X : ndarray or Rows
+        Test samples.
+    about_rows : tuple
+        Their class indices, and their weights or None.
+
+    Returns
+    -------
+    curve : ndarray of shape (n_networks, n_counts)
+        Accuracies.
+    n_diverged : int
+        Networks whose scores are not finite for some samples.
+    """
+    n_jobs = 1 if _is_task_of_dask() else min(effective_n_jobs(None), n_networks)
+    if n_jobs == 1 or join_group().size > 1:
+        y, sample_weight = about_rows
+        training, test = training_samples(family, distilled), family.data(X, y)
+        return accuracy_curve(family, training, n_networks, counts, test, sample_weight)
+    if isinstance(X, Rows):
+        X = X[:]  # send only these rows of a larger array
+    # joblib's backend for Dask puts each array on one worker, and loses it with that one, but not
+    # what is in a tuple. Of X, which may be large, users can put copies on all workers
+    # (``scatter``): for that it is the array that they passed, if it need not be converted.
+    shares = np.array_split(np.arange(n_networks), n_jobs)
+    parts = Parallel()(
+        delayed(_job)(distilled, of_family, share, counts, X, about_rows) for share in shares
+    )
+    return np.concatenate([curve for curve, _ in parts]), sum(n for _, n in parts)
 
 
 def _plain_network(

@@ -15,6 +15,7 @@ from running import QUICK, people, run, skdistill, write_pictures
 import skdistill as package
 from skdistill import DistilledDataset
 from skdistill._command_line.compare import BASELINES
+from skdistill._files import npz as _npz
 from skdistill.evaluation import BASELINES as CORESETS
 from skdistill.evaluation import WHOLE, compare, evaluate
 
@@ -199,6 +200,10 @@ def test_info_of_checkpoints(tmp_path):
     assert found["distiller"] == "skdistill.RaTBPTTDistiller"
     assert (found["outer steps"], found["parameters"]["window"]) == (2, 2)
     assert 0 <= found["best validation accuracy"] <= 1
+    history = {"history": {"loss": [1.0], "validation_accuracy": [0.5, None, "best", 0.25]}}
+    _npz.write(tmp_path / "odd.npz", "skdistill.Run", 1, {}, {"run": history})
+    found = json.loads(run("info", tmp_path / "odd.npz", "--json").stdout)
+    assert found["best validation accuracy"] == 0.5
     assert "outer steps: 2" in run("info", checkpoint).stdout.splitlines()
     inner = [f"--set=distiller__{setting.removeprefix('--set=')}" for setting in QUICK]
     run(

@@ -108,6 +108,10 @@ def test_a_card_says_how_networks_were_trained_if_it_was_in_another_way():
     (said,) = [line for line in card.splitlines() if line.startswith("These networks")]
     assert said.startswith("These networks were not trained as the recipe says, but so: 2 fresh ")
     assert "(mlp), 30 steps of Adam" in said
+    # Whether two functions are the same network, nobody knows.
+    unsaved = replace(as_it_says, architecture=None)
+    card = replace(data, recipe=unsaved).card(replace(result(), recipe=unsaved))
+    assert "The networks were of a kind that is not saved." in card.splitlines()
 
 
 def test_a_claim_goes_with_its_recipe_and_labels():

@@ -739,6 +739,38 @@ def test_a_link_to_pictures_elsewhere_is_not_followed(tmp_path):
     assert (tmp_path / "mine" / "000.png").exists()
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_an_export_that_was_cut_short_is_replaced(tmp_path, monkeypatch, calls):
+    make().export_images(tmp_path)
+    whole = in_folder(tmp_path)
+    replace, done = os.replace, []
+
+    def interrupted(source, target):
+        done.append(target)
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make().export_images(tmp_path, overwrite=True)
+    monkeypatch.undo()
+    make().export_images(tmp_path, overwrite=True)
+    assert in_folder(tmp_path) == whole
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_an_export_that_was_killed_left_is_removed(tmp_path):
+    make().export_images(tmp_path)
+    whole = in_folder(tmp_path)
+    left = tmp_path / f".{16 * 'a'}.partial"
+    left.mkdir()
+    (left / "labels.csv").write_text("file,label\n")
+    make().export_images(tmp_path, overwrite=True)
+    assert in_folder(tmp_path) == whole
+    assert not left.exists()
+
+
 def test_what_a_table_lists_may_be_gone(tmp_path):
     make().export_images(tmp_path)
     (tmp_path / "a" / "000.png").unlink()

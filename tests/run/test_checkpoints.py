@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -510,6 +511,9 @@ def test_values_are_distinguished():
         assert not [b for j, b in enumerate(described) if j != i and b == a], different[i]
     # Values that cannot be pickled are only distinguished by their type.
     assert describe_value(threading.Lock()) == "_thread.lock"
+    data = tools.make()
+    turned = replace(data, X=np.asfortranarray(data.X))
+    assert describe_value(turned) == describe_value(data)
     assert describe_value(Fraction(1, 4)) == 0.25
 
 
