@@ -749,12 +749,19 @@ typedef __typeof__((vector){0} <= (vector){0}) choice;
 /* x, but 0 where `off`. */
 INLINE vector passed(vector x, choice off) { return (vector)((choice)x & ~off); }
 
+/* A sum of so many values is rounded so much that flat images would not become 0: what a mean
+ * missed is the mean of what is above it, and counts in the sum of squares, too. */
+INLINE vector without_miss(vector square, vector miss, size N) {
+    square -= (real)N * miss * miss;
+    return passed(square, square <= 0);
+}
+
 INLINE void norm_block(const real *x, const real *scale, const real *shift, real *y, real *stats,
                        size h, size w, size c, size to, size pool, size step, double eps, size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
-    vector mean[BLOCK], square[BLOCK], a[BLOCK], up[BLOCK];
+    vector mean[BLOCK], miss[BLOCK], square[BLOCK], a[BLOCK], up[BLOCK];
     EACH
-        mean[v] = square[v] = (vector){0};
+        mean[v] = miss[v] = square[v] = (vector){0};
     for (size q = 0; q < N; q++)
         EACH
             mean[v] += LOAD(x + q * c);
@@ -763,10 +770,13 @@ INLINE void norm_block(const real *x, const real *scale, const real *shift, real
     for (size q = 0; q < N; q++)
         EACH {
             vector d = LOAD(x + q * c) - mean[v];
+            miss[v] += d;
             square[v] += d * d;
         }
     EACH {
         vector r;
+        mean[v] += miss[v] /= (real)N;
+        square[v] = without_miss(square[v], miss[v], N);
         for (size l = 0; l < LENGTH; l++)
             r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
         STORE(mean[v], stats);
@@ -842,8 +852,9 @@ INLINE void norm_block_pair(const real *x, const real *x_t, const real *scale, c
     size N = h * w, rows = h / pool, columns = w / pool;
     real part = 1 / (real)(pool * pool), root = (real)sqrt((double)N);
     vector mean[BLOCK], mean_t[BLOCK], square[BLOCK], dot[BLOCK], a[BLOCK], a_t[BLOCK];
+    vector miss[BLOCK], miss_t[BLOCK];
     EACH
-        mean[v] = mean_t[v] = square[v] = dot[v] = (vector){0};
+        mean[v] = mean_t[v] = square[v] = dot[v] = miss[v] = miss_t[v] = (vector){0};
     for (size q = 0; q < N; q++)
         EACH {
             mean[v] += LOAD(x + q * c);
@@ -855,12 +866,18 @@ INLINE void norm_block_pair(const real *x, const real *x_t, const real *scale, c
     }
     for (size q = 0; q < N; q++)
         EACH {
-            vector d = LOAD(x + q * c) - mean[v];
+            vector d = LOAD(x + q * c) - mean[v], d_t = LOAD(x_t + q * c) - mean_t[v];
+            miss[v] += d;
+            miss_t[v] += d_t;
             square[v] += d * d;
-            dot[v] += d * (LOAD(x_t + q * c) - mean_t[v]);
+            dot[v] += d * d_t;
         }
     EACH {
         vector r;
+        mean[v] += miss[v] /= (real)N;
+        mean_t[v] += miss_t[v] /= (real)N;
+        square[v] = without_miss(square[v], miss[v], N);
+        dot[v] -= (real)N * miss[v] * miss_t[v];
         for (size l = 0; l < LENGTH; l++)
             r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
         vector slope = r * r * dot[v];

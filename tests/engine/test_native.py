@@ -131,6 +131,16 @@ def test_a_convolution_through_tiles_is_one(side, image, monkeypatch):
     assert tiled < (2 if side == 2 else 5) * direct
 
 
+def test_a_flat_image_is_normalized_to_zeros():
+    # Sums of so many equal values are rounded the same way each time.
+    x = torch.full((2, 1, 64, 64, 5), 2.3)
+    scale = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])  # the rectifier hides no sign
+    zeros = torch.zeros(5)
+    layer = NormReLUPool(1e-5, 2, native.load(torch.float32))
+    assert layer.forward(x[0], scale, zeros)[0].abs().max() < 1e-3
+    assert layer.pair_forward(x, scale, zeros, scale, zeros)[0].abs().max() < 1e-3
+
+
 def test_the_tiles_of_an_image_follow_from_counts():
     # Few samples: there are more kernels to transform than tiles.
     assert fused._tile_side((10, 4, 4, 64)) == 2
