@@ -141,6 +141,20 @@ def test_a_flat_image_is_normalized_to_zeros():
     assert layer.pair_forward(x, scale, zeros, scale, zeros)[0].abs().max() < 1e-3
 
 
+def test_sums_over_many_pixels_lose_little_to_rounding():
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    X = draw(2, 3, 64, 64)
+    X[:, :, :, 16:], X[1] = 1.0, 0.7  # flat for the most part
+    network = partial(ConvNet, (3, 64, 64), 3, width=16, depth=1)
+    exact = Chain.of(Learner(network, dtype=torch.float64), is_fused=False)
+    theta, y = Learner(network).init(0), torch.tensor([0, 1])
+    along = draw(len(theta))
+    expected = exact.curvature(theta.double(), X.double(), y, along.double())
+    found = Chain.of(Learner(network)).curvature(theta, X, y, along)
+    for a, b, most in zip(found, expected, (5e-5, 1e-5), strict=True):
+        assert (a - b).norm() < most * b.norm()
+
+
 def test_the_tiles_of_an_image_follow_from_counts():
     # Few samples: there are more kernels to transform than tiles.
     assert fused._tile_side((10, 4, 4, 64)) == 2
