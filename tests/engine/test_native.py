@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from skdistill._engine import fused, native
 from skdistill._engine.chain import Chain
@@ -254,6 +255,22 @@ def test_samples_that_are_not_the_networks_are_refused(shape, dtype):
         lambda: chain.curvature(theta, X, y, theta),
     ):
         with pytest.raises(ValueError, match=r"takes images \(n, 1, height, width\)"):
+            compute()
+
+
+def test_images_smaller_than_the_kernels_are_refused():
+    # Of -1 x -1 pixels there would be one, which nothing computes.
+    layers = (nn.Conv2d(1, 6, 5), nn.GroupNorm(6, 6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 3))
+    learner = Learner(lambda: nn.Sequential(*layers))
+    chain, theta = Chain.of(learner), learner.init(0)
+    X, y = torch.zeros(2, 1, 3, 3), torch.tensor([0, 1])
+    steps = Steps(learner, Adam())
+    for compute in (
+        lambda: chain.scores(theta, X),
+        lambda: chain.curvature(theta, X, y, theta),
+        lambda: steps.forward(steps.optimizer.init(theta), X, y, 1),
+    ):
+        with pytest.raises(ValueError, match=r"kernels are larger than padded images of 3 x 3"):
             compute()
 
 
