@@ -351,7 +351,11 @@ class FirstBlock(Layer):
         return height, width, self._n_out
 
     def _out_size(self, image):
-        return [(a + b) // self._side for a, b in zip(image[:2], self._border)]
+        convolved = [a + b for a, b in zip(image[:2], self._border)]
+        if min(convolved) < 1:
+            size = " x ".join(map(str, image[:2]))
+            raise ValueError(f"the network's kernels are larger than padded images of {size}.")
+        return [a // self._side for a in convolved]
 
     def _both(self, parameters):
         own, along = parameters[: self.n_parameters], parameters[self.n_parameters :]

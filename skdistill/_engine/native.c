@@ -727,16 +727,17 @@ void winograd_adjoint(const real *g, const real *g_t, const real *v, const real 
  *
  * The formulas are those of `_Norm` in layers.py, of an image's N pixels. With d = x - mean(x) the
  * normalized input is u = r d, and its tangent r (d' - slope d). A rectifier passes what is not
- * <= 0, so that NaN stays NaN. `pool` is the side of the pooled
- * squares, 1 for none; pixels that fill no square count in the normalization alone.
+ * <= 0, so that NaN stays NaN. `pool` is the side of the pooled squares, 1 for none; pixels that
+ * fill no square count in the normalization alone. Sums are of rows first, so that rounding adds up
+ * less.
  */
 
-/* Every pixel of the squares, at `at`, with its square, at `from`; and the other pixels. */
+/* Every pixel of the i-th row of squares, at `at`, with its square, at `from`; and the pixels that
+ * are in no square. */
 #define SQUARES                                                                                    \
-    for (size i = 0, from = 0; i < rows; i++)                                                      \
-        for (size j = 0; j < columns; j++, from += to)                                             \
-            for (size p = 0; p < pool; p++)                                                        \
-                for (size q = 0, at = ((i * pool + p) * w + j * pool) * c; q < pool; q++, at += c)
+    for (size j = 0, from = i * columns * to; j < columns; j++, from += to)                        \
+        for (size p = 0; p < pool; p++)                                                            \
+            for (size q = 0, at = ((i * pool + p) * w + j * pool) * c; q < pool; q++, at += c)
 #define REST                                                                                       \
     for (size i = 0; i < h; i++)                                                                   \
         for (size j = i < rows * pool ? columns * pool : 0, at = (i * w + j) * c; j < w;           \
@@ -749,24 +750,41 @@ typedef __typeof__((vector){0} <= (vector){0}) choice;
 /* x, but 0 where `off`. */
 INLINE vector passed(vector x, choice off) { return (vector)((choice)x & ~off); }
 
+/* A sum of so many values is rounded so much that flat images would not become 0: what a mean
+ * missed is the mean of what is above it, and counts in the sum of squares, too. */
+INLINE vector without_miss(vector square, vector miss, size N) {
+    square -= (real)N * miss * miss;
+    return passed(square, square <= 0);
+}
+
 INLINE void norm_block(const real *x, const real *scale, const real *shift, real *y, real *stats,
                        size h, size w, size c, size to, size pool, size step, double eps, size m) {
     size N = h * w, rows = h / pool, columns = w / pool;
-    vector mean[BLOCK], square[BLOCK], a[BLOCK], up[BLOCK];
+    vector mean[BLOCK], miss[BLOCK], square[BLOCK], a[BLOCK], up[BLOCK];
     EACH
-        mean[v] = square[v] = (vector){0};
+        mean[v] = miss[v] = square[v] = (vector){0};
     for (size q = 0; q < N; q++)
         EACH
             mean[v] += LOAD(x + q * c);
     EACH
         mean[v] /= (real)N;
-    for (size q = 0; q < N; q++)
-        EACH {
-            vector d = LOAD(x + q * c) - mean[v];
-            square[v] += d * d;
-        }
+    for (size i = 0; i < h; i++) {
+        vector row[BLOCK];
+        EACH
+            row[v] = (vector){0};
+        for (size q = i * w; q < (i + 1) * w; q++)
+            EACH {
+                vector d = LOAD(x + q * c) - mean[v];
+                miss[v] += d;
+                row[v] += d * d;
+            }
+        EACH
+            square[v] += row[v];
+    }
     EACH {
         vector r;
+        mean[v] += miss[v] /= (real)N;
+        square[v] = without_miss(square[v], miss[v], N);
         for (size l = 0; l < LENGTH; l++)
             r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
         STORE(mean[v], stats);
@@ -804,13 +822,22 @@ INLINE void norm_block_backward(const real *g, const real *x, const real *stats,
         up[v] = LOAD(shift);
         s_sum[v] = su_sum[v] = (vector){0};
     }
-    SQUARES
-    {
+    for (size i = 0; i < rows; i++) {
+        vector s_row[BLOCK], su_row[BLOCK];
+        EACH
+            s_row[v] = su_row[v] = (vector){0};
+        SQUARES
+        {
+            EACH {
+                vector d = LOAD(x + at) - mean[v];
+                vector s = passed(LOAD(g + from) * part, a[v] * d + up[v] <= 0);
+                s_row[v] += s;
+                su_row[v] += s * d;
+            }
+        }
         EACH {
-            vector d = LOAD(x + at) - mean[v];
-            vector s = passed(LOAD(g + from) * part, a[v] * d + up[v] <= 0);
-            s_sum[v] += s;
-            su_sum[v] += s * d;
+            s_sum[v] += s_row[v];
+            su_sum[v] += su_row[v];
         }
     }
     EACH {
@@ -820,7 +847,7 @@ INLINE void norm_block_backward(const real *g, const real *x, const real *stats,
         s_sum[v] /= (real)N;
         su_sum[v] *= r * r;
     }
-    SQUARES
+    for (size i = 0; i < rows; i++) SQUARES
     {
         EACH {
             vector d = LOAD(x + at) - mean[v];
@@ -842,8 +869,9 @@ INLINE void norm_block_pair(const real *x, const real *x_t, const real *scale, c
     size N = h * w, rows = h / pool, columns = w / pool;
     real part = 1 / (real)(pool * pool), root = (real)sqrt((double)N);
     vector mean[BLOCK], mean_t[BLOCK], square[BLOCK], dot[BLOCK], a[BLOCK], a_t[BLOCK];
+    vector miss[BLOCK], miss_t[BLOCK];
     EACH
-        mean[v] = mean_t[v] = square[v] = dot[v] = (vector){0};
+        mean[v] = mean_t[v] = square[v] = dot[v] = miss[v] = miss_t[v] = (vector){0};
     for (size q = 0; q < N; q++)
         EACH {
             mean[v] += LOAD(x + q * c);
@@ -853,14 +881,29 @@ INLINE void norm_block_pair(const real *x, const real *x_t, const real *scale, c
         mean[v] /= (real)N;
         mean_t[v] /= (real)N;
     }
-    for (size q = 0; q < N; q++)
+    for (size i = 0; i < h; i++) {
+        vector row[BLOCK], dot_row[BLOCK];
+        EACH
+            row[v] = dot_row[v] = (vector){0};
+        for (size q = i * w; q < (i + 1) * w; q++)
+            EACH {
+                vector d = LOAD(x + q * c) - mean[v], d_t = LOAD(x_t + q * c) - mean_t[v];
+                miss[v] += d;
+                miss_t[v] += d_t;
+                row[v] += d * d;
+                dot_row[v] += d * d_t;
+            }
         EACH {
-            vector d = LOAD(x + q * c) - mean[v];
-            square[v] += d * d;
-            dot[v] += d * (LOAD(x_t + q * c) - mean_t[v]);
+            square[v] += row[v];
+            dot[v] += dot_row[v];
         }
+    }
     EACH {
         vector r;
+        mean[v] += miss[v] /= (real)N;
+        mean_t[v] += miss_t[v] /= (real)N;
+        square[v] = without_miss(square[v], miss[v], N);
+        dot[v] -= (real)N * miss[v] * miss_t[v];
         for (size l = 0; l < LENGTH; l++)
             r[l] = (real)(1 / sqrt((double)square[v][l] + (double)N * eps));
         vector slope = r * r * dot[v];
@@ -912,18 +955,29 @@ INLINE void norm_block_pair_backward(const real *g, const real *g_t, const real 
         a_t[v] = LOAD(scale_t) * root * r - a[v] * slope[v];
         s_sum[v] = st_sum[v] = su_sum[v] = sut_sum[v] = (vector){0};
     }
-    SQUARES
-    {
+    for (size i = 0; i < rows; i++) {
+        vector s_row[BLOCK], st_row[BLOCK], su_row[BLOCK], sut_row[BLOCK];
+        EACH
+            s_row[v] = st_row[v] = su_row[v] = sut_row[v] = (vector){0};
+        SQUARES
+        {
+            EACH {
+                vector d = LOAD(x + at) - mean[v];
+                vector d_t = LOAD(x_t + at) - mean_t[v] - slope[v] * d;
+                choice off = a[v] * d + LOAD(shift) <= 0;
+                vector s = passed(LOAD(g + from) * part, off),
+                       s_t = passed(LOAD(g_t + from) * part, off);
+                s_row[v] += s;
+                st_row[v] += s_t;
+                su_row[v] += s * d;
+                sut_row[v] += s_t * d + s * d_t;
+            }
+        }
         EACH {
-            vector d = LOAD(x + at) - mean[v];
-            vector d_t = LOAD(x_t + at) - mean_t[v] - slope[v] * d;
-            choice off = a[v] * d + LOAD(shift) <= 0;
-            vector s = passed(LOAD(g + from) * part, off),
-                   s_t = passed(LOAD(g_t + from) * part, off);
-            s_sum[v] += s;
-            st_sum[v] += s_t;
-            su_sum[v] += s * d;
-            sut_sum[v] += s_t * d + s * d_t;
+            s_sum[v] += s_row[v];
+            st_sum[v] += st_row[v];
+            su_sum[v] += su_row[v];
+            sut_sum[v] += sut_row[v];
         }
     }
     EACH {
@@ -935,7 +989,7 @@ INLINE void norm_block_pair_backward(const real *g, const real *g_t, const real 
         su_sum[v] *= r * r;
         sut_sum[v] *= r * r;
     }
-    SQUARES
+    for (size i = 0; i < rows; i++) SQUARES
     {
         EACH {
             vector d = LOAD(x + at) - mean[v];

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from skdistill._engine import fused, native
 from skdistill._engine.chain import Chain
@@ -130,6 +131,30 @@ def test_a_convolution_through_tiles_is_one(side, image, monkeypatch):
     direct = max(errors(results(torch.float32)))
     tiled = max(errors(results(torch.float32, native.load(torch.float32))))
     assert tiled < (2 if side == 2 else 5) * direct
+
+
+def test_a_flat_image_is_normalized_to_zeros():
+    # Sums of so many equal values are rounded the same way each time.
+    x = torch.full((2, 1, 64, 64, 5), 2.3)
+    scale = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])  # the rectifier hides no sign
+    zeros = torch.zeros(5)
+    layer = NormReLUPool(1e-5, 2, native.load(torch.float32))
+    assert layer.forward(x[0], scale, zeros)[0].abs().max() < 1e-3
+    assert layer.pair_forward(x, scale, zeros, scale, zeros)[0].abs().max() < 1e-3
+
+
+def test_sums_over_many_pixels_lose_little_to_rounding():
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    X = draw(2, 3, 64, 64)
+    X[:, :, :, 16:], X[1] = 1.0, 0.7  # flat for the most part
+    network = partial(ConvNet, (3, 64, 64), 3, width=16, depth=1)
+    exact = Chain.of(Learner(network, dtype=torch.float64), is_fused=False)
+    theta, y = Learner(network).init(0), torch.tensor([0, 1])
+    along = draw(len(theta))
+    expected = exact.curvature(theta.double(), X.double(), y, along.double())
+    found = Chain.of(Learner(network)).curvature(theta, X, y, along)
+    for a, b, most in zip(found, expected, (5e-5, 1e-5), strict=True):
+        assert (a - b).norm() < most * b.norm()
 
 
 def test_the_tiles_of_an_image_follow_from_counts():
@@ -266,6 +291,22 @@ def test_samples_that_are_not_the_networks_are_refused(shape, dtype):
         lambda: chain.curvature(theta, X, y, theta),
     ):
         with pytest.raises(ValueError, match=r"takes images \(n, 1, height, width\)"):
+            compute()
+
+
+def test_images_smaller_than_the_kernels_are_refused():
+    # Of -1 x -1 pixels there would be one, which nothing computes.
+    layers = (nn.Conv2d(1, 6, 5), nn.GroupNorm(6, 6), nn.ReLU(), nn.Flatten(), nn.Linear(6, 3))
+    learner = Learner(lambda: nn.Sequential(*layers))
+    chain, theta = Chain.of(learner), learner.init(0)
+    X, y = torch.zeros(2, 1, 3, 3), torch.tensor([0, 1])
+    steps = Steps(learner, Adam())
+    for compute in (
+        lambda: chain.scores(theta, X),
+        lambda: chain.curvature(theta, X, y, theta),
+        lambda: steps.forward(steps.optimizer.init(theta), X, y, 1),
+    ):
+        with pytest.raises(ValueError, match=r"kernels are larger than padded images of 3 x 3"):
             compute()
 
 
