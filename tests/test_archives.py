@@ -17,9 +17,10 @@ spec = importlib.util.spec_from_file_location("archives", ROOT / ".ci" / "archiv
 archives = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(archives)
 
+NATIVE = "skdistill/_engine/csrc/native.c"
 PACKAGE = {
     "skdistill/__init__.py",
-    "skdistill/_engine/native.c",
+    NATIVE,
     "skdistill/datasets/sets/digits-1.npz",
 }
 ABOUT = {f"skdistill-0.2.0.dist-info/{name}" for name in ("METADATA", "RECORD", "licenses/LICENSE")}
@@ -52,7 +53,12 @@ def write(folder, kind, names):
     [
         (".whl", WHEEL, set(), []),
         (".tar.gz", SOURCES, set(), []),
-        (".whl", WHEEL, {"skdistill/_engine/native.c"}, ["lacks skdistill/_engine/native.c"]),
+        (
+            ".whl",
+            WHEEL,
+            {NATIVE},
+            [f"lacks {NATIVE}"],
+        ),
         (".whl", WHEEL, ABOUT, [f"lacks {name}" for name in sorted(ABOUT)]),
         (".whl", WHEEL, {"tests/test_windows.py"}, ["has tests/test_windows.py, which does not"]),
         (
@@ -84,7 +90,7 @@ def test_what_is_missing_or_too_much_is_named(tmp_path, kind, names, change, wor
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a copy of the files without git's list")
 def test_the_package_is_what_git_knows():
     files = archives.package_files()
-    assert {"skdistill/_engine/native.c", "skdistill/py.typed"} <= files
+    assert {NATIVE, "skdistill/py.typed"} <= files
     assert sum(name.startswith("skdistill/datasets/sets/") for name in files) >= 3
     assert all((ROOT / name).is_file() for name in files)
 

@@ -27,8 +27,9 @@ _KERNELS_AS_TILES = 30
 
 def at(*tensors: Tensor) -> list[int]:
     """Return the addresses of tensors, which a function of native.c takes as they lie there."""
-    if not all(x.is_contiguous() and x.dtype == tensors[0].dtype for x in tensors):
-        raise ValueError("the functions of native.c take contiguous arrays of one type only.")
+    first = tensors[0].dtype
+    if not all(x.is_contiguous() and x.dtype == first and x.device.type == "cpu" for x in tensors):
+        raise ValueError("the functions of native.c take contiguous arrays of one type on the CPU.")
     return [x.data_ptr() for x in tensors]
 
 

@@ -1,4 +1,4 @@
-"""The functions of ``native.c``, compiled for this machine when they are first needed.
+"""The functions of ``csrc/native.c``, compiled for this machine when they are first needed.
 
 A C compiler (``$CC`` or ``cc``) takes some seconds for them. What it makes is kept in the user's
 cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``), under a name that the source, the compiler and
@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_info
 
 _logger = logging.getLogger(__name__)
 
-_SOURCE = Path(__file__).with_name("native.c")
+_SOURCE = Path(__file__).parent / "csrc" / "native.c"
 _REAL = {torch.float32: "float", torch.float64: "double"}
 _FLAGS = ["-O2", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
 # Enough of a program to see whether there are threads.
@@ -114,7 +114,7 @@ def _library(real: str) -> ctypes.CDLL:
 def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | None) -> ctypes.CDLL:
     """Return the library that a folder keeps, or make it and keep it there."""
     identity = [
-        _SOURCE.read_text(),
+        *(part.read_text() for part in sorted(_SOURCE.parent.glob("*.[ch]"))),
         *compiler,
         *flags,
         str(openmp),

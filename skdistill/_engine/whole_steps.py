@@ -225,6 +225,9 @@ class WholeSteps:
         self, state: Tensor, X: Tensor, y: Tensor, rows: Tensor | None, n_steps: int
     ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None], Tensor | None]:
         """Return samples, class indices or soft labels, and rows as native.c takes them."""
+        size = 3, self._n_parameters
+        if state.shape[-2:] != size:
+            raise ValueError(f"a state must have the shape {size}; got {tuple(state.shape[-2:])}.")
         is_soft = y.is_floating_point()
         shape = (len(X), self._n_classes) if is_soft else (len(X),)
         if X.dtype != state.dtype or y.shape != shape or X.device.type != "cpu":

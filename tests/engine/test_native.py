@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -223,6 +224,19 @@ def test_a_library_that_was_cut_short_is_compiled_again(load, tmp_path, quick_to
     load.cache_clear()
     assert load(torch.float32) is not None
     assert file.stat().st_size == whole
+
+
+def test_every_part_of_the_source_decides_what_is_kept(
+    load, tmp_path, monkeypatch, quick_to_compile
+):
+    source = shutil.copytree(native._SOURCE.parent, tmp_path / "csrc") / native._SOURCE.name
+    monkeypatch.setattr(native, "_SOURCE", source)
+    assert load(torch.float32) is not None
+    with (source.parent / "vectors.h").open("a") as file:
+        file.write("/* another */\n")
+    load.cache_clear()
+    assert load(torch.float32) is not None
+    assert len([*(tmp_path / "skdistill").iterdir()]) == 2
 
 
 def test_a_compiler_without_openmp_makes_functions_for_one_core(

@@ -215,6 +215,12 @@ def test_a_label_of_no_class_is_an_error(label):
         steps.adjoint(states, X, y, state, 1)
 
 
+def test_a_state_of_another_network_is_an_error():
+    steps, other = (Steps(learner_of(name), ADAM) for name in ("two blocks", "one block"))
+    with pytest.raises(ValueError, match=r"a state must have the shape \(3, \d+\); got"):
+        steps.forward(other.optimizer.init(other.learner.init(0)), *samples(), 1)
+
+
 @pytest.mark.parametrize("row", [-1, 7])
 def test_a_row_of_no_sample_is_an_error(row):
     X, y = samples()
