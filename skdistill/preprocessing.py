@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from ._data.bases import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import Interval, StrOptions, as_array, fit_context, keeping_features
+from ._files.array_file import filled
 
 if TYPE_CHECKING:
     import torch
@@ -223,18 +224,13 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         device = _whitening.resolve_device(self.device)
         mean = None if self.per_sample_ else self.mean_
 
-        def whiten(X_white: np.ndarray) -> None:
+        def whiten(X_white: np.ndarray) -> int:
             matrix = self.eigenvalues_, self.eigenvectors_
             out = X_white.reshape(len(X), -1)
             _whitening.whiten(X, mean, *matrix, self.batch_size, device, out=out)
+            return len(X)
 
-        if mmap_path is not None:
-            from .datasets._array_file import new_array
-
-            return new_array(mmap_path, X.shape, _output_dtype(X), whiten)
-        X_white = np.empty(X.shape, dtype=_output_dtype(X))
-        whiten(X_white)
-        return X_white
+        return filled(mmap_path, X.shape, _output_dtype(X), whiten)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Bring whitened samples, real or synthetic, back into the units of the training samples.

@@ -1,22 +1,19 @@
 """Image files into one array of bytes, by several threads (Pillow decodes without the GIL)."""
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.lib.format import open_memmap
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .._data.warn import warn
 from .._data.wording import reason
-from .._files.npz import partial_file
+from .._files.array_file import filled, move_to_front
 from ..exceptions import InvalidFileError
-from ._array_file import check_free, move_to_front, shorten
 
 # The only formats, whatever a file's name: Pillow would pass some others to other programs (EPS to
 # Ghostscript), which a folder of photographs must not start.
@@ -79,29 +76,20 @@ def decode(
     first, pixels = _first_readable(paths, read)
     shape = (len(paths), *pixels.shape)
 
-    def fill(X: np.ndarray) -> np.ndarray:
+    kept = np.arange(len(paths))
+
+    def fill(X: np.ndarray) -> int:
+        nonlocal kept
         failures = _fill(X, paths, first, read, n_jobs, verbose)
         if failures:
             _report(failures, paths, on_error)
-        kept = np.delete(np.arange(len(paths)), list(failures))
+        kept = np.delete(kept, list(failures))
         if check_kept is not None:
             check_kept(kept)
         move_to_front(X, kept)
-        return kept
+        return len(kept)
 
-    if mmap_path is None:
-        X = np.empty(shape, dtype=np.uint8)
-        kept = fill(X)
-        return X[: len(kept)], kept
-    mmap_path = Path(mmap_path).expanduser()
-    check_free(mmap_path, shape)
-    with partial_file(mmap_path) as part:
-        X = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        kept = fill(X)
-        X.flush()
-        del X  # Windows neither cuts nor renames a file that is mapped
-        shorten(part, len(kept))
-    return open_memmap(mmap_path, mode="r"), kept
+    return filled(mmap_path, shape, np.dtype(np.uint8), fill), kept
 
 
 def _first_readable(
@@ -211,8 +199,7 @@ def _report(failures: dict[int, str], paths: Sequence[str], on_error: str) -> No
     message = _list_failures(failures, paths)
     if on_error == "raise":
         raise InvalidFileError(message)
-    # The level of the function that called the loader that called decode.
-    warnings.warn(f"Skipped: {message}", stacklevel=5)
+    warn(f"Skipped: {message}", UserWarning)
 
 
 def _list_failures(failures: dict[int, str], paths: Sequence[str]) -> str:

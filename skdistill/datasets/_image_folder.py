@@ -1,12 +1,12 @@
 """A folder of images, one folder per class."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from .._data.warn import warn
 from ..exceptions import InvalidFileError
 from ._arguments import Answer, answer, check_arguments, check_folder
 from ._decode import decode
@@ -128,10 +128,10 @@ def load_image_folder(
     files, y = np.array(found.files), np.array(found.labels, dtype=int)
     _check_classes(folder, found, y, FileNotFoundError, "image files")
     if not_read := found.say_not_read():
-        warnings.warn(
+        warn(
             f"Files in path={str(path)!r} that are not read: {not_read}. Images must end in "
             f"{', '.join(EXTENSIONS)}; convert others.",
-            stacklevel=2,
+            UserWarning,
         )
     X, kept = decode(
         files.tolist(),

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
-from .._files.npz import partial_file
+from .._files.array_file import filled
 from ._arguments import Answer, answer, check_arguments
-from ._array_file import check_free
 
 # Names of the label in items that are mappings, such as Hugging Face's.
 _LABEL_NAMES = ("label", "labels", "target", "y")
@@ -103,19 +100,14 @@ def from_torch(
         pairs = (_pair(dataset, i, keys) for i in range(n))
         first = next(pairs)
         shape, dtype = (n, *first[0].shape), first[0].dtype
-        pairs = chain([first], pairs)
-        if mmap_path is None:
-            X = np.empty(shape, dtype)
-            y = _fill(X, pairs, verbose)
-        else:
-            mmap_path = Path(mmap_path).expanduser()
-            check_free(mmap_path, (*shape, dtype.itemsize))
-            with partial_file(mmap_path) as partial:
-                X = open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-                y = _fill(X, pairs, verbose)
-                X.flush()
-                del X  # Windows does not rename a file that is mapped
-            X = open_memmap(mmap_path, mode="r")
+        y = np.empty(n)
+
+        def fill(X: np.ndarray) -> int:
+            nonlocal y
+            y = _fill(X, chain([first], pairs), verbose)
+            return n
+
+        X = filled(mmap_path, shape, dtype, fill)
     names = _class_names(dataset, keys)
     # For labels that are not positions, names say nothing.
     if names is not None and not (y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < len(names)):

@@ -5,7 +5,6 @@ Synthetic samples are not exact encodings of rows: one-hot columns hold 0.7 and 
 they dropped, or that went through a transformer without an inverse, is `Lost`.
 """
 
-import warnings
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import singledispatch
@@ -31,6 +30,7 @@ from sklearn.preprocessing import (
 
 from .._data.dtypes import Dtypes
 from .._data.frames import Origin, dtypes_of
+from .._data.warn import warn
 
 __all__ = ["dtypes_before", "names_after", "original_columns"]
 
@@ -179,11 +179,10 @@ def columns_before(transformer: Any, columns: Columns, n: int) -> Columns:
 def _inverse(transformer: Any, X: np.ndarray) -> Any:
     before = transformer.inverse_transform(X)
     if np.asarray(before).dtype.kind == "f" and not np.isfinite(before).all():
-        warnings.warn(
+        warn(
             f"{type(transformer).__name__}.inverse_transform knows no original for some values of "
             "the synthetic samples: they become NaN or infinite.",
             UserWarning,
-            stacklevel=2,
         )
     return before
 
