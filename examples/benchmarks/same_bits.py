@@ -1,6 +1,6 @@
 """Whether two commits distill the same bits: their wheels, side by side in one environment.
 
-Builds a wheel of each commit, distills digits and a table with each method, and compares samples,
+Builds a wheel of each commit, distills digits with each method, and a table, and compares samples,
 labels and histories, bit for bit. Whatever differs is listed with its largest difference. (Bits can
 only be compared on one machine with one version of torch.)
 
@@ -22,32 +22,37 @@ import sys
 import warnings
 import numpy as np
 from sklearn.datasets import load_digits, load_wine
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, RaTBPTTDistiller, all_distillers
 from skdistill.parametrization import LinearBasis
 
 warnings.simplefilter("ignore")
-inner = {"window": 3, "unroll": 8, "inner_lr": 0.001}
-base = {"max_iter": 6, "n_networks": 2, "eval_steps": 20, "random_state": 0}
-digits, wine = ({"image_shape": (1, 8, 8)}, load_digits), ({}, load_wine)
-runs = {}
-for name, (options, load) in {"digits": digits, "wine": wine}.items():
-    X, y = load(return_X_y=True)
-    X = X.astype(np.float32)
-    rat = RaTBPTTDistiller(ipc=2, **inner, **base, **options)
-    runs[f"{name}: RaT-BPTT"] = rat, X, y
-    soft = RaTBPTTDistiller(
-        ipc=2, learn_labels=True, schedule="forward", inner_batch_size=1, **inner, **base, **options
-    )
-    runs[f"{name}: labels, mini-batches, moving window"] = soft, X, y
-    bases = RaTBPTTDistiller(
-        ipc=3, parametrization=LinearBasis(2), validation_fraction=0.2, validation_interval=2,
-        **inner, **base, **options,
-    )
-    runs[f"{name}: bases, validation"] = bases, X, y
-    matching = DistributionMatchingDistiller(ipc=2, **base, **options)
-    runs[f"{name}: DM"] = matching, X, y
-    boosted = BoostedDistiller(ipc=2, block_size=1, beta=0.1, distiller=rat, random_state=0)
-    runs[f"{name}: boosted"] = boosted, X, y
+few = {
+    "max_iter": 6, "n_networks": 2, "eval_steps": 20, "random_state": 0, "window": 3, "unroll": 8,
+    "inner_lr": 0.001, "n_experts": 1, "max_start": 1, "expert_epochs": 1, "syn_steps": 3,
+    "pool_size": 2, "n_feature_networks": 2,
+}
+def small(kind, **more):
+    return kind(**{k: v for k, v in few.items() if k in kind().get_params()} | more)
+
+(X, y), wine = load_digits(return_X_y=True), load_wine(return_X_y=True)
+digits, bases = (X.reshape(-1, 8, 8).astype(np.float32), y), LinearBasis(2)
+rat = small(RaTBPTTDistiller, ipc=2)
+runs = {name: (small(kind, ipc=2), *digits) for name, kind in all_distillers()}
+runs["a table"] = rat, *wine
+runs["labels, mini-batches, moving window"] = (
+    small(RaTBPTTDistiller, ipc=2, learn_labels=True, schedule="forward", inner_batch_size=1),
+    *digits,
+)
+runs["bases, validation"] = (
+    small(
+        RaTBPTTDistiller, ipc=3, parametrization=bases, validation_fraction=0.2,
+        validation_interval=2,
+    ),
+    *digits,
+)
+runs["boosted"] = (
+    BoostedDistiller(ipc=2, block_size=1, beta=0.1, distiller=rat, random_state=0), *digits
+)
 arrays = {}
 for name, (distiller, X, y) in runs.items():
     X_syn, y_syn = distiller.fit(X, y).transform()
