@@ -35,8 +35,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
-from skdistill._engine.methods.unrolled import real_loss
 from skdistill._engine.optimizers import Adam
+from skdistill._engine.real_batch import RealBatch
 from skdistill._engine.runtime import chunk_size, keep_freed_memory
 from skdistill._engine.steps import Autograd, CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
@@ -106,7 +106,7 @@ class Problem:
 
     def ours(self, start: int, window: int) -> torch.Tensor:
         """Return skdistill's meta-gradient."""
-        loss = real_loss(self.steps, self.data, np.arange(self.config.real), self.chunk)
+        loss = RealBatch(self.steps, self.data, np.arange(self.config.real), self.chunk).loss
         loop = InnerLoop(self.steps, self.X, self.y)
         return meta_gradient(loop, self.learner.init(0), start, window, loss).X
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..exceptions import DivergenceError
 from .methods.base import Cache, Problem
-from .methods.unrolled import RealBatch
+from .real_batch import RealBatch
 from .steps import Steps
 from .streams import Streams
 from .transfer import to_device

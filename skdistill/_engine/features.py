@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .methods.base import Problem
+from .real_batch import real_draws
 from .steps import n_chunks
-from .transfer import to_device
 
 
 class RealFeatures(NamedTuple):
@@ -91,12 +91,3 @@ class Features:
                 again = self.embed(part)
             bars.append(torch.autograd.grad(again, part, part_bar)[0])
         return torch.cat(bars)
-
-
-def real_draws(problem: Problem, n: int, index: int) -> Tensor | None:
-    """Draw the numbers of a real batch's augmentation, ``(n_numbers, n)``, if there is one."""
-    if problem.augmentation is None:
-        return None
-    generator = problem.rngs.torch("real_augmentation", index)
-    draws = problem.augmentation.draw(generator, n, problem.shape)
-    return to_device(draws, problem.device, torch.float32)

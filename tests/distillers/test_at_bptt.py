@@ -13,10 +13,11 @@ from skdistill._engine.data import RealData
 from skdistill._engine.group import Averaged, Group
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Gradient, Method, Synthetic
-from skdistill._engine.methods.unrolled import RealBatch, Unrolled
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.outer import initial_state, observed, update
 from skdistill._engine.parametrization import Parametrization, Rows
+from skdistill._engine.real_batch import RealBatch
 from skdistill._engine.steps import Steps
 from skdistill._run.checkpoint import Checkpoint
 from skdistill.augmentation import Rotation

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from skdistill._engine.learner import Learner
-from skdistill._engine.methods.unrolled import real_loss
 from skdistill._engine.optimizers import SGD, Adam
+from skdistill._engine.real_batch import RealBatch
 from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run
 from skdistill.augmentation import AUGMENTATIONS
@@ -303,7 +303,7 @@ def test_plain_steps_equal_torch_optim(learner, optimizer):
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 def test_real_loss_in_chunks_equals_the_whole(learner, chunk):
     _, theta, outer_loss, real = problem(learner, SGD())
-    loss, grad = real_loss(Steps(learner, SGD()), Rows(*real), np.arange(20), chunk)(theta)
+    loss, grad = RealBatch(Steps(learner, SGD()), Rows(*real), np.arange(20), chunk).loss(theta)
     expected_loss, expected_grad = outer_loss(theta)
     torch.testing.assert_close(loss, expected_loss)
     torch.testing.assert_close(grad, expected_grad)
@@ -328,7 +328,7 @@ def assert_compiled_equals_plain(compiled, loop, theta, real, draws=None):
 
     def result(steps):
         # 19 rows at most 8 at a time are chunks of 7, 6 and 6: two sets of shapes.
-        outer_loss = real_loss(steps, Rows(*real), np.arange(19), 8, draws)
+        outer_loss = RealBatch(steps, Rows(*real), np.arange(19), 8, draws).loss
         return meta_gradient(replace(loop, steps=steps), theta, 3, WINDOW, outer_loss)
 
     plain, fast = result(loop.steps), result(compiled)
@@ -464,7 +464,7 @@ def test_augmented_real_loss_in_chunks_equals_the_whole(alias, channels, chunk):
     steps, augmentation = loop.steps, AUGMENTATIONS[alias]
     rows, weight = np.arange(20)[::-1].copy(), torch.linspace(0, 1, 20, dtype=torch.float64)
     draws = augmentation.draw(torch.Generator().manual_seed(3), 20, (channels, 8, 8))
-    loss, grad = real_loss(steps, Rows(X, y, weight), rows, chunk, draws)(theta)
+    loss, grad = RealBatch(steps, Rows(X, y, weight), rows, chunk, draws).loss(theta)
     theta.requires_grad_()
     augmented = augmentation.apply(X[rows], draws)
     losses = steps.learner.loss(theta, augmented, y[rows], reduction="none")

@@ -21,11 +21,11 @@ from ..learner import Learner
 from ..memory import PeakMemory, gradients_peak
 from ..outer_optimizers import Clip, OuterOptimizer
 from ..pool import Pool
+from ..real_batch import RealBatch
 from ..rows import balanced_batch
 from ..siamese import class_draws
 from ..steps import Steps, n_chunks
 from .base import Gradient, Method, Problem, State, Synthetic
-from .unrolled import real_loss
 
 # What the code of DC adds to the product of two norms: a gradient of 0 has the distance 1.
 _EPS = 1e-6
@@ -225,7 +225,7 @@ class GradientMatching(Method):
         """Return the gradient of the mean loss on these real samples of one class."""
         if draws is not None:
             draws = draws.expand(-1, len(rows))
-        return real_loss(self.steps, problem.real, rows, problem.chunk, draws)(theta)[1]
+        return RealBatch(self.steps, problem.real, rows, problem.chunk, draws).loss(theta)[1]
 
     def _distance(
         self, theta: Tensor, X: Tensor, y: Tensor, real: Tensor, draws: Tensor | None

@@ -16,6 +16,7 @@ from ..kernels import FullyConnected, blocks, rows_of_a_block
 from ..labels import centered, centered_one_hot
 from ..memory import PeakMemory, kernel_peak
 from ..outer_optimizers import Clip
+from ..real_batch import real_draws
 from ..ridge import in_double
 from ..rows import balanced_batch
 from ..transfer import to_device
@@ -96,7 +97,7 @@ class KernelRidge(Method):
         """
         coefficients = fitted.coefficients.detach().requires_grad_()
         weights = _weights(problem, rows).to(X.device)
-        draws = self._draws(problem, len(rows), index)
+        draws = real_draws(problem, len(rows), index)
         loss = X.new_zeros(())
         X_bar, coefficients_bar = torch.zeros_like(X), torch.zeros_like(coefficients)
         for block in blocks(len(rows), len(X), X.device):
@@ -113,14 +114,6 @@ class KernelRidge(Method):
             X_bar += more[0]
             coefficients_bar += more[1]
         return loss, X_bar, coefficients_bar
-
-    def _draws(self, problem: Problem, n: int, index: int) -> Tensor | None:
-        """Draw the numbers of the real batch's augmentation, ``(n_numbers, n)``."""
-        if problem.augmentation is None:
-            return None
-        generator = problem.rngs.torch("real_augmentation", index)
-        draws = problem.augmentation.draw(generator, n, problem.shape)
-        return to_device(draws, problem.device, torch.float32)
 
 
 def _weights(problem: Problem, rows: np.ndarray) -> Tensor:
