@@ -9,12 +9,12 @@ import sklearn
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.metrics import accuracy_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    check_consistent_length,
     check_is_fitted,
     has_fit_parameter,
     validate_data,
@@ -170,9 +170,9 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         ValueError
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
-        if self.classifier is not None and not _is_estimator(self.classifier, "predict"):
+        if self.classifier is not None and not _is_classifier(self.classifier):
             raise InvalidParameterError(
-                "classifier must be None or an estimator with fit and predict; "
+                "classifier must be None or a classifier with fit and predict; "
                 f"got {self.classifier!r}."
             )
         distiller = _fit_distiller(self, X, y, _routed(self, sample_weight))
@@ -192,8 +192,8 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
             origin = Origin.of(X)
             X_syn = origin.frame(_flat(distilled.X.copy()))
             classifier = clone(self.classifier).fit(X_syn, distilled.hard_labels())
-        self._origin, self.ensemble_, self.classifier_ = origin, ensemble, classifier
         self.classes_ = (distiller if classifier is None else classifier).classes_
+        self._origin, self.ensemble_, self.classifier_ = origin, ensemble, classifier
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -257,8 +257,9 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
             return super().score(X, y, sample_weight)
         probabilities = self._probabilities(samples)
         y = column_or_1d(as_array(y))
-        check_consistent_length(probabilities, y)
-        right = self.classes_[probabilities.argmax(axis=1)] == y
+        predicted = self.classes_[probabilities.argmax(axis=1)]
+        accuracy_score(y, predicted)  # refuses labels of another kind
+        right = predicted == y
         right &= np.isfinite(probabilities).all(axis=1)
         return float(np.average(right, weights=sample_weight))
 
@@ -541,6 +542,16 @@ def _note_features(owner: Any, X: ArrayLike, distiller: Any) -> None:
 
 def _is_estimator(value: object, method: str) -> bool:
     return not isinstance(value, type) and hasattr(value, "fit") and hasattr(value, method)
+
+
+def _is_classifier(value: object) -> bool:
+    """Return whether an estimator predicts, and does not say that it predicts no classes."""
+    if not _is_estimator(value, "predict"):
+        return False
+    try:
+        return get_tags(value).estimator_type in (None, "classifier")
+    except AttributeError:
+        return True  # none of scikit-learn's kind
 
 
 def _flat(X: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
@@ -147,6 +147,10 @@ def test_the_score_of_networks_is_scikit_learns(table):
     assert classifier.score(X, y, sample_weight=weight) == expected
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier.score(X, y[1:])
+    codes = np.unique(y, return_inverse=True)[1]
+    for other, message in ((codes, "Mix of label input types"), (codes * np.nan, "NaN")):
+        with pytest.raises(ValueError, match=message):
+            classifier.score(X, other)
 
 
 def test_an_ensemble_is_the_networks_that_the_distiller_evaluates(images):
@@ -508,10 +512,10 @@ def test_bad_distiller(table, method, distiller, message):
         method(distiller)(*table)
 
 
-@pytest.mark.parametrize("classifier", ["svm", LogisticRegression, StandardScaler()])
+@pytest.mark.parametrize("classifier", ["svm", LogisticRegression, StandardScaler(), Ridge()])
 def test_bad_classifier_is_refused_before_any_work(monkeypatch, table, classifier):
     monkeypatch.setattr("skdistill.adapters.clone", lambda _: pytest.fail("work was started"))
-    with pytest.raises(ValueError, match="classifier must be None or an estimator with fit and"):
+    with pytest.raises(ValueError, match="classifier must be None or a classifier with fit and"):
         DistilledClassifier(quick(), classifier).fit(*table)
 
 

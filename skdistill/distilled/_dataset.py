@@ -113,8 +113,9 @@ class DistilledDataset:
         Returns
         -------
         DistilledDataset
-            It keeps a copy of the steps before the distiller. Its `feature_names` are those of the
-            last of them, if it has names.
+            It keeps a copy of the steps before the distiller, but for those that do nothing to test
+            data: "passthrough", and samplers, such as imbalanced-learn's. Its `feature_names` are
+            those of the last of them, if it has names.
 
         Raises
         ------
@@ -142,12 +143,11 @@ class DistilledDataset:
                 "pipeline must be a Pipeline that ends in a fitted distiller; "
                 f"got {pipeline!r:.200}."
             )
-        if len(pipeline.steps) == 1:
-            return replace(distilled, preprocessing=None)
-        from ._way_back import dtypes_before, names_after, own
+        from ._way_back import dtypes_before, names_after, steps_before
 
-        # scikit-learn fits the same steps again if the pipeline is fitted again.
-        before, names = own(pipeline[:-1]), distilled.feature_names
+        before, names = steps_before(pipeline), distilled.feature_names
+        if before is None:
+            return replace(distilled, preprocessing=None)
         return replace(
             distilled,
             preprocessing=before,

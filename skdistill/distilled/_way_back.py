@@ -69,6 +69,17 @@ def _names_before(preprocessing: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
+def steps_before(pipeline: Any) -> Pipeline | None:
+    """Return a copy of what a fitted pipeline does to test data before its last step."""
+    steps = [
+        (name, step)
+        for name, step in pipeline.steps[:-1]
+        if step not in (None, "passthrough") and not hasattr(step, "fit_resample")
+    ]
+    # scikit-learn fits the same steps again if the pipeline is fitted again.
+    return own(Pipeline(steps)) if steps else None
+
+
 def own(preprocessing: Any) -> Any:
     """Return a copy of fitted preprocessing, which its owner may fit again.
 

@@ -22,6 +22,17 @@ from ._protocol import EvaluationResult, check_test_data, evaluate_checked
 __all__ = ["DistillerOutputMixin"]
 
 
+class _Pair(tuple[Any, np.ndarray]):
+    """Samples and labels, which are no array: the next step of a pipeline would make it of them."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError(
+            "a distiller must be the last step of a pipeline: it returns samples and labels. In "
+            "front of a classifier use DistilledClassifier(distiller, classifier), or a "
+            "DistillationSampler in a pipeline of imbalanced-learn."
+        )
+
+
 class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output_keys=None):
     """`transform`, `score` and `evaluate` of an estimator with a ``distilled_``.
 
@@ -89,6 +100,28 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         if library != "default" and is_table:
             origin = origin.as_frame_of(library, self.distilled_.X.shape[1])
         return origin.frame(self.distilled_.X.copy()), self.distilled_.y.copy()
+
+    def fit_transform(
+        self, X: ArrayLike, y: ArrayLike | None = None, **fit_params: Any
+    ) -> tuple[Any, np.ndarray]:
+        """Distill a training set, and return the synthetic samples and their labels.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in `fit`.
+        **fit_params : dict
+            Other arguments of `fit`.
+
+        Returns
+        -------
+        X_syn : ndarray or DataFrame of shape (n_classes * ipc, ...)
+        y_syn : ndarray of shape (n_classes * ipc,) or (n_classes * ipc, n_classes)
+            As in `transform`.
+        """
+        # It is mixed into what has one.
+        fitted = self.fit(X, y, **fit_params)  # type: ignore[attr-defined]
+        return _Pair(fitted.transform())
 
     def set_output(
         self, *, transform: Literal["default", "pandas", "polars"] | None = None

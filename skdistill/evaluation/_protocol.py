@@ -200,6 +200,12 @@ def evaluate(
     >>> result.steps.tolist()
     [10]
     """
+    if not isinstance(distilled, DistilledDataset):
+        raise TypeError(
+            f"distilled must be a DistilledDataset; got {type(distilled).__name__}. A fitted "
+            "distiller has one as distilled_, DistilledDataset.from_pipeline(pipe) returns that of "
+            "a pipeline, and DistilledDataset.load(path) that of a file."
+        )
     protocol = resolve_protocol(protocol, distilled)
     check_said_once(protocol, steps, architecture, augmentation)
     return evaluate_checked(
@@ -414,6 +420,8 @@ def check_test_data(
     y = column_or_1d(y)
     if len(X) != len(y):
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError("y must have no NaN: leave out samples whose label is missing.")
     index = find_classes(y, distilled.classes)
     if warns:
         warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)

@@ -32,7 +32,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from skdistill import DistilledDataset, ZCAWhitener
+from skdistill import DistilledDataset, LossPruner, ZCAWhitener
 from skdistill.evaluation import compare, evaluate
 from skdistill.exceptions import InvalidFileError
 
@@ -130,6 +130,21 @@ def test_a_set_with_a_whitener_loads_without_torch(images, tmp_path):
 
 def test_a_pipeline_of_the_distiller_alone_has_no_preprocessing(wine):
     pipe = Pipeline([("distill", quick())]).fit(*wine)
+    assert DistilledDataset.from_pipeline(pipe).preprocessing is None
+
+
+def test_steps_that_do_nothing_to_test_data_are_left_out(wine, tmp_path):
+    imblearn = pytest.importorskip("imblearn.pipeline")
+    pruned = imblearn.make_pipeline(StandardScaler(), LossPruner(keep=0.5), quick()).fit(*wine)
+    distilled = DistilledDataset.from_pipeline(pruned)
+    assert [name for name, _ in distilled.preprocessing.steps] == ["standardscaler"]
+    expected = pruned[-1].evaluate(pruned[0].transform(wine[0]), wine[1]).mean
+    assert evaluate(save_and_load(distilled, tmp_path), *wine).mean == expected
+
+
+@pytest.mark.parametrize("step", ["passthrough", None])
+def test_a_pipeline_that_changes_nothing_has_no_preprocessing(wine, step):
+    pipe = make_pipeline(step, quick()).fit(*wine)
     assert DistilledDataset.from_pipeline(pipe).preprocessing is None
 
 

@@ -14,6 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tools import StopAfter, a_problem, quick
@@ -198,7 +199,10 @@ def test_fit_transform_clone_and_pipeline(table):
     np.testing.assert_array_equal(clone(quick()).fit(X, y).transform()[0], X_syn)
     pipeline = make_pipeline(StandardScaler(), quick()).fit(X, y)
     assert pipeline[-1].transform()[0].shape == (2, 4)
-    assert 0 <= pipeline.score(X, y) <= 1
+    scaled = StandardScaler().fit_transform(X)
+    assert pipeline.score(X, y) == quick().fit(scaled, y).score(scaled, y)
+    with pytest.raises(TypeError, match="a distiller must be the last step of a pipeline"):
+        make_pipeline(quick(), LogisticRegression()).fit(X, y)
 
 
 def test_architecture_of_the_user(images):

@@ -14,11 +14,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tools
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from tools import ROOT
 
+import skdistill
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 
 DOCS = ROOT / "docs"
@@ -209,6 +211,17 @@ def test_the_lines_of_the_pitfalls_run(tmp_path, monkeypatch, capsys):
     assert (
         "among the classes [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]; got 'three'" in capsys.readouterr().out
     )
+
+
+def test_the_lines_of_the_first_page_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(skdistill, "RaTBPTTDistiller", tools.quick)
+    for name, value in {"inner_lr": 0.001, "eval_steps": 5}.items():
+        monkeypatch.setitem(tools.QUICK, name, value)
+    names = {}
+    exec("\n".join(code_blocks(DOCS / "getting_started.rst")), names)
+    assert names["both"].preprocessing is not None
+    assert names["y_pred"].shape == names["y_test"].shape
 
 
 def test_the_schedule_of_the_how_to_works(digits):

@@ -341,6 +341,10 @@ def test_bad_test_data(distilled, unseen):
         evaluate(distilled, X[:, :5], y)
     with pytest.raises(ValueError, match="must have the same length; got 60 and 59"):
         evaluate(distilled, X, y[:-1])
+    with pytest.raises(ValueError, match="y must have no NaN"):
+        evaluate(distilled, X, np.where(y == 0, np.nan, y))
+    with pytest.raises(TypeError, match=r"got RaTBPTTDistiller.* has one as distilled_"):
+        evaluate(RaTBPTTDistiller(), X, y)
     with pytest.raises(ValueError, match="contains NaN"):
         evaluate(distilled, X * np.nan, y)
 
