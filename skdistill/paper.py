@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
-from typing import Any
+from typing import Any, Literal
 
 from .augmentation import Color, Compose, Crop, Cutout, Flip, OneOf, Rotation
 from .learning_rates import CosineDecay
@@ -253,6 +253,35 @@ def _at_bptt(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+# The deviation of the real images as the networks of a code see them, and in whose units it moves
+# the synthetic ones: by what the code does to pixels between 0 and 1, and data set. Here it is 1,
+# whatever was done before. It is the root of the mean of its square over channels.
+_DEVIATIONS = {
+    "pixels": {"cifar10": 0.25, "fashion_mnist": 0.353},
+    # Constants of VICO's utils.py, which several codes copy. Those of CIFAR-100 and Fashion-MNIST
+    # are their deviations; for CIFAR-10, 0.2023, 0.1994, 0.2010, they are too small (0.2470,
+    # 0.2435, 0.2616), and for Tiny-ImageNet they are ImageNet's, 0.229, 0.224, 0.225 (0.2763,
+    # 0.2687, 0.2813; the deviations of FRePo's lib/dataset/dataloader.py).
+    "divided": {"cifar10": 1.25, "cifar100": 1.0, "fashion_mnist": 1.0, "tinyimagenet": 1.22},
+    # kornia's ZCAWhitening(eps=0.1) in utils.py of MTT, and of those that follow it, after which
+    # nothing is standardized. Measured by examples/benchmarks/whitened_deviation.py on a part of
+    # CIFAR-10; that of CIFAR-100 was not, and is taken to be the same.
+    "kornia": dict.fromkeys(("cifar10", "cifar100"), 0.254),
+    # lib/dataset/ops.py of FRePo, and the same in RCIG and RFAD: standardized, and if in color
+    # whitened, with a tenth of the mean eigenvalue. Measured and taken as above.
+    "frepo": {"cifar10": 0.447, "cifar100": 0.447, "fashion_mnist": 1.0},
+}
+
+
+def _descent_rate(rate: float, deviation: float) -> float:
+    """Return the rate at which gradient descent in our units does the steps of a code.
+
+    Samples are ``deviation`` times as large in the code, and derivatives as many times smaller.
+    Nothing else differs for networks with instance normalization, which takes the scale away.
+    """
+    return rate / deviation**2
+
+
 def _matching(dataset: str, ipc: int) -> dict[str, Any]:
     # The defaults of main_DM.py, the code that [Zhao23] publishes, but for the evaluation.
     return {
@@ -260,7 +289,7 @@ def _matching(dataset: str, ipc: int) -> dict[str, Any]:
         "max_iter": 20_000,
         "batch_size": 256,
         "outer_optimizer": "sgd",
-        "learning_rate": 1.0,
+        "learning_rate": _descent_rate(1.0, _DEVIATIONS["divided"][dataset]),
         "init": "real",
         "learn_labels": False,
         "augmentation": "dsa",
@@ -268,6 +297,13 @@ def _matching(dataset: str, ipc: int) -> dict[str, Any]:
         "n_networks": 20,
         "eval_steps": 300 if ipc == 1 else 1000,
     }
+
+
+def _field_network(dataset: str) -> str | Architecture:
+    """Return the ConvNet of VICO's `networks.py` and IDC's, which makes gray images 32 x 32."""
+    if dataset == "fashion_mnist":
+        return partial(ConvNet, width=128, depth=3, padding=3)
+    return "convnet"
 
 
 def _dc(dataset: str, ipc: int) -> dict[str, Any]:
@@ -278,7 +314,7 @@ def _dc(dataset: str, ipc: int) -> dict[str, Any]:
         "max_iter": 1000 * ipc,
         "batch_size": 256,
         "outer_optimizer": "sgd",
-        "learning_rate": 0.1,
+        "learning_rate": _descent_rate(0.1, _DEVIATIONS["divided"][dataset]),
         "init": "real",
         "learn_labels": False,
         "distance": "cosine",
@@ -290,7 +326,7 @@ def _dc(dataset: str, ipc: int) -> dict[str, Any]:
         "network_lr": 0.01,
         "network_momentum": 0.0,
         "network_weight_decay": 0.0,
-        "architecture": "convnet",
+        "architecture": _field_network(dataset),
         "n_networks": 20,
         "eval_steps": 300 if ipc == 1 else 1000,
     }
@@ -301,22 +337,24 @@ def _dsa(dataset: str, ipc: int) -> dict[str, Any]:
     return _dc(dataset, ipc) | {"augmentation": "dsa"}
 
 
-# Distance, learning rate for pixels between 0 and 1, their deviation, and real samples that train a
-# network between two outer steps.
-_IDC = {"cifar10": ("mse", 5e-3, 0.25, 2000), "fashion_mnist": ("l1", 1e-4, 0.35, 500)}
+# Distance, learning rate for ten images per class of 32 x 32 pixels, side of an image, and real
+# samples that train a network between two outer steps.
+_IDC = {"cifar10": ("mse", 5e-3, 32, 2000), "fashion_mnist": ("l1", 1e-4, 28, 500)}
 
 
 def _idc(dataset: str, ipc: int, factor: int = 2) -> dict[str, Any]:
     # argument.py, condense.py and misc/reproduce.py of the code of [Kim22]. A tile is a sample.
-    distance, rate, deviation, n_samples = _IDC[dataset]
+    distance, rate, side, n_samples = _IDC[dataset]
+    # tune_lr_img of argument.py.
+    rate *= ipc / 10 * (side / 32) ** 2
     return {
         "ipc": ipc * factor**2,
         "parametrization": Tiled(factor, clamp=True),
         "max_iter": 2000 * 100,
         "batch_size": 64,
         "outer_optimizer": "sgd",
-        # A step of this rate in pixels, in standardized units.
-        "learning_rate": rate * ipc / 10 / deviation**2,
+        # The code learns pixels.
+        "learning_rate": _descent_rate(rate, _DEVIATIONS["pixels"][dataset]),
         "init": "real",
         "learn_labels": False,
         "augmentation": Compose([Color(), Crop(), Cutout()]),
@@ -329,7 +367,7 @@ def _idc(dataset: str, ipc: int, factor: int = 2) -> dict[str, Any]:
         "network_lr": 0.01,
         "network_momentum": 0.9,
         "network_weight_decay": 5e-4,
-        "architecture": "convnet",
+        "architecture": _field_network(dataset),
         "n_networks": 10,
         "eval_steps": 300 if ipc == 1 else 1000,
     }
@@ -395,16 +433,22 @@ def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
 
 
 def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
-    # run_distillation.py, distillation.py and models.py, the code of [Loo22].
+    # run_distillation.py, distillation.py and models.py, the code of [Loo22]. Its AdaBelief, of
+    # torch_optimizer, has the variance around the moving average after the step, beta1 times as far
+    # from a gradient as the one before, which ours has: its steps are 1 / beta1 times as long.
+    longer, deviation = 1 / 0.9, _DEVIATIONS["frepo"][dataset]
     return {
         "ipc": ipc,
         "max_iter": 100_000,
         "batch_size": 5120,
-        "learning_rate": 0.001,
+        # Steps of AdaBelief are of a length that does not depend on units.
+        "learning_rate": 0.001 * longer / deviation,
         "init": "real",
         "learn_labels": False,
+        # One rate for samples and labels, whose units are the same there and here.
+        "label_lr_scale": deviation,
         "loss": "platt",
-        "log_scale_lr": 0.01,
+        "log_scale_lr": 0.01 * longer,
         "regularization": 5e-3,
         "n_feature_networks": 8,
         "redraw_every": 1,
@@ -417,20 +461,23 @@ def _rfad(dataset: str, ipc: int) -> dict[str, Any]:
 def _rcig(dataset: str, ipc: int) -> dict[str, Any]:
     # configs_final of the code of [Loo23]: depth_3, depth_3_no_flip and cifar100_50; what is in
     # none of them is in distill_dataset.py, algorithms.py and models.py.
-    colored = dataset != "fashion_mnist"
+    colored, deviation = dataset != "fashion_mnist", _DEVIATIONS["frepo"][dataset]
     return {
         "ipc": ipc,
         # distilled_images_final has checkpoints of these steps.
         "max_iter": 15_000 if ipc == 1 else 10_000,
         "batch_size": 1024,
-        "learning_rate": 0.003,
+        # As in RFAD.
+        "learning_rate": 0.003 / deviation,
         "init": "real",
         "learn_labels": True,
-        "label_lr_scale": 1.0,
+        "label_lr_scale": deviation,
         "ema_decay": 0.99,
         "flips": colored and (dataset, ipc) != ("cifar100", 50),
-        "regularization": 5e-4,
-        "softplus_beta": 60.0,
+        # Features, derivatives by parameters and what a softplus sees are in proportion to the
+        # samples, as long as biases are 0, as at the start of a network: its ridge is absolute.
+        "regularization": 5e-4 / deviation**2,
+        "softplus_beta": 60.0 * deviation,
         "inner_steps": 20,
         "inverse_steps": 20,
         "log_scale_lr": 0.03,
@@ -451,12 +498,13 @@ _MTT = {
     ("cifar10", 10): (30, 2, 20, 100.0, 1e-5, 0.001),
     ("cifar100", 1): (20, 3, 20, 1000.0, 1e-5, 0.01),
 }
-# The commands in the README of [Cui23].
+# The commands in the README of [Cui23], but for the rate of the samples, 1000 there: distill.py
+# multiplies a tuple of gradients by 2, which repeats it, and moves the samples by half of them.
 _TESLA = {
-    ("cifar10", 1): (50, 2, 5, 1000.0, 1e-7, 0.01),
-    ("cifar100", 50): (80, 2, 40, 1000.0, 1e-5, 0.01),
+    ("cifar10", 1): (50, 2, 5, 500.0, 1e-7, 0.01),
+    ("cifar100", 50): (80, 2, 40, 500.0, 1e-5, 0.01),
 }
-# docs/parameters.png of [Du23]'s code; and the decay of the averages.
+# docs/parameters.png of [Du23]'s code, its Table 7; and the decay of the averages.
 _FTD = {
     ("cifar10", 1): ((50, 2, 2, 100.0, 1e-7, 0.01), 0.9999),
     ("cifar10", 10): ((30, 2, 20, 100.0, 1e-5, 0.001), 0.9995),
@@ -467,21 +515,25 @@ _FTD = {
     ("tinyimagenet", 1): ((30, 2, 10, 10_000.0, 1e-4, 0.01), 0.999),
     ("tinyimagenet", 10): ((20, 2, 40, 10_000.0, 1e-4, 0.01), 0.999),
 }
-# configs/*/ConvIN/*.yaml of [Guo24]'s code: the same; decay of the averages, learning rate of the
-# labels; begin of the range of starts, its first end, outer steps until the last end.
+# configs/*/ConvIN/*.yaml of [Guo24]'s code, as of 2024-04-26: the same; learning rate of the
+# labels; begin of the range of starts, its first end, outer steps until the last end. (Their
+# ema_decay is read by no script there: nothing is averaged.)
 _DATM = {
-    ("cifar10", 1): ((80, 2, 4, 100.0, 1e-7, 0.01), 0.995, 5.0, (0, None, 1)),
-    ("cifar10", 10): ((80, 2, 20, 100.0, 1e-5, 0.01), 0.9995, 2.0, (0, 10, 1000)),
-    ("cifar10", 50): ((80, 2, 40, 1000.0, 1e-5, 0.01), 0.995, 2.0, (0, 20, 2000)),
-    ("cifar100", 1): ((40, 3, 30, 1000.0, 1e-5, 0.01), 0.9995, 2.0, (0, 20, 3000)),
-    ("cifar100", 10): ((80, 2, 50, 1000.0, 1e-5, 0.01), 0.9995, 10.0, (0, 30, 2000)),
-    ("cifar100", 50): ((80, 2, 70, 1000.0, 1e-5, 0.01), 0.9995, 10.0, (20, None, 1)),
+    ("cifar10", 1): ((80, 2, 4, 100.0, 1e-7, 0.01), 5.0, (0, None, 1)),
+    ("cifar10", 10): ((80, 2, 20, 100.0, 1e-5, 0.01), 2.0, (0, 10, 1000)),
+    ("cifar10", 50): ((80, 2, 40, 1000.0, 1e-5, 0.01), 2.0, (0, 20, 2000)),
+    ("cifar100", 1): ((40, 3, 20, 1000.0, 1e-5, 0.01), 10.0, (0, 10, 1000)),
+    ("cifar100", 10): ((80, 2, 50, 1000.0, 1e-5, 0.01), 10.0, (0, 30, 2000)),
+    ("cifar100", 50): ((80, 2, 70, 1000.0, 1e-5, 0.01), 10.0, (20, None, 1)),
 }
 _N_CLASSES = {"cifar10": 10, "cifar100": 100, "tinyimagenet": 200}
 
 
 def _trajectories(
-    dataset: str, ipc: int, values: tuple[int, int, int, float, float, float]
+    dataset: str,
+    ipc: int,
+    values: tuple[int, int, int, float, float, float],
+    images: Literal["kornia", "divided"] = "kornia",
 ) -> dict[str, Any]:
     # What buffer.py and distill.py of [Cazenavette22] have in common with those that follow it.
     syn_steps, expert_epochs, max_start, rate, rate_of_step_size, step_size = values
@@ -496,9 +548,11 @@ def _trajectories(
         "expert_lr": 0.01,
         "syn_steps": syn_steps,
         "outer_optimizer": "sgd",
-        "learning_rate": rate,
+        "learning_rate": _descent_rate(rate, _DEVIATIONS[images][dataset]),
         "inner_lr": step_size,
         "inner_lr_lr": rate_of_step_size,
+        # The codes have no bound, and some runs begin at the default one.
+        "inner_lr_min": 1e-6,
         "init": "real",
         "learn_labels": False,
         "augmentation": "dsa",
@@ -514,7 +568,9 @@ def _mtt(dataset: str, ipc: int) -> dict[str, Any]:
 
 
 def _tesla(dataset: str, ipc: int) -> dict[str, Any]:
-    return _trajectories(dataset, ipc, _TESLA[dataset, ipc]) | {
+    # The command for CIFAR-10 has no --zca.
+    images: Literal["kornia", "divided"] = "divided" if dataset == "cifar10" else "kornia"
+    return _trajectories(dataset, ipc, _TESLA[dataset, ipc], images) | {
         "max_iter": 10_000,
         "gradient": "first_order",
         # The code has 125 samples in a step, if not all.
@@ -523,26 +579,39 @@ def _tesla(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+# Synthetic samples per class, and classes, in a step: 1000 and 500 samples in all.
+_FTD_BATCHES = {("cifar100", 50): (10, None), ("tinyimagenet", 10): (10, 50)}
+
+
 def _ftd(dataset: str, ipc: int) -> dict[str, Any]:
     values, decay = _FTD[dataset, ipc]
-    flat = {"expert_rho": 0.01, "expert_alpha": 0.3}
-    return _trajectories(dataset, ipc, values) | flat | {"ema_decay": decay}
+    # All its commands are for CIFAR, and have --zca. Of ImageNet its authors say that it is not
+    # whitened (issue 3), and MTT, which they follow, does not whiten Tiny-ImageNet.
+    images: Literal["kornia", "divided"] = "divided" if dataset == "tinyimagenet" else "kornia"
+    inner_batch_size, classes_per_step = _FTD_BATCHES.get((dataset, ipc), (None, None))
+    return _trajectories(dataset, ipc, values, images) | {
+        "expert_rho": 0.01,
+        "expert_alpha": 0.3 if dataset == "cifar10" and ipc <= 10 else 1.0,
+        "ema_decay": decay,
+        "inner_batch_size": inner_batch_size,
+        "classes_per_step": classes_per_step,
+    }
 
 
 def _datm(dataset: str, ipc: int) -> dict[str, Any]:
-    values, decay, label_rate, (first, first_end, n_growing) = _DATM[dataset, ipc]
-    return _trajectories(dataset, ipc, values) | {
+    values, label_rate, (first, first_end, n_growing) = _DATM[dataset, ipc]
+    parameters = _trajectories(dataset, ipc, values)
+    return parameters | {
         "max_iter": 10_000,
-        # buffer/run_buffer.sh and buffer/buffer_FTD.py.
+        # The command in the README. (buffer/buffer_FTD.py has an alpha of 0.4 by default.)
         "expert_rho": 0.01,
-        "expert_alpha": 0.4,
-        "ema_decay": decay,
+        "expert_alpha": 0.3,
         "min_start": first,
         "first_max_start": first_end,
         "expansion_steps": n_growing,
         "learn_labels": True,
         "expert_labels": True,
-        "label_lr_scale": label_rate / values[3],
+        "label_lr_scale": label_rate / parameters["learning_rate"],
         "inner_batch_size": 10 if (dataset, ipc) == ("cifar100", 50) else None,
     }
 

@@ -40,11 +40,11 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
     per_sample : bool or "auto", default="auto"
         How samples are treated before the covariance is computed and `W` applied. True subtracts
         from every sample its own mean over all features and divides it by its own Euclidean norm,
-        which removes brightness and contrast. The code of [Feng23]_, KIP and RFAD do so with
-        images. The features of a table have no common unit, so the mean of a row says nothing:
-        False subtracts every feature's mean over the training set and does not rescale. "auto" is
-        True for images, that is for samples with more than one axis, and False for tables. For flat
-        images pass True.
+        which removes brightness and contrast. The code of [Feng23]_ and KIP do so with images;
+        FRePo, RCIG, RFAD (but for SVHN) and trajectory matching do not. The features of a table
+        have no common unit, so the mean of a row says nothing: False subtracts every feature's mean
+        over the training set and does not rescale. "auto" is True for images, that is for samples
+        with more than one axis, and False for tables. For flat images pass True.
     batch_size : int, default=1024
         Samples that are converted to floating-point numbers at a time. It changes time and memory,
         not the result.
@@ -81,9 +81,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
     The covariance is divided by the number of samples. With `per_sample_` it is that of the
     standardized samples about zero, as in the code of [Feng23]: features keep the small means that
     are left. It is then always singular, because no sample has a mean any more, and
-    `regularization` must be positive. KIP and RFAD standardize every channel first; the code of
-    [Feng23] does not. KIP and FRePo leave directions beyond the number of samples unscaled; here,
-    as in the code of [Feng23], only the regularization limits them.
+    `regularization` must be positive. KIP, RFAD, FRePo and RCIG standardize every channel first;
+    the code of [Feng23] does not. KIP and FRePo leave directions beyond the number of samples
+    unscaled; here, as in the code of [Feng23], only the regularization limits them.
 
     Without `per_sample_`, `inverse_transform` is exact. With it, a sample's own mean and norm are
     lost (and synthetic samples never had any), so `inverse_transform` gives every sample the

@@ -175,13 +175,20 @@ class Pool:
             good = _is_count(done) and _is_count(age) and done <= age
             _require(good, f"pool's network {name} must have an age of its steps", (done, age))
 
-    def _fresh(self, rngs: Streams, number: int, age: int = 0) -> State:
-        theta = self.steps.learner.init(rngs.integer("pool network", number))
+    def _fresh(
+        self, rngs: Streams, number: int, age: int = 0, purpose: str = "pool network"
+    ) -> State:
+        theta = self.steps.learner.init(rngs.integer(purpose, number))
         return {"slots": self.steps.optimizer.init(theta), "n_steps": 0, "age": age}
 
     def _replaced(self, state: State, k: int, rngs: Streams, step: int, count: str) -> State:
         # The first numbers are those of the networks with which a pool begins.
-        state = _with(state, k, self._fresh(rngs, self.size + step))
+        network = self._fresh(rngs, self.size + step)
+        # In one outer step the network of the step before may be replaced, and then the one that
+        # is drawn, perhaps the same again: the second must not be what the first has become.
+        if any(_same(network, other) for other in state["networks"].values()):
+            network = self._fresh(rngs, self.size + step, purpose="second pool network")
+        state = _with(state, k, network)
         return {**state, count: state[count] + 1}
 
     def _augmented(self, X: Tensor, generator: torch.Generator) -> Tensor:
@@ -200,6 +207,10 @@ class Pool:
             for rows in torch.randperm(len(X), generator=generator).split(self.batch_size):
                 rows = rows.to(X.device)
                 yield X[rows], y[rows]
+
+
+def _same(network: State, other: State) -> bool:
+    return torch.equal(network["slots"], other["slots"])
 
 
 def _with(state: State, k: int, network: State) -> State:

@@ -80,8 +80,8 @@ class SharedParameters(Parameters):
         coefficients), labels and further tensors. If given, the average is the result, and what is
         validated and shown to callbacks, while the run goes on from the values themselves. It is
         corrected as Adam's moments are, so that the start of the samples has no weight in it, and
-        skipped steps do not count. RCIG has 0.99 with this correction; FTD 0.9995, say. With None
-        the last values are the result.""",
+        skipped steps do not count. RCIG has 0.99 with this correction; FTD 0.9995, say, without it.
+        With None the last values are the result.""",
     )
     sample_norm: float | None = param(
         default=None,

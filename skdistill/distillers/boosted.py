@@ -82,6 +82,13 @@ class BoostedDistiller(
     --------
     RaTBPTTDistiller : Distills all samples together.
 
+    Notes
+    -----
+    `TrajectoryMatchingDistiller` learns the learning rate of the networks with the samples, anew in
+    each block. `evaluate_budgets` trains networks at the rate of each budget. The recipe of
+    ``distilled_``, and so of what ``distilled_.subset`` returns, has that of the last block; those
+    of all are "recipe_learning_rate" in ``distilled_.provenance["blocks"]``.
+
     References
     ----------
     .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
@@ -327,6 +334,7 @@ class BoostedDistiller(
         block = distiller.distilled_
         earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
         params = plain_parameters(self)
+        of_budget = {"ipc": budget, "recipe_learning_rate": block.recipe.learning_rate}
         provenance = {
             **block.provenance,
             "method": type(self).__name__,
@@ -334,7 +342,7 @@ class BoostedDistiller(
                 name: params[name] for name in ("ipc", "block_size", "beta", "warm_start")
             },
             "seed": self._seed,
-            "blocks": [*earlier, {"ipc": budget, **block.provenance}],
+            "blocks": [*earlier, {**of_budget, **block.provenance}],
         }
         self.distilled_ = replace(block, provenance=provenance)
         self.classes_ = distiller.classes_
@@ -452,6 +460,9 @@ class BoostedDistiller(
     ) -> dict[int, EvaluationResult]:
         """Train fresh networks on the samples of every budget, and test them.
 
+        The recipe is that of ``distilled_``, with the learning rate of networks that was learned
+        with a budget's samples if the distiller learns one.
+
         Parameters
         ----------
         X, y : array-like
@@ -466,7 +477,7 @@ class BoostedDistiller(
         """
         check_is_fitted(self, "distilled_")
         results = self._evaluate(
-            [self.distilled_.subset(ipc) for ipc in self.budgets_],
+            [self._of_budget(number) for number in range(len(self.budgets_))],
             X,
             y,
             protocol=protocol,
@@ -476,6 +487,14 @@ class BoostedDistiller(
             architecture=architecture,
         )
         return dict(zip(self.budgets_, results))
+
+    def _of_budget(self, number: int) -> DistilledDataset:
+        """Return the samples of a budget, with the learning rate of networks that is theirs."""
+        distilled = self.distilled_.subset(self.budgets_[number])
+        # Pickles of before have none.
+        own = self.distilled_.provenance["blocks"][number].get("recipe_learning_rate")
+        rate = distilled.recipe.learning_rate if own is None else own
+        return replace(distilled, recipe=replace(distilled.recipe, learning_rate=rate))
 
     def _evaluates_like(self) -> BaseDistiller:
         return self.distiller_

@@ -59,7 +59,8 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     Notes
     -----
     Labels start centered, ``(one_hot - 1 / n_classes) / sqrt(n_classes / 10)``, and are never
-    projected. A term of the loss, ``-min(largest - second largest, 1 / n_classes)`` on average,
+    projected; without `learn_labels` they stay so in the regression and for the networks of the
+    pool. A term of the loss, ``-min(largest - second largest, 1 / n_classes)`` on average,
     keeps them from becoming all the same. The real labels of the regression are ``one_hot - 1 /
     n_classes``. Samples and labels move by LAMB, each by `learning_rate` times its own length, and
     nothing is clipped. Networks learn learned labels by squared error, also in `score` and
@@ -82,8 +83,11 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"): those named with each parameter, a ConvNet of
     widths 128, 256 and 512 without normalization, and five networks in the evaluation. The code
-    also whitens color images (`ZCAWhitener`, regularization 0.1), and evaluates by a protocol of
-    its own, ``distiller.evaluate(X, y, protocol="frepo")``.
+    also whitens color images, after every channel was standardized:
+    ``ZCAWhitener(0.1, per_sample=False)``. Its networks see what comes out as it is, of deviation
+    0.447 for CIFAR-10 (``examples/benchmarks/whitened_deviation.py``); here they see one of 1.
+    Rates are the same, because LAMB's steps are in proportion to the samples. The code evaluates by
+    a protocol of its own, ``distiller.evaluate(X, y, protocol="frepo")``.
 
     References
     ----------
@@ -125,7 +129,7 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     learn_labels: bool = param(
         default=True,
         doc="""Whether labels are learned with the samples, as in [Zhou22]; they then take any sign.
-        If not, they stay the classes, centered in the regression.""",
+        If not, they stay the classes, in the regression what learned labels start as.""",
     )
     label_lr_scale: float = param(
         default=1.0,

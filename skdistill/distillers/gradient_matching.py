@@ -92,9 +92,10 @@ class GradientMatchingDistiller(MatchingDistiller):
     ``utils.py`` of DC and DSA and ``argument.py``, ``condense.py`` and ``misc/reproduce.py`` of
     IDC: 256 (IDC: 64) real samples per class, gradient descent with momentum 0.5, and those named
     with each parameter; 1000 networks, so 1000 times `outer_loop` outer steps (IDC: 2000 networks).
-    Samples are standardized there as here, but IDC learns pixels between 0 and 1 and scales its
-    learning rate by ``ipc / 10``: `learning_rate` is the same step in standardized units, for
-    pixels of deviation 0.25 (CIFAR-10) and 0.35 (Fashion-MNIST). `eval_steps` is ours, as in
+    `learning_rate` is their step in standardized units: DC and DSA divide samples by other
+    deviations than those of the data for CIFAR-10, which leaves one of 1.25; IDC learns pixels
+    between 0 and 1, of deviation 0.25 (CIFAR-10) and 0.353 (Fashion-MNIST), and multiplies its rate
+    by ``ipc / 10`` and by the pixels of an image over 32 x 32. `eval_steps` is ours, as in
     `skdistill.paper_settings`; ``distiller.evaluate(X, y, protocol="dsa")`` is the evaluation of
     DSA, and "dc" that of DC.
 

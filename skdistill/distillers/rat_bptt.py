@@ -69,6 +69,10 @@ class RaTBPTTDistiller(BaseDistiller):
     [Feng23, C.1] and come back in the units of `X`. Meta-gradients are clipped at twice their
     norm's moving average [Feng23, C.1]; one that is not finite is skipped and counted.
 
+    What differs from the code of [Feng23]_: with learned labels, the norm, its moving average and
+    the clipping are those of the samples' gradient alone there, and that of the labels is not
+    clipped; here samples and labels have one norm, and are clipped together.
+
     BPTT as [Deng22]_ ran it, through all steps of SGD with momentum, is `schedule` "bptt" with
     other optimizers. ``from_paper("cifar10", ipc, paper="bptt")`` has it for 1, 10 and 50 samples
     per class, and ``from_paper("cifar10", 1, paper="linba")`` for 115 samples per class that are
@@ -76,7 +80,8 @@ class RaTBPTTDistiller(BaseDistiller):
     are those of the one command in its code's README and of its configuration file; what both leave
     open is ours. The code puts `augmentation` in by hand: ``OneOf([Flip(), Rotation()])``.
     The penalty of the coefficients in its command has no effect there: the parameters of the
-    networks, by which the loss is differentiated first, are not in it.
+    networks, by which the loss is differentiated first, are not in it. The code's samples start
+    uniform (Xavier), with a norm of about 1.4 (1.3 for 50 per class), here Gaussian, with norm 1.
 
     ``from_paper(dataset, 10, paper="at-bptt")`` has the commands of the README of AT-BPTT's code,
     for CIFAR-10, CIFAR-100 and Tiny-ImageNet; see `skdistill.windows.StageAwareWindow`.

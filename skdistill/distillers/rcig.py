@@ -108,9 +108,14 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"): those named with each parameter, a ConvNet of
     widths 128, 256 and 512 without normalization, and the `max_iter` of the sets that the code
-    comes with (15,000 for one per class, else 10,000). The code also whitens color images
-    (`ZCAWhitener`, regularization 0.1), and evaluates by a protocol of its own,
-    ``distiller.evaluate(X, y, protocol="rcig")``.
+    comes with (15,000 for one per class, else 10,000). The code also whitens color images, after
+    every channel was standardized: ``ZCAWhitener(0.1, per_sample=False)``. Its networks see what
+    comes out as it is, of deviation 0.447 for CIFAR-10
+    (``examples/benchmarks/whitened_deviation.py``); here they see one of 1. For color images
+    `from_paper` has converted `learning_rate`, `regularization` and `softplus_beta` to these units,
+    and has a `label_lr_scale` that leaves the labels their rate. The steps are then the code's, and
+    the regressions are while the biases of a network are 0, as at its start. The code evaluates by
+    a protocol of its own, ``distiller.evaluate(X, y, protocol="rcig")``.
 
     References
     ----------
@@ -148,7 +153,8 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
     label_lr_scale: float = param(
         default=1.0,
         doc="""Factor of `learning_rate` for the labels. Only used with `learn_labels`. [Loo23]:
-        1, with a learning rate of 0.003 for 3 x 32 x 32 pixels, two thirds of "auto".""",
+        1, with a learning rate of 0.003 for 3 x 32 x 32 pixels, which is two thirds of "auto", for
+        samples of deviation 0.447 (see Notes).""",
     )
     ema_decay: float | None = param(
         default=0.99,

@@ -67,7 +67,14 @@ class RFADDistiller(BaseDistiller):
 
     `from_paper` has the values of the code for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Fashion-MNIST ("fashion_mnist"); `max_iter` is the largest number of steps that
-    the code does, and `eval_steps` is ours. The code evaluates by a protocol of its own,
+    the code does, and `eval_steps` is ours. The code whitens color images, after every channel was
+    standardized: ``ZCAWhitener(0.1, per_sample=False)``. Its networks see what comes out as it is,
+    of deviation 0.447 for CIFAR-10 (``examples/benchmarks/whitened_deviation.py``), and here one
+    of 1: `learning_rate` is the same step in these units, and `label_lr_scale` leaves the labels
+    their rate. (The biases of the networks and the constant of the kernel are in no units of the
+    samples, and count less here.) `learning_rate` and `log_scale_lr` have a factor of ``1 / 0.9``,
+    because the AdaBelief of the code, which has the variance around the average after a step, takes
+    steps that are longer by this. The code evaluates by a protocol of its own,
     ``distiller.evaluate(X, y, protocol="rfad")``.
 
     References

@@ -84,12 +84,16 @@ class TrajectoryMatchingDistiller(BaseDistiller):
     the exact derivative here, which takes no graph of all steps either; so there is no need for it.
 
     **FTD** [Du23]_ has flat experts, `expert_rho` and `expert_alpha`, and averages, `ema_decay`.
+    Its code averages the samples alone, from the first ones on, and does not correct for these:
+    with a decay of 0.9999 they still have a weight of 0.6 after 5000 steps. Here the average has
+    none of them, and `inner_lr` is averaged as well.
 
     **DATM** [Guo24]_ lets the range of start epochs grow, from `first_max_start` to `max_start`
     within `expansion_steps` outer steps, and learns labels, which start as what experts answer
     (`expert_labels`). Its code learns the scores of which labels are the softmax, with a momentum
     of their own, and starts from samples that experts take for their classes; here labels
-    themselves are learned, so that learning rates mean something else.
+    themselves are learned, so that learning rates mean something else. The code moves nothing in a
+    step whose loss is above 1 (1.1 for CIFAR-10 with one sample per class); here every step counts.
 
     What differs from the codes: the samples of a step, if not all take part, are equally many of
     each class; an expert is drawn anew in each outer step; experts are trained for the epochs that
@@ -98,8 +102,14 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     `from_paper` has the values of the codes, also those named with each parameter, for the runs
     whose values are known: ``paper`` is "mtt" (the default), "tesla", "ftd" or "datm". `eval_steps`
-    is that of the papers, too, for the training of the recipe. The codes whiten the images of most
-    runs (`ZCAWhitener`, regularization 0.1).
+    is that of the papers, too, for the training of the recipe. The codes whiten the images of these
+    runs, but for those of TESLA on CIFAR-10 and of FTD on Tiny-ImageNet, which are divided by
+    constants. They add 0.1 to the eigenvalues of pixels between 0 and 1, as
+    ``ZCAWhitener(1.6, per_sample=False)`` does for CIFAR-10, and do not standardize what comes out,
+    whose deviation is then 0.254 (``examples/benchmarks/whitened_deviation.py``). Here it is 1, and
+    `learning_rate` is the same step in these units: 1550 for a rate of 100. What "dsa" adds to the
+    brightness is in these units, too, and so a quarter of what it is there. TESLA's code has half
+    the gradient of the samples by mistake, and `learning_rate` half its rate.
 
     References
     ----------
@@ -169,8 +179,9 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         constraints=[Interval(Integral, 1, None, closed="left"), None],
         kind="int or None",
         doc="""Steps of an expert's training that make an epoch, after which its parameters are
-        kept. None is one pass of the real samples, as in [Cazenavette22]: 196 steps for CIFAR. The
-        default is a tenth of that, with ten times its `expert_lr`.""",
+        kept. None is one pass of the real samples, as in [Cazenavette22]: 195 steps of 256 for
+        CIFAR. The code does one more, of the 80 samples that are left, which here are others in
+        each pass. The default is a tenth of that, with ten times its `expert_lr`.""",
     )
     expert_epochs: int = param(
         default=2,
@@ -275,7 +286,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         constraints=[Interval(Real, 0, 1000, closed="right")],
         kind="float",
         doc="""Lower bound of the learned rate; at most `inner_lr`. The code of [Cazenavette22] has
-        none, that of HaBa, which has the same loss, 0.001.""",
+        none (`from_paper`: 0.000001), that of HaBa, which has the same loss, 0.001.""",
     )
     inner_batch_size: int | None = param(
         default=None,
@@ -311,7 +322,8 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         kind='{"adam", "sgd"}',
         doc="""What moves the samples, labels and `inner_lr`: Adam with clipped gradients, or, as in
         [Cazenavette22], gradient descent with momentum 0.5 and without clipping, for which
-        `learning_rate` must be a number: 100 and 1000 in [Cazenavette22].""",
+        `learning_rate` must be a number: 100 and 1000 in [Cazenavette22], for whitened samples of
+        deviation 0.254, which are 1550 and 15,500 for standardized ones.""",
     )
 
     _advice = "Use a lower learning_rate, inner_lr or inner_lr_lr, or check the scale of X."
@@ -329,8 +341,8 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         if self.outer_optimizer == "sgd" and self.learning_rate == "auto":
             raise ValueError(
                 "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
-                'as long as the gradients: 100 in [Cazenavette22]. "auto" is made for Adam\'s '
-                "steps."
+                "as long as the gradients: 1550 in [Cazenavette22], for standardized samples. "
+                '"auto" is made for Adam\'s steps.'
             )
         if self.inner_lr_min > self.inner_lr:
             raise ValueError(

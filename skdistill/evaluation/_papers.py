@@ -83,9 +83,12 @@ def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol
       with that of DSA.
     - "mtt" [Cazenavette22]_ and "ftd" [Du23]_: as "dm", with five networks and the learning rate
       that was learned with the set. It is the one of the set's recipe if that trains by SGD, else
-      0.01.
+      0.01. Soft labels that the recipe learns by cross-entropy are learned as it says, because the
+      codes of TESLA and DATM, whose sets have such labels, evaluate in the same way with them.
+      Those that it learns by squared error, or that are negative, become hard ones.
     - "kip" [Nguyen21]_: a ConvNet of width 1024 without normalization, squared error, SGD with
-      momentum at the largest stable rate, cosine schedule, 5000 steps.
+      momentum at the largest stable rate, cosine schedule, 5000 steps. The paper's code estimates
+      that rate on 50 validation images; here it is estimated on the first 50 samples of the set.
     - "rfad" [Loo22]_: a ConvNet of width 1024 without normalization, squared error on scores minus
       the initial ones, SGD with momentum, 20,000 steps. The paper's code stops when the accuracy on
       5000 training images has stopped rising; a set has none.
@@ -363,7 +366,13 @@ def _mtt(distilled: DistilledDataset) -> EvaluationProtocol:
     learned = recipe.optimizer == "sgd" and not isinstance(recipe.learning_rate, str)
     rate = recipe.learning_rate if learned else 0.01
     assert not isinstance(rate, str)
-    return _condensation(distilled, 1000, augments=True, n_networks=5, rate=rate)
+    protocol = _condensation(distilled, 1000, augments=True, n_networks=5, rate=rate)
+    # The function epoch of TESLA's utils.py, and DATM's distill/evaluation.py, which takes the
+    # softmax of its labels, as recipes may.
+    soft = distilled.y.ndim == 2 and recipe.loss == "cross-entropy"
+    if soft and not n_negative_labels(distilled):
+        return replace(protocol, targets=recipe.targets)
+    return protocol
 
 
 def _kip(distilled: DistilledDataset) -> EvaluationProtocol:

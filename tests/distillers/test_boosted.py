@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdistill.distillers.boosted
-from skdistill import BoostedDistiller, DistilledDataset
+from skdistill import BoostedDistiller, DistilledDataset, TrajectoryMatchingDistiller
 from skdistill._files import npz as _npz
 from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
@@ -184,6 +184,27 @@ def test_scores(images):
     assert len(record) == 1
     part = replace(fitted.distilled_, X=fitted.transform(ipc=2)[0], y=np.array([0, 1] * 2), ipc=2)
     assert evaluate(part, X, y).mean == budgets[2].mean
+
+
+def test_every_budget_is_judged_at_the_rate_that_was_learned_with_it(images):
+    X, y = images
+    distiller = tools.quick(
+        TrajectoryMatchingDistiller, architecture=tools.tiny, n_experts=1, max_start=1,
+        epoch_steps=4, syn_steps=2, inner_lr=0.05, inner_lr_lr=0.01, eval_steps=20,
+    )  # fmt: skip
+    fitted = boosted(ipc=2, distiller=distiller).fit(X, y)
+    alone = boosted(ipc=1, distiller=distiller).fit(X, y)
+    rates = [each.distilled_.recipe.learning_rate for each in (alone, fitted)]
+    assert rates[0] != rates[1]
+    budgets = fitted.evaluate_budgets(X, y)
+    assert [budgets[ipc].recipe.learning_rate for ipc in (1, 2)] == rates
+    blocks = fitted.distilled_.provenance["blocks"]
+    assert [block["recipe_learning_rate"] for block in blocks] == rates
+    # One that was pickled before rates were kept has the last block's for all.
+    for block in blocks:
+        del block["recipe_learning_rate"]
+    budgets = fitted.evaluate_budgets(X, y)
+    assert [budgets[ipc].recipe.learning_rate for ipc in (1, 2)] == [rates[1]] * 2
 
 
 def test_same_seed_same_bits(images):

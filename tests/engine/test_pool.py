@@ -109,6 +109,23 @@ def test_a_network_that_diverges_is_replaced_and_counted():
     assert pool.diverged(spoilt, 2, RNGS, 1)["n_diverged"] == 2
 
 
+def test_two_networks_that_are_replaced_in_one_outer_step_differ():
+    pool = make()
+    state = pool.init(RNGS)
+    first = pool.diverged(state, 0, RNGS, 4)
+    both = pool.diverged(first, 1, RNGS, 4)
+    again = pool.diverged(first, 0, RNGS, 4)
+    # Only one is as before, so that runs go on from their files with the same bits.
+    alone = pool.steps.learner.init(RNGS.integer("pool network", pool.size + 4))
+    assert torch.equal(pool.network(first, 0), alone)
+    assert torch.equal(pool.network(pool.diverged(state, 1, RNGS, 4), 1), alone)
+    assert not torch.equal(pool.network(both, 1), alone)
+    assert not torch.equal(pool.network(again, 0), alone)
+    other = pool.diverged(pool.diverged(state, 0, RNGS, 5), 1, RNGS, 5)
+    assert len({tuple(theta.tolist()) for theta in networks(both) + networks(other)}) == 5
+    assert (both["n_diverged"], again["n_diverged"]) == (2, 2)
+
+
 def test_a_step_of_training_has_a_random_choice_of_many_samples(monkeypatch):
     pool, (X, y) = make(batch_size=4), samples(10)
     seen, forward = [], pool.steps.forward

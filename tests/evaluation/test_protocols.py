@@ -553,6 +553,25 @@ def test_protocols_depend_on_the_set():
     assert paper_protocol("kip", cifar_like(1)).weight_decay == pytest.approx(0.01)
 
 
+def test_trajectory_matching_is_judged_with_the_soft_labels_that_were_learned_with_it():
+    hard = cifar_like(1)
+    soft = replace(hard, y=np.full((10, 10), 0.1))
+
+    def targets(paper, distilled, **recipe):
+        distilled = replace(distilled, recipe=replace(distilled.recipe, **recipe))
+        return paper_protocol(paper, distilled).targets
+
+    for paper in ("mtt", "ftd"):
+        assert targets(paper, hard) == "hard"
+        assert targets(paper, soft) == "given"
+        # Scores, as DATM's own.
+        assert targets(paper, soft, targets="softmax") == "softmax"
+        # Labels of any sign, for which cross-entropy has no minimum.
+        assert targets(paper, soft, loss="mse", targets="centered") == "hard"
+        assert targets(paper, replace(soft, y=soft.y - 0.1 * np.eye(10) - 0.01)) == "hard"
+    assert targets("dm", soft) == "hard"
+
+
 def names(augmentation):
     return sorted(type(step).__name__ for step in augmentation.steps)
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ridge
@@ -76,7 +77,9 @@ class FeatureRegression(Method):
         """
         X, n_classes, rngs = synthetic.X, problem.rows.n_classes, problem.rngs
         learns = synthetic.learns_labels
-        y = synthetic.y if learns else centered_one_hot(synthetic.y, n_classes, X.dtype)
+        y = synthetic.y
+        if not learns:
+            y = self.first_labels(F.one_hot(y, n_classes).to(X.dtype))
         pool = state["pool"]
         if step > 0:
             last = self.pool.draw(rngs, step - 1)
