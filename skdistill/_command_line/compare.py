@@ -81,11 +81,11 @@ def compare(
     if len(sets) < len(set_files):
         raise click.UsageError("Each set must be given once.")
     check_same_columns(sets.values())
-    first = next(iter(sets.values()))
+    first, *others = sets.values()
     comparison = judge(
         sets,
-        *read_for(first, train, target),
-        *read_for(first, test, target),
+        *read_for(first, train, target, others),
+        *read_for(first, test, target, others),
         protocols=protocols or None,
         baselines=[BASELINES[name] for name in baselines],
         n_networks=n_networks,

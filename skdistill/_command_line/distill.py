@@ -1,10 +1,13 @@
 """``skdistill distill``: from a folder or a table to a set in a file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .._data.wording import reason
+from ..exceptions import DivergenceError
 from .options import check_output, device, existing, new_file, overwrite
 from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
 from .progress import progress_bar
@@ -103,24 +106,58 @@ def distill(
         X = X if training.encoder is None else training.encoder.fit_transform(X)
         click.echo(distiller.estimate(X, training.y))
         return
-    distilled = _distilled(distiller, training, source.resolve().name)
-    distilled.save(output)
+    numbers = training.X
+    # Step by step, because the bar is the distiller's alone.
+    if training.encoder is not None:
+        numbers = training.encoder.fit_transform(numbers)
+
+    def save() -> Any:
+        distilled = _distilled(distiller, training, source.resolve().name)
+        distilled.save(output)
+        return distilled
+
+    try:
+        with progress_bar(distiller):
+            distiller.fit(numbers, training.y)
+    except KeyboardInterrupt as error:
+        # A checkpoint keeps the run, and the same command, which goes on, must find no set.
+        if checkpoint is None:
+            _save_what_is_there(save, distiller, error, output, "was interrupted")
+        raise
+    except DivergenceError as error:
+        _save_what_is_there(save, distiller, error, output, "diverged")
+        raise
+    distilled = save()
     click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
 
 
+def _save_what_is_there(
+    save: Callable[[], object], distiller: Any, error: BaseException, output: Path, ending: str
+) -> None:
+    """Save the samples of a run that ended early, if it has any; `error` says how it ended."""
+    if not hasattr(distiller, "distilled_"):
+        return
+    try:
+        save()
+    except Exception as failure:
+        # Not in place of the error that ended the run.
+        error.add_note(f"{output} was not written: {reason(failure)}")
+        return
+    click.echo(
+        f"Wrote {output}: samples of outer step {distiller.n_iter_}; the run {ending}.",
+        err=True,
+    )
+
+
 def _distilled(distiller: Any, training: Training, name: str) -> Any:
-    """Return the set that a distiller makes of a training set of this name."""
+    """Return the set of a distiller, fitted on a training set of this name."""
     from dataclasses import replace
 
     from sklearn.pipeline import make_pipeline
 
     from ..distilled import DistilledDataset
 
-    X, y, encoder = training.X, training.y, training.encoder
-    # Step by step, because the bar is the distiller's alone.
-    numbers = X if encoder is None else encoder.fit_transform(X)
-    with progress_bar(distiller):
-        distilled = distiller.fit(numbers, y).distilled_
+    distilled, encoder = distiller.distilled_, training.encoder
     if encoder is not None:
-        distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), X)
+        distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), training.X)
     return replace(distilled, provenance={**distilled.provenance, "about": {"data": name}})

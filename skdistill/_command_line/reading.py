@@ -1,11 +1,13 @@
 """Sets, tables and folders of pictures from the disk, in the form that the estimators take."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .columns import check_values, columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,27 +86,37 @@ def read_training(
     return Training(X, y, _make_encoder(X, text))
 
 
-def read_for(distilled: "DistilledDataset", source: Path, target: str | None) -> tuple[Any, Any]:
-    """Return the samples and labels in a folder or a CSV file as a set takes real data."""
+def read_for(
+    distilled: "DistilledDataset",
+    source: Path,
+    target: str | None,
+    others: Collection["DistilledDataset"] = (),
+) -> tuple[Any, Any]:
+    """Return the samples and labels in a folder or a CSV file as a set takes real data.
+
+    A table's values are checked for it, and for other sets of the same columns.
+    """
     if source.is_dir():
         if target is not None:
             raise click.UsageError(f"--target is for tables; {source} is a folder of pictures.")
         return _pictures_for(distilled, source)
     target = distilled.target_name if target is None else target
-    names, text = _columns_of(distilled)
+    names, text = columns_of(distilled)
     if target is not None and distilled.classes.dtype.kind in "OTU":
         text = {*text, target}
     X, y, _ = _read_table(source, target, text)
-    if names is None:
-        return X, y
-    if missing := [name for name in names if name not in X]:
-        raise ValueError(f"{source} lacks columns that the set was distilled from: {missing}.")
-    return X[list(names)], y
+    if names is not None:
+        if missing := [name for name in names if name not in X]:
+            raise ValueError(f"{source} lacks columns that the set was distilled from: {missing}.")
+        X = X[list(names)]
+    for each in (distilled, *others):
+        check_values(each, X, source)
+    return X, y
 
 
 def check_same_columns(sets: Collection["DistilledDataset"]) -> None:
     """Raise an error unless sets take the same columns of a table, in the same order."""
-    if len({_columns_of(distilled)[0] for distilled in sets}) > 1:
+    if len({columns_of(distilled)[0] for distilled in sets}) > 1:
         raise ValueError("The sets must have been distilled from the same columns to be compared.")
 
 
@@ -125,13 +137,15 @@ def _read_table(
     except ImportError as error:
         raise ImportError('Tables need pandas: pip install "skdistill[cli]".') from error
 
-    def read(as_text: Collection[str]) -> Any:
+    def read(as_text: Collection[str], **how: Any) -> Any:
         try:
             # Not by parts, of which each could have other kinds of values.
-            return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), low_memory=False)
+            return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), low_memory=False, **how)
         except ValueError as error:
             raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
 
+    # The header alone, because a table of other separators may have no rows to pandas.
+    _check_separator(path, read((), nrows=0).columns.tolist())
     frame = read(text or ())
     if text is None:
         plain = frame.select_dtypes(["number", "bool"]).columns
@@ -143,12 +157,26 @@ def _read_table(
     if target not in frame:
         raise _no_column("--target", target, frame)
     y = frame.pop(target)
+    if target in text and y.isna().any():
+        # Among texts, "NA", "None" and "null" are labels as well. (Among numbers, they are gaps.)
+        y = read([target], keep_default_na=False, na_values={target: [""]})[target]
     if n_missing := int(y.isna().sum()):
         raise ValueError(
             f"The column {target!r} of {path} must have a label in every row; {n_missing} of "
             f"{len(y)} have none."
         )
     return frame, y, [name for name in text if name in frame]
+
+
+def _check_separator(path: Path, names: list[str]) -> None:
+    """Raise an error if the only column has a name like a row of several."""
+    for separator in (";", "\t"):
+        if len(names) == 1 and separator in names[0]:
+            raise ValueError(
+                f"{path} must have commas between its columns; it has {separator!r}. Convert it: "
+                f"pandas.read_csv({path.name!r}, sep={separator!r}).to_csv('commas.csv', "
+                "index=False), with decimal=',' beside sep if its numbers have commas."
+            )
 
 
 def _no_column(option: str, name: str, frame: "pd.DataFrame") -> click.BadParameter:
@@ -190,48 +218,6 @@ def _make_encoder(X: "pd.DataFrame", text: Sequence[str]) -> Any:
 
     categories = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
     return make_column_transformer((categories, list(text)), remainder=SimpleImputer())
-
-
-def _columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, set[str]]:
-    """Return the columns of a table that a set was distilled from, and those that are text.
-
-    None if they have no names.
-    """
-    if distilled.preprocessing is None:
-        return distilled.feature_names, set()
-    names = getattr(distilled.preprocessing, "feature_names_in_", None)
-    if names is None:
-        return None, set()
-    dtypes = distilled.original_dtypes or ()
-    text = {str(name) for name, dtype in zip(names, dtypes) if _is_text(dtype)}
-    # Without a table `from_pipeline` knows no dtypes, but encoders know their categories.
-    text |= _encoded_text(distilled.preprocessing)
-    return tuple(map(str, names)), text
-
-
-def _is_text(dtype: Any) -> bool:
-    """Return whether a column of this original dtype is text, or has categories that are."""
-    if isinstance(dtype, Mapping):
-        return all(isinstance(category, str) for category in dtype["categories"])
-    return dtype is None
-
-
-def _encoded_text(preprocessing: Any) -> set[str]:
-    """Return the columns whose categories are texts to an encoder, or to what fills gaps."""
-    steps = getattr(preprocessing, "steps", None)
-    if steps:
-        return _encoded_text(steps[0][1])  # later ones have columns of their own
-    text: set[str] = set()
-    for _, inner, _ in getattr(preprocessing, "transformers_", ()):
-        text |= _encoded_text(inner)
-    names = getattr(preprocessing, "feature_names_in_", ())
-    values = getattr(preprocessing, "categories_", None)
-    if values is None:
-        values = [[value] for value in getattr(preprocessing, "statistics_", ())]
-    # Gaps, which may be among them, are no texts.
-    return text | {
-        str(name) for name, known in zip(names, values) if any(isinstance(v, str) for v in known)
-    }
 
 
 def _read_pictures(folder: Path, size: int | tuple[int, int] | None, gray: bool) -> tuple[Any, Any]:

@@ -21,6 +21,14 @@ from numpy.lib import format as npy
 
 # The member that holds the metadata: JSON in UTF-8, as bytes.
 _META = "meta"
+# What files of ours are that may be taken for one another, and what they are good for.
+_KINDS = {
+    "skdistill.DistilledDataset": "a distilled set, which DistilledDataset.load reads",
+    "skdistill.Run": "the checkpoint of a run. Fit a distiller with checkpoint=... and the same "
+    "data and parameters to go on, and save its distilled_",
+    "skdistill.BoostedRun": "part of the checkpoints of a boosted run. Fit a BoostedDistiller with "
+    "its folder as checkpoint and the same data and parameters to go on, and save its distilled_",
+}
 
 
 class ForeignFileError(ValueError):
@@ -143,13 +151,13 @@ def read(
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         missing = {f"{name}.npy" for name in (*names, _META)} - set(archive.namelist())
+        # The metadata first: it tells whether the file is one of ours, and what others hold.
+        if f"{_META}.npy" not in missing:
+            meta = _parse(_member(archive, _META, size))
+            _check_format(meta.get("format"), kind)
+            _check_version(meta.get("version"), version)
         if missing:
             raise ForeignFileError(f"it lacks {', '.join(sorted(missing))}.")
-        # The metadata first: it tells whether the file is one of ours.
-        meta = _parse(_member(archive, _META, size))
-        if meta.get("format") != kind:
-            raise ForeignFileError(f"its format must be {kind!r}; got {meta.get('format')!r}.")
-        _check_version(meta.get("version"), version)
         stems = {member.removesuffix(".npy") for member in archive.namelist()}
         names = [*names, *sorted(stem for stem in stems if stem.startswith(prefix))]
         # Each member may claim all bytes of the file, but not all members together.
@@ -170,6 +178,14 @@ def read_meta(file: BinaryIO) -> dict:
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         return _parse(_member(archive, _META, size))
+
+
+def _check_format(there: object, kind: str) -> None:
+    if there != kind:
+        what = _KINDS.get(there) if isinstance(there, str) else None
+        raise ForeignFileError(
+            f"its format must be {kind!r}; got {there!r:.100}{f': it is {what}' if what else ''}."
+        )
 
 
 def _check_version(there, version: int) -> None:

@@ -12,6 +12,9 @@ from ._arguments import Answer, answer, check_arguments, check_folder
 from ._decode import decode
 from ._folder_walk import EXTENSIONS, FoundImages, find_images
 
+# How the parts of a data set are called.
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+
 
 def load_image_folder(
     path: str | os.PathLike[str],
@@ -76,7 +79,8 @@ def load_image_folder(
         images. If a link to a folder leads back into `path`, to a folder above `path`, or to the
         same folder as another link: images would count more than once. It is a ValueError.
     ValueError
-        If a parameter is unfit, or images have several sizes and ``size=None``.
+        If a parameter is unfit, or images have several sizes and ``size=None``. If the folders are
+        named train, test and the like, and hold folders only: pass one of them.
     FileNotFoundError, NotADirectoryError
         If `path` is not a folder, or has no class folders, or one without image files.
     FileExistsError
@@ -125,6 +129,7 @@ def load_image_folder(
         raise FileNotFoundError(
             f"path={str(path)!r} must have a folder of images for each class; it has no folders."
         )
+    _check_no_splits(folder, found)
     files, y = np.array(found.files), np.array(found.labels, dtype=int)
     _check_classes(folder, found, y, FileNotFoundError, "image files")
     if not_read := found.say_not_read():
@@ -157,6 +162,21 @@ def load_image_folder(
         DESCR=f"{len(X)} images of {height} x {width} pixels ({mode}) in {len(names)} classes, "
         f"from {folder}.",
     )
+
+
+def _check_no_splits(folder: Path, found: FoundImages) -> None:
+    """Raise an error if what seem to be classes are parts of a data set, with classes in them."""
+    if not found.files or not _SPLITS.issuperset(map(str.lower, found.classes)):
+        return
+    classes = {os.path.join(folder, name) for name in found.classes}
+    if not classes.intersection(map(os.path.dirname, found.files)):
+        # "test" and "val" are in order before "train".
+        first = max(found.classes, key=lambda name: name.lower().startswith("train"))
+        raise ValueError(
+            f"path={str(folder)!r} has the folders {', '.join(found.classes)}, which hold only "
+            "folders: they seem to be parts of a data set, each with a folder for each class. Pass "
+            f"one of them, {str(folder / first)!r}."
+        )
 
 
 def _check_classes(

@@ -1,5 +1,6 @@
 """The command as a program: what it imports, how it ends, and what it says then."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -139,7 +140,54 @@ def test_a_run_that_diverges_ends_with_one(folder, outer_step):
     # Of the first one that was skipped: a line, without the place in the source.
     assert re.search("^Warning: The meta-gradient of outer step 1 was", result.stderr, re.M)
     assert ".py:" not in result.stderr
-    assert not (folder / "set.npz").exists()
+    # The samples from before are kept, as the error says.
+    assert "Wrote set.npz: samples of outer step 10; the run diverged.\n" in result.stderr
+    distilled = DistilledDataset.load("set.npz")
+    assert distilled.provenance["n_iter"] == 10
+    assert distilled.provenance["about"] == {"data": "people.csv"}
+    assert distilled.preprocessing is not None
+
+
+def test_samples_that_cannot_be_saved_do_not_hide_how_the_run_ended(
+    folder, outer_step, monkeypatch
+):
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    outer_step.spoil(lambda step: True)
+    monkeypatch.setattr(DistilledDataset, "save", fail)
+    result = skdistill(*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=20")
+    assert result.exit_code == 1
+    assert "Error: 10 meta-gradients in a row were not finite" in result.stderr
+    assert result.stderr.endswith("\nset.npz was not written: No space left on device\n")
+
+
+def test_an_interrupted_run_leaves_its_samples(folder, outer_step):
+    words = (*TABLE, *QUICK[1:], "--seed=0", "-o", "set.npz", "--set")
+    outer_step(KeyboardInterrupt, at=3)
+    result = skdistill(*words, "max_iter=9")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == (
+        "Wrote set.npz: samples of outer step 2; the run was interrupted.\nError: interrupted.\n"
+    )
+    outer_step()
+    run(*words[:-3], "-o", "whole.npz", "--set=max_iter=2")
+    kept, whole = map(DistilledDataset.load, ("set.npz", "whole.npz"))
+    assert kept.X.tobytes() == whole.X.tobytes()
+    outer_step(KeyboardInterrupt, at=1)
+    result = skdistill(*words[:-3], "-o", "none.npz")
+    assert (result.exit_code, result.stderr) == (130, "Error: interrupted.\n")
+    assert not (folder / "none.npz").exists()
+
+
+def test_an_interrupted_run_of_blocks_leaves_those_that_are_finished(folder, outer_step):
+    inner = [f"--set=distiller__{setting.removeprefix('--set=')}" for setting in QUICK]
+    words = (*TABLE, *inner, "--method=boosted", "--ipc=2", "-o", "set.npz")
+    for total, n_samples in ((2, 0), (4, 2)):
+        outer_step(KeyboardInterrupt, total=total)
+        assert skdistill(*words, "--set=block_size=1").exit_code == 130
+        kept = folder / "set.npz"
+        assert (len(DistilledDataset.load(kept)) if kept.exists() else 0) == n_samples
 
 
 def test_a_surprise_ends_with_one_and_is_shown_in_full_if_asked(folder, outer_step):
@@ -166,6 +214,8 @@ def test_an_interrupted_run_says_where_it_is_kept_and_goes_on(folder, outer_step
     result = skdistill(*words)
     assert result.exit_code == 130
     assert "Error: interrupted.\nThe run is kept up to outer step 1 in" in result.stderr
+    # The same command goes on, so that nothing may be where it writes.
+    assert not (folder / "set.npz").exists()
     steps = outer_step()
     run(*words)
     assert steps.begun == [2]

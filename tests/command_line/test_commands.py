@@ -215,6 +215,16 @@ def test_info_of_checkpoints(tmp_path):
     assert (found["block_size"], found["beta"]) == (2, 0.0)
     assert found["outer steps by samples per class"] == {"2": 2, "3": 2}
     assert DistilledDataset.load(tmp_path / "set.npz").ipc == 3
+    # Neither is a set, and each says what it is.
+    for path, what in {
+        checkpoint: "it is the checkpoint of a run. Fit a distiller with checkpoint=...",
+        tmp_path / "blocks" / "ipc-2.npz": "it is the checkpoint of a run.",
+        tmp_path / "blocks" / "boosted.npz": "it is part of the checkpoints of a boosted run.",
+    }.items():
+        result = skdistill("show", path)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"Error: {path} cannot be loaded: its format must be")
+        assert what in result.stderr
 
 
 def test_info_without_a_file_has_the_versions():

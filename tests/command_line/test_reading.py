@@ -85,6 +85,106 @@ def test_a_table_that_lacks_columns_is_refused(bought, tmp_path):
     assert "lacks columns that the set was distilled from: ['age', 'town']" in result.stderr
 
 
+def written(folder, table):
+    """Return the file in which a table is written."""
+    table.to_csv(folder / "test.csv", index=False)
+    return folder / "test.csv"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the file of a set that was distilled from numbers without gaps."""
+    folder = tmp_path_factory.mktemp("whole")
+    people()[["age", "member", "bought"]].to_csv(folder / "people.csv", index=False)
+    words = ("distill", folder / "people.csv", "--target=bought", "--seed=0", *QUICK)
+    run(*words, "-o", folder / "set.npz")
+    return folder / "set.npz"
+
+
+def test_categories_that_the_set_has_never_seen_are_warned_of(bought, tmp_path):
+    table = people(seed=1).assign(town="Rome")
+    table.loc[:6, "town"] = list("ABCDEFG")
+    path = written(tmp_path, table)
+    result = run("evaluate", bought, path)
+    assert result.stderr == (
+        f"Warning: The column 'town' of {path} has values that the set has never seen, in 40 of 40 "
+        "rows: 'A', 'B', 'C', 'D', 'E' and 3 more. They say nothing to its networks.\n"
+    )
+    words = ("--train", bought.with_name("people.csv"), "--test", path, "--networks=1")
+    stderr = run("compare", bought, *words, "--baseline=random").stderr
+    assert stderr.count("The column 'town' of") == 1
+    assert "The column 'town' of" in run("doctor", bought, path).stderr
+    # Gaps in text are a category if the set was distilled from some.
+    assert run("evaluate", bought, written(tmp_path, people(seed=1))).stderr == ""
+
+
+def test_a_gap_in_text_may_be_one_of_these_categories(tmp_path):
+    table = people()[["age", "code", "bought"]]
+    words = ("distill", written(tmp_path, table), "--target=bought", *QUICK)
+    run(*words, "-o", tmp_path / "set.npz")
+    table.loc[3, "code"] = None
+    stderr = run("evaluate", tmp_path / "set.npz", written(tmp_path, table)).stderr
+    assert "has values that the set has never seen, in 1 of 40 rows: gaps." in stderr
+
+
+def test_all_sets_that_are_compared_are_asked_for_what_they_have_seen(bought, tmp_path):
+    table = people()
+    table["town"] = table["town"].replace("Graz", "Bern")
+    table.to_csv(tmp_path / "train.csv", index=False)
+    words = ("distill", tmp_path / "train.csv", "--target=bought", *QUICK)
+    run(*words, "-o", tmp_path / "other.npz")
+    first, second = map(DistilledDataset.load, (bought, tmp_path / "other.npz"))
+    path = written(tmp_path, people(seed=1))
+    with pytest.warns(UserWarning, match="'town' of .* never seen, in .*: 'Graz'"):
+        read_for(first, path, None, [second])
+
+
+def test_gaps_and_text_are_refused_by_the_names_of_their_columns(whole, bought, tmp_path):
+    table = people(seed=1).astype({"age": object})
+    table.loc[[3, 5], "age"] = None
+    table.loc[7, "age"] = "x"
+    result = skdistill("evaluate", whole, written(tmp_path, table))
+    assert result.exit_code == 2
+    assert "test.csv must be numbers, as in the table" in result.stderr
+    assert "there is text in 'age' ('x')." in result.stderr
+    result = skdistill("evaluate", bought, tmp_path / "test.csv")
+    assert (result.exit_code, "there is text in 'age' ('x')." in result.stderr) == (2, True)
+    table.loc[7, "age"] = None
+    result = skdistill("evaluate", whole, written(tmp_path, table))
+    assert result.exit_code == 2
+    assert "test.csv has gaps where the set was distilled from a table without" in result.stderr
+    assert ": in 'age' (3). Fill them" in result.stderr
+    # The set's imputer fills gaps wherever they are.
+    run("evaluate", bought, tmp_path / "test.csv")
+
+
+def test_gaps_that_later_steps_fill_are_none(tmp_path):
+    X, y = people()[["age", "income"]], people()["bought"]
+    filled = X.fillna(0)
+    path = written(tmp_path, X.assign(bought=y))
+    for steps, refused in {
+        (StandardScaler(), SimpleImputer()): False,
+        (StandardScaler(),): True,
+    }.items():
+        pipe = make_pipeline(*steps, tools.quick()).fit(filled, y)
+        distilled = DistilledDataset.from_pipeline(pipe, filled)
+        if refused:
+            with pytest.raises(ValueError, match=r"without: in 'income' \(6\)"):
+                read_for(distilled, path, None)
+        else:
+            assert read_for(distilled, path, None)[0].isna().to_numpy().any()
+
+
+def test_words_for_nothing_are_labels_among_texts(tmp_path):
+    labels = ["NA", "None", "null", "some"] * 3
+    path = written(tmp_path, pd.DataFrame({"a": range(12), "y": labels}))
+    assert read_training(path, "y", (), None, False).y.tolist() == labels
+    run("distill", path, "--target=y", *QUICK, "-o", tmp_path / "set.npz")
+    distilled = DistilledDataset.load(tmp_path / "set.npz")
+    assert distilled.classes.tolist() == ["NA", "None", "null", "some"]
+    assert read_for(distilled, path, None)[1].tolist() == labels
+
+
 def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
     table = people()[["age", "member", "bought"]]
     table.to_csv(tmp_path / "people.csv", index=False)
@@ -102,6 +202,11 @@ def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
         ("", "cannot be read as a CSV file: No columns"),
         ('a,y\n"1,2\n', "cannot be read as a CSV file"),
         ("a,y\n1,u\n2,\n3,v\n", "must have a label in every row; 1 of 3 have none"),
+        ("a,y\n1,u\n2,\n3,NA\n", "must have a label in every row; 1 of 3 have none"),
+        # Among numbers they are no labels.
+        ("a,y\n1,0\n2,NA\n3,1\n", "must have a label in every row; 1 of 3 have none"),
+        ("a;y\n1,5;u\n2;v\n", r"must have commas .* has ';'. Convert it: .*sep=';'\).*decimal"),
+        ("a\ty\n1\tu\n2\tv\n", r"must have commas between its columns; it has '\\t'"),
         (",a,y\n0,3,u\n1,4,v\n", "'Unnamed: 0' has no name .*--drop 'Unnamed: 0'"),
         (
             "who,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(30)),

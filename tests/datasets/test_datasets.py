@@ -393,6 +393,24 @@ def test_anything_but_a_folder_of_classes_is_refused(tmp_path, make, error, mess
         datasets.load_image_folder(tmp_path / "x")
 
 
+@pytest.mark.parametrize("names", [("test", "train"), ("Train", "VAL", "test"), ("train",)])
+def test_the_parts_of_a_data_set_are_no_classes(folder, tmp_path, monkeypatch, names):
+    for name in names:
+        shutil.copytree(folder, tmp_path / "set" / name)
+    (tmp_path / "set" / names[0] / "labels.csv").touch()
+    monkeypatch.chdir(tmp_path / "set")
+    train = next(name for name in names if name.lower() == "train")
+    for path in (".", tmp_path / "set"):
+        message = f"has the folders .*{names[-1]}.*Pass one of them, '{Path(path) / train}'"
+        with pytest.raises(ValueError, match=message):
+            datasets.load_image_folder(path)
+    assert datasets.load_image_folder(train).target_names.tolist() == ["ant", "bee"]
+    # With pictures of its own one of them is a class after all: trains, say.
+    shutil.copy(folder / "ant" / "0.png", names[0])
+    Path(names[0], "labels.csv").unlink()
+    assert set(datasets.load_image_folder(".").target_names) == set(names)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

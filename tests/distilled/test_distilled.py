@@ -325,6 +325,11 @@ ILL = {
     "version a word": (top(version="2"), "version must be 1; got '2'"),
     "version true": (top(version=True), "version must be 1; got True"),
     "other format": (top(format="skdistill.Run"), r"format must be 'skdistill.D.*got 'skdistill.R"),
+    "strange format": (top(format=["a"] * 99), r"format must be 'skdistill.D.*got \['a', .{94}\."),
+    "other format, no arrays": (
+        lambda content: (drop("X")(content), top(format="skdistill.Run")(content)),
+        "it is the checkpoint of a run. Fit a distiller",
+    ),
     "no array": (drop("classes"), "it lacks classes.npy"),
     "no meta": (drop("meta"), "it lacks meta.npy"),
     "meta of floats": (arrays(meta=np.zeros(3)), "meta must be bytes; got float64"),

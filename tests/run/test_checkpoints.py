@@ -580,7 +580,8 @@ def test_nothing_is_begun_anew_over_damaged_files(table, path, outer_step, with_
 def test_a_file_of_another_kind_is_not_written_over(table, path):
     quick().fit(*table).distilled_.save(path)
     before = path.read_bytes()
-    with pytest.raises(InvalidFileError, match=r"format must be 'skdistill.Run'; got 'skdistill.D"):
+    message = r"format must be 'skdistill.Run'; got 'skdistill.D.*': it is a distilled set, which"
+    with pytest.raises(InvalidFileError, match=message):
         quick(path).fit(*table)
     assert path.read_bytes() == before
 
