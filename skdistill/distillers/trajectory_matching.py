@@ -314,6 +314,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         `learning_rate` must be a number: 100 and 1000 in [Cazenavette22].""",
     )
 
+    _derivatives = 2
     _advice = "Use a lower learning_rate, inner_lr or inner_lr_lr, or check the scale of X."
     _hints = Hints(
         states="syn_steps (the parameters after each), and n_experts and max_start on a CPU",
