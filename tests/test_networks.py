@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from skdistill import DistributionMatchingDistiller
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import SGD, Adam
 from skdistill._engine.steps import Steps
@@ -398,6 +399,214 @@ def half_frozen(shape, n_classes):
 def test_networks_of_which_parts_would_be_ignored_are_refused(architecture, message, images):
     with pytest.raises(ValueError, match=message):
         quick(architecture=architecture).fit(*images)
+
+
+# Derivatives of a user's networks
+
+
+class InPlace(Own):
+    def forward(self, X):
+        X -= X.mean()
+        return super().forward(X)
+
+
+class Clamping(Own):
+    """It changes the batch by nothing, as long as samples are small."""
+
+    def forward(self, X):
+        return super().forward(X.clamp_(-1000, 1000))
+
+
+class Detached(Own):
+    def forward(self, X):
+        return super().forward(X.detach())
+
+
+class Rounded(Own):
+    def forward(self, X):
+        return super().forward(X.round())
+
+
+class Fixed(Own):
+    """No gradient reaches its parameters."""
+
+    def changed(self, scores):
+        return scores.detach()
+
+
+class Fused(Own):
+    """Attention by torch's fused kernels, which have no second derivative."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.rows = nn.Linear(6, 6)
+
+    def forward(self, X):
+        return super().forward(self.attention(self.rows(X)))
+
+    def attention(self, rows):
+        return F.scaled_dot_product_attention(rows, rows, rows)
+
+
+class Products(Fused):
+    """The same by the way out that the error names."""
+
+    def attention(self, rows):
+        Q = K = V = rows
+        d = rows.shape[-1]
+        return (Q @ K.mT / d**0.5).softmax(-1) @ V
+
+
+def test_the_way_out_for_fused_attention_computes_the_same():
+    fused, X = Fused((1, 6, 6), 2), torch.randn(4, 1, 6, 6)
+    products = Products((1, 6, 6), 2)
+    products.load_state_dict(fused.state_dict())
+    torch.testing.assert_close(products(X), fused(X))
+
+
+def traced(shape, n_classes):
+    return torch.jit.trace(Own(shape, n_classes), torch.zeros(2, *shape))
+
+
+def compiled(shape, n_classes):
+    return torch.compile(Own(shape, n_classes))
+
+
+def compiled_in_part(shape, n_classes):
+    network = Own(shape, n_classes)
+    network.layers[1].compile()
+    return network
+
+
+# Refused in an evaluation, too.
+UNFIT_TO_TRAIN = {
+    InPlace: r"leave the batch as it is; .*x = x - \.\.\. instead of x -= ",
+    Clamping: "leave the batch as it is",
+    Fixed: "nothing leads from the scores of the network built back to its parameters",
+    compiled: "build a plain .* the one built is compiled by torch.compile",
+    compiled_in_part: "layer 'layers.1' is compiled by torch.compile",
+    traced: "the one built is compiled by torch.jit",
+}
+UNFIT_TO_DISTILL_THROUGH = {
+    Detached: "differentiable with respect to the samples, or they cannot be distilled",
+    Rounded: "differentiable with respect to the samples",
+    Fused: r"twice differentiable; .*\(.*attention.*\)\. .*softmax\(-1\) @ V in place of",
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:.*jit:DeprecationWarning")
+@pytest.mark.parametrize("architecture", UNFIT_TO_TRAIN, ids=lambda each: each.__name__)
+def test_networks_that_cannot_be_trained_are_refused_everywhere(architecture, images):
+    message = UNFIT_TO_TRAIN[architecture]
+    for work in (quick(architecture=architecture).fit, quick(architecture=architecture).estimate):
+        with pytest.raises(ValueError, match=f"^architecture must .*{message}"):
+            work(*images)
+    distilled = quick().fit(*images).distilled_
+    with pytest.raises(ValueError, match=message):
+        evaluate(distilled, *images, architecture=architecture)
+
+
+@pytest.mark.parametrize("architecture", UNFIT_TO_DISTILL_THROUGH, ids=lambda each: each.__name__)
+def test_networks_that_cannot_be_distilled_through_can_be_evaluated(architecture, images):
+    message = UNFIT_TO_DISTILL_THROUGH[architecture]
+    with pytest.raises(ValueError, match=f"^architecture must be {message}"):
+        quick(architecture=architecture).fit(*images)
+    with pytest.raises(ValueError, match=r"^inner_architecture must be"):
+        quick(inner_architecture=architecture).fit(*images)
+    distiller = quick().fit(*images)
+    assert distiller.evaluate(*images, architecture=architecture).mean >= 0
+    # Where the evaluation alone has it, and another network is distilled through.
+    assert quick(architecture=architecture, inner_architecture="mlp").fit(*images).n_iter_ == 1
+
+
+def test_a_method_without_second_derivatives_does_not_ask_for_them(images):
+    fused = tools.quick(DistributionMatchingDistiller, architecture=Fused, max_iter=1)
+    assert fused.fit(*images).n_iter_ == 1
+    with pytest.raises(ValueError, match="with respect to the samples"):
+        tools.quick(DistributionMatchingDistiller, architecture=Detached).fit(*images)
+
+
+class ZeroHead(Own):
+    """Scores that no sample moves, until a first step has moved the parameters."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        nn.init.zeros_(self.layers[1].weight)
+
+
+class Unused(Own):
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.unused = nn.Linear(3, 3)
+
+
+class Dead(Own):
+    """No unit is active for the samples that a network is tried on; for larger ones they are."""
+
+    def changed(self, scores):
+        return (scores - 1).relu()
+
+
+@pytest.mark.filterwarnings("ignore:.*diverge")
+@pytest.mark.parametrize("architecture", [ZeroHead, Unused, Dead, Products])
+def test_networks_with_derivatives_that_are_zero_somewhere_are_taken(architecture, images):
+    assert quick(architecture=architecture).fit(*images).n_iter_ == 1
+
+
+class Encoder(nn.Module):
+    """A layer of a transformer; ``options`` are those of a call of its attention."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(6, n_classes)
+
+    def forward(self, X):
+        return self.head(self.layer(X.flatten(1, 2)).mean(1))
+
+
+class Attention(Encoder):
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.layer = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, X):
+        X = X.flatten(1, 2)
+        return self.head(self.layer(X, X, X, None, False)[0].mean(1))
+
+
+@pytest.mark.parametrize("architecture", [Encoder, Attention])
+def test_meta_gradient_through_attention(architecture):
+    factory = network_factory(architecture, (1, 6, 6), 2)
+    learner = Learner(factory, dtype=torch.float64)
+    X = draw(4, (1, 6, 6))
+    # The same function as torch's own, which a fused kernel computes.
+    plain = factory().eval().to(torch.float64)
+    plain.load_state_dict(learner.module.state_dict())
+    torch.testing.assert_close(learner.module(X), plain(X))
+    ours, expected = one_step_meta_gradient(learner, X, torch.arange(4) % 2)
+    assert expected.norm() > 1e-8
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_with_attention_is_distilled_through(images):
+    distiller = quick(architecture=Encoder, max_iter=2).fit(*images)
+    assert min(distiller.history_["grad_norm"]) > 0
+    # Networks of an evaluation in a stack, too.
+    assert distiller.evaluate(*images, n_networks=2).mean >= 0
+
+
+def batch_normalized(shape, n_classes):
+    norm = nn.BatchNorm1d(36, track_running_stats=False)
+    return nn.Sequential(nn.Flatten(), norm, nn.Linear(36, n_classes))
+
+
+def test_a_single_sample_for_batch_normalization_is_a_clear_error(images):
+    X, y = images
+    distiller = quick(architecture=batch_normalized).fit(X, y)
+    with pytest.raises(ValueError, match=r"must not leave one sample to itself.*more samples at"):
+        distiller.score(X[:1], y[:1])
+    assert distiller.score(X[:2], y[:2]) >= 0
 
 
 def test_a_checked_network_moves_no_global_state_and_costs_two_passes():

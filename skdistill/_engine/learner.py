@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from .attention import without_fused_attention
 from .settings import float32_by_default, on_the_cpu
 from .transfer import to_device
 
@@ -32,7 +33,12 @@ def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def _check_is_pure(module: nn.Module) -> None:
-    """Refuse modules whose output depends on more than the parameters and the batch."""
+    """Refuse modules whose output depends on more than the parameters and the batch.
+
+    And those of which neither that nor a derivative can be told, because they are compiled.
+    """
+    for name, child in module.named_modules():
+        _check_is_plain(name, child)
     if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
         raise ValueError(
             "architecture must give its layers their sizes; the network built has lazy layers, "
@@ -58,9 +64,31 @@ def _check_is_pure(module: nn.Module) -> None:
             raise ValueError(
                 f"architecture must not keep running statistics; layer {name!r} "
                 f"({type(child).__name__}) does, and they are not a differentiable function of the "
-                "synthetic samples. Build it with track_running_stats=False, or use instance or "
-                "group normalization as [Feng23] does."
+                "synthetic samples. Use instance or group normalization as [Feng23] does, or build "
+                "it with track_running_stats=False: predictions then depend on the other samples "
+                "of a batch."
             )
+
+
+def _check_is_plain(name: str, module: nn.Module) -> None:
+    """Refuse a module that torch has compiled."""
+    compiled = [kind for kind, is_one in _COMPILED.items() if is_one(module)]
+    if compiled:
+        which = f"layer {name!r}" if name else "the one built"
+        raise ValueError(
+            f"architecture must build a plain torch.nn.Module; {which} is compiled by "
+            f"{compiled[0]}, and cannot be differentiated twice or with other parameters. Return "
+            "it as it was before; a distiller that can compile has a parameter for that, compile."
+        )
+
+
+# By what torch's compilers leave: to import the compiler itself takes a second.
+_COMPILED: dict[str, Callable[[nn.Module], bool]] = {
+    "torch.jit": lambda module: isinstance(module, torch.jit.ScriptModule),
+    "torch.compile": lambda module: (
+        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+    ),
+}
 
 
 def _stored(parameter: Tensor) -> Tensor:
@@ -114,7 +142,8 @@ class Learner:
         self.shapes = [p.shape for p in parameters.values()]
         self.sizes = [p.numel() for p in parameters.values()]
         self.n_parameters = sum(self.sizes)
-        self.module = module.to(device=self.device, dtype=self.dtype)
+        module = module.to(device=self.device, dtype=self.dtype)
+        self.module = without_fused_attention(module)
 
     def init(self, seed: int) -> Tensor:
         """Return the parameters of a fresh network, the same ones for the same seed."""
@@ -128,6 +157,21 @@ class Learner:
         """Return the parameters of a network of this family as one vector."""
         flat = torch.cat([_stored(p.detach()).reshape(-1) for p in module.parameters()])
         return to_device(flat, self.device, self.dtype)
+
+    def near(self, theta: Tensor) -> Tensor:
+        """Return parameters near these, of which none is zero as those of a last layer may be.
+
+        They are the same ones each time, on all machines.
+        """
+        steps = torch.arange(1, self.n_parameters + 1, dtype=torch.float64).sin()
+        size = theta.std(correction=0).clamp(min=0.01) / 2
+        return theta + size * to_device(steps, self.device, self.dtype)
+
+    def probes(self, n: int, sample_shape: tuple[int, ...], seed: int = 0) -> Tensor:
+        """Return Gaussian samples on which to try a network, the same ones for the same seed."""
+        generator = torch.Generator().manual_seed(seed)
+        X = torch.randn(n, *sample_shape, generator=generator, dtype=torch.float32)
+        return X.to(device=self.device, dtype=self.dtype)
 
     def changed(self, change: Callable[[nn.Module], nn.Module]) -> "Learner":
         """Return the family of these networks, each of them changed when it is built."""
@@ -154,9 +198,7 @@ class Learner:
 
     def couples_samples(self, sample_shape: tuple[int, ...]) -> bool:
         """Return whether a sample's scores depend on its batch, as with batch normalization."""
-        generator = torch.Generator().manual_seed(0)
-        X = torch.randn(4, *sample_shape, generator=generator, dtype=torch.float32)
-        X = X.to(device=self.device, dtype=self.dtype)
+        X = self.probes(4, sample_shape)
         with torch.no_grad():
             together = self.module(X)
             apart = torch.cat([self.module(X[:2]), self.module(X[2:])])

@@ -21,6 +21,7 @@ from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
 from .loop import OuterLoop
+from .network_scores import describe_scores, to_distill_through
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -113,10 +114,11 @@ def assemble(
         else:
             # Of no seed of a run, because runs share what is prepared.
             shared = replace(problem, rngs=Streams(0))
-            writes = group.rank == 0
-            made = method.prepare(
-                shared, FolderCache(parameters.get("cache"), data, given.learner, writes)
+            scores = describe_scores(to_distill_through(parameters), given.learner, problem.shape)
+            cache = FolderCache(
+                parameters.get("cache"), data, given.learner, group.rank == 0, scores
             )
+            made = method.prepare(shared, cache)
         whole = replace(problem, prepared=made)
         return whole, replace(synthetic, extra=method.extra(whole))
 

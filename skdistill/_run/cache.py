@@ -17,6 +17,7 @@ from .._files import npz as _npz
 from .._files.lock import NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
+from .network_scores import NETWORK_SCORES
 
 __all__ = ["FolderCache"]
 
@@ -39,6 +40,8 @@ class FolderCache:
     learner : Learner or None
     writes : bool, default=True
         Whether this process writes; one of several does.
+    scores : list of float or None, default=None
+        What the network computes (`describe_scores`).
     """
 
     def __init__(
@@ -47,10 +50,12 @@ class FolderCache:
         data: Checked,
         learner: Learner | None,
         writes: bool = True,
+        scores: list[float] | None = None,
     ):
         # The program may change its folder during a run.
         self._folder = None if folder is None else Path(folder).expanduser().absolute()
         self._data, self._learner, self._writes = data, learner, writes
+        self._scores = scores
 
     def __repr__(self) -> str:
         return f"cache={None if self._folder is None else os.fspath(self._folder)!r}"
@@ -106,6 +111,7 @@ class FolderCache:
             {
                 **parameters,
                 "the network": network,
+                **({} if self._scores is None else {NETWORK_SCORES: self._scores}),
                 "the shape of samples": layout.network_shape,
                 # Less what is held out, and with the weights of classes in those of samples.
                 "the training data": describe(X, classes[y], weight),

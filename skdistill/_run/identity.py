@@ -13,6 +13,7 @@ from .._data.older_versions import RENAMED_PARAMETERS, parameter_defaults
 from .._engine.learner import Learner
 from ..distilled._dataset import DistilledDataset
 from ..learning_rates import resolve_rate_schedule
+from .network_scores import NETWORK_SCORES, same_scores, to_distill_through
 
 __all__ = [
     "BEGINNING",
@@ -37,6 +38,7 @@ def identify(
     parameters: Mapping,
     may_change: Collection[str],
     learner: Learner | None,
+    scores: list[float] | None,
     provenance: dict,
     start: DistilledDataset | None,
     factors: np.ndarray | None,
@@ -54,6 +56,8 @@ def identify(
         Names of those that the samples do not depend on.
     learner : Learner or None
         The networks, if the method has any.
+    scores : list of float or None
+        What the network computes (`describe_scores`).
     provenance : dict
         What tells the data from others.
     start : DistilledDataset or None
@@ -63,8 +67,7 @@ def identify(
     split_seed : int or None
         As in `Given`.
     """
-    inner = parameters["inner_architecture"]
-    architecture = parameters["architecture"] if inner is None else inner
+    architecture = to_distill_through(parameters)
     # A function may have been rewritten under its name.
     module = None if isinstance(architecture, str) or learner is None else learner.module
     # Without validation, networks are evaluated after the run alone.
@@ -82,6 +85,8 @@ def identify(
         "start": start if start is not parameters["init"] else None,
         "learning_rate_factors": None if factors is None else factors.tolist(),
     }
+    if scores is not None:
+        identity[NETWORK_SCORES] = scores
     if parameters["validation_fraction"] is not None:
         identity[VALIDATION] = {"networks": "of its own", "seed of the part": split_seed}
     return describe_value(identity)
@@ -175,6 +180,8 @@ def differences(saved: dict, current: dict) -> list[str]:
     """Return "name must be ...; got ..." for all in which a saved run differs."""
     texts = []
     for name in {**current, **saved}:
+        if name == NETWORK_SCORES and same_scores(saved.get(name), current.get(name)):
+            continue
         if name not in current or name not in saved or current[name] != saved[name]:
             pair = [repr(values.get(name, "absent")) for values in (saved, current)]
             texts.append("{} must be {}; got {}".format(name, *_where_they_differ(pair)))

@@ -24,6 +24,7 @@ def make_networks(
     data: Checked,
     needs_network: bool,
     autocast: torch.dtype | None,
+    derivatives: int,
 ) -> Learner | None:
     """Return the networks to distill through, which have been tried, if the method has any.
 
@@ -36,6 +37,8 @@ def make_networks(
         Whether the method has networks.
     autocast : torch.dtype or None
         As in `Learner`.
+    derivatives : {1, 2}
+        How often the method differentiates them, as in `make_learner`.
     """
     shape, n_classes = data.layout.network_shape, len(data.classes)
     device, name = resolve_device(parameters["device"]), "architecture"
@@ -45,7 +48,15 @@ def make_networks(
         name = "inner_architecture"
     if not needs_network:
         return None
-    return make_learner(parameters[name], shape, n_classes, device, autocast, parameter=name)
+    return make_learner(
+        parameters[name],
+        shape,
+        n_classes,
+        device,
+        autocast,
+        parameter=name,
+        derivatives=derivatives,
+    )
 
 
 def pose(

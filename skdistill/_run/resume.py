@@ -22,6 +22,7 @@ from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
 from .identity import BEGINNING, differences, identify
 from .loop import is_complete
+from .network_scores import NETWORK_SCORES, describe_scores, to_distill_through
 from .processes import begin_together
 from .state import Run
 from .synthetic import SyntheticSet
@@ -168,11 +169,13 @@ def resume(
         Resources to be released at the end go to it.
     """
     parameters = {**parameters, **resolved}
+    shape = given.data.layout.network_shape
     identity = identify(
         kind,
         parameters,
         may_change,
         given.learner,
+        describe_scores(to_distill_through(parameters), given.learner, shape),
         given.provenance,
         given.start,
         given.factors,
@@ -194,7 +197,9 @@ def resume(
             at_end.callback(checkpoint.release)
         return _choose(checkpoint, given.earlier, parameters)
 
-    seed, known, run = begin_together(given.group, identity, begin)
+    # Without what is rounded in another way on another machine.
+    shared = {name: part for name, part in identity.items() if name != NETWORK_SCORES}
+    seed, known, run = begin_together(given.group, shared, begin)
     open_values, as_before = known["open values"], known["validates as before"]
     source = path if known["from file"] else None
     if open_values:

@@ -102,6 +102,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     )
     # Whether the method has networks (if not, only the evaluation uses them).
     _needs_network = True
+    # How often the method differentiates networks, the last time with respect to the samples. If
+    # that is more than once, networks of the user's are tried for it before any work.
+    _derivatives = 1
     # Whether class weights multiply sample weights, or the classes' terms of a sum.
     _weighs_terms = False
     # What the method cannot do, of `_features.FEATURES`, each with the reason.
@@ -324,7 +327,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         parametrization = resolve_parametrization(self.parametrization)
         start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
         parameters = self._parameters(data.layout)
-        learner = make_networks(parameters, data, self._needs_network, self._autocast())
+        learner = make_networks(
+            parameters, data, self._needs_network, self._autocast(), self._derivatives
+        )
         return Given(
             data=data,
             origin=origin,
@@ -436,7 +441,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         other = other._with(other._with({})._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
         parameters = other._parameters(data.layout)
-        learner = make_networks(parameters, data, self._needs_network, self._autocast())
+        learner = make_networks(
+            parameters, data, self._needs_network, self._autocast(), self._derivatives
+        )
         _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
         if type(method).peak is Method.peak:

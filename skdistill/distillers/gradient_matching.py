@@ -187,6 +187,7 @@ class GradientMatchingDistiller(MatchingDistiller):
         doc="Its weight decay. [Zhao21a]: 0; [Kim22]: 0.0005.",
     )
 
+    _derivatives = 2
     _advice = "Use a lower learning_rate or network_lr, or check the scale of X."
     _hints = Hints(
         states="the width of the networks (their parameters and gradients)",

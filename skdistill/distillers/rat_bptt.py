@@ -272,6 +272,7 @@ class RaTBPTTDistiller(BaseDistiller):
             """What `inner_lr` stood for."""
             raise NotImplementedError
 
+    _derivatives = 2
     _advice = (
         "Use a shorter window, a lower inner_lr, or check the scale of X ([Feng23, section 3 and "
         "C.2])."

@@ -230,6 +230,7 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
         doc="Learning rate of these steps. [Loo23]: 0.00005.",
     )
 
+    _derivatives = 2
     _advice = "Use a lower learning_rate, inner_lr, inverse_lr or pool_lr, or check the scale of X."
     _hints = Hints(
         states="pool_size (the networks and their moments)",

@@ -326,6 +326,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         deviation 0.254, which are 1550 and 15,500 for standardized ones.""",
     )
 
+    _derivatives = 2
     _advice = "Use a lower learning_rate, inner_lr or inner_lr_lr, or check the scale of X."
     _hints = Hints(
         states="syn_steps (the parameters after each), and n_experts and max_start on a CPU",

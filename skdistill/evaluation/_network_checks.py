@@ -1,8 +1,9 @@
 """Checks, before any work, whether a user's network can be trained here.
 
 It must be a pure function of its parameters and the batch, because a step and its derivative call
-it twice and must get the same answer; and it must be a fresh one for every seed. Its layers tell
-some of that (`skdistill._engine.learner`); the rest is tried on two samples.
+it twice and must get the same answer; it must be as differentiable as the work needs it; and it
+must be a fresh one for every seed. Its layers tell some of that (`skdistill._engine.learner`); the
+rest is tried on two samples.
 """
 
 import random
@@ -18,6 +19,7 @@ from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.learner import GLOBAL_GENERATOR, Learner
 from ..networks import Architecture, describe_architecture, network_factory
+from ._plain_architecture import to_plain
 
 __all__ = ["make_learner"]
 
@@ -30,6 +32,7 @@ def make_learner(
     autocast: torch.dtype | None = None,
     check: bool = True,
     parameter: str = "architecture",
+    derivatives: int = 0,
 ) -> Learner:
     """Return the networks of an architecture.
 
@@ -40,9 +43,13 @@ def make_learner(
     device, autocast
         As in `Learner`.
     check : bool, default=True
-        Whether to try the networks of a callable. Networks that come with the package have tests.
+        Whether to try the networks of a user's callable. Those that come with the package have
+        tests.
     parameter : str, default="architecture"
         The name of the estimator's parameter that holds the architecture, for messages.
+    derivatives : {0, 1, 2}, default=0
+        How often the scores are differentiated, the last time with respect to the samples. 0 is for
+        networks that are only trained.
 
     Raises
     ------
@@ -51,24 +58,34 @@ def make_learner(
     """
     factory = network_factory(architecture, input_shape, n_classes, parameter)
     learner = Learner(factory, device, autocast=autocast)
-    if check and not isinstance(architecture, str):
-        _check_scores(learner, input_shape, n_classes, parameter)
+    if check and to_plain(architecture) is None:
+        X = learner.probes(2, input_shape)
+        scores = _check_scores(learner, X, n_classes, parameter, derivatives > 0)
+        _check_derivatives(learner, X, scores, parameter, derivatives)
         _check_buffers(learner, parameter)
         _check_initialization(learner, f"{parameter}={describe_architecture(architecture)}")
     return learner
 
 
-@torch.no_grad()
 def _check_scores(
-    learner: Learner, input_shape: tuple[int, ...], n_classes: int, parameter: str
-) -> None:
-    """Raise a ValueError unless the network maps a batch to scores, always to the same ones."""
-    generator = torch.Generator().manual_seed(0)
-    X = torch.randn(2, *input_shape, generator=generator, dtype=torch.float32)
-    X = X.to(device=learner.device, dtype=learner.dtype)
-    first, moved = _run(learner, X, parameter)
+    learner: Learner, X: Tensor, n_classes: int, parameter: str, by_samples: bool
+) -> Tensor:
+    """Raise a ValueError unless the network maps a batch to scores, always to the same ones.
+
+    They are returned with their graph, of which ``X`` is a leaf if it is ``by_samples``.
+    """
+    version = X._version
+    with torch.no_grad():
+        first, moved = _run(learner, X, parameter)
     _check_output(first, X, n_classes, parameter)
-    second, moved_again = _run(learner, X, parameter)
+    # By torch's count of changes: one like clamping may leave these samples as they are.
+    if X._version > version:
+        raise ValueError(
+            f"{parameter} must leave the batch as it is; the network built changed it in place. "
+            "The samples of the next step would be others. Take x = x - ... instead of x -= ..., "
+            "x.clamp() instead of x.clamp_(), and no inplace=True in the first layer."
+        )
+    second, moved_again = _run(learner, X.requires_grad_(by_samples), parameter)
     # A single change may have come from another thread of the caller.
     if moved & moved_again:
         whose = " and ".join(sorted(moved & moved_again))
@@ -78,12 +95,13 @@ def _check_scores(
             "other noise out."
         )
     # Beyond rounding, which on a GPU may differ between two calls.
-    if not torch.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
+    if not torch.allclose(first, second.detach(), rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(
             f"{parameter} must be a function of its parameters and the batch alone; the network "
             "built gave other scores when it saw the same batch again. It must draw no random "
             "numbers and remember nothing of earlier batches."
         )
+    return second
 
 
 def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]:
@@ -108,6 +126,69 @@ def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]
                     put_back(before[whose])
                     moved.add(whose)
     return scores, moved
+
+
+def _check_derivatives(
+    learner: Learner, X: Tensor, scores: Tensor, parameter: str, derivatives: int
+) -> None:
+    """Raise a ValueError unless the scores can be differentiated as often as the work needs.
+
+    ``derivatives`` is that of `make_learner`, and the scores have their graph.
+    """
+    leaves, times = [*learner.module.parameters()], "twice " if derivatives > 1 else ""
+    if derivatives:
+        leaves = [X, *leaves]
+    # Any combination, but not their sum: that of log-probabilities or normalized scores is flat.
+    total = (scores * torch.linspace(-1, 2, scores.numel()).to(scores).view_as(scores)).sum()
+    if not total.requires_grad:
+        raise ValueError(
+            f"{parameter} must be {times}differentiable; nothing leads from the scores of the "
+            "network built back to its parameters. Leave no_grad, detach and .data out of forward."
+        )
+    try:
+        grads = torch.autograd.grad(total, leaves, create_graph=derivatives > 1, allow_unused=True)
+        if derivatives and not _moves(grads[0]) and not _samples_move_scores(learner, X):
+            raise ValueError(
+                f"{parameter} must be differentiable with respect to the samples, or they cannot "
+                "be distilled; the derivative of the network built is zero. Nothing in forward "
+                "may cut it off: no detach or no_grad, no features by NumPy, no round or sign."
+            )
+        if derivatives > 1:
+            slopes = [grad.sum() for grad in grads[1:] if grad is not None and grad.requires_grad]
+            torch.autograd.grad(sum(slopes, total), leaves, allow_unused=True)
+    except RuntimeError as error:
+        way_out = "Use operations of torch that can be."
+        if "attention" in str(error):
+            way_out = (
+                "Attention can be if it is computed by matrix products: as "
+                "torch.nn.MultiheadAttention is here, or with (Q @ K.mT / d**0.5).softmax(-1) @ V "
+                "in place of scaled_dot_product_attention."
+            )
+        raise ValueError(
+            f"{parameter} must be {times}differentiable; the network built is not "
+            f"({error}). {way_out}"
+        ) from error
+
+
+def _samples_move_scores(learner: Learner, X: Tensor) -> bool:
+    """Return whether the scores' derivative by the samples is anything but zero for some network.
+
+    A fresh one may have a last layer of zeros or, if it is small, no unit that is active.
+    """
+    for seed in range(1, 4):
+        samples = learner.probes(8, tuple(X.shape[1:]), seed).requires_grad_()
+        scores = learner.logits(learner.near(learner.init(seed)), samples)
+        weights = torch.linspace(-1, 2, scores.numel()).to(scores).view_as(scores)
+        total = (scores * weights).sum()
+        if total.requires_grad and _moves(
+            torch.autograd.grad(total, samples, allow_unused=True)[0]
+        ):
+            return True
+    return False
+
+
+def _moves(grad: Tensor | None) -> bool:
+    return grad is not None and bool((grad != 0).any())
 
 
 def _global_generators(

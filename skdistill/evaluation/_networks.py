@@ -300,7 +300,16 @@ def logits_in_chunks(
     scores = scorer(family.learner)
     for first in range(0, len(data), family.chunk):
         X, y = data.batch(np.arange(first, min(first + family.chunk, len(data))))
-        yield scores(theta, X), y
+        try:
+            yield scores(theta, X), y
+        except ValueError as error:
+            if len(X) > 1:
+                raise
+            raise ValueError(
+                "X must not leave one sample to itself: the network failed on it, as those do that "
+                f"normalize by the batch they see ({error}). Give it more samples at once, or use "
+                "a network with instance, group or layer normalization."
+            ) from error
 
 
 def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:

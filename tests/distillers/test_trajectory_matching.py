@@ -395,6 +395,20 @@ def test_an_interrupted_training_of_experts_goes_on(images, tmp_path, monkeypatc
     assert made[2:] == [(0, 3), (1, 3), *((2, epoch) for epoch in range(4))]
 
 
+def test_experts_of_a_network_whose_forward_was_edited_are_refused(images, tmp_path):
+    def network(shape, n_classes):
+        layers = tools.tiny(shape, n_classes)
+        layers.forward = lambda X: layers[3](change(layers[1](layers[0](X))))
+        return layers
+
+    change = torch.relu
+    cached = {"cache": tmp_path / "experts", "max_iter": 1, "n_experts": 1}
+    quick(architecture=network, **cached).fit(*images)
+    change = torch.tanh
+    with pytest.raises(ValueError, match=r"the network's scores of .* as in what cache='.*experts"):
+        quick(architecture=network, **cached).fit(*images)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -31,10 +31,12 @@ from skdistill._run import run_file as _run_file
 from skdistill._run import state as _run
 from skdistill._run.checkpoint import Checkpoint
 from skdistill._run.identity import describe_value, differences
+from skdistill._run.network_scores import NETWORK_SCORES, same_scores
 from skdistill._run.run_file import RunFile
 from skdistill._run.state import Run, RunState
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
 from skdistill.hardness import HardnessSampler
+from skdistill.networks import MLP
 from skdistill.windows import MovingWindow
 
 pytestmark = pytest.mark.filterwarnings("error::skdistill.exceptions.CheckpointWarning")
@@ -434,6 +436,86 @@ def test_a_network_that_was_rewritten_under_its_name_is_refused(table, path, mon
     monkeypatch.setattr(tiny, "__defaults__", (5,))
     with pytest.raises(ValueError, match=r"(?s)the network must be .*out_features=4.*; got .*=5"):
         quick(path).fit(*table)
+
+
+def change_identity(path, change):
+    """Change what a checkpoint says that its run is."""
+    with open(path, "rb") as file:
+        arrays, meta = _npz.read(file, "skdistill.Run", 1, (), "run.")
+    change(meta["identity"])
+    _npz.write(path, "skdistill.Run", 1, arrays, meta)
+
+
+def edited(input_shape, n_classes, change=torch.relu):
+    """Return a network with layers like those of `tiny`, of which one is a function."""
+    return Edited(tiny(input_shape, n_classes), change)
+
+
+class Edited(nn.Module):
+    def __init__(self, layers, change):
+        super().__init__()
+        self.layers, self.change = layers, change
+
+    def forward(self, X):
+        return self.layers[3](self.change(self.layers[1](X)))
+
+
+def test_a_network_whose_forward_was_edited_is_refused(table, path, monkeypatch):
+    expected = bits(quick(path, architecture=edited).fit(*table))
+    with monkeypatch.context() as later:
+        later.setattr(edited, "__defaults__", (torch.tanh,))
+        with pytest.raises(
+            ValueError, match=r"the network's scores of a few samples must be \[.*\]"
+        ):
+            quick(path, architecture=edited).fit(*table)
+    # Another machine rounds in another way.
+    with monkeypatch.context() as later:
+        later.setattr(edited, "__defaults__", (lambda X: torch.relu(X) * 1.0003 + 1e-4,))
+        assert bits(quick(path, architecture=edited).fit(*table)) == expected
+    # A run of before does not say it.
+    change_identity(path, lambda identity: identity.pop(NETWORK_SCORES))
+    assert bits(quick(path, architecture=edited).fit(*table)) == expected
+
+
+def test_networks_of_the_package_are_known_by_their_names(table, path):
+    identities = []
+    for architecture in ("mlp", partial(MLP, width=4)):
+        quick(path, architecture=architecture).fit(*table)
+        change_identity(path, identities.append)
+        path.unlink()
+    assert [NETWORK_SCORES in identity for identity in identities] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("saved", "same"),
+    [
+        ([1.0, -2.01], True),
+        ([1.0, -2.1], False),
+        ([1.0], False),
+        (["nan", 1], False),
+        (None, True),
+        ("junk", False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_scores_in_a_file_are_compared_whatever_it_holds(saved, same):
+    assert same_scores(saved, [1.0, -2.0]) is same
+
+
+def test_a_network_that_no_seed_determines_is_resumed(table, path):
+    unseeded = np.random.default_rng()
+
+    def network(input_shape, n_classes):
+        built = tiny(input_shape, n_classes)
+        nn.init.constant_(built[1].bias, unseeded.normal())
+        return built
+
+    for max_iter in (4, 5):
+        distiller = quick(path, architecture=network, max_iter=max_iter)
+        with pytest.warns(UserWarning, match="builds two networks from one seed that differ"):
+            distiller.fit(*table)
+        assert distiller.n_iter_ == max_iter
 
 
 def test_a_random_state_that_moves_on_is_refused(table, path):

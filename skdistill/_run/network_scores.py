@@ -1,0 +1,69 @@
+"""What a network of the user's computes, in a few numbers.
+
+A function may be rewritten under its name, and the layers of a network do not tell what its
+``forward`` does with them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._engine.learner import Learner
+from ..evaluation._plain_architecture import to_plain
+from ..networks import Architecture
+
+__all__ = ["NETWORK_SCORES", "describe_scores", "same_scores", "to_distill_through"]
+
+# What an identity calls them.
+NETWORK_SCORES = "the network's scores of a few samples"
+
+# Of samples, and at most of their scores.
+_N_SAMPLES, _N_SCORES = 4, 64
+# Devices, machines and versions of torch agree to a thousandth, even where products are rounded to
+# ten bits.
+_TOLERANCE = 0.01
+
+
+def to_distill_through(parameters: Mapping[str, Any]) -> str | Architecture:
+    """Return the architecture that a distiller with these parameters distills through."""
+    inner = parameters["inner_architecture"]
+    return parameters["architecture"] if inner is None else inner
+
+
+@torch.no_grad()
+def describe_scores(
+    architecture: str | Architecture, learner: Learner | None, sample_shape: tuple[int, ...]
+) -> list[float] | None:
+    """Return the scores that a network gives a few samples, if it is one of the user's.
+
+    None is for networks of the package, which have tests that they remain what they are, and for
+    networks that not even the seed determines.
+    """
+    if learner is None or to_plain(architecture) is not None:
+        return None
+    theta = learner.init(0)
+    if not torch.equal(theta, learner.flat(learner.module)):
+        return None
+    # Near these: a last layer of zeros would hide what is before it.
+    scores = learner.logits(learner.near(theta), learner.probes(_N_SAMPLES, sample_shape))
+    return [float(f"{score:.6g}") for score in scores.flatten()[:_N_SCORES].tolist()]
+
+
+def same_scores(saved: object, current: object) -> bool:
+    """Return whether two descriptions may be those of one network; one that lacks fits all.
+
+    So a run of an older version goes on, whose identity has none.
+    """
+    if saved is None or current is None:
+        return True
+    try:
+        # Of a file, which may hold anything.
+        before, now = (np.array(scores, dtype=np.float64) for scores in (saved, current))
+    except (TypeError, ValueError):
+        return False
+    if before.shape != now.shape:
+        return False
+    size = np.abs(now[np.isfinite(now)]).max(initial=0)
+    return np.allclose(before, now, rtol=0, atol=_TOLERANCE * size, equal_nan=True)
