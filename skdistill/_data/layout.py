@@ -165,9 +165,7 @@ def _refuse_channels_last(user_shape: tuple[int, ...], image_shape: tuple[int, i
     # Of a height of a few values nothing can be said.
     if last not in _USUAL_CHANNELS or first in _USUAL_CHANNELS or second <= max(_USUAL_CHANNELS):
         return
-    text = (
-        f"image_shape={image_shape} must be (channels, height, width): {(last, first, second)}?"
-    )
+    text = f"image_shape={image_shape} must be (channels, height, width): {(last, first, second)}?"
     if len(user_shape) == 1 and last > 1:
         text += (
             " If the rows of X are images that were flattened with their channels last, pass "

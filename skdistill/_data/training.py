@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 import torch
-from joblib.hashing import NumpyHasher
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -18,11 +16,9 @@ from .frames import is_polars_categorical, refuse_target_in, refuse_unencoded
 from .labels import plain_labels
 from .layout import Layout, infer_layout
 from .network_input import warn_of_lost_digits
-from .rows import Rows, take, whole_and_rows
+from .rows import Rows, blocks, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
 
-# About this many values are read at a time.
-_BLOCK = 2**22
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
 # A smaller deviation would be 0 in single precision.
@@ -192,40 +188,6 @@ def _refuse_empty_categories(y) -> None:
         )
 
 
-class _Hasher(NumpyHasher):  # type: ignore[misc]  # joblib has no annotations
-    """joblib's hash; `Rows` get the hash of the array that they stand for."""
-
-    def save(self, obj):
-        """Add an object to the hash."""
-        if isinstance(obj, Rows):
-            for block in _blocks(obj):
-                self._hash.update(np.ascontiguousarray(obj[block]).view(np.uint8).data)
-            # As joblib describes an array.
-            obj = (np.ndarray, ("HASHED", obj.dtype, obj.shape, obj[:1].strides))
-        super().save(obj)
-
-
-def _blocks(X: np.ndarray | Rows) -> list[slice]:
-    """Return consecutive rows, of about `_BLOCK` values each."""
-    size = max(1, _BLOCK // max(1, prod(X.shape[1:])))
-    return [slice(first, first + size) for first in range(0, len(X), size)]
-
-
-def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
-    """Return what identifies a training set: a hash of it, its shape and its dtype.
-
-    The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
-    anyone who has the data can compute it again.
-    """
-    parts = (X, y) if sample_weight is None else (X, y, sample_weight)
-    whole = isinstance(X, np.ndarray)
-    return {
-        "fingerprint": joblib.hash(parts, coerce_mmap=True) if whole else _Hasher().hash(parts),
-        "shape": list(X.shape),
-        "dtype": str(X.dtype),
-    }
-
-
 def training_data(
     X,
     y,
@@ -277,12 +239,12 @@ def _moments(
     count = weight.sum() * prod(sides)
 
     def mean_and_deviation(prepare: Callable[[np.ndarray], np.ndarray]):
-        def blocks():
-            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in _blocks(X))
+        def parts():
+            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in blocks(X))
 
-        mean = sum((w * x).sum(axis=axes) for w, x in blocks()) / count
+        mean = sum((w * x).sum(axis=axes) for w, x in parts()) / count
         column = mean.reshape(-1, *[1] * len(sides))
-        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in blocks()) / count
+        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in parts()) / count
         return mean, np.sqrt(variance)
 
     mean, deviation = mean_and_deviation(lambda x: x)

@@ -16,6 +16,7 @@ from ..learning_rates import resolve_rate_schedule
 
 __all__ = [
     "BEGINNING",
+    "DATA",
     "complete",
     "describe_defaults",
     "describe_value",
@@ -26,6 +27,9 @@ __all__ = [
 # What a run cannot change even where another parameter may: the samples that it started from, which
 # are part of its result, and how fast each of them moves.
 BEGINNING = ("init", "start", "learning_rate_factors")
+
+# What a run was trained on. It is an error's words, too.
+DATA = "X, y and sample_weight"
 
 # How samples are validated. Runs of 0.1.0 do not say it, or rather None: by the networks of the
 # evaluation, without weights, and each block on a part of its own.
@@ -78,7 +82,7 @@ def identify(
         **{name: value for name, value in parameters.items() if name not in others},
         "learning_rate_schedule": rates,
         "the network": None if module is None else repr(module),
-        "X, y and sample_weight": provenance,
+        DATA: provenance,
         "start": start if start is not parameters["init"] else None,
         "learning_rate_factors": None if factors is None else factors.tolist(),
     }
