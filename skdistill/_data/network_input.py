@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from .arrays import as_array
+from .columns import check_columns
 from .layout import Layout
 from .warn import warn
 from .wording import listed
@@ -15,7 +16,6 @@ __all__ = [
     "FEW",
     "NARROW",
     "as_numbers",
-    "check_columns",
     "class_indices",
     "find_classes",
     "in_double",
@@ -159,20 +159,6 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X must hold real numbers; got an array of dtype {X.dtype}.")
     return X
-
-
-def check_columns(X, feature_names: tuple[str, ...] | None) -> None:
-    """Raise a ValueError for a data frame that has other columns, or has them in another order.
-
-    As for scikit-learn, columns have names only if all of them are strings.
-    """
-    if feature_names is not None and hasattr(X, "columns"):
-        columns = tuple(X.columns)
-        if all(isinstance(name, str) for name in columns) and columns != feature_names:
-            raise ValueError(
-                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
-                f"got {list(columns)!r:.300}."
-            )
 
 
 def class_indices(y, classes: np.ndarray) -> np.ndarray:

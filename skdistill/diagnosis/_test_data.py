@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._data.arrays import as_array
+from .._data.columns import other_columns
 from .._data.network_input import FAR, FEW, NARROW, standardized_part, unknown_labels
 from .._data.wording import listed
 from ..distilled._dataset import DistilledDataset
@@ -85,20 +86,18 @@ def unprepared_test_data(case: Case) -> Finding | NotMade | None:
 
 def _other_columns(case: Case) -> Finding | None:
     """Look for columns that are not those of the training data, or in another order."""
-    names = case.distilled.feature_names
     # A preprocessor compares its columns with its own.
-    if names is None or case.distilled.preprocessing is not None:
+    if case.distilled.preprocessing is not None:
         return None
-    given = getattr(case.given, "columns", None)
-    if given is None or (columns := tuple(map(str, given))) == names:
+    found = other_columns(case.given, case.distilled.feature_names)
+    if found is None:
         return None
-    i = next(i for i, pair in enumerate(zip(columns, names)) if pair[0] != pair[1])
+    difference, way_out = found
     return Finding(
         "unprepared-test-data",
         "error",
-        f"Column {i} of X_test is {columns[i]!r}, and in the training data it was {names[i]!r}.",
-        "Pass the columns of the training data in their order: X_test[list(distilled."
-        "feature_names)].",
+        f"X_test must have the columns of the training data, in their order: {difference}.",
+        way_out,
     )
 
 

@@ -17,8 +17,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
+from .._data.columns import check_columns, column_names
 from .._data.network_input import (
-    check_columns,
     find_classes,
     unknown_labels,
     warn_of_lost_digits,
@@ -404,7 +404,7 @@ def check_test_data(
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
         # What it makes may have other names than those that the set was given.
-        checks_columns &= sorted(map(str, getattr(X, "columns", ()))) == sorted(names or ())
+        checks_columns &= sorted(map(str, column_names(X) or ())) == sorted(names or ())
     if checks_columns:
         check_columns(X, names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)

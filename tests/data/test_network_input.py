@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
@@ -64,8 +65,37 @@ def test_a_data_frame_must_have_the_columns_of_the_training_data():
     expected = data.X.copy()
     expected[:, 1] = frame["b"]
     np.testing.assert_array_equal(data.standardize(frame), data.standardize(expected))
-    with pytest.raises(ValueError, match=r"columns \['a', 'b', .*got \['e', 'd'"):
+    with pytest.raises(ValueError, match="in another order: column 0 is 'e', and in the training"):
         data.standardize(frame[list("edcba")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X: X.rename(columns={"d": "D"}), "it lacks 'd', and it has 'D' besides. Name"),
+        (lambda X: X.drop(columns=["b", "d"]), "it lacks 'b', 'd'. Name"),
+        (
+            lambda X: X.assign(f=1),
+            r"it has 'f' besides\. Pass X\[list\(distilled\.feature_names\)\]",
+        ),
+        (lambda X: X[list("abcded")], "it has 'd' besides. Pass"),
+        (lambda X: X[list("abced")], "column 3 is 'e', and in the training data it was 'd'. Pass"),
+        (lambda X: pl.DataFrame(X).drop("b"), "it lacks 'b'. Name"),
+    ],
+)
+def test_an_error_names_the_columns_that_differ(change, message):
+    data = make("table", feature_names=tuple("abcde"))
+    with pytest.raises(ValueError, match=f"the columns of the training data.*{message}"):
+        data.standardize(change(pd.DataFrame(data.X, columns=list("abcde"))))
+
+
+def test_a_table_of_pyarrow_has_names():
+    pa = pytest.importorskip("pyarrow")
+    data = make("table", feature_names=tuple("abcde"))
+    table = pa.table(dict(zip("abcde", data.X.T)))
+    np.testing.assert_array_equal(data.standardize(table), data.standardize(data.X))
+    with pytest.raises(ValueError, match="it lacks 'b'"):
+        data.standardize(table.drop_columns("b"))
 
 
 @pytest.mark.parametrize(
