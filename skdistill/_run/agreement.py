@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .._data.seeds import draw_seed
-from .identity import DATA, VALIDATION, complete, differences
+from .identity import DATA, OF_VALIDATION, VALIDATION, complete, differences
 from .state import Run
 
 __all__ = ["agreed", "completed", "further_run"]
@@ -55,7 +55,12 @@ def agreed(path: Path, saved: dict, current: dict, open_names: Collection[str]) 
     current = {**current, **taken}
     if VALIDATION in current and saved.get(VALIDATION, current) is None:
         current[VALIDATION] = None
-    texts = differences(saved, current)
+    fractions = [values.get("validation_fraction") for values in (saved, current)]
+    # Of a run that is validated and one that is not, the fraction tells all.
+    untold = OF_VALIDATION if None in fractions else ()
+    texts = differences(
+        *({k: v for k, v in values.items() if k not in untold} for values in (saved, current))
+    )
     if texts:
         raise ValueError(
             f"{'; '.join(texts)}; as in the run that checkpoint={os.fspath(path)!r} holds. "

@@ -17,6 +17,7 @@ from ..learning_rates import resolve_rate_schedule
 __all__ = [
     "BEGINNING",
     "DATA",
+    "OF_VALIDATION",
     "complete",
     "describe_defaults",
     "describe_value",
@@ -34,6 +35,8 @@ DATA = "X, y and sample_weight"
 # How samples are validated. Runs of 0.1.0 do not say it, or rather None: by the networks of the
 # evaluation, without weights, and each block on a part of its own.
 VALIDATION = "how samples are validated"
+# What only a run that is validated says.
+OF_VALIDATION = ("eval_steps", VALIDATION)
 
 
 def identify(
