@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .frames import is_polars_categorical, refuse_target_in, refuse_unencoded
+from .arrays import LARGEST
+from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .labels import plain_labels
 from .layout import Layout, infer_layout
 from .network_input import warn_of_lost_digits
@@ -22,7 +23,7 @@ from .validation import as_array, check_magnitude, check_sample_weight
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
 # A smaller deviation would be 0 in single precision.
-_TINY = np.finfo(np.float32).tiny
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
+    y = plain_target(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
@@ -130,6 +132,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         sample_weight = check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
+        _check_weights(sample_weight)
         kept = sample_weight > 0
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
@@ -146,6 +149,20 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     return Checked(X, y, sample_weight, classes, layout)
 
 
+def _check_weights(sample_weight: np.ndarray) -> None:
+    """Raise a ValueError if single precision, in which losses are weighted, has no such weights.
+
+    Single ones may be too small: they are 0 there.
+    """
+    largest, total = float(sample_weight.max()), float(sample_weight.sum())
+    if 0 < largest < _TINY or total > LARGEST:
+        raise ValueError(
+            f"sample_weight must have a maximum of at least {_TINY:.1g} and a sum of at most "
+            f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
+            f"{total:.3g}. Only their ratios matter: divide them by their maximum."
+        )
+
+
 def _refuse_sparse(X) -> None:
     """Raise a TypeError for sparse samples, which most often come out of an encoder."""
     if issparse(X):
@@ -153,6 +170,11 @@ def _refuse_sparse(X) -> None:
             f"X must be dense; got a sparse {type(X).__name__}. An encoder gives dense data with "
             "OneHotEncoder(sparse_output=False), a ColumnTransformer with sparse_threshold=0; "
             "X.toarray() makes any other dense."
+        )
+    # Frames of pandas have it if all their columns are sparse. Single ones become dense.
+    if hasattr(X, "sparse") and len(X.columns):
+        raise TypeError(
+            "X must be dense; got a DataFrame of sparse columns. X.sparse.to_dense() is dense."
         )
 
 
