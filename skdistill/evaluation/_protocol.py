@@ -22,9 +22,9 @@ from .._data.network_input import (
     find_classes,
     unknown_labels,
     warn_of_lost_digits,
-    warn_of_other_units,
 )
 from .._data.rows import Rows
+from .._data.units import warn_of_other_units
 from .._data.validation import as_array, check_count, check_magnitude, check_sample_weight
 from .._data.warn import warn
 from .._engine.group import join_group
@@ -416,7 +416,8 @@ def check_test_data(
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
     index = find_classes(y, distilled.classes)
     if warns:
-        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        n_classes = len(distilled.classes)
+        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale, n_classes, index)
         if X.dtype != distilled.X.dtype:
             # Constant features have a scale of 1, and no differences to lose.
             mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)
