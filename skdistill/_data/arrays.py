@@ -16,7 +16,8 @@ def as_array(X: Any) -> Any:
     """
     if type(X).__name__ == "LazyFrame":
         raise TypeError(
-            "X and y must be there; got a LazyFrame, whose rows are not: call .collect()."
+            "X and y must be arrays, frames or series; got a LazyFrame, which has no rows yet. "
+            "Call its .collect()."
         )
     # Whoever passes a torch dataset has imported torch.
     data = sys.modules.get("torch.utils.data")

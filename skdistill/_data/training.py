@@ -174,7 +174,7 @@ def _refuse_sparse(X) -> None:
     # Frames of pandas have it if all their columns are sparse. Single ones become dense.
     if hasattr(X, "sparse") and len(X.columns):
         raise TypeError(
-            "X must be dense; got a DataFrame of sparse columns. X.sparse.to_dense() is dense."
+            "X must be dense; got a DataFrame of sparse columns. Pass X.sparse.to_dense()."
         )
 
 

@@ -205,13 +205,13 @@ def test_a_lazy_frame_is_to_be_collected():
     lazy, y = pl.DataFrame(NUMBERS).lazy(), [0, 1] * 3
     distiller = quick().fit(lazy.collect(), y)
     for call in (quick().fit, distiller.score, partial(evaluate, distiller.distilled_)):
-        with pytest.raises(TypeError, match=r"got a LazyFrame.*call \.collect\(\)"):
+        with pytest.raises(TypeError, match=r"got a LazyFrame.*Call its \.collect\(\)"):
             call(lazy, y)
 
 
 def test_a_frame_of_sparse_columns_says_how_to_make_it_dense():
     X = pd.DataFrame(NUMBERS).astype(pd.SparseDtype(float, 0))
-    with pytest.raises(TypeError, match=r"sparse columns\. X\.sparse\.to_dense\(\) is"):
+    with pytest.raises(TypeError, match=r"sparse columns\. Pass X\.sparse\.to_dense\(\)"):
         quick().fit(X, [0, 1] * 3)
     quick().fit(X.sparse.to_dense(), [0, 1] * 3)
 
