@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, column_or_1d, get_tags
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -24,7 +24,13 @@ from ._data.bases import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, ava
 from ._data.class_weight import check_class_weight, class_weights
 from ._data.frames import Origin, like_series
 from ._data.older_versions import OlderPicklesMixin
-from ._data.validation import BaseSearchCV, InvalidParameterError, as_array, check_sample_weight
+from ._data.validation import (
+    BaseSearchCV,
+    InvalidParameterError,
+    as_array,
+    check_sample_weight,
+    check_samples,
+)
 from ._data.warn import warn
 from ._engine.data import as_tensor
 from ._engine.settings import own_settings
@@ -308,13 +314,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
     def _check_samples(self, X: ArrayLike) -> np.ndarray:
         """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
         check_is_fitted(self)
-        X = as_array(X)
-        layout = self.distiller_.distilled_.recipe.layout
-        if len(layout.user_shape) == 1:
-            return validate_data(self, X, reset=False, dtype="numeric")
-        X = check_array(X, allow_nd=True, dtype="numeric")
-        layout.check(X)
-        return X
+        return check_samples(self, X, self.distiller_.distilled_.recipe.layout)
 
     @own_settings()
     def _probabilities(self, X: np.ndarray) -> np.ndarray:

@@ -463,6 +463,8 @@ def test_samples_of_another_shape(images, table, classifier):
     adapter.fit(*table)
     with pytest.raises(ValueError, match="X has 2 features, but DistilledClassifier is expecting"):
         adapter.predict(table[0][:, :2])
+    with pytest.raises(ValueError, match=r"samples of shape \(3,\), as in fit; got .* \(3, 1\)"):
+        adapter.predict(table[0][:, :, np.newaxis])
     with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
         adapter.predict(table[0][0])
     with pytest.raises(ValueError, match="contains NaN"):

@@ -12,8 +12,13 @@ LARGEST = 1e38
 def as_array(X: Any) -> Any:
     """Return a torch tensor as an array on the CPU, and anything else as it is.
 
-    A torch dataset or data loader, or a Hugging Face dataset, raises a TypeError.
+    A torch dataset or data loader, a Hugging Face dataset or a lazy frame raises a TypeError.
     """
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            "X and y must be arrays, frames or series; got a LazyFrame, which has no rows yet. "
+            "Call its .collect()."
+        )
     # Whoever passes a torch dataset has imported torch.
     data = sys.modules.get("torch.utils.data")
     is_torchs = data is not None and isinstance(X, data.Dataset | data.DataLoader)

@@ -4,6 +4,7 @@ narwhals handles all of them; scikit-learn requires it, too.
 """
 
 from dataclasses import dataclass, replace
+from datetime import date, time, timedelta
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -18,14 +19,20 @@ __all__ = [
     "dtypes_of",
     "is_polars_categorical",
     "like_series",
+    "plain_target",
     "refuse_target_in",
     "refuse_unencoded",
 ]
 
 # A message names at most this many columns.
 _N_NAMED = 8
-_TIMES = "dates or times"
-_OF_TIMES = "Turn times into numbers: a year, an hour, the days since the first one."
+_TIMES, _LISTS, _COMPLEX = "dates or times", "lists or records", "complex numbers"
+# What to do with columns that no encoder of scikit-learn takes.
+_WAYS = {
+    _TIMES: "Turn times into numbers: a year, an hour, the days since the first one.",
+    _LISTS: "Spread lists and records over columns of numbers, one for each part.",
+    _COMPLEX: "Split complex numbers into real and imaginary parts, or size and angle.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +116,8 @@ def dtypes_of(X: Any) -> Dtypes | None:
 
 def _plain_dtype(series: nw.Series) -> str | dict | None:
     is_pandas = series.implementation.is_pandas()
-    native = series.to_native().dtype
+    # A column of pyarrow has none.
+    native = getattr(series.to_native(), "dtype", None)
     if is_pandas and NUMERIC.fullmatch(str(native)):
         return str(native)
     if series.dtype in (nw.Categorical, nw.Enum):
@@ -130,6 +138,18 @@ def is_polars_categorical(y: Any) -> bool:
         nw.dependencies.is_polars_series(y)
         and nw.from_native(y, series_only=True).dtype == nw.Categorical
     )
+
+
+def plain_target(y: Any) -> Any:
+    """Return labels of whole numbers or booleans as an array of those, and others as they are.
+
+    scikit-learn makes floats of dtypes that could have gaps, even where there are none.
+    """
+    if isinstance(y, np.ndarray) or not hasattr(y, "dtype"):
+        return y
+    plain = np.asarray(y)
+    # With gaps they are objects.
+    return plain if plain.dtype.kind in "biu" else y
 
 
 def _target_name(y: Any) -> str | None:
@@ -174,12 +194,12 @@ def refuse_unencoded(X: Any) -> None:
         columns = _frame(X).iter_columns()
         kinds = {series.name: kind for series in columns if (kind := _stranger(series))}
     elif isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        raise ValueError(f"X must hold numbers; got an array of {X.dtype}. {_OF_TIMES}")
+        raise ValueError(f"X must hold numbers; got an array of {X.dtype}. {_WAYS[_TIMES]}")
     if not kinds:
         return
     found = [f"{name!r} ({kind})" for name, kind in kinds.items()]
     ways = []
-    categories = [name for name, kind in kinds.items() if kind != _TIMES]
+    categories = [name for name, kind in kinds.items() if kind not in _WAYS]
     if categories:
         more_names = ", ..." if len(categories) > _N_NAMED else ""
         names = f"[{', '.join(map(repr, categories[:_N_NAMED]))}{more_names}]"
@@ -188,8 +208,7 @@ def refuse_unencoded(X: Any) -> None:
             f"make_column_transformer((OneHotEncoder(sparse_output=False), {names}), "
             "remainder='passthrough'), distiller); OrdinalEncoder is for those with an order."
         )
-    if len(categories) < len(kinds):
-        ways.append(_OF_TIMES)
+    ways += [way for kind, way in _WAYS.items() if kind in kinds.values()]
     raise ValueError(f"X must hold numbers; got {listed(found, _N_NAMED)}. {' '.join(ways)}")
 
 
@@ -204,12 +223,27 @@ def _stranger(series: nw.Series) -> str | None:
         return _TIMES
     if dtype in (nw.String, nw.Binary):
         return "text"
+    if dtype in (nw.List, nw.Array, nw.Struct):
+        return _LISTS
     # Python objects may be numbers, and so may columns that narwhals does not know (sparse ones).
-    return None if all(map(_is_number, series.to_list())) else "objects"
+    stranger = next((value for value in series.to_list() if not _is_number(value)), None)
+    return None if stranger is None else _kind_of(stranger)
+
+
+def _kind_of(value: Any) -> str:
+    """Return what kind of thing an object is that is no number."""
+    # A Period is a date of pandas, and of no class of Python's.
+    if isinstance(value, date | time | timedelta) or type(value).__name__ == "Period":
+        return _TIMES
+    if isinstance(value, complex | np.complexfloating):
+        return _COMPLEX
+    return _LISTS if isinstance(value, list | tuple | set | dict | np.ndarray) else "objects"
 
 
 def _is_number(value: Any) -> bool:
     # scikit-learn reports missing values. pandas.NA is of the class NAType.
     if value is None or type(value).__name__ == "NAType":
         return True
-    return hasattr(value, "__float__") and not isinstance(value, str | bytes)
+    # NumPy's complex numbers and arrays have a __float__, which fails or loses something.
+    strangers = str | bytes | np.complexfloating | np.ndarray
+    return hasattr(value, "__float__") and not isinstance(value, strangers)

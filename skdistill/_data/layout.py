@@ -144,6 +144,7 @@ def infer_layout(shape: tuple[int, ...], image_shape: tuple[int, int, int] | Non
 
 
 def _told_layout(user_shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> Layout:
+    _refuse_channels_last(user_shape, image_shape)
     channels, height, width = image_shape
     if user_shape == image_shape or user_shape == (prod(image_shape),):
         return Layout(user_shape, image_shape)
@@ -156,3 +157,18 @@ def _told_layout(user_shape: tuple[int, ...], image_shape: tuple[int, int, int])
         f"{prod(image_shape)} features, {(height, width)} for one channel, {image_shape} or "
         f"{(height, width, channels)}; got samples of shape {user_shape}."
     )
+
+
+def _refuse_channels_last(user_shape: tuple[int, ...], image_shape: tuple[int, int, int]) -> None:
+    """Raise a ValueError if an image's shape looks like (height, width, channels)."""
+    first, second, last = image_shape
+    # Of a height of a few values nothing can be said.
+    if last not in _USUAL_CHANNELS or first in _USUAL_CHANNELS or second <= max(_USUAL_CHANNELS):
+        return
+    text = f"image_shape={image_shape} must be (channels, height, width): {(last, first, second)}?"
+    if len(user_shape) == 1 and last > 1:
+        text += (
+            " If the rows of X are images that were flattened with their channels last, pass "
+            f"X.reshape(-1, {first}, {second}, {last}), and no image_shape."
+        )
+    raise ValueError(text)

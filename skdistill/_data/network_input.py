@@ -6,24 +6,19 @@ from math import prod
 import numpy as np
 
 from .arrays import as_array
+from .columns import check_columns
 from .layout import Layout
 from .warn import warn
 from .wording import listed
 
 __all__ = [
-    "FAR",
-    "FEW",
-    "NARROW",
     "as_numbers",
-    "check_columns",
     "class_indices",
     "find_classes",
     "in_double",
     "standardize",
-    "standardized_part",
     "unknown_labels",
     "warn_of_lost_digits",
-    "warn_of_other_units",
 ]
 
 # One for each channel or feature.
@@ -31,13 +26,6 @@ Numbers = Sequence[float] | np.ndarray
 
 # Values that are converted to double precision at a time.
 _BLOCK = 2**20
-# The training data's values, standardized, have a mean square of 1. Test data whose values are this
-# far from 0 on average, or vary this little, is not of the same kind: pixels from 0 to 255 are
-# hundreds where images were whitened, and pixels from 0 to 1 hardly vary where they were bytes.
-FAR, NARROW = 5.0, 0.05
-# Fewer samples than the first number may be unusual with good reason; at most the second number are
-# looked at.
-FEW, _MANY = 10, 256
 
 # Binary digits of a feature's standard deviation that a dtype must hold.
 _SPARE = 3
@@ -82,31 +70,6 @@ def standardize(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) ->
                     "single precision; it holds NaN, infinity or values of too large a size."
                 )
     return out
-
-
-def warn_of_other_units(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> None:
-    """Warn if samples cannot be in the training data's units; parameters as in `standardize`."""
-    if len(X) < FEW:
-        return
-    part = standardized_part(X, layout, mean, scale)
-    size, spread = float(np.abs(part).mean()), float(part.std())
-    if size <= FAR and spread >= NARROW:
-        return
-    warn(
-        "X does not seem to be in the units of the training data: standardized, its values have a "
-        f"mean size of {size:.3g} and a standard deviation of {spread:.3g}; about 1 is usual. "
-        "Treat X as the training data was treated before it was distilled (the same fitted "
-        "whitening, the same range of pixels), and in no other way.",
-        UserWarning,
-    )
-
-
-def standardized_part(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> np.ndarray:
-    """Return a part of the samples, standardized, in the networks' layout and double precision.
-
-    They are evenly spaced, so that sorted labels do not matter.
-    """
-    return in_double(layout.to_engine(X[:: -(-len(X) // _MANY)]), mean, scale)
 
 
 def warn_of_lost_digits(
@@ -159,20 +122,6 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X must hold real numbers; got an array of dtype {X.dtype}.")
     return X
-
-
-def check_columns(X, feature_names: tuple[str, ...] | None) -> None:
-    """Raise a ValueError for a data frame that has other columns, or has them in another order.
-
-    As for scikit-learn, columns have names only if all of them are strings.
-    """
-    if feature_names is not None and hasattr(X, "columns"):
-        columns = tuple(X.columns)
-        if all(isinstance(name, str) for name in columns) and columns != feature_names:
-            raise ValueError(
-                f"X must have the columns {list(feature_names)!r:.300}, in this order; "
-                f"got {list(columns)!r:.300}."
-            )
 
 
 def class_indices(y, classes: np.ndarray) -> np.ndarray:

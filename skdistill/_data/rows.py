@@ -1,8 +1,13 @@
 """Some rows of an array, without a copy: a memory-mapped array may exceed the memory."""
 
+from math import prod
+
 import numpy as np
 
-__all__ = ["Rows", "take", "whole_and_rows"]
+__all__ = ["Rows", "blocks", "take", "whole_and_rows"]
+
+# About this many values are read at a time.
+_BLOCK = 2**22
 
 
 class Rows:
@@ -46,3 +51,9 @@ def take(X: np.ndarray | Rows, rows: np.ndarray) -> Rows:
 def whole_and_rows(X: np.ndarray | Rows) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the array, and which of its rows are meant; None means all."""
     return (X, None) if isinstance(X, np.ndarray) else (X.X, X.rows)
+
+
+def blocks(X: np.ndarray | Rows) -> list[slice]:
+    """Return consecutive rows, of about `_BLOCK` values each."""
+    size = max(1, _BLOCK // max(1, prod(X.shape[1:])))
+    return [slice(first, first + size) for first in range(0, len(X), size)]

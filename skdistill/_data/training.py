@@ -5,28 +5,25 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 import torch
-from joblib.hashing import NumpyHasher
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .frames import is_polars_categorical, refuse_target_in, refuse_unencoded
+from .arrays import LARGEST
+from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .labels import plain_labels
 from .layout import Layout, infer_layout
 from .network_input import warn_of_lost_digits
-from .rows import Rows, take, whole_and_rows
+from .rows import Rows, blocks, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
 
-# About this many values are read at a time.
-_BLOCK = 2**22
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
 # A smaller deviation would be 0 in single precision.
-_TINY = np.finfo(np.float32).tiny
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
+    y = plain_target(y)
     X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
@@ -134,6 +132,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         sample_weight = check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
+        _check_weights(sample_weight)
         kept = sample_weight > 0
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
@@ -150,6 +149,20 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     return Checked(X, y, sample_weight, classes, layout)
 
 
+def _check_weights(sample_weight: np.ndarray) -> None:
+    """Raise a ValueError if single precision, in which losses are weighted, has no such weights.
+
+    Single ones may be too small: they are 0 there.
+    """
+    largest, total = float(sample_weight.max()), float(sample_weight.sum())
+    if 0 < largest < _TINY or total > LARGEST:
+        raise ValueError(
+            f"sample_weight must have a maximum of at least {_TINY:.1g} and a sum of at most "
+            f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
+            f"{total:.3g}. Only their ratios matter: divide them by their maximum."
+        )
+
+
 def _refuse_sparse(X) -> None:
     """Raise a TypeError for sparse samples, which most often come out of an encoder."""
     if issparse(X):
@@ -157,6 +170,11 @@ def _refuse_sparse(X) -> None:
             f"X must be dense; got a sparse {type(X).__name__}. An encoder gives dense data with "
             "OneHotEncoder(sparse_output=False), a ColumnTransformer with sparse_threshold=0; "
             "X.toarray() makes any other dense."
+        )
+    # Frames of pandas have it if all their columns are sparse. Single ones become dense.
+    if hasattr(X, "sparse") and len(X.columns):
+        raise TypeError(
+            "X must be dense; got a DataFrame of sparse columns. Pass X.sparse.to_dense()."
         )
 
 
@@ -190,40 +208,6 @@ def _refuse_empty_categories(y) -> None:
             f"y must have samples of every class that it declares; {missing} have none. "
             "Drop them with y.cat.remove_unused_categories()."
         )
-
-
-class _Hasher(NumpyHasher):  # type: ignore[misc]  # joblib has no annotations
-    """joblib's hash; `Rows` get the hash of the array that they stand for."""
-
-    def save(self, obj):
-        """Add an object to the hash."""
-        if isinstance(obj, Rows):
-            for block in _blocks(obj):
-                self._hash.update(np.ascontiguousarray(obj[block]).view(np.uint8).data)
-            # As joblib describes an array.
-            obj = (np.ndarray, ("HASHED", obj.dtype, obj.shape, obj[:1].strides))
-        super().save(obj)
-
-
-def _blocks(X: np.ndarray | Rows) -> list[slice]:
-    """Return consecutive rows, of about `_BLOCK` values each."""
-    size = max(1, _BLOCK // max(1, prod(X.shape[1:])))
-    return [slice(first, first + size) for first in range(0, len(X), size)]
-
-
-def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
-    """Return what identifies a training set: a hash of it, its shape and its dtype.
-
-    The hash is ``joblib.hash((X, y))``, or of ``(X, y, sample_weight)``, of plain arrays, so that
-    anyone who has the data can compute it again.
-    """
-    parts = (X, y) if sample_weight is None else (X, y, sample_weight)
-    whole = isinstance(X, np.ndarray)
-    return {
-        "fingerprint": joblib.hash(parts, coerce_mmap=True) if whole else _Hasher().hash(parts),
-        "shape": list(X.shape),
-        "dtype": str(X.dtype),
-    }
 
 
 def training_data(
@@ -277,12 +261,12 @@ def _moments(
     count = weight.sum() * prod(sides)
 
     def mean_and_deviation(prepare: Callable[[np.ndarray], np.ndarray]):
-        def blocks():
-            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in _blocks(X))
+        def parts():
+            return ((weight[b], prepare(layout.to_engine(X[b]))) for b in blocks(X))
 
-        mean = sum((w * x).sum(axis=axes) for w, x in blocks()) / count
+        mean = sum((w * x).sum(axis=axes) for w, x in parts()) / count
         column = mean.reshape(-1, *[1] * len(sides))
-        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in blocks()) / count
+        variance = sum((w * (x - column) ** 2).sum(axis=axes) for w, x in parts()) / count
         return mean, np.sqrt(variance)
 
     mean, deviation = mean_and_deviation(lambda x: x)

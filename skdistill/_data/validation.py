@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import (
     InvalidParameterError,
@@ -14,9 +15,11 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import check_array, validate_data
 
 from .arrays import LARGEST, as_array
 from .bases import MYPY
+from .layout import Layout
 
 if MYPY:
     _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -43,6 +46,7 @@ __all__ = [
     "check_image_shape",
     "check_magnitude",
     "check_sample_weight",
+    "check_samples",
     "fit_context",
     "get_output_config",
     "keeping_features",
@@ -117,3 +121,25 @@ def check_magnitude(X: np.ndarray) -> None:
             f"X must hold values between -{LARGEST:g} and {LARGEST:g}, because networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."
         )
+
+
+def check_samples(estimator: object, X: ArrayLike, layout: Layout) -> np.ndarray:
+    """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see.
+
+    Parameters
+    ----------
+    estimator : object
+        The fitted estimator, whose features those of a table must be.
+    X : array-like of shape (n, ...)
+    layout : Layout
+        How `fit` got its samples.
+    """
+    X = as_array(X)
+    if len(layout.user_shape) > 1:
+        X = check_array(X, allow_nd=True, dtype="numeric")
+        layout.check(X)
+        return X
+    if getattr(X, "ndim", 2) > 2:
+        # Images where there were rows: scikit-learn would name neither shape.
+        layout.check(X)
+    return validate_data(estimator, X, reset=False, dtype="numeric")

@@ -5,14 +5,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .._data.seeds import draw_seed
-from .identity import VALIDATION, complete, differences
+from .identity import DATA, OF_VALIDATION, VALIDATION, complete, differences
 from .state import Run
 
 __all__ = ["agreed", "completed", "further_run"]
 
 
-def completed(saved: dict, current: dict, defaults: Mapping[str, Mapping]) -> dict:
-    """Return a run's identity, completed by later parameters if the run is older than these.
+def completed(
+    saved: dict, current: dict, defaults: Mapping[str, Mapping], data_before: dict | None = None
+) -> dict:
+    """Return a run's identity as this version would write it: with later parameters, for instance.
 
     Parameters
     ----------
@@ -20,10 +22,14 @@ def completed(saved: dict, current: dict, defaults: Mapping[str, Mapping]) -> di
         Outputs of `identify`: that in the file, and that of the fit.
     defaults : mapping of str to mapping
         The output of `describe_defaults`.
+    data_before : dict or None
+        What an older version says of the data, if that is something else.
     """
     saved, kind = complete(saved, defaults), current.get("the distiller")
     if saved.get("the distiller") != kind:
         return saved
+    if data_before is not None and saved.get(DATA) == data_before:
+        saved[DATA] = current[DATA]
     of_kind = defaults.get(kind, {})
     later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}
     if VALIDATION in current:
@@ -49,7 +55,12 @@ def agreed(path: Path, saved: dict, current: dict, open_names: Collection[str]) 
     current = {**current, **taken}
     if VALIDATION in current and saved.get(VALIDATION, current) is None:
         current[VALIDATION] = None
-    texts = differences(saved, current)
+    fractions = [values.get("validation_fraction") for values in (saved, current)]
+    # Of a run that is validated and one that is not, the fraction tells all.
+    untold = OF_VALIDATION if None in fractions else ()
+    texts = differences(
+        *({k: v for k, v in values.items() if k not in untold} for values in (saved, current))
+    )
     if texts:
         raise ValueError(
             f"{'; '.join(texts)}; as in the run that checkpoint={os.fspath(path)!r} holds. "

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .._data.training import Checked, describe
+from .._data.fingerprint import describe, describe_as_before
+from .._data.training import Checked
 from .._data.warn import warn
 from .._data.wording import reason
 from .._engine.data import as_tensor
@@ -22,6 +23,8 @@ from .network_scores import NETWORK_SCORES
 __all__ = ["FolderCache"]
 
 _FORMAT, _VERSION = "skdistill.Prepared", 1
+# What a result says of the data that it was made of.
+_DATA = "the training data"
 
 
 class FolderCache:
@@ -74,6 +77,8 @@ class FolderCache:
         if folder is None:
             return lambda name, make: {k: as_tensor(v) for k, v in _arrays(make()).items()}
         identity = self._identity(parameters)
+        X, y, weight, classes, _ = self._data
+        before = describe_as_before(X, classes[y], weight)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -82,17 +87,17 @@ class FolderCache:
             ) from error
         # Before any work, and those too that this run will not need: a folder is of one kind.
         for path in sorted(folder.glob("*.npz")):
-            self._read(path, identity, arrays=False)
+            self._read(path, identity, before, arrays=False)
 
         def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
             path = folder / f"{name}.npz"
             if path.exists():
-                arrays = self._read(path, identity)
+                arrays = self._read(path, identity, before)
             else:
                 with self._alone(path):
                     # Another run may have made it meanwhile.
                     if path.exists():
-                        arrays = self._read(path, identity)
+                        arrays = self._read(path, identity, before)
                     else:
                         arrays = _arrays(make())
                         self._write(path, identity, arrays)
@@ -114,11 +119,13 @@ class FolderCache:
                 **({} if self._scores is None else {NETWORK_SCORES: self._scores}),
                 "the shape of samples": layout.network_shape,
                 # Less what is held out, and with the weights of classes in those of samples.
-                "the training data": describe(X, classes[y], weight),
+                _DATA: describe(X, classes[y], weight),
             }
         )
 
-    def _read(self, path: Path, identity: dict, arrays: bool = True) -> dict:
+    def _read(
+        self, path: Path, identity: dict, data_before: dict | None, arrays: bool = True
+    ) -> dict:
         try:
             with open(path, "rb") as file:
                 prefix = "result." if arrays else ()
@@ -130,6 +137,8 @@ class FolderCache:
                 # It is whole, and perhaps there is no other copy of it.
                 way_out = "Give another folder as cache."
             raise InvalidFileError(f"{path} cannot be loaded: {reason(error)} {way_out}") from error
+        if data_before is not None and there.get(_DATA) == data_before:
+            there[_DATA] = identity[_DATA]
         texts = differences(there, identity)
         if texts:
             raise ValueError(

@@ -40,6 +40,8 @@ class Checkpoint:
     defaults : dict of str to dict, default={}
         The output of `describe_defaults`: the values of a run of an older version for parameters
         that came later.
+    data_before : dict or None, default=None
+        What an older version says of the data in `identity`, if that is something else.
 
     Raises
     ------
@@ -54,12 +56,14 @@ class Checkpoint:
         identity: dict,
         open_names: Collection[str] = (),
         defaults: Mapping[str, Mapping] = MappingProxyType({}),
+        data_before: dict | None = None,
     ):
         self._file = RunFile(path)
         self._every = every
         self._identity = identity
         self._open_names = open_names
         self._defaults = defaults
+        self._data_before = data_before
         self._saved_step = 0
         self._saved_at = perf_counter()
         self._lock = WriteLock(self._file.path)
@@ -140,7 +144,7 @@ class Checkpoint:
         return run
 
     def _complete(self, saved: dict) -> dict:
-        return completed(saved, self._identity, self._defaults)
+        return completed(saved, self._identity, self._defaults, self._data_before)
 
     def _agree(self, path: Path, saved: dict) -> None:
         self._identity = agreed(path, saved, self._identity, self._open_names)

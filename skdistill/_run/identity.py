@@ -17,6 +17,8 @@ from .network_scores import NETWORK_SCORES, same_scores, to_distill_through
 
 __all__ = [
     "BEGINNING",
+    "DATA",
+    "OF_VALIDATION",
     "complete",
     "describe_defaults",
     "describe_value",
@@ -28,9 +30,14 @@ __all__ = [
 # are part of its result, and how fast each of them moves.
 BEGINNING = ("init", "start", "learning_rate_factors")
 
+# What a run was trained on. It is an error's words, too.
+DATA = "X, y and sample_weight"
+
 # How samples are validated. Runs of 0.1.0 do not say it, or rather None: by the networks of the
 # evaluation, without weights, and each block on a part of its own.
 VALIDATION = "how samples are validated"
+# What only a run that is validated says.
+OF_VALIDATION = ("eval_steps", VALIDATION)
 
 
 def identify(
@@ -81,7 +88,7 @@ def identify(
         **{name: value for name, value in parameters.items() if name not in others},
         "learning_rate_schedule": rates,
         "the network": None if module is None else repr(module),
-        "X, y and sample_weight": provenance,
+        DATA: provenance,
         "start": start if start is not parameters["init"] else None,
         "learning_rate_factors": None if factors is None else factors.tolist(),
     }

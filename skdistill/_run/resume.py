@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._data.fingerprint import describe_as_before
 from .._data.seeds import draw_seed
 from .._data.training import Checked
 from .._data.wording import reason
@@ -191,7 +192,9 @@ def resume(
         nonlocal checkpoint
         if path is not None:
             every = parameters["checkpoint_every"]
-            checkpoint = Checkpoint(path, every, identity, open_names, defaults)
+            data = given.data
+            before = describe_as_before(data.X, data.classes[data.y], data.sample_weight)
+            checkpoint = Checkpoint(path, every, identity, open_names, defaults, before)
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)

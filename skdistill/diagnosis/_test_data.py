@@ -1,13 +1,13 @@
 """Whether test data is what the set expects: its labels, and its units."""
 
 from collections.abc import Iterator
-from math import sqrt
-from typing import NamedTuple
 
 import numpy as np
 
 from .._data.arrays import as_array
-from .._data.network_input import FAR, FEW, NARROW, standardized_part, unknown_labels
+from .._data.columns import other_columns
+from .._data.network_input import unknown_labels
+from .._data.units import FEW, Moments, are_known, moments, standardized_part
 from .._data.wording import listed
 from ..distilled._dataset import DistilledDataset
 from ..distilled._known import mapping, short
@@ -16,14 +16,6 @@ from ._report import Finding, NotMade
 
 __all__ = ["unprepared_test_data", "wrong_labels"]
 
-# The training data, standardized, has a mean of 0 and a deviation of 1 in every channel or feature.
-# By how much that of test data may be off, in all of them together: the mean, and the factor of the
-# deviation. Beyond the first pair it is a warning, beyond the second an error. Where a set of
-# whitened CIFAR-10 has a scale of 0.48, images that were standardized instead are off by a factor
-# of 2.1, and pixels from 0 to 1, with a mean of a half, by 1.0 in the mean.
-_OFF, _FAR_OFF = (0.5, 1.5), (1.0, 3.0)
-# Standard errors that are put down to chance.
-_ERRORS = 4
 # Of any distribution at most a quarter lies two standard deviations or more from the mean
 # (Chebyshev). A feature with more than half of its values there is not the one of the training
 # data, however skewed that was.
@@ -54,10 +46,9 @@ def unprepared_test_data(case: Case) -> Finding | NotMade | None:
     if len(X) < FEW:
         return NotMade(f"It needs {FEW} test samples; there are {len(X)}.")
     recipe = distilled.recipe
-    found, columns = _moments(distilled, X), _far_columns(distilled, X)
+    found, columns = _moments(distilled, X, case.y), _far_columns(distilled, X)
     level = found.level
-    if not any(recipe.mean) and set(recipe.scale) == {1} and not found.is_warned_of:
-        # A set that was made from arrays without them, and of which nobody knows more.
+    if not are_known(recipe.mean, recipe.scale) and not found.is_hopeless:
         return NotMade("The set does not know the mean and deviation of its training data.")
     if not level and not columns:
         return None
@@ -85,64 +76,24 @@ def unprepared_test_data(case: Case) -> Finding | NotMade | None:
 
 def _other_columns(case: Case) -> Finding | None:
     """Look for columns that are not those of the training data, or in another order."""
-    names = case.distilled.feature_names
     # A preprocessor compares its columns with its own.
-    if names is None or case.distilled.preprocessing is not None:
+    if case.distilled.preprocessing is not None:
         return None
-    given = getattr(case.given, "columns", None)
-    if given is None or (columns := tuple(map(str, given))) == names:
+    found = other_columns(case.given, case.distilled.feature_names)
+    if found is None:
         return None
-    i = next(i for i, pair in enumerate(zip(columns, names)) if pair[0] != pair[1])
+    difference, way_out = found
     return Finding(
         "unprepared-test-data",
         "error",
-        f"Column {i} of X_test is {columns[i]!r}, and in the training data it was {names[i]!r}.",
-        "Pass the columns of the training data in their order: X_test[list(distilled."
-        "feature_names)].",
+        f"X_test must have the columns of the training data, in their order: {difference}.",
+        way_out,
     )
 
 
-class _Moments(NamedTuple):
-    """How far standardized test samples are from the mean and deviation of the training data."""
-
-    n: int
-    # The root mean square of the means of the channels or features, and the median and the largest
-    # of their deviations. A feature that is rare need not occur in the test data, and one with a
-    # long tail may have any deviation: too small is what the largest is, too large the median.
-    shift: float
-    median: float
-    largest: float
-    # Whether values are so far away, or vary so little, that an evaluation warns of it.
-    is_warned_of: bool
-
-    @property
-    def level(self) -> int:
-        """0 if they fit, 1 if they are off, 2 if they are far off."""
-        chance = _ERRORS / sqrt(self.n)
-        for level, (shift, factor) in ((2, _FAR_OFF), (1, _OFF)):
-            factor = max(factor, 1 + chance)
-            is_off = self.shift > max(shift, chance)
-            if is_off or self.largest < 1 / factor or self.median > factor:
-                return level
-        return 2 if self.is_warned_of else 0
-
-
-def _moments(distilled: DistilledDataset, X: np.ndarray) -> _Moments:
-    part = _standardized(distilled, X)
-    axes = (0, *range(2, part.ndim))
-    mean, deviation = part.mean(axis=axes), part.std(axis=axes)
-    # Features that do not vary have a scale of 1 and no deviation.
-    varies = ~(np.equal(distilled.recipe.scale, 1) & (deviation == 0))
-    if not varies.any():
-        return _Moments(len(part), 0.0, 1.0, 1.0, False)
-    mean, deviation = mean[varies], deviation[varies]
-    return _Moments(
-        len(part),
-        float(np.sqrt(np.square(mean).mean())),
-        float(np.median(deviation)),
-        float(deviation.max()),
-        bool(np.abs(part).mean() > FAR or part.std() < NARROW),
-    )
+def _moments(distilled: DistilledDataset, X: np.ndarray, y: np.ndarray) -> Moments:
+    recipe = distilled.recipe
+    return moments(X, recipe.layout, recipe.mean, recipe.scale, len(distilled.classes), y)
 
 
 def _far_columns(distilled: DistilledDataset, X: np.ndarray) -> list[str]:
@@ -170,7 +121,8 @@ def _remedy(case: Case) -> str:
             "or keep it with the set: dataclasses.replace(distilled, preprocessing=...)."
         )
     for text, X in _cures(case):
-        if _moments(case.distilled, X).level == 0 and not _far_columns(case.distilled, X):
+        y = case.y[:: _step(case.y)]
+        if _moments(case.distilled, X, y).level == 0 and not _far_columns(case.distilled, X):
             return text
     kept = "" if case.distilled.preprocessing is None else " before the steps that the set keeps"
     return (
@@ -181,14 +133,18 @@ def _remedy(case: Case) -> str:
     )
 
 
+def _step(samples: np.ndarray) -> int:
+    """Return the distance of evenly spaced samples that are enough to see whether it helps."""
+    return -(-len(samples) // 256)
+
+
 def _cures(case: Case) -> Iterator[tuple[str, np.ndarray]]:
     """Yield usual ways out, and what the test samples are then."""
     distilled, recipe = case.distilled, case.distilled.recipe
     given = np.asarray(as_array(case.given))
     if given.dtype.kind not in "biuf":
         return
-    # Evenly spaced samples are enough to see whether it helps.
-    given = given[:: -(-len(given) // 256)].astype(np.float64)
+    given = given[:: _step(given)].astype(np.float64)
     if distilled.preprocessing is not None and given.shape[1:] == recipe.layout.user_shape:
         yield (
             "X_test has gone through the preprocessing already, which the set keeps and applies "

@@ -16,6 +16,7 @@ from .._data.arrays import as_array
 from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
 from .._data.older_versions import stamped, unstamped
+from .._data.units import warn_of_other_units
 from .._files import images as _image_folder
 from . import _card, _file, _html, _hub, _known, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
@@ -755,7 +756,8 @@ class DistilledDataset:
         X = _network_input.as_numbers(X, self.feature_names)
         Z = self._standardized(X)
         recipe = self.recipe
-        _network_input.warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        n_classes = len(self.classes)
+        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale, n_classes)
         return Z
 
     def encode_labels(self, y: ArrayLike) -> np.ndarray:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.columns import column_names
 from .._data.labels import plain_labels
 from .._data.layout import Layout, infer_layout, usual_architecture
 from .._data.network_input import as_numbers, find_classes, in_double, unknown_labels
@@ -41,7 +42,7 @@ def fields_from_arrays(
 ) -> dict[str, Any]:
     """Return the fields of a `DistilledDataset`; the parameters are those of its `from_arrays`."""
     if feature_names is None:
-        feature_names = getattr(X, "columns", None)
+        feature_names = column_names(X)
     target_name = getattr(y, "name", None)
     X, y = as_numbers(X), np.asarray(as_array(y))
     if X.ndim < 2 or len(X) == 0:

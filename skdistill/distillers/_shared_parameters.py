@@ -161,7 +161,7 @@ class SharedParameters(Parameters):
         constraints=[tuple, list, None],
         kind="tuple of int or None",
         doc="""``(channels, height, width)`` of the samples, needed if they are flat or if it is
-        ambiguous.""",
+        ambiguous. Flat samples must be in this order, channel by channel and each row by row.""",
     )
     n_networks: int = param(
         default=10,

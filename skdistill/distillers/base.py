@@ -17,10 +17,11 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
+from .._data.fingerprint import describe
 from .._data.frames import Origin
 from .._data.layout import Layout
 from .._data.strategy import plain_parameters
-from .._data.training import Checked, check_training_data, describe
+from .._data.training import Checked, check_training_data
 from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
 from .._engine.methods.base import Method, Problem

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import ClassifierTags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import ClassifierTags
+from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import TransformerMixin
 from .._data.frames import Origin
 from .._data.older_versions import OlderPicklesMixin
-from .._data.validation import as_array, get_output_config
+from .._data.validation import check_samples, get_output_config
 from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
@@ -94,7 +94,7 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
         """
         check_is_fitted(self, "distilled_")
         if X is not None:
-            self._check_samples(X)
+            check_samples(self, X, self.distilled_.recipe.layout)
         origin, is_table = self._origin, len(self.distilled_.recipe.layout.user_shape) == 1
         library = get_output_config("transform", self)["dense"]
         if library != "default" and is_table:
@@ -150,15 +150,6 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             # The attribute that scikit-learn uses, and clones.
             self._sklearn_output_config = {"transform": transform}
         return self
-
-    def _check_samples(self, X: ArrayLike) -> np.ndarray:
-        """Return ``X`` as an array, or raise scikit-learn's errors for what `fit` did not see."""
-        X = as_array(X)
-        if len(self.distilled_.recipe.layout.user_shape) == 1:
-            return validate_data(self, X, reset=False, dtype="numeric")
-        X = check_array(X, allow_nd=True, dtype="numeric")
-        self.distilled_.recipe.layout.check(X)
-        return X
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean test accuracy of `n_networks` networks trained on the synthetic samples.
@@ -255,7 +246,9 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             steps = None
         for resolved in protocols:
             check_said_once(resolved, steps, architecture)
-        test = check_test_data(self.distilled_, self._check_samples(X), y)
+        test = check_test_data(
+            self.distilled_, check_samples(self, X, self.distilled_.recipe.layout), y
+        )
         source, recipe = self._evaluates_like(), self.distilled_.recipe
         if isinstance(steps, str):
             if steps != "curve":

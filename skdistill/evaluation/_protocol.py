@@ -17,14 +17,14 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
+from .._data.columns import check_columns, column_names
 from .._data.network_input import (
-    check_columns,
     find_classes,
     unknown_labels,
     warn_of_lost_digits,
-    warn_of_other_units,
 )
 from .._data.rows import Rows
+from .._data.units import warn_of_other_units
 from .._data.validation import as_array, check_count, check_magnitude, check_sample_weight
 from .._data.warn import warn
 from .._engine.group import join_group
@@ -410,7 +410,7 @@ def check_test_data(
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
         # What it makes may have other names than those that the set was given.
-        checks_columns &= sorted(map(str, getattr(X, "columns", ()))) == sorted(names or ())
+        checks_columns &= sorted(map(str, column_names(X) or ())) == sorted(names or ())
     if checks_columns:
         check_columns(X, names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
@@ -424,7 +424,8 @@ def check_test_data(
         raise ValueError("y must have no NaN: leave out samples whose label is missing.")
     index = find_classes(y, distilled.classes)
     if warns:
-        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale)
+        n_classes = len(distilled.classes)
+        warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale, n_classes, index)
         if X.dtype != distilled.X.dtype:
             # Constant features have a scale of 1, and no differences to lose.
             mean = np.where(np.equal(recipe.scale, 1), 0, recipe.mean)

@@ -114,13 +114,20 @@ UNENCODED = {
     "digits as text": (pd.DataFrame({"c": ["1", "2"] * 3}), "'c' .text."),
     "text and numbers": (pd.DataFrame({"c": pd.Series([1, "x"] * 3, dtype=object)}), "objects"),
     "dates": (pd.DataFrame({**NUMBERS, "c": pd.to_datetime(DAYS)}), "'c' .dates or times.. Turn"),
-    "periods": (pd.DataFrame({"c": pd.period_range("2020", periods=6)}), "'c' .objects."),
+    "periods": (pd.DataFrame({"c": pd.period_range("2020", periods=6)}), "dates or times.. Turn"),
     "durations": (pd.DataFrame({"c": pd.to_timedelta(range(6), unit="D")}), "'c' .dates or times"),
     "polars Categorical": (pl.DataFrame({"c": pl.Series(TEXT, dtype=pl.Categorical)}), "categori"),
     "polars Enum": (pl.DataFrame({"c": pl.Series(TEXT, dtype=pl.Enum(["u", "v"]))}), "categories"),
     "polars String": (pl.DataFrame({**NUMBERS, "c": TEXT}), "'c' .text."),
     "polars Date": (pl.DataFrame({**NUMBERS, "c": DAYS}), "'c' .dates or times."),
-    "polars List": (pl.DataFrame({"c": [[1], [2]] * 3}), "'c' .objects."),
+    "dates in objects": (pd.DataFrame({"c": pd.Series(DAYS, dtype=object)}), "dates or times"),
+    "lists": (pd.DataFrame({"c": [[1], [2]] * 3}), "'c' .lists or records.. Spread"),
+    "arrays": (pd.DataFrame({"c": [np.ones(1)] * 6}), "'c' .lists or records.. Spread"),
+    "complex": (pd.DataFrame({"c": np.full(6, 1j)}), "'c' .complex numbers.. Split"),
+    "complex in objects": (pd.DataFrame({"c": pd.Series([1, np.complex128(1j)] * 3)}), "complex"),
+    "intervals": (pd.DataFrame({"c": pd.interval_range(0, 6)}), "'c' .objects.. Encode"),
+    "polars List": (pl.DataFrame({"c": [[1], [2]] * 3}), "'c' .lists or records.. Spread"),
+    "polars Struct": (pl.DataFrame({"c": [{"d": 1}] * 6}), "'c' .lists or records.. Spread"),
     "array of dates": (np.array(DAYS, "M8[D]").reshape(-1, 1), r"array of datetime64\[D\]. Turn"),
 }  # fmt: skip
 
@@ -179,6 +186,59 @@ def test_decimals_of_polars_are_distilled():
     X = pl.DataFrame({"a": range(6)}).with_columns(c=pl.col("a").cast(pl.Decimal(10, 2)))
     X_syn, _ = quick().fit(X, [0, 1] * 3).transform()
     np.testing.assert_allclose(X_syn["c"].sort(), np.arange(6), atol=0.01)
+
+
+def test_a_table_of_pyarrow_is_distilled():
+    pa = pytest.importorskip("pyarrow")
+    X = pa.table({**NUMBERS, "c": pa.array([True, False] * 3)})
+    distiller = quick(ipc=3).fit(X, [0, 1] * 3)
+    X_syn, _ = distiller.transform()
+    assert isinstance(X_syn, pa.Table)
+    assert X_syn.column_names == [*distiller.feature_names_in_] == ["a", "b", "c"]
+    assert distiller.score(X, [0, 1] * 3) >= 0
+    table = pa.table({"c": TEXT, "d": pa.array(TEXT).dictionary_encode()})
+    with pytest.raises(ValueError, match=r"got 'c' \(text\), 'd' \(categories\)\. Encode"):
+        quick().fit(table, [0, 1] * 3)
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    lazy, y = pl.DataFrame(NUMBERS).lazy(), [0, 1] * 3
+    distiller = quick().fit(lazy.collect(), y)
+    for call in (quick().fit, distiller.score, partial(evaluate, distiller.distilled_)):
+        with pytest.raises(TypeError, match=r"got a LazyFrame.*Call its \.collect\(\)"):
+            call(lazy, y)
+
+
+def test_a_frame_of_sparse_columns_says_how_to_make_it_dense():
+    X = pd.DataFrame(NUMBERS).astype(pd.SparseDtype(float, 0))
+    with pytest.raises(TypeError, match=r"sparse columns\. Pass X\.sparse\.to_dense\(\)"):
+        quick().fit(X, [0, 1] * 3)
+    quick().fit(X.sparse.to_dense(), [0, 1] * 3)
+
+
+FLAGS = pd.Series([False, True] * 3, name="flag")
+LABELS = {
+    "boolean": (FLAGS.astype("boolean"), np.bool_),
+    "Int64": (FLAGS.astype("Int64"), np.int64),
+    "UInt8": (FLAGS.astype("UInt8"), np.uint8),
+    "category of bool": (FLAGS.astype("category"), np.bool_),
+    "category of Int64": (FLAGS.astype("Int64").astype("category"), np.int64),
+    "array of pandas": (FLAGS.astype("boolean").array, np.bool_),
+}
+
+
+@pytest.mark.parametrize(("y", "dtype"), LABELS.values(), ids=LABELS)
+def test_labels_of_a_dtype_that_may_have_gaps_stay_what_they_are(y, dtype):
+    X = pd.DataFrame(NUMBERS)
+    distiller = quick().fit(X, y)
+    assert distiller.classes_.dtype == distiller.transform()[1].dtype == dtype
+    assert distiller.classes_.tolist() == [0, 1]
+    assert distiller.score(X, y) == distiller.score(X, np.asarray(y))
+
+
+def test_gaps_in_labels_are_refused():
+    with pytest.raises(ValueError, match="y contains NaN"):
+        quick().fit(pd.DataFrame(NUMBERS), pd.Series([0, 1, None] * 2, dtype="Int64"))
 
 
 def test_labels_may_be_a_categorical_of_polars():

@@ -1,16 +1,14 @@
 """The input of networks: the same arithmetic for real and synthetic samples."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 from tools import LAYOUTS, make
-
-from skdistill.evaluation import evaluate
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -64,8 +62,37 @@ def test_a_data_frame_must_have_the_columns_of_the_training_data():
     expected = data.X.copy()
     expected[:, 1] = frame["b"]
     np.testing.assert_array_equal(data.standardize(frame), data.standardize(expected))
-    with pytest.raises(ValueError, match=r"columns \['a', 'b', .*got \['e', 'd'"):
+    with pytest.raises(ValueError, match="in another order: column 0 is 'e', and in the training"):
         data.standardize(frame[list("edcba")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X: X.rename(columns={"d": "D"}), "it lacks 'd', and it has 'D' besides. Name"),
+        (lambda X: X.drop(columns=["b", "d"]), "it lacks 'b', 'd'. Name"),
+        (
+            lambda X: X.assign(f=1),
+            r"it has 'f' besides\. Pass X\[list\(distilled\.feature_names\)\]",
+        ),
+        (lambda X: X[list("abcded")], "it has 'd' besides. Pass"),
+        (lambda X: X[list("abced")], "column 3 is 'e', and in the training data it was 'd'. Pass"),
+        (lambda X: pl.DataFrame(X).drop("b"), "it lacks 'b'. Name"),
+    ],
+)
+def test_an_error_names_the_columns_that_differ(change, message):
+    data = make("table", feature_names=tuple("abcde"))
+    with pytest.raises(ValueError, match=f"the columns of the training data.*{message}"):
+        data.standardize(change(pd.DataFrame(data.X, columns=list("abcde"))))
+
+
+def test_a_table_of_pyarrow_has_names():
+    pa = pytest.importorskip("pyarrow")
+    data = make("table", feature_names=tuple("abcde"))
+    table = pa.table(dict(zip("abcde", data.X.T)))
+    np.testing.assert_array_equal(data.standardize(table), data.standardize(data.X))
+    with pytest.raises(ValueError, match="it lacks 'b'"):
+        data.standardize(table.drop_columns("b"))
 
 
 @pytest.mark.parametrize(
@@ -118,40 +145,3 @@ def test_labels_that_are_not_classes_are_named(y, message):
 def test_numbers_are_not_the_strings_that_name_them():
     with pytest.raises(ValueError, match=r"got 3\."):
         make(classes=["3", "5", "8"]).encode_labels([3])
-
-
-# --- other units ------------------------------------------------------------------------------
-
-
-def bytes_and_whitened():
-    """Return images of bytes, and two sets: distilled from them, and from smaller numbers."""
-    X = np.random.default_rng(0).integers(0, 256, (40, 4, 3), dtype=np.uint8)
-    data = make(classes=[0, 1], X=np.float32(X[:4]))
-    recipe = replace(data.recipe, mean=(float(X.mean()),), scale=(float(X.std()),))
-    white = replace(data.recipe, mean=(0.0,), scale=(0.3,))
-    return X, replace(data, recipe=recipe), replace(data, recipe=white, X=data.X / 500)
-
-
-def test_test_data_in_other_units_raises_a_warning():
-    X, data, white = bytes_and_whitened()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        data.standardize(X)
-        # A few samples may be odd.
-        data.standardize(X[:3] / 255)
-    with pytest.warns(UserWarning, match="mean size of 1.67 .* deviation of 0.00") as record:
-        data.standardize(X / 255)
-    assert record[0].filename == __file__
-    with pytest.warns(UserWarning, match="the same fitted whitening"):
-        white.standardize(X)
-
-
-def test_evaluate_warns_of_other_units():
-    X, data, _ = bytes_and_whitened()
-    options = {"n_networks": 1, "steps": 1, "architecture": "mlp", "augmentation": None}
-    y = np.arange(40) % 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        evaluate(data, X, y, **options)
-    with pytest.warns(UserWarning, match="units of the training data"):
-        evaluate(data, X / 255, y, **options)

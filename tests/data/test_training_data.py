@@ -11,7 +11,6 @@ import torch
 
 from skdistill import BoostedDistiller, DistributionMatchingDistiller
 from skdistill._data.rows import take
-from skdistill._data.training import describe
 from skdistill._engine.data import RealData, Standardizer, as_tensor
 from skdistill._engine.methods.base import Gradient
 from skdistill._engine.parametrization import Parametrization, Rows
@@ -100,15 +99,6 @@ def test_what_other_devices_hold_becomes_what_the_cpu_computes():
 
 
 # --- rows of an array -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("order", ["C", "F", "channels last"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float64, ">f4"])
-def test_rows_are_described_as_their_copy(order, dtype):
-    X = np.random.default_rng(0).integers(9, size=(40, 5, 4)).astype(dtype)
-    X = np.moveaxis(X, 1, -1) if order == "channels last" else np.array(X, order=order)
-    y, weight, rows = np.arange(40) % 2, np.ones(40), np.flatnonzero(np.arange(40) % 3)
-    assert describe(take(X, rows), y, weight) == describe(X[rows], y, weight)
 
 
 def test_rows_of_rows_and_their_batches():

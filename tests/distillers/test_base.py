@@ -505,6 +505,8 @@ def test_test_data_of_another_shape(table):
     X, y = table
     with pytest.raises(ValueError, match="X has 3 features, but RaTBPTTDistiller is expecting 4"):
         quick().fit(X, y).score(X[:, :3], y)
+    with pytest.raises(ValueError, match=r"samples of shape \(4,\), as in fit; got .* \(2, 2\)"):
+        quick().fit(X, y).score(X.reshape(-1, 2, 2), y)
 
 
 # --- divergence and interruption --------------------------------------------------------------

@@ -78,6 +78,8 @@ def test_the_weights_are_not_changed(weighted):
         (np.full(40, -1.0), "Negative values"),
         (np.full(40, np.nan), "NaN"),
         (np.zeros(40), "at least one non-zero"),
+        (np.linspace(1, 2, 40) * 1e-320, "got 2e-320 and .* divide them by their maximum"),
+        (np.linspace(1, 2, 40) * 1e300, "got 2e.300 and 6e.301. Only their ratios matter"),
         (np.arange(40) % 2, "y must hold at least 2 classes"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_mapped_array_is_not_copied(tmp_path, parameters, monkeypatch):
     distiller = quick(**parameters)
     # The usual size of a block is some 100 MB: here it is small.
     monkeypatch.setattr("skdistill.coresets._MOST", 2**20)
-    monkeypatch.setattr("skdistill._data.training._BLOCK", 2**18)
+    monkeypatch.setattr("skdistill._data.rows._BLOCK", 2**18)
     monkeypatch.setattr("skdistill.evaluation._networks.chunk_size", lambda learner, shape: 500)
     monkeypatch.setattr("skdistill._run.held_out.chunk_size", lambda learner, shape: 500)
     distiller.fit(X[:2000], y[:2000]).score(X[:2000], y[:2000])  # what is loaded once is there

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from skdistill import BoostedDistiller
+from skdistill._data.fingerprint import describe_as_before
 from skdistill._data.layout import Layout
 from skdistill._data.training import Checked
 from skdistill._engine.learner import Learner
@@ -236,6 +237,22 @@ def test_a_cache_of_other_networks_is_refused(table, cache):
     for other in (learner(width=5), learner(dtype=torch.float64), learner(autocast=torch.bfloat16)):
         with pytest.raises(ValueError, match=r"^the network must be .*; got .*; as in what cache="):
             FolderCache(cache, data, other).open({})
+
+
+def test_the_order_in_memory_does_not_matter(table, cache, monkeypatch):
+    def open_with(order):
+        X, y = table
+        data = Checked(np.array(X, order=order), y, None, np.arange(2), Layout((3,), (3,)))
+        return FolderCache(cache, data, None).open({})
+
+    with monkeypatch.context() as before:
+        # As 0.1.0 described data.
+        before.setattr("skdistill._run.cache.describe", describe_as_before)
+        open_with("F")("one", lambda: {"theta": torch.ones(2)})
+    open_with("F")("one", pytest.fail)
+    (cache / "one.npz").unlink()
+    open_with("F")("one", lambda: {"theta": torch.ones(2)})
+    open_with("C")("one", pytest.fail)
 
 
 def test_files_that_are_no_results_are_refused(table, cache, outer_step):

@@ -431,6 +431,15 @@ def test_eval_steps_only_matter_to_a_validated_run(table, path):
         quick(path, eval_steps=3, **VALIDATED).fit(*table)
 
 
+@pytest.mark.parametrize(("first", "second"), [({}, VALIDATED), (VALIDATED, {})])
+def test_of_validation_only_what_was_changed_is_told(table, path, first, second):
+    quick(path, eval_steps=5, **first).fit(*table)
+    with pytest.raises(ValueError, match="validation_fraction must be") as error:
+        quick(path, eval_steps=5, **second).fit(*table)
+    assert "eval_steps" not in str(error.value)
+    assert "how samples are validated" not in str(error.value)
+
+
 def test_a_network_that_was_rewritten_under_its_name_is_refused(table, path, monkeypatch):
     quick(path).fit(*table)
     monkeypatch.setattr(tiny, "__defaults__", (5,))

@@ -1,0 +1,51 @@
+"""Whether a data frame has the columns of the training data. Needs neither pandas nor narwhals."""
+
+from collections import Counter
+from typing import Any
+
+from .wording import listed
+
+__all__ = ["check_columns", "column_names", "other_columns"]
+
+
+def column_names(X: Any) -> list | None:
+    """Return the names of the columns of a data frame of any library; None if X is none."""
+    # What a table of pyarrow calls its columns are their values.
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    return None if names is None else list(names)
+
+
+def other_columns(X: Any, feature_names: tuple[str, ...] | None) -> tuple[str, str] | None:
+    """Return how the columns of a data frame differ, and what to do; None if they do not.
+
+    As for scikit-learn, columns have names only if all of them are strings.
+    """
+    names = column_names(X)
+    if feature_names is None or names is None or tuple(names) == feature_names:
+        return None
+    if not all(isinstance(name, str) for name in names):
+        return None
+    missing = list((Counter(feature_names) - Counter(names)).elements())
+    unexpected = list((Counter(names) - Counter(feature_names)).elements())
+    in_order = "X[list(distilled.feature_names)]"
+    if not (missing or unexpected):
+        i = next(i for i, pair in enumerate(zip(names, feature_names)) if pair[0] != pair[1])
+        found = (
+            f"it has the same columns in another order: column {i} is {names[i]!r}, and in the "
+            f"training data it was {feature_names[i]!r}"
+        )
+        return found, f"Pass {in_order}."
+    parts = [f"it lacks {listed(map(repr, missing))}"] if missing else []
+    parts += [f"it has {listed(map(repr, unexpected))} besides"] if unexpected else []
+    way = f"Pass {in_order}." if not missing else f"Name or make them as then, and pass {in_order}."
+    return ", and ".join(parts), way
+
+
+def check_columns(X: Any, feature_names: tuple[str, ...] | None) -> None:
+    """Raise a ValueError for a data frame that has other columns, or has them in another order."""
+    found = other_columns(X, feature_names)
+    if found is not None:
+        difference, way_out = found
+        raise ValueError(
+            f"X must have the columns of the training data, in their order: {difference}. {way_out}"
+        )
