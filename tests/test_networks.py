@@ -578,7 +578,7 @@ class Attention(Encoder):
 @pytest.mark.parametrize("architecture", [Encoder, Attention])
 def test_meta_gradient_through_attention(architecture):
     factory = network_factory(architecture, (1, 6, 6), 2)
-    learner = Learner(factory, dtype=torch.float64)
+    learner = Learner(factory, dtype=torch.float64, twice=True)
     X = draw(4, (1, 6, 6))
     # The same function as torch's own, which a fused kernel computes.
     plain = factory().eval().to(torch.float64)

@@ -124,8 +124,9 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._rules import is_number
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
-    # No parameter; not imported, because what has its name needs torch.
-    identity.pop("how samples are validated", None)
+    # No parameters; not imported, because what has their names needs torch.
+    for name in ("how samples are validated", "the network's scores of a few samples"):
+        identity.pop(name, None)
     history = mapping(run.get("history"))
     losses, accuracies = history.get("loss"), history.get("validation_accuracy")
     known = accuracies if isinstance(accuracies, list) else []

@@ -159,7 +159,10 @@ def _read_table(
     y = frame.pop(target)
     if target in text and y.isna().any():
         # Among texts, "NA", "None" and "null" are labels as well. (Among numbers, they are gaps.)
+        n_gaps = y.isna().sum()
         y = read([target], keep_default_na=False, na_values={target: [""]})[target]
+        if n_names := int(n_gaps - y.isna().sum()):
+            click.echo(f"{n_names} labels in {target!r} such as 'NA' are taken as names.", err=True)
     if n_missing := int(y.isna().sum()):
         raise ValueError(
             f"The column {target!r} of {path} must have a label in every row; {n_missing} of "

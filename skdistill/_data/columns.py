@@ -10,8 +10,10 @@ __all__ = ["check_columns", "column_names", "other_columns"]
 
 def column_names(X: Any) -> list | None:
     """Return the names of the columns of a data frame of any library; None if X is none."""
-    # What a table of pyarrow calls its columns are their values.
-    names = getattr(X, "column_names", getattr(X, "columns", None))
+    # What a table of pyarrow calls its columns are their values; a frame may have a column of any
+    # name as an attribute.
+    is_arrow = type(X).__module__.partition(".")[0] == "pyarrow"
+    names = getattr(X, "column_names" if is_arrow else "columns", None)
     return None if names is None else list(names)
 
 

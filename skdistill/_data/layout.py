@@ -165,7 +165,12 @@ def _refuse_channels_last(user_shape: tuple[int, ...], image_shape: tuple[int, i
     # Of a height of a few values nothing can be said.
     if last not in _USUAL_CHANNELS or first in _USUAL_CHANNELS or second <= max(_USUAL_CHANNELS):
         return
-    text = f"image_shape={image_shape} must be (channels, height, width): {(last, first, second)}?"
+    if last == 1 and first != second:
+        return  # perhaps several series of one length, as channels of width 1
+    text = (
+        f"image_shape={image_shape} must be (channels, height, width): {(last, first, second)}? "
+        f"If there are {first} channels, pass {(first, last, second)}, the pixels transposed."
+    )
     if len(user_shape) == 1 and last > 1:
         text += (
             " If the rows of X are images that were flattened with their channels last, pass "

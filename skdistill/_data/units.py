@@ -10,7 +10,15 @@ from .layout import Layout
 from .network_input import Numbers, in_double
 from .warn import warn
 
-__all__ = ["FEW", "Moments", "are_known", "moments", "standardized_part", "warn_of_other_units"]
+__all__ = [
+    "FEW",
+    "Moments",
+    "are_known",
+    "moments",
+    "some_rows",
+    "standardized_part",
+    "warn_of_other_units",
+]
 
 # Fewer samples than the first number may be unusual with good reason; at most the second number are
 # looked at.
@@ -21,6 +29,8 @@ FEW, _MANY = 10, 256
 # whitened CIFAR-10 has a scale of 0.48, images that were standardized instead are off by a factor
 # of 2.1, and pixels from 0 to 1, with a mean of a half, by 1.0 in the mean.
 _OFF, _FAR_OFF = (0.5, 1.5), (1.0, 3.0)
+# Values so many deviations from the mean are a long tail, of which few samples tell little.
+_TAIL = 4.0
 # Standard errors that are put down to chance.
 _ERRORS = 4
 # Values that are this far from 0 on average, or vary this little, are wrong whatever the classes of
@@ -33,9 +43,11 @@ class Moments(NamedTuple):
     """How far standardized test samples are from the mean and deviation of the training data."""
 
     n: int
+    is_image: bool
     # The root mean square of the means of the channels or features, and the median and the largest
     # of their deviations. A feature that is rare need not occur in the test data, and one with a
-    # long tail may have any deviation: too small is what the largest is, too large the median.
+    # long tail may have any deviation: too small is what the largest is, of those without a tail,
+    # and too large the median.
     shift: float
     median: float
     largest: float
@@ -61,7 +73,9 @@ class Moments(NamedTuple):
         left = sqrt(max(0.0, 1 - self.mix))
         for level, (shift, factor) in ((2, _FAR_OFF), (1, _OFF)):
             factor = max(factor, 1 + chance)
-            is_off = self.shift > max(shift, chance + sqrt(self.mix))
+            # Of a table classes may lie far apart. Their shares in the training data, which its
+            # mean has, are not known.
+            is_off = self.is_image and self.shift > max(shift, chance + sqrt(self.mix))
             is_wide = self.median > factor * sqrt(1 + self.mix)
             if is_off or is_wide or self.largest < left / factor:
                 return level
@@ -91,18 +105,21 @@ def moments(
     part = standardized_part(X, layout, mean, scale)
     axes = (0, *range(2, part.ndim))
     means, deviations = part.mean(axis=axes), part.std(axis=axes)
+    peaks = np.maximum(part.max(axis=axes) - means, means - part.min(axis=axes))
     # Features that do not vary have a scale of 1 and no deviation.
     varies = ~(np.equal(scale, 1) & (deviations == 0))
-    mix = _distance_of_shares(None if y is None else _part(y), n_classes)
+    mix = _distance_of_shares(None if y is None else some_rows(y), n_classes)
     size, spread = float(np.abs(part).mean()), float(part.std())
     if not varies.any():
-        return Moments(len(part), 0.0, 1.0, 1.0, 1.0, 1.0, mix)
+        return Moments(len(part), layout.is_image, 0.0, 1.0, 1.0, 1.0, 1.0, mix)
     means, deviations = means[varies], deviations[varies]
+    narrow = deviations[peaks[varies] <= _TAIL * deviations]
     return Moments(
         len(part),
+        layout.is_image,
         float(np.sqrt(np.square(means).mean())),
         float(np.median(deviations)),
-        float(deviations.max()),
+        float(narrow.max(initial=0)) if len(narrow) else 1.0,
         size,
         spread,
         mix,
@@ -144,10 +161,10 @@ def warn_of_other_units(
 
 def standardized_part(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> np.ndarray:
     """Return a part of the samples, standardized, in the networks' layout and double precision."""
-    return in_double(layout.to_engine(_part(X)), mean, scale)
+    return in_double(layout.to_engine(some_rows(X)), mean, scale)
 
 
-def _part(X: np.ndarray) -> np.ndarray:
+def some_rows(X: np.ndarray) -> np.ndarray:
     """Return at most `_MANY` rows, evenly spaced, so that sorted labels do not matter."""
     return X[:: -(-len(X) // _MANY)]
 

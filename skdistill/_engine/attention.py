@@ -13,13 +13,12 @@ from torch import nn
 __all__ = ["without_fused_attention"]
 
 
-def without_fused_attention(module: nn.Module) -> nn.Module:
-    """Let torch's layers of attention in a network compute by matrix products; return it."""
+def without_fused_attention(module: nn.Module) -> None:
+    """Let torch's layers of attention in a network compute by matrix products."""
     for layer in module.modules():
         is_torchs = type(layer).forward is nn.MultiheadAttention.forward
         if isinstance(layer, nn.MultiheadAttention) and is_torchs:
             layer.register_forward_pre_hook(_asks_for_weights, with_kwargs=True)
-    return module
 
 
 def _asks_for_weights(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:

@@ -120,6 +120,8 @@ class Learner:
     autocast : torch.dtype or None, default=None
         The precision of convolutions and matrix products, if it differs: `torch.autocast`
         decides what is safe in it.
+    twice : bool, default=False
+        Whether scores are to have second derivatives, at the price of faster ways to compute them.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Learner:
         device="cpu",
         dtype=torch.float32,
         autocast: torch.dtype | None = None,
+        twice: bool = False,
     ):
         self._factory = factory
         # Maps scores, labels and a reduction to a loss.
@@ -142,8 +145,10 @@ class Learner:
         self.shapes = [p.shape for p in parameters.values()]
         self.sizes = [p.numel() for p in parameters.values()]
         self.n_parameters = sum(self.sizes)
-        module = module.to(device=self.device, dtype=self.dtype)
-        self.module = without_fused_attention(module)
+        self.module = module.to(device=self.device, dtype=self.dtype)
+        self._twice = twice
+        if twice:
+            without_fused_attention(self.module)
 
     def init(self, seed: int) -> Tensor:
         """Return the parameters of a fresh network, the same ones for the same seed."""
@@ -176,7 +181,8 @@ class Learner:
     def changed(self, change: Callable[[nn.Module], nn.Module]) -> "Learner":
         """Return the family of these networks, each of them changed when it is built."""
         factory = self._factory
-        return Learner(lambda: change(factory()), self.device, self.dtype, self.autocast)
+        how = self.device, self.dtype, self.autocast, self._twice
+        return Learner(lambda: change(factory()), *how)
 
     def logits(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)`` of the network with parameters ``theta``."""

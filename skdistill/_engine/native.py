@@ -106,7 +106,7 @@ def _library(real: str) -> ctypes.CDLL:
         # The disk may be full, say, or run no programs.
         _logger.info("the functions of native.c are not kept: %s", error)
     with tempfile.TemporaryDirectory(prefix="skdistill-") as work:
-        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
+        if openmp is not None and not _has_threads(tuple(compiler), openmp):
             openmp = None
         return ctypes.CDLL(str(_made(compiler, flags, openmp, Path(work))))
 
@@ -127,8 +127,9 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
     if _is_whole(file):
         with suppress(OSError):  # of another system than this one
             return ctypes.CDLL(str(file))
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
+    # What has been loaded cannot be removed from a network's file system.
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as work:
+        if openmp is not None and not _has_threads(tuple(compiler), openmp):
             return _kept(folder, compiler, flags, None)
         made = _made(compiler, flags, openmp, Path(work))
         library = ctypes.CDLL(str(made))
@@ -143,20 +144,22 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
     return library
 
 
-def _has_threads(compiler: list[str], openmp: str, work: Path) -> bool:
+@cache
+def _has_threads(compiler: tuple[str, ...], openmp: str) -> bool:
     """Return whether what a compiler makes can use an OpenMP library.
 
     Another compiler than gcc may know no ``-fopenmp``, or call another library than torch's.
     """
-    source, made = work / "threads.c", work / "threads.so"
-    source.write_text(_THREADS)
-    command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
-    try:
-        _run(command)
-        ctypes.CDLL(str(made))
-    except (RuntimeError, OSError) as error:
-        _logger.info("the functions of native.c are compiled for one core: %s", error)
-        return False
+    with tempfile.TemporaryDirectory(prefix="skdistill-", ignore_cleanup_errors=True) as work:
+        source, made = Path(work, "threads.c"), Path(work, "threads.so")
+        source.write_text(_THREADS)
+        command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
+        try:
+            _run(command)
+            ctypes.CDLL(str(made))
+        except (RuntimeError, OSError) as error:
+            _logger.info("the functions of native.c are compiled for one core: %s", error)
+            return False
     return True
 
 

@@ -1,7 +1,7 @@
 """Whether a saved run is the one that a fit may continue."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from .._data.seeds import draw_seed
@@ -12,7 +12,10 @@ __all__ = ["agreed", "completed", "further_run"]
 
 
 def completed(
-    saved: dict, current: dict, defaults: Mapping[str, Mapping], data_before: dict | None = None
+    saved: dict,
+    current: dict,
+    defaults: Mapping[str, Mapping],
+    data_before: Callable[[], dict | None],
 ) -> dict:
     """Return a run's identity as this version would write it: with later parameters, for instance.
 
@@ -22,13 +25,13 @@ def completed(
         Outputs of `identify`: that in the file, and that of the fit.
     defaults : mapping of str to mapping
         The output of `describe_defaults`.
-    data_before : dict or None
-        What an older version says of the data, if that is something else.
+    data_before : callable
+        Returns what an older version says of the data, or None if that is nothing else.
     """
     saved, kind = complete(saved, defaults), current.get("the distiller")
     if saved.get("the distiller") != kind:
         return saved
-    if data_before is not None and saved.get(DATA) == data_before:
+    if saved.get(DATA) != current[DATA] and saved.get(DATA) == data_before():
         saved[DATA] = current[DATA]
     of_kind = defaults.get(kind, {})
     later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}

@@ -21,7 +21,7 @@ from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
 from .loop import OuterLoop
-from .network_scores import describe_scores, to_distill_through
+from .network_scores import describe_scores
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -114,10 +114,9 @@ def assemble(
         else:
             # Of no seed of a run, because runs share what is prepared.
             shared = replace(problem, rngs=Streams(0))
-            scores = describe_scores(to_distill_through(parameters), given.learner, problem.shape)
-            cache = FolderCache(
-                parameters.get("cache"), data, given.learner, group.rank == 0, scores
-            )
+            folder, writes = parameters.get("cache"), group.rank == 0
+            scores = describe_scores(folder, parameters, given.learner, problem.shape)
+            cache = FolderCache(folder, data, given.learner, writes, scores)
             made = method.prepare(shared, cache)
         whole = replace(problem, prepared=made)
         return whole, replace(synthetic, extra=method.extra(whole))

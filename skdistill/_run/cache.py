@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -78,7 +79,7 @@ class FolderCache:
             return lambda name, make: {k: as_tensor(v) for k, v in _arrays(make()).items()}
         identity = self._identity(parameters)
         X, y, weight, classes, _ = self._data
-        before = describe_as_before(X, classes[y], weight)
+        before = partial(describe_as_before, X, classes[y], weight)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -124,7 +125,11 @@ class FolderCache:
         )
 
     def _read(
-        self, path: Path, identity: dict, data_before: dict | None, arrays: bool = True
+        self,
+        path: Path,
+        identity: dict,
+        data_before: Callable[[], dict | None],
+        arrays: bool = True,
     ) -> dict:
         try:
             with open(path, "rb") as file:
@@ -137,7 +142,7 @@ class FolderCache:
                 # It is whole, and perhaps there is no other copy of it.
                 way_out = "Give another folder as cache."
             raise InvalidFileError(f"{path} cannot be loaded: {reason(error)} {way_out}") from error
-        if data_before is not None and there.get(_DATA) == data_before:
+        if there.get(_DATA) != identity[_DATA] and there.get(_DATA) == data_before():
             there[_DATA] = identity[_DATA]
         texts = differences(there, identity)
         if texts:

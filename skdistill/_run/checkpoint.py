@@ -40,8 +40,9 @@ class Checkpoint:
     defaults : dict of str to dict, default={}
         The output of `describe_defaults`: the values of a run of an older version for parameters
         that came later.
-    data_before : dict or None, default=None
-        What an older version says of the data in `identity`, if that is something else.
+    data_before : callable
+        Returns what an older version says of the data in `identity`, or None if that is nothing
+        else. By default, nothing else.
 
     Raises
     ------
@@ -56,7 +57,7 @@ class Checkpoint:
         identity: dict,
         open_names: Collection[str] = (),
         defaults: Mapping[str, Mapping] = MappingProxyType({}),
-        data_before: dict | None = None,
+        data_before: Callable[[], dict | None] = lambda: None,
     ):
         self._file = RunFile(path)
         self._every = every

@@ -34,20 +34,32 @@ def to_distill_through(parameters: Mapping[str, Any]) -> str | Architecture:
 
 @torch.no_grad()
 def describe_scores(
-    architecture: str | Architecture, learner: Learner | None, sample_shape: tuple[int, ...]
+    place: object, parameters: Mapping[str, Any], learner: Learner | None, shape: tuple[int, ...]
 ) -> list[float] | None:
     """Return the scores that a network gives a few samples, if it is one of the user's.
 
-    None is for networks of the package, which have tests that they remain what they are, and for
-    networks that not even the seed determines.
+    None is for networks of the package, which have tests that they remain what they are; for
+    networks that not even the seed determines; and if there is no place (None) where a later run
+    could find them.
+
+    Parameters
+    ----------
+    place : path or None
+    parameters : mapping
+        Those of the distiller.
+    learner : Learner or None
+    shape : tuple of int
+        Shape of a sample.
     """
-    if learner is None or to_plain(architecture) is not None:
+    if place is None or learner is None or to_plain(to_distill_through(parameters)) is not None:
         return None
     theta = learner.init(0)
     if not torch.equal(theta, learner.flat(learner.module)):
         return None
     # Near these: a last layer of zeros would hide what is before it.
-    scores = learner.logits(learner.near(theta), learner.probes(_N_SAMPLES, sample_shape))
+    # In the precision of the parameters: others are rounded so much that machines differ.
+    X, near = learner.probes(_N_SAMPLES, shape), learner.parameters(learner.near(theta))
+    scores = torch.func.functional_call(learner.module, near, (X,))
     return [float(f"{score:.6g}") for score in scores.flatten()[:_N_SCORES].tolist()]
 
 

@@ -14,7 +14,7 @@ __all__ = ["begin_together"]
 def begin_together(
     group: Group, identity: dict, begin: Callable[[], tuple[int, dict, Run | None]]
 ) -> tuple[int, dict, Run | None]:
-    """Return what the first process starts from: seed, open values, and a run if there is one.
+    """Return what the first process starts from: seed, facts, and a run if there is one.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def begin_together(
     identity : dict
         What must be the same in all processes.
     begin : callable
-        Returns the seed, the values of parameters that were left open (JSON-safe), and the run at
-        rest or None; called only in the first process.
+        Returns the seed, what else all must know (JSON-safe), and the run at rest or None; called
+        only in the first process.
 
     Raises
     ------

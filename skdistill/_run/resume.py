@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
 from .identity import BEGINNING, differences, identify
 from .loop import is_complete
-from .network_scores import NETWORK_SCORES, describe_scores, to_distill_through
+from .network_scores import NETWORK_SCORES, describe_scores
 from .processes import begin_together
 from .state import Run
 from .synthetic import SyntheticSet
@@ -170,13 +171,13 @@ def resume(
         Resources to be released at the end go to it.
     """
     parameters = {**parameters, **resolved}
-    shape = given.data.layout.network_shape
+    path, shape = parameters["checkpoint"], given.data.layout.network_shape
     identity = identify(
         kind,
         parameters,
         may_change,
         given.learner,
-        describe_scores(to_distill_through(parameters), given.learner, shape),
+        describe_scores(path, parameters, given.learner, shape),
         given.provenance,
         given.start,
         given.factors,
@@ -184,7 +185,6 @@ def resume(
     )
     begun = {name: identity[name] for name in BEGINNING}
     _check_beginning(given.earlier, begun)
-    path = parameters["checkpoint"]
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
     def begin() -> tuple[int, dict, Run | None]:
@@ -192,8 +192,8 @@ def resume(
         nonlocal checkpoint
         if path is not None:
             every = parameters["checkpoint_every"]
-            data = given.data
-            before = describe_as_before(data.X, data.classes[data.y], data.sample_weight)
+            X, y, weight, classes, _ = given.data
+            before = partial(describe_as_before, X, classes[y], weight)
             checkpoint = Checkpoint(path, every, identity, open_names, defaults, before)
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)

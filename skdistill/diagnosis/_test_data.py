@@ -7,7 +7,7 @@ import numpy as np
 from .._data.arrays import as_array
 from .._data.columns import other_columns
 from .._data.network_input import unknown_labels
-from .._data.units import FEW, Moments, are_known, moments, standardized_part
+from .._data.units import FEW, Moments, are_known, moments, some_rows, standardized_part
 from .._data.wording import listed
 from ..distilled._dataset import DistilledDataset
 from ..distilled._known import mapping, short
@@ -121,7 +121,7 @@ def _remedy(case: Case) -> str:
             "or keep it with the set: dataclasses.replace(distilled, preprocessing=...)."
         )
     for text, X in _cures(case):
-        y = case.y[:: _step(case.y)]
+        y = some_rows(case.y)
         if _moments(case.distilled, X, y).level == 0 and not _far_columns(case.distilled, X):
             return text
     kept = "" if case.distilled.preprocessing is None else " before the steps that the set keeps"
@@ -133,18 +133,13 @@ def _remedy(case: Case) -> str:
     )
 
 
-def _step(samples: np.ndarray) -> int:
-    """Return the distance of evenly spaced samples that are enough to see whether it helps."""
-    return -(-len(samples) // 256)
-
-
 def _cures(case: Case) -> Iterator[tuple[str, np.ndarray]]:
     """Yield usual ways out, and what the test samples are then."""
     distilled, recipe = case.distilled, case.distilled.recipe
     given = np.asarray(as_array(case.given))
     if given.dtype.kind not in "biuf":
         return
-    given = given[:: _step(given)].astype(np.float64)
+    given = some_rows(given).astype(np.float64)
     if distilled.preprocessing is not None and given.shape[1:] == recipe.layout.user_shape:
         yield (
             "X_test has gone through the preprocessing already, which the set keeps and applies "

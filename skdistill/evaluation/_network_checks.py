@@ -57,7 +57,7 @@ def make_learner(
         If the networks cannot be trained here.
     """
     factory = network_factory(architecture, input_shape, n_classes, parameter)
-    learner = Learner(factory, device, autocast=autocast)
+    learner = Learner(factory, device, autocast=autocast, twice=derivatives > 1)
     if check and to_plain(architecture) is None:
         X = learner.probes(2, input_shape)
         scores = _check_scores(learner, X, n_classes, parameter, derivatives > 0)
@@ -156,6 +156,8 @@ def _check_derivatives(
         if derivatives > 1:
             slopes = [grad.sum() for grad in grads[1:] if grad is not None and grad.requires_grad]
             torch.autograd.grad(sum(slopes, total), leaves, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         way_out = "Use operations of torch that can be."
         if "attention" in str(error):

@@ -7,6 +7,7 @@ import tools
 from PIL import Image
 from running import QUICK, people, run, skdistill, write_pictures
 from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -165,6 +166,7 @@ def test_gaps_that_later_steps_fill_are_none(tmp_path):
     for steps, refused in {
         (StandardScaler(), SimpleImputer()): False,
         (StandardScaler(),): True,
+        (StandardScaler(), PCA(1)): True,
     }.items():
         pipe = make_pipeline(*steps, tools.quick()).fit(filled, y)
         distilled = DistilledDataset.from_pipeline(pipe, filled)

@@ -19,6 +19,7 @@ from skdistill._data.layout import infer_layout
         ((5, 6, 9, 8), (6, 9, 8), (6, 9, 8)),
         ((5, 9, 8, 6), (6, 9, 8), (6, 9, 8)),
         ((5, 3, 9, 3), (3, 3, 9), (3, 3, 9)),
+        ((5, 22, 40, 1), (22, 40, 1), (22, 40, 1)),
     ],
 )
 def test_round_trip(shape, image_shape, network_shape):
@@ -42,7 +43,7 @@ def test_channels_last_moves_channels_not_pixels():
         ((5, 6, 9, 8), None, r"ambiguous.*Pass image_shape"),
         ((5, 3, 9, 8), (1, 9, 8), r"image_shape=\(1, 9, 8\) must fit.*\(3, 9, 8\)"),
         ((5, 70), (1, 9, 8), r"72 features.*got samples of shape \(70,\)"),
-        ((5, 32, 32, 3), (32, 32, 3), r"must be \(channels, height, width\): \(3, 32, 32\)\?$"),
+        ((5, 32, 32, 3), (32, 32, 3), r"must be \(channels, height, width\): \(3, 32, 32\)\? If"),
         ((5, 784), (28, 28, 1), r"must be \(channels, height, width\): \(1, 28, 28\)\?$"),
         ((5, 3072), (32, 32, 3), r"\(3, 32, 32\)\?.* pass X\.reshape\(-1, 32, 32, 3\), and no"),
         ((5, 2, 3, 9, 8), None, r"X must be \(n, features\)"),

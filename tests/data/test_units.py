@@ -115,6 +115,31 @@ def test_other_shares_of_classes_are_not_suspicious():
     assert is_warned_of(distilled, X / 10, y)
 
 
+def test_a_rare_class_of_the_training_data_is_not_suspicious():
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) % 20 == 0).astype(int)
+    X = 6.0 * y[:, np.newaxis] + rng.normal(size=(400, 5))
+    distilled = table_set(X, y)
+    half = np.arange(400) % 2
+    X_half = 6.0 * half[:, np.newaxis] + rng.normal(size=(400, 5))
+    assert not is_warned_of(distilled, X_half, half)
+    assert not is_warned_of(distilled, X[y == 1], y[y == 1])
+    assert is_warned_of(distilled, X_half / 20, half)
+
+
+@pytest.mark.parametrize("sigma", [2, 3])
+def test_long_tails_are_not_suspicious(sigma):
+    rng = np.random.default_rng(0)
+    X = rng.lognormal(0, sigma, size=(2000, 4))
+    y = np.arange(2000) % 2
+    distilled = table_set(X, y)
+    found = 0
+    for _ in range(20):
+        some = rng.choice(2000, 100, replace=False)
+        found += is_warned_of(distilled, X[some], y[some])
+    assert found <= 1
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_few_samples_are_not_suspicious(seed):
     rng = np.random.default_rng(seed)
