@@ -73,9 +73,10 @@ class Moments(NamedTuple):
         left = sqrt(max(0.0, 1 - self.mix))
         for level, (shift, factor) in ((2, _FAR_OFF), (1, _OFF)):
             factor = max(factor, 1 + chance)
-            # Of a table classes may lie far apart. Their shares in the training data, which its
-            # mean has, are not known.
-            is_off = self.is_image and self.shift > max(shift, chance + sqrt(self.mix))
+            is_off = self.shift > max(shift, chance + sqrt(self.mix))
+            # Of a table classes may lie far apart, and their shares in the training data, of which
+            # its mean is, are not known: another mean is strange there, and not wrong.
+            is_off &= self.is_image or level == 1
             is_wide = self.median > factor * sqrt(1 + self.mix)
             if is_off or is_wide or self.largest < left / factor:
                 return level

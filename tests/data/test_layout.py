@@ -44,7 +44,7 @@ def test_channels_last_moves_channels_not_pixels():
         ((5, 3, 9, 8), (1, 9, 8), r"image_shape=\(1, 9, 8\) must fit.*\(3, 9, 8\)"),
         ((5, 70), (1, 9, 8), r"72 features.*got samples of shape \(70,\)"),
         ((5, 32, 32, 3), (32, 32, 3), r"must be \(channels, height, width\): \(3, 32, 32\)\? If"),
-        ((5, 784), (28, 28, 1), r"must be \(channels, height, width\): \(1, 28, 28\)\?$"),
+        ((5, 784), (28, 28, 1), r"must be \(channels, height, width\): \(1, 28, 28\)\? If"),
         ((5, 3072), (32, 32, 3), r"\(3, 32, 32\)\?.* pass X\.reshape\(-1, 32, 32, 3\), and no"),
         ((5, 2, 3, 9, 8), None, r"X must be \(n, features\)"),
     ],

@@ -120,7 +120,7 @@ def test_a_rare_class_of_the_training_data_is_not_suspicious():
     y = (np.arange(400) % 20 == 0).astype(int)
     X = 6.0 * y[:, np.newaxis] + rng.normal(size=(400, 5))
     distilled = table_set(X, y)
-    half = np.arange(400) % 2
+    half = rng.integers(2, size=400)
     X_half = 6.0 * half[:, np.newaxis] + rng.normal(size=(400, 5))
     assert not is_warned_of(distilled, X_half, half)
     assert not is_warned_of(distilled, X[y == 1], y[y == 1])

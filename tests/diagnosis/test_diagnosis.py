@@ -216,6 +216,8 @@ BESIDE = {
     "labels-alike": {"no-better-than-k-means"},
     "missing-classes": {"few-classes", "no-better-than-k-means"},
     "few-classes": {"no-better-than-k-means"},
+    # Of a table another mean is no proof, so that networks are asked.
+    "unprepared-test-data": {"few-classes", "no-better-than-k-means"},
 }
 
 
