@@ -128,7 +128,7 @@ class Pool:
         """
         network = state["networks"][str(k)]
         if network["age"] > self.max_age:
-            return self._replaced(state, k, rngs, step, "n_too_old")
+            return _replaced(state, k, self._fresh(rngs, self.size + step), "n_too_old")
         slots, done = network["slots"], network["n_steps"]
         changes = rngs.torch("pool augmentation", step)
         for t, (X, y) in zip(range(done + 1, done + n_steps + 1), batches):
@@ -140,7 +140,13 @@ class Pool:
 
     def diverged(self, state: State, k: int, rngs: Streams, step: int) -> State:
         """Return the state after a network that diverged was replaced by a fresh one."""
-        return self._replaced(state, k, rngs, step, "n_diverged")
+        fresh = self._fresh(rngs, self.size + step)
+        # In one outer step the network of the step before may have been replaced, and then the one
+        # that is drawn, perhaps the same again: it must not be what the first has become. (Looking
+        # waits for the device; that is why it is here alone.)
+        if any(torch.equal(fresh["slots"], each["slots"]) for each in state["networks"].values()):
+            fresh = self._fresh(rngs, self.size + step, purpose="second pool network")
+        return _replaced(state, k, fresh, "n_diverged")
 
     def n_bytes(self) -> int:
         """Return the bytes of a state, and of what a step of training makes beside it."""
@@ -178,18 +184,9 @@ class Pool:
     def _fresh(
         self, rngs: Streams, number: int, age: int = 0, purpose: str = "pool network"
     ) -> State:
+        # The first numbers are those of the networks with which a pool begins.
         theta = self.steps.learner.init(rngs.integer(purpose, number))
         return {"slots": self.steps.optimizer.init(theta), "n_steps": 0, "age": age}
-
-    def _replaced(self, state: State, k: int, rngs: Streams, step: int, count: str) -> State:
-        # The first numbers are those of the networks with which a pool begins.
-        network = self._fresh(rngs, self.size + step)
-        # In one outer step the network of the step before may be replaced, and then the one that
-        # is drawn, perhaps the same again: the second must not be what the first has become.
-        if any(_same(network, other) for other in state["networks"].values()):
-            network = self._fresh(rngs, self.size + step, purpose="second pool network")
-        state = _with(state, k, network)
-        return {**state, count: state[count] + 1}
 
     def _augmented(self, X: Tensor, generator: torch.Generator) -> Tensor:
         if self.augmentation is None:
@@ -209,8 +206,9 @@ class Pool:
                 yield X[rows], y[rows]
 
 
-def _same(network: State, other: State) -> bool:
-    return torch.equal(network["slots"], other["slots"])
+def _replaced(state: State, k: int, fresh: State, count: str) -> State:
+    """Return a state with a fresh network ``k``, counted."""
+    return {**_with(state, k, fresh), count: state[count] + 1}
 
 
 def _with(state: State, k: int, network: State) -> State:

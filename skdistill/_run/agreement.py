@@ -31,8 +31,9 @@ def completed(
     saved, kind = complete(saved, defaults), current.get("the distiller")
     if saved.get("the distiller") != kind:
         return saved
-    if saved.get(DATA) != current[DATA] and saved.get(DATA) == data_before():
-        saved[DATA] = current[DATA]
+    data = current.get(DATA)
+    if saved.get(DATA) not in (None, data) and saved[DATA] == data_before():
+        saved[DATA] = data
     of_kind = defaults.get(kind, {})
     later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}
     if VALIDATION in current:

@@ -142,7 +142,7 @@ class FolderCache:
                 # It is whole, and perhaps there is no other copy of it.
                 way_out = "Give another folder as cache."
             raise InvalidFileError(f"{path} cannot be loaded: {reason(error)} {way_out}") from error
-        if there.get(_DATA) != identity[_DATA] and there.get(_DATA) == data_before():
+        if there.get(_DATA) not in (None, identity[_DATA]) and there[_DATA] == data_before():
             there[_DATA] = identity[_DATA]
         texts = differences(there, identity)
         if texts:
