@@ -70,6 +70,16 @@ def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
     report |= {"curve": [], "curve_networks": args.curve_networks, "results": {}}
     report["provenance"] = distilled.provenance
     report |= {name: cell.notes[name] for name in (ENDED,) if name in cell.notes}
+
+    def add(name: str, result: dict) -> None:
+        report["results"][name] = result
+        write(args.json, report)
+        print(f"{name}: {words(result)}", flush=True)
+
+    # The result first, because a sitting may end before all is evaluated.
+    for architecture in (NETWORK, *args.transfer):
+        result = evaluated(distilled, arrays, cell, architecture, args.networks)
+        add("distilled" if architecture == NETWORK else f"distilled, on {architecture}", result)
     for each in sets:
         where = {"seconds": cell.seconds(each), "outer_steps": each.provenance["n_iter"]}
         result = evaluated(each, arrays, cell, NETWORK, args.curve_networks)
@@ -79,15 +89,6 @@ def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
             flush=True,
         )
     write(args.json, report)
-
-    def add(name: str, result: dict) -> None:
-        report["results"][name] = result
-        write(args.json, report)
-        print(f"{name}: {words(result)}", flush=True)
-
-    for architecture in (NETWORK, *args.transfer):
-        result = evaluated(distilled, arrays, cell, architecture, args.networks)
-        add("distilled" if architecture == NETWORK else f"distilled, on {architecture}", result)
     if args.baselines:
         comparison = compare(
             distilled,
