@@ -159,14 +159,8 @@ def update(
         for name, old in state.slots.items()
     }
     if sample_norm is not None:
-        for name, scale in parametrization.scales(tensors_of(slots), sample_norm).items():
-            # Samples that are held back keep every bit.
-            rate = learning_rates[name]
-            if isinstance(rate, Tensor):
-                scale = torch.where(rate == 0, torch.ones_like(scale), scale)
-            elif rate == 0:
-                continue
-            slots[name][0] *= scale
+        scales = parametrization.scales(tensors_of(slots), sample_norm)
+        _scale(slots, scales, learning_rates)
     if LABELS in slots:
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, (low, high) in (limits or {}).items():
@@ -187,6 +181,21 @@ def update(
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def _scale(
+    slots: Mapping[str, Tensor],
+    scales: Mapping[str, Tensor],
+    learning_rates: Mapping[str, float | Tensor],
+) -> None:
+    """Multiply samples by these factors; those that are held back keep every bit."""
+    for name, scale in scales.items():
+        rate = learning_rates[name]
+        if isinstance(rate, Tensor):
+            scale = torch.where(rate == 0, torch.ones_like(scale), scale)
+        elif rate == 0:
+            continue
+        slots[name][0] *= scale
 
 
 def averaged(average: Tensor, value: Tensor, decay: float, t: int) -> Tensor:
