@@ -124,6 +124,21 @@ def fit_table(report: dict) -> str:
     return "\n".join([about(report), "", *lines])
 
 
+def two_cores_table(report: dict) -> str:
+    """Return the table of bench_two_cores.py's report."""
+    lines = [
+        "| configuration | near: round trip (ns) | seconds | far: round trip (ns) | seconds "
+        "| one thread, seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['config']} | {r['near_ns']:.0f} | {r['near_s']:.3g} | {r['far_ns']:.0f} "
+        f"| {r['far_s']:.3g} | {r['one_thread_s']:.3g} |"
+        for r in report["rows"]
+    ]
+    return "\n".join([about(report), "", *lines])
+
+
 def clusters_table(report: dict) -> str:
     """Return the table of bench_clusters.py's report."""
     lines = [
@@ -163,6 +178,7 @@ TABLES = {
     "precision": precision_table,
     "paper-memory": paper_memory_table,
     "clusters": clusters_table,
+    "two-cores": two_cores_table,
 }
 
 

@@ -59,7 +59,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         # "auto" would be narrow by itself.
         "inner_architecture": None,
         "image_shape": data.image_shape(args, X_train),
-        "compile": args.compile,
+        "compile": args.compile or "auto",
         "random_state": seed,
     }
     given = {name: getattr(args, name) for name in LOOP if getattr(args, name) is not None}

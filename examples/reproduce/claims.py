@@ -310,13 +310,13 @@ def collect(found: Iterable[tuple[str, int, float | None]]) -> Values:
     return values
 
 
-# The accuracies that rows of methods.py may have besides that by our protocol.
-OWN = ("accuracy by its own recipe", "accuracy by kernel regression")
+# What rows of methods.py may have besides the accuracy by our protocol.
+OWN = "accuracy by its own recipe"
 
 
 def accuracies(row: dict) -> list[float]:
     """Return a row's accuracies by all protocols; those of a run without samples are 0."""
-    return [row.get("accuracy", 0.0), *(row[key] for key in OWN if key in row)]
+    return [row.get("accuracy", 0.0), *([row[OWN]] if OWN in row else [])]
 
 
 def of_sets(parts: list[list[dict]], names: Sequence[str] = ()) -> Values:
@@ -383,7 +383,10 @@ def compared(
         for axis, words in (("step", "equal steps"), ("seconds", "equal time")):
             named = [(", ".join(filter(None, [label, row["method"], words])), row) for row in rows]
             named = [(name, row) for name, row in named if name in names]
-            limit = min((row["curve"][axis][-1] for _, row in named), default=0)
+            # One that diverged has ended: it does not shorten the others.
+            whole = [row for _, row in named if "ended by" not in row]
+            rows_of_limit = whole or [row for _, row in named]
+            limit = min((row["curve"][axis][-1] for row in rows_of_limit), default=0)
             yield from ((name, row, axis, limit) for name, row in named)
 
 
@@ -519,7 +522,7 @@ def of_methods(*labels: str) -> Callable[[list[list[dict]], Sequence[str]], Valu
                 name, seed = f"{label}, {row['method']}", row["seed"]
                 # A run that diverged before its first step has none.
                 found.append((name, seed, row.get("accuracy")))
-                found += [(f"{name}, own protocol", seed, row[key]) for key in OWN if key in row]
+                found += [(f"{name}, own protocol", seed, row[OWN])] if OWN in row else []
         return collect(found)
 
     return values
@@ -669,9 +672,8 @@ PAIRS = tuple(
     lengths(*pair) for pair in ((40, 80), (40, 120), (40, 200), (40, 300), (60, 200), (100, 200))
 )
 SIZES = {
-    # A test takes longer on wider networks.
     "28 pixels": (FASHION, "--width 32 --every 200"),
-    "32 pixels": (CIFAR, "--width 16 --augmentation flip_rotate --every 100"),
+    "32 pixels": (CIFAR, "--width 16 --augmentation flip_rotate --every 200"),
 }
 
 
@@ -685,7 +687,7 @@ def of_lengths(part: int, size: str) -> tuple[Finding, ...]:
     return (
         Finding(
             f"{size}: three times the window is as good as two and five times (figure 11, left).",
-            (above((40, 120), (40, 80), -1), above((40, 120), (40, 200), -1)),
+            (above((40, 120), (40, 80), -2), above((40, 120), (40, 200), -2)),
             parts=(part,),
         ),
         Finding(
@@ -697,7 +699,7 @@ def of_lengths(part: int, size: str) -> tuple[Finding, ...]:
         Finding(
             f"{size}: a window of about a third is better than a fifth, and as good as a half "
             "(figure 11, right).",
-            (above((60, 200), (40, 200), 0.5), above((60, 200), (100, 200), -1)),
+            (above((60, 200), (40, 200), 0.5), above((60, 200), (100, 200), -2)),
             parts=(part,),
         ),
     )
@@ -726,8 +728,10 @@ LENGTHS = Claim(
 
 PIXELS, BASIS, LABELS = "pixels", "linear basis", "learned labels"
 STORED = (
-    f"--storage 1 10 --width 16 --test-width 32 {NARROW} --inner-batch-size 5 --networks 5 "
-    "--curve-networks 1"
+    # The start whose size the learning rate of pixels goes by.
+    f"--init gaussian --storage 1 10 --width 16 --test-width 32 {NARROW} --inner-batch-size 5 "
+    # A thousand steps, because a set of bases has a thousand samples.
+    "--networks 5 --test-steps 1000 --curve-networks 1"
 )
 
 
@@ -894,8 +898,8 @@ RIVALS = (
     "ftd",
     "idc",
 )
-# By the step size that they learned, and by kernel regression.
-WITH_OWN = ("KIPDistiller", "mtt", "ftd")
+# By the step size that they learned. (Table 1 has KIP's by networks, and not by its regression.)
+WITH_OWN = ("mtt", "ftd")
 TABLES = {
     "Fashion-MNIST, 1 per class": (FASHION, 1, "--width 32 --curve-networks 1", (0, 1)),
     "Fashion-MNIST, 10 per class": (FASHION, 10, "--width 32", (0,)),

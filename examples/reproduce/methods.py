@@ -11,9 +11,9 @@ most methods, and fitted by the kernel regression of KIP. The last samples are t
 test set is looked at once for each: nothing is chosen by it. With ``--curve-networks`` the samples
 that a run had at parts of its time are tested as well.
 
-A method has its own defaults, except for `SETTINGS`, and a class of several methods has a row for
-each of its `VARIANTS`. Gray images are not mirrored. ``--width`` distills through ConvNets of this
-width, where a method has networks; the networks of the test are the usual ones.
+A method has its own defaults, except for `SETTINGS` and `COLORED`, and a class of several methods
+has a row for each of its `VARIANTS`. Gray images are not mirrored. ``--width`` distills through
+ConvNets of this width, where a method has networks; the networks of the test are the usual ones.
 
     python examples/reproduce/methods.py --minutes 3
     python examples/reproduce/methods.py --dataset fashion-mnist --data FOLDER --minutes 10 \
@@ -83,6 +83,21 @@ NAMES = [*(name for name in METHODS if name not in OF_SEVERAL), *VARIANTS]
 SETTINGS = {
     # "auto" goes by max_iter, which is out of reach here; compilation may take a minute.
     "RaTBPTTDistiller": {"compile": False},
+    "bptt": {"compile": False},
+    # Averages that forget the start within the steps that there are.
+    "ftd": {"ema_decay": 0.99},
+    "RCIGDistiller": {"ema_decay": 0.9},
+}
+# And for images with colors, as in the papers.
+COLORED = {
+    "RaTBPTTDistiller": {"augmentation": "flip_rotate"},
+    "bptt": {"augmentation": "flip_rotate"},
+    "DistributionMatchingDistiller": {"augmentation": "dsa"},
+    "mtt": {"augmentation": "dsa"},
+    "tesla": {"augmentation": "dsa"},
+    "ftd": {"augmentation": "dsa"},
+    "FRePoDistiller": {"flips": True},
+    "RCIGDistiller": {"flips": True},
 }
 DRAWS = {"random real samples": 5}
 # What a row may have, and by what.
@@ -151,7 +166,11 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
     """Return what a row says of a run, the samples on the way, and the fitted distiller."""
     class_name, samples, own = VARIANTS.get(name, (name, 1, {}))
     kind = METHODS[class_name]
-    parameters = own | (SETTINGS.get(class_name, {}) if args.minutes < 10 else {})
+    parameters = own | (SETTINGS.get(name, {}) if args.minutes < 10 else {})
+    if args.dataset not in data.GRAY:
+        parameters |= COLORED.get(name, {})
+    if name == "idc" and args.dataset == "fashion-mnist":
+        parameters["distance"] = "l1"
     if parameters.get("augmentation") == "dsa" and args.dataset in data.GRAY:
         parameters["augmentation"] = WITHOUT_FLIP
     narrow = args.width is not None and kind._needs_network

@@ -94,7 +94,7 @@ def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> di
     width = args.test_width
     architecture = "convnet" if width is None else partial(ConvNet, width=width)
 
-    test = partial(evaluate, X=X_test, y=y_test, architecture=architecture)
+    test = partial(evaluate, X=X_test, y=y_test, architecture=architecture, steps=args.test_steps)
 
     def whole() -> list[float]:
         result = test(distilled)
@@ -153,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="instead of outer steps")
     parser.add_argument("--width", type=int, default=16, help="of the networks to distill through")
     parser.add_argument("--test-width", type=int, help="of those in the test; default: the usual")
+    parser.add_argument("--test-steps", type=int, help="of those networks; default: the usual")
     parser.add_argument("--window", type=int, help="default: by the size of the images")
     parser.add_argument("--unroll", type=int, help="default: by the size of the images")
     parser.add_argument("--inner-lr", type=float)

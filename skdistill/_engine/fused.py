@@ -120,7 +120,7 @@ class Winograd(Layer):
         tiles, part, products = _n_tiles(shape, side), self._part(shape, side), _n_products(side)
         columns = len(g) * _filled(self._n_out, g) + _filled(self._n_in, g)
         room = g.new_empty(products, part * tiles, columns)
-        u_bar = g.new_zeros(products, self._n_out, self._n_in)
+        u_bar = g.new_empty(products, self._n_out, self._n_in)
         self._kernels.winograd_adjoint(
             *at_two(g),
             *at_two((v, v_along)),

@@ -352,7 +352,7 @@ def test_methods_far_away_need_one_seed(claims):
     rows = rows_of(a=[80], b=[71], c=[69])
     assert part.missing(rows) == [("a", 1), ("b", 1)]
     # By the protocol that is best for it.
-    rows[2]["accuracy by kernel regression"] = 0.75
+    rows[2]["accuracy by its own recipe"] = 0.75
     assert part.missing(rows) == [("a", 1), ("b", 1), ("c", 1)]
     # What diverged before its first step has no accuracy.
     del rows[1]["accuracy"]
@@ -398,6 +398,24 @@ def test_curves_are_compared_by_the_last_quarter(claims):
     assert claims.of_curves("x")([rows], ["x, a, equal steps"]) == {
         "x, a, equal steps": {0: pytest.approx(40)}
     }
+
+
+def test_a_run_that_diverged_does_not_shorten_the_others(claims):
+    curve = {"step": [100, 200], "seconds": [1.0, 2.0], "accuracy": [0.2, 0.3]}
+    short = {name: values[:1] for name, values in curve.items()}
+    rows = [
+        {"method": "a", "seed": 0, "curve": curve},
+        {"method": "b", "seed": 0, "curve": short},
+    ]
+    names = ["a, equal steps", "b, equal steps"]
+    values = claims.of_curves("")
+    assert values([rows], names)["a, equal steps"] == {0: pytest.approx(20)}
+    rows[1]["ended by"] = "it diverged"
+    found = values([rows], names)
+    assert found == {names[0]: {0: pytest.approx(30)}, names[1]: {0: pytest.approx(20)}}
+    # All of them: the first that ended.
+    rows[0]["ended by"] = "it diverged"
+    assert values([rows], names)["a, equal steps"] == {0: pytest.approx(20)}
 
 
 def curves_of_windows(places):
@@ -484,8 +502,6 @@ def row(part, name, seed, rng):
         found |= {"accuracy": accuracy[0], "accuracy by score": accuracy}
     else:
         found["accuracy"] = accuracy[0]
-        if name == "KIPDistiller":
-            found["accuracy by kernel regression"] = accuracy[1]
         if name in ("mtt", "ftd"):
             found["accuracy by its own recipe"] = accuracy[1]
     return found

@@ -216,7 +216,6 @@ int blocks_backward(const block *b, const real *theta, const real *theta_t, cons
             else
                 norm_relu_pool_backward(g, k[i].z, k[i].stats, p[i].scale, p[i].shift, f.z_bar,
                                         f.sums, n, h, w, n_out, b[i].pool);
-            memset(f.u_bar, 0, (size_t)(PRODUCTS(b[i].side) * n_out * c) * sizeof(real));
             winograd_adjoint(f.z_bar, theta_t ? f.z_bar + of_z : NULL, k[i].v, k[i].v_t, k[i].back,
                              k[i].back_t, g_next, theta_t ? g_next + n * h * w * c : NULL, f.u_bar,
                              f.room, n, h, w, c, n_out, b[i].part, b[i].side);

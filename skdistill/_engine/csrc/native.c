@@ -5,8 +5,7 @@
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
  * tangents, is two such arrays, one after the other. Every function writes all of its output, but
- * `winograd_adjoint` adds to the gradient of its kernels, and `adam_steps_adjoint` to those of
- * samples and labels.
+ * `adam_steps_adjoint` adds to the gradients of samples and labels.
  */
 
 #include "adam.h"

@@ -75,10 +75,10 @@ static void multiply(const term *terms, size n_terms, size rows, size inner, siz
     }
 }
 
-/* M columns of left, (rows, M), transposed, times a panel of right, (rows, N vectors): added to
- * out. */
+/* M columns of left, (rows, M), transposed, times a panel of right, (rows, N vectors); or added
+ * to out. */
 INLINE void columns_of(const term *terms, size n_terms, size rows, size width, real *out, size c,
-                       size m, size M, size N) {
+                       size m, int adds, size M, size N) {
     vector sum[COLUMNS][VECTORS];
     UNROLLED for (size r = 0; r < M; r++)
         UNROLLED for (size v = 0; v < N; v++) sum[r][v] = (vector){0};
@@ -96,7 +96,9 @@ INLINE void columns_of(const term *terms, size n_terms, size rows, size width, r
         UNROLLED for (size v = 0; v < N; v++) {
             real *to = out + r * c + v * LENGTH;
             size left = m - v * LENGTH;
-            if (left > 0) store(load(to, left) + sum[r][v], to, left);
+            if (left <= 0) continue;
+            if (adds) sum[r][v] += load(to, left);
+            store(sum[r][v], to, left);
         }
 }
 
@@ -104,21 +106,21 @@ INLINE void columns_of(const term *terms, size n_terms, size rows, size width, r
     for (; o + COLUMNS <= n_out; o += COLUMNS) {                                                   \
         NEXT_TERMS                                                                                 \
         columns_of(own, n_terms, rows, width_at(o, n_out), out + o * c + k, c,                     \
-                   least(PANEL, c - k), COLUMNS, N);                                               \
+                   least(PANEL, c - k), adds, COLUMNS, N);                                         \
     }                                                                                              \
     for (; o < n_out; o++) {                                                                       \
         NEXT_TERMS                                                                                 \
         columns_of(own, n_terms, rows, width_at(o, n_out), out + o * c + k, c,                     \
-                   least(PANEL, c - k), 1, N);                                                     \
+                   least(PANEL, c - k), adds, 1, N);                                               \
     }
 #define NEXT_TERMS                                                                                 \
     for (size i = 0; i < n_terms; i++)                                                             \
         own[i].left = terms[i].left + p * rows * filled(n_out) + place(0, o, rows, n_out);
 
-/* Adds to sums, (products, n_out, c), the transposed left (products, rows, n_out) times right
- * (products, rows, c). */
+/* sums (products, n_out, c) of the transposed left (products, rows, n_out) times right (products,
+ * rows, c); or added to them. */
 static void multiply_transposed(const term *terms, size n_terms, size rows, size n_out, size c,
-                                real *sums, size products) {
+                                real *sums, int adds, size products) {
     size panels = (c + PANEL - 1) / PANEL;
 #pragma omp for schedule(static)
     for (size q = 0; q < products * panels; q++) {

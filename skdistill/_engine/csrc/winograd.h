@@ -174,7 +174,7 @@ INLINE void kernels(const real *w, real *forward, real *backward, size n_out, si
 
 INLINE void kernels_adjoint(const real *u, real *w, size n_out, size c, size R) {
     size step = n_out * c;
-#pragma omp for
+#pragma omp for schedule(static)
     for (size o = 0; o < n_out; o++)
         for (size k = 0; k < c; k += LENGTH) {
             const real *in = u + o * c + k;
@@ -195,7 +195,7 @@ void winograd_kernels(const real *w, real *forward, real *backward, size n_out, 
 
 /* From sums (S * S, n_out, c), which are not in panels. */
 void winograd_kernels_adjoint(const real *u, real *w, size n_out, size c, size r) {
-#pragma omp parallel if (n_out * c > MANY)
+#pragma omp parallel if (PRODUCTS(r) * n_out * c > MANY)
     FOR_R(kernels_adjoint, u, w, n_out, c)
 }
 
@@ -239,10 +239,10 @@ void winograd_adjoint(const real *g, const real *g_t, const real *v, const real 
         if (g_t) to_output(g_t + OF_Y, q_t, size_of, h, w, n_out, r);
         if (g_t) {
             term terms[2] = {{q_t, v + OF_V}, {q, v_t + (v_t ? OF_V : 0)}};
-            multiply_transposed(terms, v_t ? 2 : 1, rows, n_out, c, u_bar, k);
+            multiply_transposed(terms, v_t ? 2 : 1, rows, n_out, c, u_bar, first > 0, k);
         } else {
             term terms[1] = {{q, v + OF_V}};
-            multiply_transposed(terms, 1, rows, n_out, c, u_bar, k);
+            multiply_transposed(terms, 1, rows, n_out, c, u_bar, first > 0, k);
         }
         if (x_bar) {
             term terms[1] = {{q, u}};
