@@ -59,7 +59,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         # "auto" would be narrow by itself.
         "inner_architecture": None,
         "image_shape": data.image_shape(args, X_train),
-        "compile": args.compile or "auto",
+        "compile": args.compile,
         "random_state": seed,
     }
     given = {name: getattr(args, name) for name in LOOP if getattr(args, name) is not None}
@@ -98,9 +98,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--window", type=int)
     parser.add_argument("--unroll", type=int)
     parser.add_argument("--inner-lr", type=float)
-    parser.add_argument("--compile", action="store_true", help="networks other than ConvNets")
+    parser.add_argument("--compile", action="store_true", help="not only where it pays")
     parser.add_argument("--networks", type=int, default=10, help="networks in a test")
     args = data.parse(parser, argv)
+    args.compile = args.compile or "auto"
     args.ipc = args.ipc or (10 if args.paper else 1)
     args.through, args.on = args.through or THROUGH[args.paper], args.on or ON[args.paper]
     args.json = args.json or RESULTS / f"architectures-{args.dataset}-{args.ipc}.json"

@@ -67,7 +67,7 @@ class Part:
         What rows of this part have besides.
     close : float or None, default=None
         Names after the first get the seeds after the first only if they are at most so many points
-        below the first name with the first seed, each by the protocol that is best for it.
+        below the first name with the first seed, each by our protocol or the recipe of its own.
     """
 
     script: str
@@ -315,7 +315,7 @@ OWN = "accuracy by its own recipe"
 
 
 def accuracies(row: dict) -> list[float]:
-    """Return a row's accuracies by all protocols; those of a run without samples are 0."""
+    """Return a row's accuracies by our protocol, 0 without samples, and by its own recipe."""
     return [row.get("accuracy", 0.0), *([row[OWN]] if OWN in row else [])]
 
 
@@ -362,8 +362,8 @@ def of_curves(*labels: str) -> Callable[[list[list[dict]], Sequence[str]], Value
     """Return what reads rows with a curve: accuracy at equal steps, and at equal time.
 
     It is the mean of the tests in the last quarter, because a run's samples may be some points
-    worse for a while. Steps and time are those that all runs had which are compared: others may
-    have been slower.
+    worse for a while. Steps and time are those that all runs had which are compared and did not
+    diverge: others may have been slower.
     """
 
     def values(parts: list[list[dict]], names: Sequence[str]) -> Values:
@@ -936,7 +936,7 @@ TABLE = Claim(
                 "",
                 RIVALS,
             ),
-            (" that has a protocol of its own, by that", ", own protocol", WITH_OWN),
+            (" that learns a step size, by that", ", own protocol", WITH_OWN),
         )
     ),
     hours=6,

@@ -11,8 +11,9 @@ most methods, and fitted by the kernel regression of KIP. The last samples are t
 test set is looked at once for each: nothing is chosen by it. With ``--curve-networks`` the samples
 that a run had at parts of its time are tested as well.
 
-A method has its own defaults, except for `SETTINGS` and `COLORED`, and a class of several methods
-has a row for each of its `VARIANTS`. Gray images are not mirrored. ``--width`` distills through
+A method has its own defaults, except for `SETTINGS`, `COLORED` and the distance of IDC, and a class
+of several methods has a row for each of its `VARIANTS`. Networks of a test augment as the set was
+distilled. Gray images are not mirrored. ``--width`` distills through
 ConvNets of this width, where a method has networks; the networks of the test are the usual ones.
 
     python examples/reproduce/methods.py --minutes 3
@@ -169,6 +170,7 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
     parameters = own | (SETTINGS.get(name, {}) if args.minutes < 10 else {})
     if args.dataset not in data.GRAY:
         parameters |= COLORED.get(name, {})
+    # As in its code.
     if name == "idc" and args.dataset == "fashion-mnist":
         parameters["distance"] = "l1"
     if parameters.get("augmentation") == "dsa" and args.dataset in data.GRAY:

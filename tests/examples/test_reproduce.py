@@ -207,6 +207,14 @@ def test_a_curve_ends_where_its_run_diverged(shared):
 # --- methods ----------------------------------------------------------------------------------
 
 
+def test_what_methods_get_besides_their_defaults_is_theirs(shared):
+    methods = shared("methods")
+    for name, own in [*methods.SETTINGS.items(), *methods.COLORED.items()]:
+        kind, _, variant = methods.VARIANTS.get(name, (name, 1, {}))
+        distiller = methods.METHODS[kind](**variant | own)
+        assert own.items() <= distiller.get_params().items()
+
+
 def test_sets_of_every_method_are_judged_with_as_many_steps(shared):
     methods = shared("methods")
     learned = load_distilled("cifar10")

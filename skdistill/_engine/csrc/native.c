@@ -4,8 +4,8 @@
  * of networks of images and of multilayer perceptrons.
  *
  * Images are (n, h, w, c), with the channels last, in REAL (float or double). A pair, of values and
- * tangents, is two such arrays, one after the other. Every function writes all of its output, but
- * `adam_steps_adjoint` adds to the gradients of samples and labels.
+ * tangents, is two such arrays, one after the other. Every function writes all of its output, of one
+ * image or more; but `adam_steps_adjoint` adds to the gradients of samples and labels.
  */
 
 #include "adam.h"
