@@ -1,36 +1,41 @@
 """Writes the tables and figures of ``claims.rst``: what decides each claim, and what was found.
 
-The plan and the rule are those of ``examples/reproduce/claims.py``, and the rows are in the files
-of ``examples/reproduce/results``. Nothing of either is typed here.
+The plan and the rule are those of ``examples/reproduce``, and the rows are in the files of its
+``results``. Nothing of either is typed here.
 """
 
 import io
-from importlib.util import module_from_spec, spec_from_file_location
+import sys
+from importlib import import_module
 from pathlib import Path
 
 from generated import write_all
 from reproduction import escape, table
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce" / "claims.py"
+SCRIPTS = Path(__file__).parent.parent / "examples" / "reproduce"
 NOT_RUN = "Not run yet.\n"
 
 
-def load_plan():
-    """Return the module of the plan."""
-    spec = spec_from_file_location("plan_of_claims", SCRIPT)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load(name: str):
+    """Return a module beside the scripts."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(SCRIPTS))
 
 
-def overview(plan, results: Path) -> str:
+CLAIMS, RULE = load("claims_plan").CLAIMS, load("claims_rule")
+
+
+def overview(results: Path) -> str:
     """Return a row for each claim: how far its runs are, and the verdict."""
     rows = []
-    for number, claim in plan.CLAIMS.items():
+    for number, claim in CLAIMS.items():
         found = claim.rows(results)
         cells = [len(part.cells(own)) for part, own in zip(claim.parts, found)]
         done = sum(cells) - sum(len(part.missing(own)) for part, own in zip(claim.parts, found))
-        verdict = plan.verdict(claim, found) if any(found) else "not run yet"
+        verdict = RULE.verdict(claim, found) if any(found) else "not run yet"
         hours = f"{claim.hours:g}"
         rows.append([str(number), claim.title, hours, f"{done} of {sum(cells)}", verdict])
     return table(["", "claim", "hours of a core", "runs done", "verdict"], rows)
@@ -69,21 +74,21 @@ def asked(claim) -> str:
     return table(["finding", "must be above", "this", "by more than (points)"], rows)
 
 
-def found(plan, claim, rows: list[list[dict]], number: int) -> tuple[str, dict[str, str]]:
+def found(claim, rows: list[list[dict]], number: int) -> tuple[str, dict[str, str]]:
     """Return what was found of a claim, as reStructuredText, and its figures by file name."""
     if not any(rows):
         return NOT_RUN, {}
-    judged = plan.judge(claim, rows)
+    judged = RULE.judge(claim, rows)
     lines, remarks = [], []
     for finding, statements in zip(claim.findings, judged):
-        verdict = plan.of_finding(finding, statements)
+        verdict = RULE.of_finding(finding, statements)
         for k, each in enumerate(statements):
             first = [escape(finding.text), verdict] if k == 0 else ["", ""]
             what = f"{each.statement.better} above {each.statement.worse}"
             lines.append([*first, escape(what), number_of(each), str(each.n_seeds), each.verdict])
             remarks += [f"* {escape(f'{what}: {text}.')}\n" for text in each.remarks]
     heads = ["finding", "verdict", "statement", "difference (points)", "seeds", "holds"]
-    parts = [f"**{plan.verdict(claim, rows)}**\n", table(heads, lines), *dict.fromkeys(remarks)]
+    parts = [f"**{RULE.verdict(claim, rows)}**\n", table(heads, lines), *dict.fromkeys(remarks)]
     figures = {f"{number}-statements.svg": draw_statements(judged)}
     lines_of = {} if claim.lines is None else claim.lines(rows)
     if any(lines_of.values()):
@@ -154,11 +159,10 @@ def svg(figure) -> str:
 
 def write(generated: Path, results: Path) -> None:
     """Write tables and figures into a folder, if they are not there already."""
-    plan = load_plan()
-    parts = {"overview.txt": overview(plan, results)}
-    for number, claim in plan.CLAIMS.items():
+    parts = {"overview.txt": overview(results)}
+    for number, claim in CLAIMS.items():
         rows = claim.rows(results)
-        text, figures = found(plan, claim, rows, number)
+        text, figures = found(claim, rows, number)
         parts |= figures
         parts[f"{number}-plan.txt"] = planned(claim, results)
         parts[f"{number}-asked.txt"] = asked(claim)

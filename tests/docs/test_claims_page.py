@@ -9,8 +9,7 @@ from tools import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 import claims_page
-
-PLAN = claims_page.load_plan()
+from claims_page import CLAIMS
 
 
 def test_the_page_has_what_is_planned_and_that_nothing_was_run(tmp_path):
@@ -19,7 +18,7 @@ def test_the_page_has_what_is_planned_and_that_nothing_was_run(tmp_path):
     page = (ROOT / "docs" / "claims.rst").read_text(encoding="utf-8")
     included = re.findall(r"^\.\. include:: generated/claims/(.+)$", page, re.M)
     assert sorted(included) == sorted(path.name for path in folder.iterdir())
-    for number, claim in PLAN.CLAIMS.items():
+    for number, claim in CLAIMS.items():
         assert f"\n{number}. {claim.title}\n---" in page
         assert (folder / f"{number}-found.txt").read_text(encoding="utf-8") == claims_page.NOT_RUN
         asked = (folder / f"{number}-asked.txt").read_text(encoding="utf-8")
@@ -30,7 +29,7 @@ def test_the_page_has_what_is_planned_and_that_nothing_was_run(tmp_path):
 
 def test_results_are_shown_with_their_figures(tmp_path):
     pytest.importorskip("matplotlib")
-    claim = PLAN.CLAIMS[3]
+    claim = CLAIMS[3]
     (part,) = claim.parts
     rows = []
     for seed in part.seeds:
@@ -49,7 +48,7 @@ def test_results_are_shown_with_their_figures(tmp_path):
     assert "RaT-BPTT, equal steps above BPTT, equal steps" in text
     assert re.search(r"\+1\.\d ± 0\.\d, asked: \+0\.5", text)
     assert "RaT-BPTT, equal time above BPTT, equal time: its rows are from different" in text
-    (panels,) = [PLAN.CLAIMS[3].lines([rows])]
+    (panels,) = [CLAIMS[3].lines([rows])]
     assert [y for _, y in panels][-1].startswith("norm of the meta-gradient")
     for name in ("3-statements.svg", "3-lines.svg"):
         assert f".. image:: /generated/claims/{name}" in text

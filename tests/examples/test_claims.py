@@ -1,276 +1,35 @@
-"""The claims of the paper: how runs take several sittings, and the rule of the verdicts."""
+"""The claims of the paper: the rule of the verdicts, the plan, and its runs."""
 
 import json
 import re
-from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
 from scipy.stats import t as student
-from sklearn.datasets import load_iris
-
-from skdistill import BoostedDistiller, RaTBPTTDistiller
-from skdistill._run import loop
-from skdistill.exceptions import DivergenceError
-
-X, Y = load_iris(return_X_y=True)
-QUICK = {
-    "max_iter": 6, "window": 1, "unroll": 2, "compile": False, "n_networks": 1, "random_state": 0
-}  # fmt: skip
-
-# --- sittings -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def sit(shared, tmp_path):
-    """Return a function that begins a sitting, of which the report and the cells are kept."""
-    sittings, report = shared("sittings"), shared("report")
-
-    def begin(minutes=None):
-        path = tmp_path / "a.json"
-        end = np.inf if minutes is None else sittings.perf_counter() + 60 * minutes
-        args = Namespace(json=path, checkpoints=tmp_path / "kept", end=end)
-        return sittings.Sitting(report.Report(path, {}, ("name", "seed")), args)
-
-    return begin
+def rule(shared):
+    """Return the module of the rule."""
+    return shared("claims_rule")
 
 
-def steps_in(sitting, n):
-    """Let a sitting have time for so many checks."""
-    left = [n]
-
-    def check(seconds=0.0):
-        left[0] -= 1
-        if left[0] < 0:
-            sitting.end = 0.0
-        type(sitting).check(sitting, seconds)
-
-    sitting.check = check
-    return sitting
+@pytest.fixture
+def numbers(shared):
+    """Return the module that says what rows have."""
+    return shared("claims_rows")
 
 
-def test_a_run_goes_on_where_the_sitting_before_was(sit, tmp_path):
-    def compute(cell):
-        distiller = RaTBPTTDistiller(**QUICK)
-        cell.fit(distiller, X, Y)
-        return {"name": "A b", "seed": 0, "X": distiller.distilled_.X.tolist()}
-
-    with steps_in(sit(), 3) as first:
-        first.run(compute, name="A b", seed=0)
-        pytest.fail("the time was over")
-    folder = tmp_path / "kept" / "a-a-b-0"
-    assert (folder / "run.npz").exists()
-    assert not (tmp_path / "a.json").exists()
-    row = sit().run(compute, name="A b", seed=0)
-    assert row["X"] == RaTBPTTDistiller(**QUICK).fit(X, Y).distilled_.X.tolist()
-    assert json.loads((tmp_path / "a.json").read_text())["rows"] == [row]
-    # Nothing is kept of a finished run.
-    assert not (tmp_path / "kept").exists()
-
-
-def test_the_end_of_a_sitting_is_told_and_other_errors_are_not_hidden(sit, capsys):
-    with sit(minutes=0) as sitting:
-        sitting.run(lambda cell: pytest.fail("begun"), name="a", seed=0)
-    assert "The time is over" in capsys.readouterr().out
-    with pytest.raises(ZeroDivisionError), sit() as sitting:
-        sitting.run(lambda cell: 1 / 0, name="a", seed=0)
-
-
-def test_what_was_measured_is_not_measured_again(sit):
-    sitting = sit()
-    assert sitting.cell("a").once("n", lambda: [1.5, 2]) == [1.5, 2]
-    # There is no folder before there is something to keep.
-    again = sit().cell("a")
-    assert again.once("n", lambda: pytest.fail("measured again")) == [1.5, 2]
-    # A measurement that took longer than the time that is left is not begun.
-    with sit(minutes=1) as short:
-        short.took["m"] = 100.0
-        short.cell("a").once("m", lambda: pytest.fail("begun"))
-    with sit(minutes=1) as short:
-        short.took["m"] = 1.0
-        assert short.cell("a").once("m", lambda: 3) == 3
-
-
-def test_how_long_a_measurement_took_is_known_in_the_next_sitting(sit):
-    def compute(cell):
-        cell.once("m", lambda: 1)
-        return {"name": "a", "seed": 0}
-
-    row = sit().run(compute, name="a", seed=0)
-    assert list(row["took"]) == ["m"]
-    assert sit().took == row["took"]
-
-
-def test_the_minutes_of_a_sitting_begin_when_arguments_are_read(shared, monkeypatch):
-    sittings = shared("sittings")
-    monkeypatch.setattr(sittings, "perf_counter", lambda: 100.0)
-    parser = ArgumentParser()
-    sittings.add_arguments(parser)
-    args = parser.parse_args(["--minutes-left", "2"])
-    monkeypatch.setattr(sittings, "perf_counter", lambda: 150.0)
-    args.json = None
-    assert sittings.Sitting(None, args).end == 220
-    assert parser.parse_args([]).end == np.inf
-
-
-def test_a_row_says_where_it_was_measured(sit, shared, monkeypatch):
-    def compute(cell):
-        cell.once("m", lambda: 1)
-        cell.sitting.check()
-        return {"name": "a", "seed": seed}
-
-    sittings = shared("sittings")
-    seed = 0
-    here = sit().run(compute, name="a", seed=0)["machine"]
-    assert here == shared("report").machine()
-    # A row of several sittings names the machines of all.
-    seed = 1
-    with steps_in(sit(), 2) as sitting:
-        sitting.run(compute, name="a", seed=1)
-    monkeypatch.setattr(sittings, "machine", lambda: "another")
-    assert sit().run(compute, name="a", seed=1)["machine"] == [here, "another"]
-    # What was begun before notes had it.
-    seed = 2
-    old = sit().cell("a", 2)
-    old.notes = {"m": 1}
-    old.save()
-    assert sit().run(compute, name="a", seed=2)["machine"] == ["unknown", "another"]
-
-
-def test_short_runs_begin_only_if_there_is_time_for_all_of_them(sit):
-    with sit(minutes=5) as sitting:
-        sitting.cell("a").fit_for(None, X, Y, 360.0)
-        pytest.fail("begun")
-
-
-def test_a_run_that_diverges_has_ended_with_its_last_samples(sit):
-    def compute(cell):
-        distiller = RaTBPTTDistiller(**QUICK | {"inner_lr": 1e38, "max_iter": 30})
-        if timed:
-            cell.fit_for(distiller, X, Y, 3600.0)
-        else:
-            cell.fit(distiller, X, Y, keeps_diverged=True)
-        cell.sitting.check()
-        return {"name": "a", "seed": timed, "X": distiller.distilled_.X.shape}
-
-    for timed in (False, True):
-        with catch_warnings():
-            simplefilter("ignore")
-            # In the sitting in which it diverges there is no time left; the next one finds it.
-            with sit() as sitting:
-                cell = sitting.cell("a", timed)
-                compute(cell)
-            row = sit().run(compute, name="a", seed=timed)
-        assert "not finite" in row["ended by"]
-
-
-def test_an_error_without_samples_is_none_of_a_run_that_ended(sit):
-    class Diverges(RaTBPTTDistiller):
-        def fit(self, X, y):
-            raise DivergenceError("experts")
-
-    with pytest.raises(DivergenceError, match="experts"):
-        sit().cell("a").fit_for(Diverges(), X, Y, 1.0)
-
-
-def test_blocks_go_on_and_an_unfinished_one_is_not_built_upon(sit):
-    def boosted():
-        distiller = RaTBPTTDistiller(**QUICK)
-        return BoostedDistiller(2, block_size=1, distiller=distiller, random_state=0)
-
-    def compute(cell):
-        distiller = boosted()
-        cell.fit(distiller, X, Y, name="blocks")
-        return {"name": "a", "seed": 0, "X": distiller.distilled_.X.tolist()}
-
-    for n in (4, 6):
-        # In the first block, and in the second.
-        with steps_in(sit(), n) as sitting:
-            sitting.run(compute, name="a", seed=0)
-            pytest.fail("the time was over")
-    row = sit().run(compute, name="a", seed=0)
-    assert row["X"] == boosted().fit(X, Y).distilled_.X.tolist()
-
-
-class Slow:
-    """A callback, and a clock by which a step takes 0.1 seconds and what comes before it 0.03."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        if context.task_name == "outer step":
-            self.now += 0.03
-
-    def on_fit_task_end(self, estimator, context):
-        pass
-
-
-def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
-    slow, whole, update = Slow(), RaTBPTTDistiller.set_callbacks, loop.update
-
-    def step(*arguments):
-        slow.now += 0.1
-        state, record = update(*arguments)
-        return state, replace(record, seconds=0.1)
-
-    monkeypatch.setattr(loop, "update", step)
-    monkeypatch.setattr(loop, "perf_counter", lambda: slow.now)
-    monkeypatch.setattr(shared("sittings"), "perf_counter", lambda: slow.now)
-
-    def prepare(self, *others):
-        # What comes before the first step takes 0.05 seconds.
-        slow.now += 0.05
-        return whole(self, slow, *others)
-
-    monkeypatch.setattr(RaTBPTTDistiller, "set_callbacks", prepare)
-
-    def fit(cell):
-        distiller = RaTBPTTDistiller(**QUICK)
-        return distiller, cell.fit_for(distiller, X, Y, 1.0, (0.25, 0.5))
-
-    # One check is that a run of a second is not begun in less.
-    with steps_in(sit(), 3) as sitting:
-        first = sitting.cell("a")
-        fit(first)
-        pytest.fail("the time was over")
-    assert first.notes == {
-        "prepared run.npz": pytest.approx(0.05),
-        "seconds of run.npz at step 2": pytest.approx(0.25),
-    }
-    assert [path.name for path in first.folder.glob("*s-run.npz")] == ["0.25s-run.npz"]
-
-    second = sit().cell("a")
-    distiller, sets = fit(second)
-    # A step that would end after a moment comes after it, but for the first of a sitting.
-    seconds = [second.seconds(each) for each in sets]
-    assert seconds == pytest.approx([0.25, 0.55, 0.95])
-    assert distiller.n_iter_ == 9
-    assert sets[-1] is distiller.distilled_
-
-    # A run that has had its time does no further step, and one with more time goes on.
-    again, sets = fit(sit().cell("a"))
-    assert again.n_iter_ == 9
-    assert [second.seconds(each) for each in sets] == seconds
-    longer = RaTBPTTDistiller(**QUICK)
-    sit().cell("a").fit_for(longer, X, Y, 1.5)
-    assert longer.n_iter_ == 14
-
-
-# --- the rule -----------------------------------------------------------------------------------
+@pytest.fixture
+def plan(shared):
+    """Return the module of the plan."""
+    return shared("claims_plan")
 
 
 @pytest.fixture
 def claims(shared):
-    """Return the module of the claims."""
+    """Return the module of the command."""
     return shared("claims")
 
 
@@ -283,26 +42,32 @@ def rows_of(**numbers):
     ]
 
 
-def claim(claims, *statements, names=("a", "b"), seeds=(0, 1), **more):
+def points(parts, names):
+    """Return the accuracies of the first part, in points."""
+    values = {}
+    for row in parts[0]:
+        values.setdefault(row["name"], {})[row["seed"]] = 100 * row["accuracy"]
+    return values
+
+
+def claim(rule, *statements, names=("a", "b"), seeds=(0, 1), **more):
     """Return a claim of one finding."""
-    part = claims.Part("none", "none", "a.json", "", "name", names, seeds)
-    return claims.Claim(
+    part = rule.Part("none", "none", "a.json", "", "name", names, seeds)
+    return rule.Claim(
         "A claim",
         (part,),
-        lambda parts, names: claims.collect(
-            (row["name"], row["seed"], row["accuracy"]) for row in parts[0]
-        ),
-        (claims.Finding("It is so.", statements, **more),),
+        points,
+        (rule.Finding("It is so.", statements, **more),),
         hours=1,
     )
 
 
-def test_the_margin_is_students_with_the_pooled_deviation(claims):
-    ab, ac = claims.Statement("a", "b", 0), claims.Statement("a", "c", 0)
-    which = claim(claims, ab, ac, names=("a", "b", "c"))
+def test_the_margin_is_students_with_the_pooled_deviation(rule):
+    ab, ac = rule.Statement("a", "b", 0), rule.Statement("a", "c", 0)
+    which = claim(rule, ab, ac, names=("a", "b", "c"))
     rows = rows_of(a=[80, 82], b=[78, 81], c=[70, 80])
     # Differences: 2 and 1; 10 and 2.
-    (first, second), degrees = claims.judge(which, [rows])[0], 2
+    (first, second), degrees = rule.judge(which, [rows])[0], 2
     pooled = np.sqrt((0.5 + 32) / degrees)
     quantile = student.ppf(0.95, degrees)
     assert first.difference == pytest.approx(1.5)
@@ -322,32 +87,32 @@ def test_the_margin_is_students_with_the_pooled_deviation(claims):
         ([79.0, 81.2], 0, "undecided"),
     ],
 )
-def test_verdicts_follow_from_difference_and_margin(claims, b, least, expected):
-    which = claim(claims, claims.Statement("a", "b", least))
-    assert claims.verdict(which, [rows_of(a=[80.0, 80.0], b=b)]) == expected
+def test_verdicts_follow_from_difference_and_margin(rule, b, least, expected):
+    which = claim(rule, rule.Statement("a", "b", least))
+    assert rule.verdict(which, [rows_of(a=[80.0, 80.0], b=b)]) == expected
 
 
-def test_nothing_is_decided_while_a_run_is_missing_or_without_a_spread(claims):
-    which = claim(claims, claims.Statement("a", "b", 0), seeds=(0, 1, 2))
-    assert claims.verdict(which, [[]]) == "undecided"
+def test_nothing_is_decided_while_a_run_is_missing_or_without_a_spread(rule):
+    which = claim(rule, rule.Statement("a", "b", 0), seeds=(0, 1, 2))
+    assert rule.verdict(which, [[]]) == "undecided"
     rows = rows_of(a=[80, 80, 80], b=[60, 60.1, 60])
-    assert claims.verdict(which, [rows[:-1]]) == "undecided"
-    assert claims.verdict(which, [rows]) == "holds"
-    one = claim(claims, claims.Statement("a", "b", 0), seeds=(0,))
-    assert claims.verdict(one, [rows_of(a=[80], b=[60])]) == "undecided"
+    assert rule.verdict(which, [rows[:-1]]) == "undecided"
+    assert rule.verdict(which, [rows]) == "holds"
+    one = claim(rule, rule.Statement("a", "b", 0), seeds=(0,))
+    assert rule.verdict(one, [rows_of(a=[80], b=[60])]) == "undecided"
 
 
-def test_one_statement_is_enough_where_any_is_asked_for(claims):
-    statements = [claims.Statement("a", "b", least) for least in (0, 10)]
+def test_one_statement_is_enough_where_any_is_asked_for(rule):
+    statements = [rule.Statement("a", "b", least) for least in (0, 10)]
     rows = [rows_of(a=[80.0, 80.0], b=[78.0, 78.2])]
-    assert claims.verdict(claim(claims, *statements), rows) == "does not hold"
-    assert claims.verdict(claim(claims, *statements, needs="any"), rows) == "holds"
-    hopeless = [claims.Statement("b", "a", least) for least in (0, 10)]
-    assert claims.verdict(claim(claims, *hopeless, needs="any"), rows) == "does not hold"
+    assert rule.verdict(claim(rule, *statements), rows) == "does not hold"
+    assert rule.verdict(claim(rule, *statements, needs="any"), rows) == "holds"
+    hopeless = [rule.Statement("b", "a", least) for least in (0, 10)]
+    assert rule.verdict(claim(rule, *hopeless, needs="any"), rows) == "does not hold"
 
 
-def test_methods_far_away_need_one_seed(claims):
-    part = claims.Part("none", "none", "a.json", "", "name", ("a", "b", "c"), (0, 1), close=10.0)
+def test_methods_far_away_need_one_seed(rule):
+    part = rule.Part("none", "none", "a.json", "", "name", ("a", "b", "c"), (0, 1), close=10.0)
     assert len(part.cells([])) == 6
     rows = rows_of(a=[80], b=[71], c=[69])
     assert part.missing(rows) == [("a", 1), ("b", 1)]
@@ -359,7 +124,7 @@ def test_methods_far_away_need_one_seed(claims):
     assert part.missing(rows) == [("a", 1), ("c", 1)]
 
 
-def test_no_second_seed_is_run_before_it_is_known_to_be_needed(claims, tmp_path, monkeypatch):
+def test_no_second_seed_is_run_before_it_is_known_to_be_needed(rule, claims, tmp_path, monkeypatch):
     started = []
 
     class Script:
@@ -373,7 +138,7 @@ def test_no_second_seed_is_run_before_it_is_known_to_be_needed(claims, tmp_path,
             path.write_text(json.dumps({"rows": rows}))
 
     monkeypatch.setattr(claims, "import_module", lambda name: Script)
-    which = claim(claims, claims.Statement("a", "b", 0))
+    which = claim(rule, rule.Statement("a", "b", 0))
     which = replace(which, parts=(replace(which.parts[0], close=5.0),))
     claims.run(which, {"none": None}, only="b", results=tmp_path)
     assert started == [("0", "b")]
@@ -382,25 +147,25 @@ def test_no_second_seed_is_run_before_it_is_known_to_be_needed(claims, tmp_path,
     assert started[1:] == [("0", "a"), ("1", "a"), ("1", "b")]
 
 
-def test_curves_are_compared_by_the_last_quarter(claims):
+def test_curves_are_compared_by_the_last_quarter(numbers):
     curve = {"step": [10, 20, 30, 40], "seconds": [1, 2, 3, 4], "accuracy": [0.1, 0.2, 0.3, 0.5]}
     slow = {"step": [10, 20], "seconds": [2, 4], "accuracy": [0.6, 0.8]}
     rows = [
         {"method": name, "seed": 0, "curve": each} for name, each in (("a", curve), ("b", slow))
     ]
     names = [f"x, {name}, equal {axis}" for name in "ab" for axis in ("steps", "time")]
-    values = claims.of_curves("x")([rows], names)
+    values = numbers.of_curves("x")([rows], names)
     assert values["x, a, equal steps"][0] == pytest.approx(20)
     assert values["x, a, equal time"][0] == pytest.approx(40)
     assert values["x, b, equal steps"][0] == pytest.approx(80)
     assert values["x, b, equal time"][0] == pytest.approx(80)
     # Only what is compared has a say in how far it goes.
-    assert claims.of_curves("x")([rows], ["x, a, equal steps"]) == {
+    assert numbers.of_curves("x")([rows], ["x, a, equal steps"]) == {
         "x, a, equal steps": {0: pytest.approx(40)}
     }
 
 
-def test_a_run_that_diverged_does_not_shorten_the_others(claims):
+def test_a_run_that_diverged_does_not_shorten_the_others(numbers):
     curve = {"step": [100, 200], "seconds": [1.0, 2.0], "accuracy": [0.2, 0.3]}
     short = {name: values[:1] for name, values in curve.items()}
     rows = [
@@ -408,7 +173,7 @@ def test_a_run_that_diverged_does_not_shorten_the_others(claims):
         {"method": "b", "seed": 0, "curve": short},
     ]
     names = ["a, equal steps", "b, equal steps"]
-    values = claims.of_curves("")
+    values = numbers.of_curves("")
     assert values([rows], names)["a, equal steps"] == {0: pytest.approx(20)}
     rows[1]["ended by"] = "it diverged"
     found = values([rows], names)
@@ -436,44 +201,44 @@ def curves_of_windows(places):
     return rows
 
 
-def test_a_window_that_has_not_moved_decides_nothing(claims):
+def test_a_window_that_has_not_moved_decides_nothing(rule, numbers):
     names = ("RaT-BPTT", "BPTT", "moves forward")
-    part = claims.Part("none", "none", "a.json", "--minutes 1", "method", names, (0, 1))
-    above = [claims.Statement(f"{a}, equal steps", f"{b}, equal steps", -5) for a, b in
+    part = rule.Part("none", "none", "a.json", "--minutes 1", "method", names, (0, 1))
+    above = [rule.Statement(f"{a}, equal steps", f"{b}, equal steps", -5) for a, b in
              (("RaT-BPTT", "moves forward"), ("moves forward", "BPTT"))]  # fmt: skip
-    which = claims.Claim(
-        "A claim", (part,), claims.of_curves(""), tuple(claims.Finding("So.", (s,)) for s in above),
-        hours=1, obstacle=claims.has_not_moved
+    which = rule.Claim(
+        "A claim", (part,), numbers.of_curves(""), tuple(rule.Finding("So.", (s,)) for s in above),
+        hours=1, obstacle=numbers.has_not_moved
     )  # fmt: skip
     for places, expected in (([1, 1], ["undecided"] * 2), ([1, 2], ["holds", "undecided"])):
         rows = curves_of_windows(places)
         # Pooled deviations are of some spread.
         rows[0]["curve"] = rows[0]["curve"] | {"accuracy": [0.2, 0.301]}
-        judged = claims.judge(which, [rows])
+        judged = rule.judge(which, [rows])
         assert [each.verdict for (each,) in judged] == expected
         assert judged[1][0].remarks == ("the window is still at its first place",)
 
 
-def test_what_is_told_of_windows_is_what_the_script_calls_it(claims, shared):
+def test_what_is_told_of_windows_is_what_the_script_calls_it(numbers, shared):
     truncations = shared("truncations")
-    assert (claims.PLACES, claims.NORM) == (truncations.PLACES, truncations.MEDIAN)
-    assert {claims.FORWARD, claims.BACKWARD} <= truncations.SCHEDULES.keys()
+    assert (numbers.PLACES, numbers.NORM) == (truncations.PLACES, truncations.MEDIAN)
+    assert {numbers.FORWARD, numbers.BACKWARD} <= truncations.SCHEDULES.keys()
 
 
-def test_rows_of_different_machines_are_told_where_minutes_count(claims):
-    which = claim(claims, claims.Statement("a", "b", 0), names=("a", "b", "c"))
+def test_rows_of_different_machines_are_told_where_minutes_count(rule):
+    which = claim(rule, rule.Statement("a", "b", 0), names=("a", "b", "c"))
     timed = replace(which, parts=(replace(which.parts[0], arguments="--minutes 6"),))
     rows = rows_of(a=[80.0, 80.1], b=[78.0, 78.2], c=[70.0, 70.0])
     # Rows of before have none.
-    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    assert rule.judge(timed, [rows])[0][0].remarks == ()
     for row in rows:
         row["machine"] = "fast" if row["seed"] == 0 or row["name"] == "c" else "slow"
     # Differences are those of a seed; c is in no statement.
-    assert claims.judge(timed, [rows])[0][0].remarks == ()
+    assert rule.judge(timed, [rows])[0][0].remarks == ()
     rows[0]["machine"] = ["fast", "slow"]
-    (remark,) = claims.judge(timed, [rows])[0][0].remarks
+    (remark,) = rule.judge(timed, [rows])[0][0].remarks
     assert remark == "its rows are from different machines (fast; slow)"
-    assert claims.judge(which, [rows])[0][0].remarks == ()
+    assert rule.judge(which, [rows])[0][0].remarks == ()
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -507,15 +272,15 @@ def row(part, name, seed, rng):
     return found
 
 
-def test_every_statement_is_about_numbers_of_planned_runs(claims):
+def test_every_statement_is_about_numbers_of_planned_runs(rule, plan):
     rng = np.random.default_rng(0)
-    for number, which in claims.CLAIMS.items():
+    for number, which in plan.CLAIMS.items():
         rows = [
             [row(part, name, seed, rng) for name in part.names for seed in part.seeds]
             for part in which.parts
         ]
         assert not any(part.missing(own) for part, own in zip(which.parts, rows))
-        for finding, judged in zip(which.findings, claims.judge(which, rows)):
+        for finding, judged in zip(which.findings, rule.judge(which, rows)):
             for each in judged:
                 assert each.difference is not None, (number, each.statement)
                 # A seed of each run that it rests on.
@@ -531,11 +296,11 @@ def test_every_statement_is_about_numbers_of_planned_runs(claims):
 
 
 @pytest.fixture
-def on_digits(claims, monkeypatch):
+def on_digits(plan):
     """Return a claim with digits in place of its data."""
 
     def make(number):
-        which = claims.CLAIMS[number]
+        which = plan.CLAIMS[number]
         parts = tuple(replace(part, data="digits") for part in which.parts)
         return replace(which, parts=parts)
 
@@ -561,36 +326,36 @@ def test_scripts_take_the_arguments_of_the_plan(
 
 
 @pytest.mark.slow
-def test_a_claim_runs_in_sittings(claims, tmp_path, capsys):
+def test_a_claim_runs_in_sittings(plan, claims, tmp_path, capsys):
     quick = "--ipc 2 --block-size 1 --max-iter 2 --kip-steps 1 --draws 1 --width 4 --networks 1"
-    names = claims.STRONG, claims.JOINT
+    names = plan.STRONG, plan.JOINT
     part = replace(
-        claims.CLAIMS[1].parts[0],
+        plan.CLAIMS[1].parts[0],
         data="digits",
         arguments=f"{quick} --window 1 --unroll 2",
         names=names,
     )
-    which = replace(claims.CLAIMS[1], parts=(part,))
-    claims.run(which, {"digits": None}, only=claims.JOINT, results=tmp_path)
-    assert part.missing(part.rows(tmp_path)) == [(claims.STRONG, 0), (claims.STRONG, 1)]
+    which = replace(plan.CLAIMS[1], parts=(part,))
+    claims.run(which, {"digits": None}, only=plan.JOINT, results=tmp_path)
+    assert part.missing(part.rows(tmp_path)) == [(plan.STRONG, 0), (plan.STRONG, 1)]
     claims.run(which, {"digits": None}, minutes_left=0.001, results=tmp_path)
     assert "The time is over" in capsys.readouterr().out
     claims.run(which, {"digits": None}, results=tmp_path)
     rows = part.rows(tmp_path)
     assert part.missing(rows) == []
     values = which.values([rows], [])
-    assert set(values[f"{claims.STRONG}, 2 per class"]) == {0, 1}
-    assert set(values[f"{claims.JOINT}, 2 per class, in equal time"]) == {0, 1}
-    assert set(values[f"{claims.STRONG}, later blocks alone"]) == {0, 1}
+    assert set(values[f"{plan.STRONG}, 2 per class"]) == {0, 1}
+    assert set(values[f"{plan.JOINT}, 2 per class, in equal time"]) == {0, 1}
+    assert set(values[f"{plan.STRONG}, later blocks alone"]) == {0, 1}
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_status_and_verdicts_say_what_is_missing(claims, tmp_path):
+def test_status_and_verdicts_say_what_is_missing(plan, claims, tmp_path):
     text = claims.status(tmp_path)
     assert "3. The random window: 0 of 21 runs, about 5.5 h in all; next RaT-BPTT, seed 0" in text
     assert "unfinished: none" in text
     assert claims.verdicts(tmp_path).count("not run yet") == 8
-    part = claims.CLAIMS[3].parts[0]
+    part = plan.CLAIMS[3].parts[0]
     rows = [row(part, "BPTT", 0, np.random.default_rng(0))]
     (tmp_path / part.file).write_text(json.dumps({"rows": rows}))
     assert "3. The random window: 1 of 21 runs" in claims.status(tmp_path)
