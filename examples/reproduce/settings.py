@@ -5,7 +5,8 @@ counts. Then networks of the usual width are trained on the result, with a numbe
 fixed beforehand, and tested on training images that were held out. The test sets are not looked at,
 so that a run with the winner may report on them. A setting is a list of parameters of
 `RaTBPTTDistiller`, and ``width`` for the networks that it distills through (the usual one without
-it); the networks of the test are the same for all settings:
+it); ``sampler=kmeans`` draws batches from the clusters of the samples. The networks of the test are
+the same for all settings:
 
     python examples/reproduce/settings.py --dataset cifar10-folder --data FOLDER --minutes 5 \
         --setting width=16 augmentation=flip_rotate --setting width=32 augmentation=flip_rotate
@@ -25,9 +26,12 @@ from sklearn.model_selection import train_test_split
 from windows import summarize, timed_row
 
 from skdistill.networks import ConvNet
+from skdistill.sampling import KMeansSampler
 
 # Parameters that a setting has unless it gives others.
 COMMON = {"window": 20, "unroll": 30, "inner_lr": 0.003}
+# Values that have a word here.
+WORDS = {"sampler": {"kmeans": KMeansSampler("samples", choose="random", renew_every=None)}}
 # What the label of a setting leaves out.
 UNSAID = {"compile": "auto"}
 
@@ -37,6 +41,8 @@ def one_run(setting: dict, seed: int, cell: Cell, args, arrays) -> dict:
     parameters = dict(setting)
     width = parameters.pop("width", None)
     parameters["inner_architecture"] = None if width is None else partial(ConvNet, width=width)
+    for name in WORDS.keys() & parameters.keys():
+        parameters[name] = WORDS[name].get(parameters[name], parameters[name])
     parameters = {"ipc": args.ipc, **UNSAID, **parameters}
     return timed_row(parameters, label(setting), seed, cell, args, arrays)
 
