@@ -5,7 +5,7 @@ Distilled or chosen? When coresets are enough
 Before you distill, see what choosing does: random samples, herding, and k-means centroids cost
 seconds. ``compare`` trains the same networks on each under one protocol. On data as easy as this,
 the digits 0 to 4, well-chosen samples are hard to beat, and a run as short as this one may lose to
-them: the run of a few minutes in :ref:`sphx_glr_auto_examples_plot_digits.py` does better.
+them: the run of some ten seconds in :ref:`sphx_glr_auto_examples_plot_digits.py` does better.
 """
 
 import matplotlib.pyplot as plt

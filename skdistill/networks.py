@@ -88,14 +88,14 @@ class ConvNet(nn.Sequential):
         128, 256, 512 for ``width=128``.
     stem : bool, default=False
         Whether a convolution of the same width and an activation come before the blocks, as in
-        [Nguyen21]_.
+        [Nguyen21b]_.
     padding : int, default=1
         Padding of the first convolution. The codes of [Zhao21]_ and [Zhou22]_ have 3 for images
         with one channel, which makes 28 x 28 pixels 32 x 32.
     initialization : {"torch", "lecun", "he"}, default="torch"
         How weights are drawn: as torch's layers do; "lecun", as flax does and with it [Zhou22]_ and
         [Loo23]_, from a normal distribution of variance ``1 / fan_in`` that is cut off at two
-        standard deviations, with biases of 0; "he", as [Nguyen21]_ and [Loo22]_ do, from one of
+        standard deviations, with biases of 0; "he", as [Nguyen21b]_ and [Loo22]_ do, from one of
         variance ``2 / fan_in``, with biases of standard deviation 0.1.
 
     Raises
@@ -124,7 +124,7 @@ class ConvNet(nn.Sequential):
        ICLR 2021.
     .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
        arXiv:2311.07025.
-    .. [Nguyen21] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
+    .. [Nguyen21b] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
        Wide Convolutional Networks", NeurIPS 2021.
     .. [Zhou22] Y. Zhou, E. Nezhadarya and J. Ba, "Dataset Distillation using Neural Feature
        Regression", NeurIPS 2022.

@@ -374,7 +374,7 @@ def _idc(dataset: str, ipc: int, factor: int = 2) -> dict[str, Any]:
 
 
 def _kip(dataset: str, ipc: int) -> dict[str, Any]:
-    # The parameters at the head of kip/KIP.ipynb, the code of [Nguyen21], and of its FC network.
+    # The parameters at the head of kip/KIP.ipynb, the code of [Nguyen21a], and of its FC network.
     return {
         "ipc": ipc,
         "max_iter": 300,
@@ -641,7 +641,7 @@ DC = Paper(
 DSA = Paper("the known runs of [Zhao21b]", DC.columns, _dsa)
 IDC = Paper("the known runs of [Kim22]", dict.fromkeys(_IDC, (1, 10, 50)), _idc)
 IDC_I = Paper(IDC.where, IDC.columns, partial(_idc, factor=1))
-KIP = Paper("the notebook of [Nguyen21]'s code", {"cifar10": (10,)}, _kip)
+KIP = Paper("the notebook of [Nguyen21a]'s code", {"cifar10": (10,)}, _kip)
 FREPO = Paper(
     "the known runs of [Zhou22]",
     dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),

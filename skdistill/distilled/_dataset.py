@@ -436,8 +436,10 @@ class DistilledDataset:
         ValueError
             If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
             arrays and recipe do not fit each other, or if `preprocessing` is anything but
-            scikit-learn's scalers, `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer` and `PCA`,
-            `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of them.
+            scikit-learn's scalers, `PowerTransformer`, `QuantileTransformer`,
+            `FunctionTransformer`, `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer`,
+            `MissingIndicator` and `PCA`, `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of
+            them.
         OSError
             If the file cannot be written, or its folder does not exist.
 

@@ -26,7 +26,7 @@ class TrainingProtocol:
         The default is that of Appendix C.1 of [Feng23]_. "stable" is the largest rate at which
         gradient descent on the squared error is stable at initialization: twice the number of
         samples divided by the largest eigenvalue of the first network's tangent kernel, as
-        [Nguyen21]_ has it.
+        [Nguyen21b]_ has it.
     batch_size : int, default=256
         More samples than this are trained on in mini-batches of this size.
     loss : {"cross-entropy", "mse"}, default="cross-entropy"
@@ -64,7 +64,7 @@ class TrainingProtocol:
     ----------
     .. [Feng23] Y. Feng, R. Vedantam and J. Kempe, "Embarrassingly Simple Dataset Distillation",
        arXiv:2311.07025.
-    .. [Nguyen21] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
+    .. [Nguyen21b] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
        Wide Convolutional Networks", NeurIPS 2021.
     .. [Loo22] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random
        Feature Approximation", NeurIPS 2022.

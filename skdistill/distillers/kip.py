@@ -26,7 +26,7 @@ class KIPDistiller(BaseDistiller):
     """Distill a data set by kernel inducing points (KIP).
 
     Learns ``ipc`` synthetic samples per class, and perhaps their labels, such that a kernel ridge
-    regression that is fitted to them predicts the labels of the real samples [Nguyen21]_. The
+    regression that is fitted to them predicts the labels of the real samples [Nguyen21a]_. The
     kernel is that of an infinitely wide, fully connected ReLU network: the neural tangent kernel,
     by which such a network learns, or the covariance of its outputs. It has a closed form, so
     no network is made, trained or drawn: a step is a few products of matrices.
@@ -79,7 +79,7 @@ class KIPDistiller(BaseDistiller):
 
     References
     ----------
-    .. [Nguyen21] T. Nguyen, Z. Chen and J. Lee, "Dataset Meta-Learning from Kernel
+    .. [Nguyen21a] T. Nguyen, Z. Chen and J. Lee, "Dataset Meta-Learning from Kernel
        Ridge-Regression", ICLR 2021.
     .. [Code] https://github.com/google-research/google-research/tree/master/kip
 

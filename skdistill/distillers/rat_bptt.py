@@ -113,8 +113,8 @@ class RaTBPTTDistiller(BaseDistiller):
         kind='int or "auto"',
         doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables,
         for images of up to 8 pixels per side, and through ConvNets of width 32 or less, and 15 for
-        larger images through others; or, if `unroll` is given, a third of an `unroll` of more than
-        three times that, and all of a shorter one. Which values suit which size was measured at
+        larger images through others; or, if `unroll` is given, a third of it where that is more,
+        and all of an `unroll` that is shorter. Which values suit which size was measured at
         equal time, in some minutes (``examples/reproduce/windows.py`` and ``settings.py``); for
         runs of an hour on 28 pixels and more, through wide networks, 40 of 60 steps do better.
         [Feng23, C.2]: 60, 80 or 100.""",

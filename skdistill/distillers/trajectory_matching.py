@@ -211,7 +211,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         kind="int or None",
         doc="""What is in place of `max_start` in the first outer step; from there it grows in a
         straight line. At most `max_start`, and more than `min_start`. [Guo24]: half of `max_start`
-        for CIFAR-10. None is `max_start`.""",
+        for CIFAR-10 with 10 and 50 samples per class. None is `max_start`.""",
     )
     expansion_steps: int = param(
         default=1000,

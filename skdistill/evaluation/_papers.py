@@ -86,7 +86,7 @@ def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol
       0.01. Soft labels that the recipe learns by cross-entropy are learned as it says, because the
       codes of TESLA and DATM, whose sets have such labels, evaluate in the same way with them.
       Those that it learns by squared error, or that are negative, become hard ones.
-    - "kip" [Nguyen21]_: a ConvNet of width 1024 without normalization, squared error, SGD with
+    - "kip" [Nguyen21b]_: a ConvNet of width 1024 without normalization, squared error, SGD with
       momentum at the largest stable rate, cosine schedule, 5000 steps. The paper's code estimates
       that rate on 50 validation images; here it is estimated on the first 50 samples of the set.
     - "rfad" [Loo22]_: a ConvNet of width 1024 without normalization, squared error on scores minus
@@ -116,7 +116,7 @@ def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol
        Distillation by Matching Training Trajectories", CVPR 2022.
     .. [Du23] J. Du, Y. Jiang, V. Y. F. Tan, J. T. Zhou and H. Li, "Minimizing the Accumulated
        Trajectory Error to Improve Dataset Distillation", CVPR 2023.
-    .. [Nguyen21] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
+    .. [Nguyen21b] T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely
        Wide Convolutional Networks", NeurIPS 2021.
     .. [Loo22] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random
        Feature Approximation", NeurIPS 2022.

@@ -25,7 +25,7 @@ from .base import Free, Gradient, Method, Problem, State, Synthetic
 
 @dataclass(frozen=True, eq=False)
 class KernelRidge(Method):
-    """Equation 2 of [Nguyen21]: the loss of kernel ridge regression, and its gradient.
+    """Equation 2 of [Nguyen21a]: the loss of kernel ridge regression, and its gradient.
 
     The regression is fitted to the synthetic samples, and its loss is half the squared error at a
     real batch, as a mean over classes and samples. All is computed in double precision, the kernel
