@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = "scikit-learn's digits, a quarter held out"
@@ -192,52 +190,3 @@ def mean_and_std(values: Iterable[float]) -> list[float]:
     """Return mean and standard deviation, as a report's summary holds them."""
     values = list(values)
     return [float(np.mean(values)), float(np.std(values))]
-
-
-def on_digits(args: argparse.Namespace, names: Sequence[str], reference: str):
-    """Return digits, of which a quarter is held out, and a report of margins over a reference."""
-    X, y = load_digits(return_X_y=True)
-    data = train_test_split(X, y, stratify=y, random_state=0)
-    summarize = partial(margins, names=names, reference=reference)
-    return data, Report(args.json, about(args, DIGITS), ("name", "seed"), summarize)
-
-
-def margins(rows: list[dict], names: Sequence[str], reference: str) -> dict:
-    """Return the summary of rows of accuracies: means and deviations over seeds.
-
-    For each name it has the accuracy and, over the seeds that both have, its margin over a
-    reference; all from 0 to 1.
-    """
-    of = _accuracies(rows, names)
-    methods = {}
-    for name in filter(of.get, names):
-        methods[name] = {"accuracy": mean_and_std(of[name].values())}
-        shared = of[name].keys() & of[reference].keys()
-        if shared:
-            differences = [of[name][seed] - of[reference][seed] for seed in shared]
-            methods[name][f"above {reference}"] = mean_and_std(differences)
-    return {"methods": methods}
-
-
-def _accuracies(rows: list[dict], names: Sequence[str]) -> dict[str, dict[int, float]]:
-    """Return the accuracies by name and seed."""
-    return {n: {row["seed"]: row["accuracy"] for row in rows if row["name"] == n} for n in names}
-
-
-def print_margins(rows: list[dict], names: Sequence[str], reference: str) -> None:
-    """Print the accuracy of each name over seeds, and its margin over a reference."""
-    print(
-        f"\nmean ± standard deviation over {len({row['seed'] for row in rows})} seed(s), "
-        f"and the margin over {reference}"
-    )
-    of = _accuracies(rows, names)
-    width = max(map(len, names))
-    for name, accuracy in of.items():
-        shared = sorted(accuracy.keys() & of[reference].keys())
-        margins = [100 * (accuracy[seed] - of[reference][seed]) for seed in shared]
-        line = f"{name:{width}s}  {mean_std(list(accuracy.values()))} %"
-        if margins:
-            line += (
-                f"  {np.mean(margins):+5.1f} points ({min(margins):+.1f} to {max(margins):+.1f})"
-            )
-        print(line)
