@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "examples" / "benchmarks" / "results"
@@ -159,6 +159,45 @@ def clusters_table(report: dict) -> str:
     return "\n".join([head, "", *lines])
 
 
+def two_processes_table(report: dict) -> str:
+    """Return the table of bench_two_processes.py's report."""
+    names = [*report["seconds"], "two / the faster one"]
+    values = [*(f"{seconds:.2f} s" for seconds in report["seconds"].values())]
+    values.append(f"{report['ratio']:.2f}")
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names), f"| {' | '.join(values)} |"]
+    return "\n".join([about(report), "", *lines])
+
+
+def checkpoint_table(report: dict) -> str:
+    """Return the table of bench_checkpoint.py's report."""
+    return "\n".join(
+        [
+            about(report),
+            "",
+            "| an outer step | a write | file | share of the time |",
+            "|---|---|---|---|",
+            f"| {report['step_s']:.2f} s | {1e3 * report['write_s']:.0f} ms "
+            f"| {report['write_bytes'] / 1024:.0f} KiB | {report['share']:.2%} |",
+        ]
+    )
+
+
+def accuracy_table(report: dict) -> str:
+    """Return the table of accuracy_by_path.py's report."""
+    rows = report["rows"]
+    seeds = list(dict.fromkeys(row["seed"] for row in rows))
+    lines = [
+        f"| seed | {' | '.join(map(str, seeds))} | mean | seconds of the steps |",
+        "|" + "---|" * (len(seeds) + 3),
+    ]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        found = [100 * row["accuracy"] for row in own]
+        cells = [way, *(f"{a:.1f}" for a in found), f"{mean(found):.1f} ± {stdev(found):.1f}"]
+        lines.append(f"| {' | '.join(cells)} | {median(row['seconds'] for row in own):.1f} |")
+    return "\n".join([about(report), "", *lines])
+
+
 def about(report: dict) -> str:
     """Return where and when a report was made."""
     machine = report["machine"] or "CPU"
@@ -179,6 +218,9 @@ TABLES = {
     "paper-memory": paper_memory_table,
     "clusters": clusters_table,
     "two-cores": two_cores_table,
+    "two-processes": two_processes_table,
+    "checkpoint": checkpoint_table,
+    "accuracy": accuracy_table,
 }
 
 

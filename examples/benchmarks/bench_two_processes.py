@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
+import report
 import torch
 import torch.distributed as dist
 from sklearn.datasets import load_digits
@@ -130,6 +131,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", help="file to write")
     parser.add_argument("--kind", choices=["one", "two"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -141,4 +143,13 @@ if __name__ == "__main__":
         for name, value in times.items():
             print(f"{name:<24}{value:8.2f} s for {arguments.steps} outer steps")
         one = min(value for name, value in times.items() if name != "two")
-        print(f"two processes take {times['two'] / one:.2f} of the faster single process")
+        ratio = times["two"] / one
+        print(f"two processes take {ratio:.2f} of the faster single process")
+        report.write(
+            arguments.json,
+            "cpu",
+            steps=arguments.steps,
+            width=arguments.width,
+            seconds=times,
+            ratio=ratio,
+        )

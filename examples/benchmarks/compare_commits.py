@@ -38,11 +38,19 @@ RUNS = {
         10,
         {"window": 5, "unroll": 10, "max_iter": 4, "compile": True},
     ),
+    "28x28-ipc10": ((1, 28, 28), 10, {"ipc": 10, "window": 2, "unroll": 4, "max_iter": 2}),
     "28x28-ipc10, compiled": (
         (1, 28, 28),
         10,
         {"ipc": 10, "window": 2, "unroll": 4, "max_iter": 2, "compile": True},
     ),
+    "32x32-ipc1": ((3, 32, 32), 10, {"window": 5, "unroll": 10, "max_iter": 6}),
+    "32x32-ipc1, wide": (
+        (3, 32, 32),
+        10,
+        {"window": 5, "unroll": 10, "max_iter": 2, "inner_architecture": None},
+    ),
+    "32x32-ipc10": ((3, 32, 32), 10, {"ipc": 10, "window": 2, "unroll": 4, "max_iter": 2}),
     "32x32-ipc1, compiled": (
         (3, 32, 32),
         10,

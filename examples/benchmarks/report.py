@@ -1,7 +1,7 @@
 """The files that benchmarks write: what was measured, where, when and by which command."""
 
 import json
-import platform
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -9,14 +9,20 @@ from pathlib import Path
 import torch
 
 
+def machine(device: str) -> str:
+    """Return what this machine is called in reports."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def write(path, device: str, **measured) -> None:
     """Write a benchmark's JSON file; nothing if there is no path."""
     if path is None:
         return
-    cuda = device.startswith("cuda")
     script = Path(sys.argv[0]).name
     about = {
-        "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
+        "machine": machine(device),
         "date": date.today().isoformat(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

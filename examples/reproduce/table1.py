@@ -8,11 +8,11 @@ same protocol.
 
 With a GPU, or with ``--paper``, the parameters are `skdistill.paper_settings` for the data and
 samples per class; the gray sets, which [Feng23] does not have, take those of CIFAR-10 without
-augmentation. Without a GPU, or with ``--small``, they are the package's defaults: networks of the
-same size, but window 15, unroll 45, 256 real samples per step, no augmentation and a larger
-learning rate. Arguments set single values. ``--width`` distills through ConvNets of another width
-than 128: narrow ones allow more outer steps. The evaluation has the usual ConvNets, whatever the
-samples were distilled through.
+augmentation. Without a GPU, or with ``--small``, they are the package's defaults: 256 real samples
+per step, no augmentation, a larger learning rate and, from 17 pixels per side on, networks of width
+32, of whose 30 steps a window of 20 is differentiated. Arguments set single values. ``--width``
+distills through ConvNets of another width: narrow ones allow more outer steps. The evaluation has
+the usual ConvNets, of width 128, whatever the samples were distilled through.
 
 If the script is started again with the same arguments, or with more minutes, it continues its run,
 which is kept beside the report, in ``<report>.run``, or in ``--checkpoints``. The result is
