@@ -56,6 +56,12 @@ HEADS = [
     "kernel regression (%)",
     "file",
 ]
+# What samples are made of in rows of parametrizations.py.
+WAYS = {
+    "linear basis": "a linear basis",
+    "tiles": "the tiles of IDC",
+    "hallucinators": "the hallucinators of HaBa",
+}
 # The keys of a row of methods.py, by the columns of the accuracies above.
 ACCURACIES = ("accuracy", "accuracy by its own recipe", "accuracy by kernel regression")
 
@@ -80,7 +86,12 @@ def published_table(text: str, columns: list[tuple[str, int]]) -> str:
 
 def measured_rows(results: Path) -> Iterator[list[str]]:
     """Yield a row for each method in the files of methods.py, and for each longer run."""
-    readers = {"methods": rows_of_methods, "table1": row_of_a_long_run, "kip": row_of_kip}
+    readers = {
+        "methods": rows_of_methods,
+        "parametrizations": rows_of_parametrizations,
+        "table1": row_of_a_long_run,
+        "kip": row_of_kip,
+    }
     for script, read in readers.items():
         for file in sorted(results.glob(f"{script}-*.json")):
             report = json.loads(file.read_text(encoding="utf-8"))
@@ -128,6 +139,20 @@ def row_of_kip(report: dict) -> Iterator[list]:
     last = report["rows"][-1]
     run = f"{last['seconds'] / 60:.0f} min"
     yield ["KIP", report["parameters"]["ipc"], run, "–", "–", percent(100 * last["accuracy"])]
+
+
+def rows_of_parametrizations(report: dict) -> Iterator[list]:
+    """Yield what parametrizations.py measured, all by RaT-BPTT, with the storage of so many pixels.
+
+    Samples that are learned themselves are in the other files.
+    """
+    parameters = report["parameters"]
+    for row in report["rows"]:
+        if row["name"] in WAYS:
+            minutes = f"{row['seconds'] / 60:.0f} min"
+            run = f"{minutes}, width {parameters['width']}, tested by {parameters['test_width']}"
+            method, size = f"RaT-BPTT with {WAYS[row['name']]}", f"storage of {row['storage']}"
+            yield [method, size, run, percent(100 * row["accuracy"]), "–", "–"]
 
 
 def method_name(name: str) -> str:

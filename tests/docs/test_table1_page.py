@@ -94,6 +94,28 @@ def test_a_long_run_has_its_settings_and_not_the_threads_of_its_last_test(
     assert row == ["Bits", "RaT-BPTT", "1", run, "50.0 ± 1.0", "–", "–", "``table1-bits``"]
 
 
+def test_what_samples_are_made_of_is_told(tmp_path):
+    rows = [
+        {"name": name, "storage": 1, "seconds": 600.0, "accuracy": 0.5}
+        for name in ("pixels", "learned labels", "tiles")
+    ]
+    report = {
+        "data": "Bits",
+        "machine": "2 cores",
+        "threads": 1,
+        "parameters": {"width": 16, "test_width": 32},
+        "rows": rows,
+    }
+    (tmp_path / "parametrizations-bits.json").write_text(json.dumps(report))
+    (row,) = table1_page.measured_rows(tmp_path)
+    assert row[1:5] == [
+        "RaT-BPTT with the tiles of IDC",
+        "storage of 1",
+        "10 min, width 16, tested by 32, 1 thread of 2 cores",
+        "50.0",
+    ]
+
+
 def test_the_files_of_the_tree_are_read():
     results = ROOT / "examples" / "reproduce" / "results"
     rows = list(table1_page.measured_rows(results))
