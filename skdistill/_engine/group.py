@@ -10,11 +10,10 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..exceptions import LostProcessError
-from .methods.base import Gradient, Method, Problem, State, Synthetic
-from .observation import Observation
-from .outer_optimizers import Clip, OuterOptimizer
+from .methods.base import Gradient
 
 # How long to wait for the others: longer than the first step with its compilation, and shorter than
 # anybody wants to pay for processes that hang.
@@ -92,6 +89,27 @@ class Group:
             raise RuntimeError(f"The first process stopped: {answer['error']}")
         return answer["value"]
 
+    def averaged(self, local: Gradient) -> Gradient:
+        """Return the mean over processes of their losses and gradients."""
+        if self.size == 1:
+            return local
+        # Pixels, bases and labels are the same in all processes, and their gradients are linear in
+        # these: the mean of these gives the mean gradient of every learned tensor.
+        parts = {"X": local.X, "y": local.y, **{f"extra.{k}": v for k, v in local.extra.items()}}
+        if local.batch_accuracy is not None:
+            parts["batch_accuracy"] = local.batch_accuracy.to(local.X)
+        parts = {name: part for name, part in parts.items() if part is not None}
+        loss, *means = self.mean([local.loss.to(local.X), *parts.values()])
+        parts = dict(zip(parts, means))
+        return replace(
+            local,
+            loss=loss,
+            X=parts["X"],
+            y=parts.get("y"),
+            extra={k: parts[f"extra.{k}"] for k in local.extra},
+            batch_accuracy=parts.get("batch_accuracy"),
+        )
+
     def broadcast(self, array: np.ndarray) -> np.ndarray:
         """Return the first process's array; the others pass one of the same shape and dtype."""
         if self.size == 1:
@@ -140,62 +158,3 @@ def join_group() -> Group:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-@dataclass(frozen=True, eq=False)
-class Averaged(Method):
-    """The mean over processes of their losses and gradients, by a method of one process."""
-
-    method: Method
-    group: Group
-
-    @property
-    def optimizer(self) -> OuterOptimizer:  # type: ignore[override]
-        """The optimizer of the method."""
-        return self.method.optimizer
-
-    @property
-    def clip(self) -> Clip | None:  # type: ignore[override]
-        """How the method clips gradients."""
-        return self.method.clip
-
-    @property
-    def project_labels(self) -> Callable[[Tensor], Tensor]:  # type: ignore[override]
-        """How the method keeps learned labels valid."""
-        return self.method.project_labels
-
-    def protocol(self, extra: Mapping[str, Tensor]) -> Mapping[str, Any]:
-        """Return how networks are trained on a result."""
-        return self.method.protocol(extra)
-
-    def init(self, problem: Problem) -> State:
-        """Return the state with which a run starts."""
-        return self.method.init(problem)
-
-    def observe(self, seen: Observation, state: State) -> State:
-        """Return the state after an outer step; all processes see the same mean."""
-        return self.method.observe(seen, state)
-
-    def gradient(
-        self, problem: Problem, synthetic: Synthetic, state: State, step: int
-    ) -> tuple[Gradient, State]:
-        """Return the mean loss of outer step ``step``, its gradients, and what to record."""
-        local, state = self.method.gradient(problem, synthetic, state, step)
-        # Pixels, bases and labels are the same in all processes, and their gradients are linear in
-        # these: the mean of these gives the mean gradient of every learned tensor.
-        parts = {"X": local.X, "y": local.y, **{f"extra.{k}": v for k, v in local.extra.items()}}
-        if local.batch_accuracy is not None:
-            parts["batch_accuracy"] = local.batch_accuracy.to(local.X)
-        parts = {name: part for name, part in parts.items() if part is not None}
-        loss, *means = self.group.mean([local.loss.to(local.X), *parts.values()])
-        parts = dict(zip(parts, means))
-        extra = {k: parts[f"extra.{k}"] for k in local.extra}
-        mean = replace(
-            local,
-            loss=loss,
-            X=parts["X"],
-            y=parts.get("y"),
-            extra=extra,
-            batch_accuracy=parts.get("batch_accuracy"),
-        )
-        return mean, state

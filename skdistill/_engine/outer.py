@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from .group import Group
 from .methods.base import Method, Problem, State
 from .observation import Observation
 from .parametrization import LABELS, Parametrization
@@ -72,6 +73,7 @@ def tensors_of(slots: Mapping[str, Tensor]) -> dict[str, Tensor]:
 Limits = tuple[float | Tensor | None, float | Tensor | None]
 
 _State = TypeVar("_State", bound=OuterState)
+_ALONE = Group()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def update(
     limits: Mapping[str, Limits] | None = None,
     ema_decay: float | None = None,
     sample_norm: float | None = None,
+    group: Group = _ALONE,
 ) -> tuple[_State, Record]:
     """Do one outer step; if its loss or gradient is not finite, only the counts move.
 
@@ -131,11 +134,14 @@ def update(
     sample_norm : float or None, default=None
         The norm to which samples that are learned themselves are scaled after the step; None leaves
         them as they are.
+    group : Group, default=Group()
+        The processes of the run, which all move by the mean of their gradients.
     """
     began = perf_counter()
     tensors = state.tensors
     synthetic = parametrization.synthetic(tensors)
-    gradient, method_state = method.gradient(problem, synthetic, state.method, state.step)
+    local, method_state = method.gradient(problem, synthetic, state.method, state.step)
+    gradient = group.averaged(local)
     grads = parametrization.pull_back(tensors, gradient)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
     measured = [gradient.loss, norm]

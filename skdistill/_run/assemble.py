@@ -10,7 +10,6 @@ import torch
 from .._data.class_weight import weigh_samples
 from .._data.rows import Rows, take
 from .._data.training import Checked, TrainingData
-from .._engine.group import Averaged
 from .._engine.memory import PeakMemory
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.streams import Streams
@@ -136,7 +135,7 @@ def assemble(
         if at_once and not resumed.is_at_end(run):
             problem, synthetic = prepared(at_once=False)
     loop = OuterLoop(
-        method=Averaged(method, group) if group.size > 1 else method,
+        method=method,
         problem=problem,
         parametrization=synthetic.parametrization,
         rates=synthetic.rates(run.state.tensors),
@@ -155,6 +154,7 @@ def assemble(
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
         stops_every=resumed.stops_every,
+        group=group,
     )
     run.begun = resumed.begun
     return Fit(given, resumed, data, method, synthetic, run, loop)

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from torch import Tensor
 
+from .._engine.group import Group
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import Limits, observed, update
 from .._engine.parametrization import Parametrization
@@ -50,6 +51,8 @@ class OuterLoop:
         Outer steps without a better validation after which the run ends.
     stops_every : int
         Outer steps between two at which it may end for that.
+    group : Group
+        The processes of the run.
     """
 
     method: Method
@@ -65,6 +68,7 @@ class OuterLoop:
     validation_interval: int
     n_iter_no_change: int | None
     stops_every: int
+    group: Group
 
     def rates_at(self, step: int) -> Mapping[str, float | Tensor]:
         """Return the learning rate of each tensor in the outer step after so many."""
@@ -103,6 +107,7 @@ def distill(
             loop.limits,
             loop.ema_decay,
             loop.sample_norm,
+            loop.group,
         )
         best, validated = validate(run, state, loop)
         accuracy = validated.get("validation_accuracy")

@@ -10,7 +10,7 @@ from tools import a_problem, quick, slide, tiny
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.data import RealData
-from skdistill._engine.group import Averaged, Group
+from skdistill._engine.group import Group
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Gradient, Method, Synthetic
 from skdistill._engine.methods.unrolled import Unrolled
@@ -147,10 +147,10 @@ class Counting(Method):
 
 def test_processes_see_the_mean_accuracy(monkeypatch):
     monkeypatch.setattr(Group, "mean", lambda self, tensors: [t - 0.25 for t in tensors])
-    method = Averaged(Counting(0.75), Group(0, 2))
+    method = Counting(0.75)
     parametrization = Parametrization((Rows(),), torch.zeros(1))
     state = initial_state(method, None, {"X": torch.zeros(1, 2)})
-    state, record = update(method, None, state, parametrization, {"X": 0.1})
+    state, record = update(method, None, state, parametrization, {"X": 0.1}, group=Group(0, 2))
     assert record.row()["batch_accuracy"] == 0.5
     assert observed(method, state, record, None).method == {"accuracy": 0.5}
 

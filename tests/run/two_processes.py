@@ -31,7 +31,7 @@ from skdistill import (
     TrajectoryMatchingDistiller,
 )
 from skdistill._engine import outer
-from skdistill._engine.group import Averaged, join_group
+from skdistill._engine.group import Group, join_group
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.matching import DistributionMatching, Embedding
 from skdistill._engine.methods.unrolled import Unrolled
@@ -118,14 +118,17 @@ def combinations():
 LEARNED = {"pixels": pixels, "combinations": combinations}
 
 
-def steps(method, problem, learned, n_steps=6):
+ALONE = Group()
+
+
+def steps(method, problem, learned, group=ALONE, n_steps=6):
     """Return all tensors with their moments after outer steps, and what was recorded of these."""
     tensors, parts = LEARNED[learned]()
     parametrization = Parametrization(parts, torch.arange(2).repeat(3))
     rates = {name: 0.1 / (1 + i) for i, name in enumerate(tensors)}
     state, records = outer.initial_state(method, problem, tensors), []
     for _ in range(n_steps):
-        state, record = outer.update(method, problem, state, parametrization, rates)
+        state, record = outer.update(method, problem, state, parametrization, rates, group=group)
         state = outer.observed(method, state, record, None)
         records.append([record.loss, record.grad_norm, *record.detail.values()])
     adam = {name: slots.numpy() for name, slots in state.slots.items()}
@@ -138,7 +141,7 @@ def engine(group, folder):
     for name, make in METHODS.items():
         for learned in LEARNED:
             method, problem = make(Streams(5, group.rank, group.size))
-            ours = steps(Averaged(method, group), problem, learned)
+            ours = steps(method, problem, learned, group)
             found |= {f"{name} {learned} {key}": value for key, value in ours.items()}
     return found
 
