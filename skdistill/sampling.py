@@ -25,7 +25,7 @@ from ._engine.methods.matching import Embedding
 from ._engine.methods.unrolled import Sampler
 from ._engine.optimizers import Adam
 from ._engine.rows import rows_by_class
-from ._engine.runtime import chunk_size
+from ._engine.runtime import synthetic_chunk
 from ._engine.steps import Steps, n_chunks
 from ._engine.unroll import InnerLoop, run
 
@@ -299,9 +299,7 @@ class ClusterSampler:
         theta = problem.networks.init(problem.rngs.integer("clusters", step))
         n_steps = self._strategy.steps
         if n_steps:
-            chunk = None
-            if problem.chunk is not None:
-                chunk = chunk_size(problem.networks, problem.shape, synthetic=True)
+            chunk = synthetic_chunk(problem.networks, problem.shape, problem.chunk)
             steps = Steps(problem.networks, Adam(_RATE), chunk)
             with torch.no_grad():
                 state = run(InnerLoop(steps, X, y), steps.optimizer.init(theta), 0, n_steps)

@@ -37,7 +37,7 @@ from skdistill._engine.data import RealData, Standardizer
 from skdistill._engine.learner import Learner
 from skdistill._engine.optimizers import Adam
 from skdistill._engine.real_batch import RealBatch
-from skdistill._engine.runtime import chunk_size, keep_freed_memory
+from skdistill._engine.runtime import chunk_size, keep_freed_memory, synthetic_chunk
 from skdistill._engine.steps import Autograd, CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient
 from skdistill.networks import MLP, ConvNet
@@ -101,7 +101,7 @@ class Problem:
     @cached_property
     def steps(self) -> Steps:
         """What computes our steps; it makes the C library keep memory, for the whole process."""
-        chunk = chunk_size(self.learner, self.config.shape, synthetic=True)
+        chunk = synthetic_chunk(self.learner, self.config.shape, self.chunk)
         return (CompiledSteps if self.compiled else Steps)(self.learner, Adam(), chunk)
 
     def ours(self, start: int, window: int) -> torch.Tensor:

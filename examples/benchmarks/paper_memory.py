@@ -87,6 +87,7 @@ def forecast(name: str, ipc: int) -> PeakMemory:
     shape = (3, side, side)
     learner = Learner(network_factory("convnet", shape, n_classes), torch.device("cpu"))
     a_class = min(ipc, settings["inner_batch_size"] or ipc)
+    chunk = runtime.chunk_size(learner, shape)
     return unrolled_peak(
         learner,
         SLOTS,
@@ -94,8 +95,8 @@ def forecast(name: str, ipc: int) -> PeakMemory:
         a_class * (settings["classes_per_step"] or n_classes),
         settings["batch_size"],
         settings["window"],
-        runtime.chunk_size(learner, shape, synthetic=True),
-        runtime.chunk_size(learner, shape),
+        runtime.synthetic_chunk(learner, shape, chunk),
+        chunk,
         n * 3 * side**2 * 4,
         # A GPU has no C functions.
         is_fused=False,

@@ -1,11 +1,13 @@
 """What identifies a training set, so that anybody who has the data can tell that it is the same."""
 
+from collections.abc import Callable
+
 import numpy as np
 from joblib.hashing import NumpyHasher
 
 from .rows import Rows, blocks
 
-__all__ = ["describe", "describe_as_before"]
+__all__ = ["describe", "describe_as_before", "updated"]
 
 
 def describe(X: np.ndarray | Rows, y: np.ndarray, sample_weight: np.ndarray | None) -> dict:
@@ -27,6 +29,21 @@ def describe_as_before(
     if _strides_of(X) == _strides_in_order(X):
         return None
     return _described(X, y, sample_weight, _HasherBefore())
+
+
+def updated(saved, current: dict, before: Callable[[], dict | None]):
+    """Return what a file says of its data, in today's words if 0.1.0 wrote the same.
+
+    Parameters
+    ----------
+    saved : dict or None
+        What the file says; None if it says nothing.
+    current : dict
+        The output of `describe` for the data of this fit.
+    before : callable
+        Returns the output of `describe_as_before` for them.
+    """
+    return current if saved not in (None, current) and saved == before() else saved
 
 
 def _described(X, y, sample_weight, hasher: NumpyHasher) -> dict:

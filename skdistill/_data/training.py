@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
 from .arrays import LARGEST
+from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .labels import plain_labels
 from .layout import Layout, infer_layout
@@ -105,6 +106,14 @@ class Checked(NamedTuple):
     sample_weight: np.ndarray | None
     classes: np.ndarray
     layout: Layout
+
+    def fingerprint(self) -> dict:
+        """Return what identifies the data."""
+        return describe(self.X, self.classes[self.y], self.sample_weight)
+
+    def fingerprint_before(self) -> dict | None:
+        """Return what 0.1.0 would have returned, or None if that is the same."""
+        return describe_as_before(self.X, self.classes[self.y], self.sample_weight)
 
 
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:

@@ -72,9 +72,24 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def chunk_size(learner: Learner, sample_shape: tuple[int, ...], synthetic: bool = False) -> int:
+def chunk_size(learner: Learner, sample_shape: tuple[int, ...]) -> int:
     """Return how many samples to put through a network at once."""
-    bytes_of = _SYNTHETIC_CHUNK_BYTES if synthetic else _CHUNK_BYTES
+    return _fitting(learner, sample_shape, _CHUNK_BYTES)
+
+
+def synthetic_chunk(
+    learner: Learner, sample_shape: tuple[int, ...], real_chunk: int | None
+) -> int | None:
+    """Return how many synthetic samples to put through a network at once.
+
+    None for all if that is so for the real ones: the network couples the samples of a batch.
+    """
+    if real_chunk is None:
+        return None
+    return _fitting(learner, sample_shape, _SYNTHETIC_CHUNK_BYTES)
+
+
+def _fitting(learner: Learner, sample_shape: tuple[int, ...], bytes_of: dict[str, int]) -> int:
     budget = bytes_of.get(learner.device.type, _CHUNK_BYTES_GPU)
     return max(1, budget // learner.activation_bytes(sample_shape))
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
 from .identity import DATA, OF_VALIDATION, VALIDATION, complete, differences
 from .state import Run
@@ -31,9 +32,8 @@ def completed(
     saved, kind = complete(saved, defaults), current.get("the distiller")
     if saved.get("the distiller") != kind:
         return saved
-    data = current.get(DATA)
-    if saved.get(DATA) not in (None, data) and saved[DATA] == data_before():
-        saved[DATA] = data
+    if DATA in saved and DATA in current:
+        saved[DATA] = updated(saved[DATA], current[DATA], data_before)
     of_kind = defaults.get(kind, {})
     later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}
     if VALIDATION in current:

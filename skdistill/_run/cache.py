@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from .._data.fingerprint import describe, describe_as_before
+from .._data.fingerprint import updated
 from .._data.training import Checked
 from .._data.warn import warn
 from .._data.wording import reason
@@ -78,8 +77,6 @@ class FolderCache:
         if folder is None:
             return lambda name, make: {k: as_tensor(v) for k, v in _arrays(make()).items()}
         identity = self._identity(parameters)
-        X, y, weight, classes, _ = self._data
-        before = partial(describe_as_before, X, classes[y], weight)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -88,17 +85,17 @@ class FolderCache:
             ) from error
         # Before any work, and those too that this run will not need: a folder is of one kind.
         for path in sorted(folder.glob("*.npz")):
-            self._read(path, identity, before, arrays=False)
+            self._read(path, identity, arrays=False)
 
         def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
             path = folder / f"{name}.npz"
             if path.exists():
-                arrays = self._read(path, identity, before)
+                arrays = self._read(path, identity)
             else:
                 with self._alone(path):
                     # Another run may have made it meanwhile.
                     if path.exists():
-                        arrays = self._read(path, identity, before)
+                        arrays = self._read(path, identity)
                     else:
                         arrays = _arrays(make())
                         self._write(path, identity, arrays)
@@ -107,7 +104,6 @@ class FolderCache:
         return keep
 
     def _identity(self, parameters: Mapping) -> dict:
-        X, y, weight, classes, layout = self._data
         network = self._learner and {
             "module": repr(self._learner.module),
             "dtype": str(self._learner.dtype),
@@ -118,19 +114,13 @@ class FolderCache:
                 **parameters,
                 "the network": network,
                 **({} if self._scores is None else {NETWORK_SCORES: self._scores}),
-                "the shape of samples": layout.network_shape,
+                "the shape of samples": self._data.layout.network_shape,
                 # Less what is held out, and with the weights of classes in those of samples.
-                _DATA: describe(X, classes[y], weight),
+                _DATA: self._data.fingerprint(),
             }
         )
 
-    def _read(
-        self,
-        path: Path,
-        identity: dict,
-        data_before: Callable[[], dict | None],
-        arrays: bool = True,
-    ) -> dict:
+    def _read(self, path: Path, identity: dict, arrays: bool = True) -> dict:
         try:
             with open(path, "rb") as file:
                 prefix = "result." if arrays else ()
@@ -142,8 +132,9 @@ class FolderCache:
                 # It is whole, and perhaps there is no other copy of it.
                 way_out = "Give another folder as cache."
             raise InvalidFileError(f"{path} cannot be loaded: {reason(error)} {way_out}") from error
-        if there.get(_DATA) not in (None, identity[_DATA]) and there[_DATA] == data_before():
-            there[_DATA] = identity[_DATA]
+        if _DATA in there:
+            before = self._data.fingerprint_before
+            there[_DATA] = updated(there[_DATA], identity[_DATA], before)
         texts = differences(there, identity)
         if texts:
             raise ValueError(

@@ -4,13 +4,11 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from .._data.fingerprint import describe_as_before
 from .._data.seeds import draw_seed
 from .._data.training import Checked
 from .._data.wording import reason
@@ -192,8 +190,7 @@ def resume(
         nonlocal checkpoint
         if path is not None:
             every = parameters["checkpoint_every"]
-            X, y, weight, classes, _ = given.data
-            before = partial(describe_as_before, X, classes[y], weight)
+            before = given.data.fingerprint_before
             checkpoint = Checkpoint(path, every, identity, open_names, defaults, before)
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)

@@ -9,7 +9,7 @@ from .._engine.methods.base import Problem
 from .._engine.optimizers import Adam
 from .._engine.pool import Pool
 from .._engine.protocols import mean_squared_error
-from .._engine.runtime import chunk_size
+from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
 from ._parameters import Parameters, param
 
@@ -66,10 +66,9 @@ class PoolParameters(Parameters):
         return learner
 
     def _make_pool(self, problem: Problem, learner: Learner, batch_size: int | None = None) -> Pool:
-        # None if the network couples samples, as for the real batch.
-        chunk = chunk_size(learner, problem.shape, synthetic=True)
+        chunk = synthetic_chunk(learner, problem.shape, problem.chunk)
         return Pool(
-            Steps(learner, Adam(self.pool_lr), None if problem.chunk is None else chunk),
+            Steps(learner, Adam(self.pool_lr), chunk),
             self.pool_size,
             self.pool_max_age,
             batch_size,

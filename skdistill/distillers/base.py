@@ -17,7 +17,6 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
-from .._data.fingerprint import describe
 from .._data.frames import Origin
 from .._data.layout import Layout
 from .._data.strategy import plain_parameters
@@ -339,7 +338,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             factors=factors,
             earlier=earlier,
             learner=learner,
-            provenance=describe(data.X, data.classes[data.y], data.sample_weight),
+            provenance=data.fingerprint(),
             group=group,
             split_seed=getattr(self, "_split_seed", None),
         )

@@ -9,7 +9,7 @@ from .._engine.methods.gradient_matching import DISTANCES, GradientDistance, Gra
 from .._engine.optimizers import SGD
 from .._engine.pool import Pool
 from .._engine.rows import rows_by_class
-from .._engine.runtime import chunk_size
+from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
 from ..forecast import Hints
 from ..paper import DC, DSA, IDC, IDC_I
@@ -219,8 +219,7 @@ class GradientMatchingDistiller(MatchingDistiller):
         steps = Steps(
             learner,
             SGD(self.network_lr, self.network_momentum, self.network_weight_decay),
-            # None if the network couples samples, as for the real batch.
-            None if problem.chunk is None else chunk_size(learner, problem.shape, synthetic=True),
+            synthetic_chunk(learner, problem.shape, problem.chunk),
             None if augmentation is None else augmentation.apply,
         )
         n_steps, on_real = self.inner_loop, self.network_data == "real"

@@ -13,7 +13,7 @@ from .._engine.methods.base import Problem
 from .._engine.methods.unrolled import Sampler, Unrolled
 from .._engine.optimizers import SGD, Adam, InnerOptimizer
 from .._engine.outer_optimizers import Clip, MovingAverageClip, NormClip, OuterAdam, OuterSGD
-from .._engine.runtime import chunk_size, pays_to_compile
+from .._engine.runtime import pays_to_compile, synthetic_chunk
 from .._engine.steps import CompiledSteps, Steps
 from ..forecast import Hints
 from ..networks import Architecture, ArchitectureName
@@ -333,8 +333,6 @@ class RaTBPTTDistiller(BaseDistiller):
     def _make_method(self, problem: Problem) -> Unrolled:
         learner, augmentation = problem.networks, problem.augmentation
         window, unroll, _ = self._inner_loop()
-        # As for the real batch: None if the network couples samples.
-        chunk = chunk_size(learner, problem.shape, synthetic=True)
         make_steps: Callable[..., Steps] = Steps
         if self._compiles(problem):
             # "auto" has promised nothing; only one of several processes warns.
@@ -344,7 +342,7 @@ class RaTBPTTDistiller(BaseDistiller):
             steps=make_steps(
                 learner,
                 self._make_inner_optimizer(),
-                None if problem.chunk is None else chunk,
+                synthetic_chunk(learner, problem.shape, problem.chunk),
                 augment=None if augmentation is None else augmentation.apply,
             ),
             sampler=self._make_sampler(problem),

@@ -11,7 +11,7 @@ from .._engine.methods.base import Problem
 from .._engine.methods.trajectory import Starts, TrajectoryMatching
 from .._engine.optimizers import SGD
 from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
-from .._engine.runtime import chunk_size
+from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
@@ -381,8 +381,6 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     def _make_method(self, problem: Problem) -> TrajectoryMatching:
         learner, augmentation = problem.networks, problem.augmentation
-        # None if the network couples samples, as for the real batch.
-        chunk = chunk_size(learner, problem.shape, synthetic=True)
         adam = self.outer_optimizer == "adam"
         recipe = {
             "expert_seed": self.expert_seed,
@@ -397,7 +395,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
             steps=Steps(
                 learner,
                 SGD(self.expert_lr),
-                None if problem.chunk is None else chunk,
+                synthetic_chunk(learner, problem.shape, problem.chunk),
                 augment=None if augmentation is None else augmentation.apply,
             ),
             seed=self.expert_seed,

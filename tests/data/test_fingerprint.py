@@ -8,6 +8,7 @@ import tools
 
 from skdistill._data.fingerprint import describe, describe_as_before
 from skdistill._data.rows import take
+from skdistill._data.training import Checked
 
 ORDERS = {
     "C": np.ascontiguousarray,
@@ -65,7 +66,7 @@ def test_a_run_that_0_1_0_wrote_of_a_frame_goes_on(tmp_path, monkeypatch):
     frame = pd.DataFrame(np.asfortranarray(X)).add_prefix("p")
     path = tmp_path / "run.npz"
     with monkeypatch.context() as before:
-        before.setattr("skdistill.distillers.base.describe", describe_as_before)
+        before.setattr(Checked, "fingerprint", Checked.fingerprint_before)
         tools.quick(checkpoint=path).fit(frame, y)
     with pytest.raises(ValueError, match="X, y and sample_weight must be"):
         tools.quick(checkpoint=path).fit(frame + 1, y)

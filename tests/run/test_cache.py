@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from skdistill import BoostedDistiller
-from skdistill._data.fingerprint import describe_as_before
 from skdistill._data.layout import Layout
 from skdistill._data.training import Checked
 from skdistill._engine.learner import Learner
@@ -247,7 +246,7 @@ def test_the_order_in_memory_does_not_matter(table, cache, monkeypatch):
 
     with monkeypatch.context() as before:
         # As 0.1.0 described data.
-        before.setattr("skdistill._run.cache.describe", describe_as_before)
+        before.setattr(Checked, "fingerprint", Checked.fingerprint_before)
         open_with("F")("one", lambda: {"theta": torch.ones(2)})
     open_with("F")("one", pytest.fail)
     (cache / "one.npz").unlink()
