@@ -336,7 +336,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before_any_work(
 ):
     # Hashing a large training set is work.
     monkeypatch.setattr(
-        "skdistill.distillers.base.describe", lambda *args: pytest.fail("work was started")
+        "skdistill._data.training.describe", lambda *args: pytest.fail("work was started")
     )
     architecture, message = bad_network
     before = global_states()

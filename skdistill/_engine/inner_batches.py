@@ -54,6 +54,10 @@ class InnerBatches:
         return min(ipc, self.per_class or ipc), min(n_classes, self.n_classes or n_classes)
 
 
+# All samples in each step.
+ALL = InnerBatches()
+
+
 def _subsets(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     """Draw random orders of the last axis, of which the first entries are random subsets."""
     return torch.rand(shape, generator=generator, dtype=torch.float32).argsort(dim=-1)

@@ -9,6 +9,7 @@ import torch
 
 from .._data.validation import Interval, StrOptions
 from .._data.warn import warn
+from .._engine.inner_batches import InnerBatches
 from .._engine.methods.base import Problem
 from .._engine.methods.unrolled import Sampler, Unrolled
 from .._engine.optimizers import SGD, Adam, InnerOptimizer
@@ -349,8 +350,7 @@ class RaTBPTTDistiller(BaseDistiller):
             schedule=resolve_schedule(self.schedule),
             window=window,
             unroll=unroll,
-            inner_batch_size=self.inner_batch_size,
-            classes_per_step=self.classes_per_step,
+            batches=InnerBatches(self.inner_batch_size, self.classes_per_step),
             shared_augmentation=self.shared_augmentation,
             optimizer=(
                 OuterAdam()

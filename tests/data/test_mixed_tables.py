@@ -135,7 +135,7 @@ UNENCODED = {
 @pytest.mark.parametrize(("X", "message"), UNENCODED.values(), ids=UNENCODED)
 def test_columns_that_are_not_numbers_are_named_before_any_work(monkeypatch, X, message):
     monkeypatch.setattr(
-        "skdistill.distillers.base.describe", lambda *_: pytest.fail("the data was hashed")
+        "skdistill._data.training.describe", lambda *_: pytest.fail("the data was hashed")
     )
     with pytest.raises(ValueError, match=f"X must hold numbers; got .*{message}"):
         quick(ipc=1).fit(X, [0, 1] * 3)
@@ -625,7 +625,7 @@ def test_boosted_sets_keep_the_name():
 @pytest.mark.parametrize("library", [pd, pl])
 def test_a_target_that_was_left_in_the_features_is_refused_before_any_work(monkeypatch, library):
     monkeypatch.setattr(
-        "skdistill.distillers.base.describe", lambda *_: pytest.fail("the data was hashed")
+        "skdistill._data.training.describe", lambda *_: pytest.fail("the data was hashed")
     )
     frame = library.DataFrame({"a": np.arange(6.0), "kind": [0, 1] * 3})
     with pytest.raises(ValueError, match="X must not hold the target: it has a column 'kind'"):

@@ -11,6 +11,7 @@ from tools import a_problem, quick, slide, tiny
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.data import RealData
 from skdistill._engine.group import Group
+from skdistill._engine.inner_batches import InnerBatches, inner_draws
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Gradient, Method, Synthetic
 from skdistill._engine.methods.unrolled import Unrolled
@@ -78,16 +79,16 @@ def test_norms_are_those_of_a_fresh_networks_training(chunk, shared, batch_size)
     real, y, rotation = draw(9, 1, 4, 4), torch.arange(9) % 3, Rotation()
     problem = a_problem(real, y, 2, learner, augmentation=rotation)
     steps = Steps(learner, Adam(lr=0.05, weight_decay=0.1), chunk, augment=rotation.apply)
-    method = Unrolled(steps, None, None, 2, 6, batch_size, shared_augmentation=shared)
+    method = Unrolled(steps, None, None, 2, 6, InnerBatches(batch_size), shared_augmentation=shared)
     X, labels = draw(6, 1, 4, 4), torch.arange(3).repeat(2)
     found = method._gradient_norms(problem, Synthetic(X, labels), 7)
-    batches = method._inner_batches(problem, 7, 6)
+    batches = method.batches.draw(problem, 7, 6)
     n = 6 if batches is None else 3
     if shared:
         draws = rotation.draw(problem.rngs.torch("real_augmentation", 7), 1, (1, 4, 4))
         draws = draws.repeat(6, 1, n)
     else:
-        draws = method._inner_draws(problem, n, 7, 6)
+        draws = inner_draws(problem, learner, n, 7, 6)
     optimizer, expected = steps.optimizer, []
     state = optimizer.init(learner.init(problem.rngs.integer("gradient_norms", 7)))
     for i in range(6):

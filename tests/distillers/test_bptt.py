@@ -9,6 +9,7 @@ import torch
 from tools import a_problem, quick, tiny
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill._engine.inner_batches import InnerBatches
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Synthetic
 from skdistill._engine.methods.unrolled import Unrolled
@@ -159,7 +160,7 @@ def test_the_gradient_is_that_of_autograd_through_everything(schedule, mini_batc
         schedule=schedule,
         window=2,
         unroll=T,
-        inner_batch_size=1 if mini_batches else None,
+        batches=InnerBatches(1 if mini_batches else None),
         shared_augmentation=True,
     )
     X, labels = draw(6, 1, 6, 6), torch.arange(3).repeat(2)
@@ -168,7 +169,7 @@ def test_the_gradient_is_that_of_autograd_through_everything(schedule, mini_batc
         start, window = found.record["start"], found.record["window"]
         numbers = augmentation.draw(problem.rngs.torch("real_augmentation", step), 1, (1, 6, 6))
         leaf = X.clone().requires_grad_()
-        batches = method._inner_batches(problem, step, start + window)
+        batches = method.batches.draw(problem, step, start + window)
         theta = learner.init(problem.rngs.integer("network", step))
         state = steps.optimizer.init(theta)
         for i in range(start + window):

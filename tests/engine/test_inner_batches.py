@@ -5,6 +5,7 @@ import pytest
 import torch
 from tools import a_problem, quick
 
+from skdistill._engine.inner_batches import InnerBatches
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods import unrolled
 from skdistill._engine.methods.base import Synthetic
@@ -45,8 +46,7 @@ def gradient():
                 schedule=resolve_schedule("t-bptt"),
                 window=4,
                 unroll=unroll,
-                inner_batch_size=inner_batch_size,
-                classes_per_step=classes_per_step,
+                batches=InnerBatches(inner_batch_size, classes_per_step),
             )
             problem = a_problem(real_X, real_y, IPC, steps.learner, rngs=rngs)
             X = torch.linspace(-2, 2, IPC * N_CLASSES * 6, dtype=torch.float64).view(-1, 6).cos()

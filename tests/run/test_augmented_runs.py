@@ -133,7 +133,7 @@ def test_mini_batches_are_drawn_for_their_samples(images):
 def test_chunks_have_the_columns_of_their_samples(images, monkeypatch):
     whole = quick("dsa", max_iter=1).fit(*images).history_
     monkeypatch.setattr("skdistill._run.problem.chunk_size", lambda *args, **options: 3)
-    monkeypatch.setattr("skdistill.distillers.rat_bptt.chunk_size", lambda *args, **options: 3)
+    monkeypatch.setattr("skdistill.distillers.rat_bptt.synthetic_chunk", lambda *args, **options: 3)
     chunked = quick("dsa", max_iter=1).fit(*images).history_
     for name in ("loss", "grad_norm"):
         assert chunked[name] == pytest.approx(whole[name], rel=1e-4)
@@ -301,7 +301,7 @@ def test_tables_are_refused_before_any_work(monkeypatch, method):
     def no_work(*args):
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("skdistill.distillers.base.describe", no_work)
+    monkeypatch.setattr("skdistill._data.training.describe", no_work)
     X, y = np.random.default_rng(0).normal(size=(40, 36)), np.arange(40) % 2
     distiller = quick("dsa")
     message = r"augmentation needs images.*got samples of shape \(36,\).*image_shape.*=None"

@@ -32,6 +32,7 @@ from skdistill import (
 )
 from skdistill._engine import outer
 from skdistill._engine.group import Group, join_group
+from skdistill._engine.inner_batches import InnerBatches
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.matching import DistributionMatching, Embedding
 from skdistill._engine.methods.unrolled import Unrolled
@@ -81,7 +82,7 @@ def unrolled(rngs):
         schedule=resolve_schedule("rat-bptt"),
         window=2,
         unroll=5,
-        inner_batch_size=2,
+        batches=InnerBatches(2),
     )
     return method, a_problem(*images(), 3, learner, rngs=rngs, augmentation=augmentation)
 

@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from ..inner_batches import InnerBatches, inner_draws
+from ..inner_batches import ALL, InnerBatches, inner_draws
 from ..memory import PeakMemory, unrolled_peak
 from ..observation import Observation
 from ..outer_optimizers import Clip, OuterOptimizer
-from ..real_batch import RealBatch
+from ..real_batch import RealBatch, real_draws
 from ..steps import Steps
 from ..transfer import to_device
 from ..unroll import InnerLoop, gradient_norms, meta_gradient
@@ -79,10 +79,8 @@ class Unrolled(Method):
     schedule : Schedule
     window, unroll : int
         M and T of Algorithm 1.
-    inner_batch_size : int or None
-        Synthetic samples per class in each inner step; None for all.
-    classes_per_step : int or None
-        Classes whose synthetic samples take part in each inner step; None for all.
+    batches : InnerBatches
+        Which synthetic samples take part in each inner step.
     shared_augmentation : bool, default=False
         Whether the same numbers augment all samples, synthetic and real, in all inner steps of an
         outer step.
@@ -96,8 +94,7 @@ class Unrolled(Method):
     schedule: Schedule
     window: int
     unroll: int
-    inner_batch_size: int | None = None
-    classes_per_step: int | None = None
+    batches: InnerBatches = ALL
     shared_augmentation: bool = False
     optimizer: OuterOptimizer = Method.optimizer
     clip: Clip | None = Method.clip
@@ -171,7 +168,7 @@ class Unrolled(Method):
             self.steps.learner,
             self.steps.optimizer.n_slots,
             problem.shape,
-            self._batches.size(problem),
+            self.batches.size(problem),
             len(self.sampler.batch(0, self.sampler.init_state())),
             self.schedule.longest(self.window, self.unroll),
             self.steps.chunk,
@@ -182,10 +179,7 @@ class Unrolled(Method):
 
     def _shared_draw(self, problem: Problem, index: int) -> Tensor | None:
         """Draw the numbers ``(n_numbers, 1)`` that all samples share, if they share some."""
-        if problem.augmentation is None or not self.shared_augmentation:
-            return None
-        generator = problem.rngs.torch("real_augmentation", index)
-        return self._to_engine(problem.augmentation.draw(generator, 1, problem.shape))
+        return real_draws(problem, 1, index) if self.shared_augmentation else None
 
     def _inner_loop(
         self,
@@ -197,13 +191,14 @@ class Unrolled(Method):
         shared: Tensor | None,
     ) -> InnerLoop:
         """Return an inner loop with its draws; ``X`` is augmented by shared numbers already."""
-        batches = self._inner_batches(problem, index, n_steps)
+        rows = self.batches.draw(problem, index, n_steps)
+        batches = None if rows is None else to_device(rows, self.steps.learner.device)
         if shared is not None:
             # What is the same in all inner steps is done once, and undone once.
             X = self.steps.augmented(X, shared.repeat(1, len(X)))
             return InnerLoop(self.steps, X, y, batches)
-        n = len(X) if batches is None else batches.shape[1]
-        draws = self._inner_draws(problem, n, index, n_steps)
+        n = self.batches.size(problem)
+        draws = inner_draws(problem, self.steps.learner, n, index, n_steps)
         return InnerLoop(self.steps, X, y, batches, draws)
 
     def _gradient_norms(self, problem: Problem, synthetic: Synthetic, step: int) -> np.ndarray:
@@ -220,26 +215,8 @@ class Unrolled(Method):
         self, problem: Problem, real: np.ndarray, index: int, shared: Tensor | None
     ) -> RealBatch:
         """Return the real batch of an outer step, augmented once."""
-        draws = None
-        if shared is not None:
+        if shared is None:
+            draws = real_draws(problem, len(real), index)
+        else:
             draws = shared.repeat(1, len(real))
-        elif problem.augmentation is not None:
-            generator = problem.rngs.torch("real_augmentation", index)
-            draws = problem.augmentation.draw(generator, len(real), problem.shape)
-            draws = self._to_engine(draws)
         return RealBatch(self.steps, problem.real, real, problem.chunk, draws)
-
-    def _inner_draws(self, problem: Problem, n: int, index: int, n_steps: int) -> Tensor | None:
-        return inner_draws(problem, self.steps.learner, n, index, n_steps)
-
-    def _to_engine(self, draws: Tensor) -> Tensor:
-        return to_device(draws, self.steps.learner.device, self.steps.learner.dtype)
-
-    def _inner_batches(self, problem: Problem, index: int, n_steps: int) -> Tensor | None:
-        """Draw the rows of each inner step; None means all."""
-        rows = self._batches.draw(problem, index, n_steps)
-        return None if rows is None else to_device(rows, self.steps.learner.device)
-
-    @property
-    def _batches(self) -> InnerBatches:
-        return InnerBatches(self.inner_batch_size, self.classes_per_step)
