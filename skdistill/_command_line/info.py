@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._files.formats import BLOCKS, BOOSTED_RUN, DISTILLED, NETWORK_SCORES, RUN, VALIDATION
 from .._version import __version__
 from .options import existing, json_flag
 from .reading import load_set
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 _PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision", "pandas", "matplotlib", "click")
-# The file in a folder of checkpoints that holds what all blocks of a boosted run share.
-_BLOCKS = "boosted.npz"
-_SET, _RUN, _BOOSTED = (f"skdistill.{name}" for name in ("DistilledDataset", "Run", "BoostedRun"))
 
 
 @click.command()
@@ -62,16 +60,16 @@ def _contents(path: Path) -> dict[str, Any]:
     from ..exceptions import InvalidFileError
 
     if path.is_dir():
-        path = path / _BLOCKS
+        path = path / BLOCKS
         if not path.exists():
             raise ValueError(f"{path.parent} is a folder, and not one of checkpoints.")
     meta = _read_meta(path)
     kind = meta.get("format")
-    if kind == _SET:
+    if kind == DISTILLED:
         return _of_set(load_set(path))
-    if kind == _RUN:
+    if kind == RUN:
         return _of_run(meta)
-    if kind == _BOOSTED:
+    if kind == BOOSTED_RUN:
         return _of_boosted(path.parent, meta)
     raise InvalidFileError(
         f"{path} must be a set or a checkpoint of skdistill; its format is {kind!r}."
@@ -124,8 +122,8 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._rules import is_number
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
-    # No parameters; not imported, because what has their names needs torch.
-    for name in ("how samples are validated", "the network's scores of a few samples"):
+    # No parameters.
+    for name in (VALIDATION, NETWORK_SCORES):
         identity.pop(name, None)
     history = mapping(run.get("history"))
     losses, accuracies = history.get("loss"), history.get("validation_accuracy")

@@ -15,8 +15,8 @@ __all__ = [
     "as_numbers",
     "class_indices",
     "find_classes",
-    "in_double",
     "standardize",
+    "standardized_in_double",
     "unknown_labels",
     "warn_of_lost_digits",
 ]
@@ -63,7 +63,7 @@ def standardize(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) ->
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, len(samples), rows):
             block = slice(first, first + rows)
-            out[block] = in_double(samples[block], mean, scale)
+            out[block] = standardized_in_double(samples[block], mean, scale)
             if not np.isfinite(out[block]).all():
                 raise ValueError(
                     "X must hold finite numbers that networks can compute with, standardized in "
@@ -102,7 +102,7 @@ def warn_of_lost_digits(
     )
 
 
-def in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
+def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
     """Return samples of the networks' layout, standardized, in double precision."""
     column = (-1, *[1] * (samples.ndim - 2))
     mean, scale = (np.asarray(values, np.float64).reshape(column) for values in (mean, scale))

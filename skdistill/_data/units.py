@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .layout import Layout
-from .network_input import Numbers, in_double
+from .network_input import Numbers, standardized_in_double
 from .warn import warn
 
 __all__ = [
@@ -162,7 +162,7 @@ def warn_of_other_units(
 
 def standardized_part(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> np.ndarray:
     """Return a part of the samples, standardized, in the networks' layout and double precision."""
-    return in_double(layout.to_engine(some_rows(X)), mean, scale)
+    return standardized_in_double(layout.to_engine(some_rows(X)), mean, scale)
 
 
 def some_rows(X: np.ndarray) -> np.ndarray:

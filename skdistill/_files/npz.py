@@ -19,14 +19,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from .formats import BOOSTED_RUN, DISTILLED, RUN
+
 # The member that holds the metadata: JSON in UTF-8, as bytes.
 _META = "meta"
 # What files of ours are that may be taken for one another, and what they are good for.
 _KINDS = {
-    "skdistill.DistilledDataset": "a distilled set, which DistilledDataset.load reads",
-    "skdistill.Run": "the checkpoint of a run. Fit a distiller with checkpoint=... and the same "
+    DISTILLED: "a distilled set, which DistilledDataset.load reads",
+    RUN: "the checkpoint of a run. Fit a distiller with checkpoint=... and the same "
     "data and parameters to go on, and save its distilled_",
-    "skdistill.BoostedRun": "part of the checkpoints of a boosted run. Fit a BoostedDistiller with "
+    BOOSTED_RUN: "part of the checkpoints of a boosted run. Fit a BoostedDistiller with "
     "its folder as checkpoint and the same data and parameters to go on, and save its distilled_",
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
-from .identity import DATA, OF_VALIDATION, VALIDATION, complete, differences
+from .._files.formats import VALIDATION
+from .identity import DATA, OF_VALIDATION, complete, differences
 from .state import Run
 
 __all__ = ["agreed", "completed", "further_run"]

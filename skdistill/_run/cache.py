@@ -15,14 +15,13 @@ from .._engine.data import as_tensor
 from .._engine.learner import Learner
 from .._engine.methods.base import Keep
 from .._files import npz as _npz
+from .._files.formats import NETWORK_SCORES, PREPARED, VERSIONS
 from .._files.lock import NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
-from .network_scores import NETWORK_SCORES
 
 __all__ = ["FolderCache"]
 
-_FORMAT, _VERSION = "skdistill.Prepared", 1
 # What a result says of the data that it was made of.
 _DATA = "the training data"
 
@@ -124,7 +123,7 @@ class FolderCache:
         try:
             with open(path, "rb") as file:
                 prefix = "result." if arrays else ()
-                found, meta = _npz.read(file, _FORMAT, _VERSION, (), prefix)
+                found, meta = _npz.read(file, PREPARED, VERSIONS[PREPARED], (), prefix)
                 there = dict(meta["identity"])
         except Exception as error:
             way_out = "Remove it to have it made anew, or give another folder as cache."
@@ -166,7 +165,7 @@ class FolderCache:
             return
         try:
             named = {f"result.{name}": array for name, array in arrays.items()}
-            _npz.write(path, _FORMAT, _VERSION, named, {"identity": identity})
+            _npz.write(path, PREPARED, VERSIONS[PREPARED], named, {"identity": identity})
         except (OSError, MemoryError) as error:
             # The same words each time, so that Python shows them once.
             warn(

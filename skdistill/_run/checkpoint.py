@@ -10,10 +10,10 @@ from types import MappingProxyType
 
 from .._data.warn import warn
 from .._data.wording import reason
+from .._files.formats import VALIDATION
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning
 from .agreement import agreed, completed, further_run
-from .identity import VALIDATION
 from .interruption import sigterm_interrupts
 from .run_file import RunFile
 from .state import Run

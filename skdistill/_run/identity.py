@@ -11,9 +11,10 @@ import numpy as np
 
 from .._data.older_versions import RENAMED_PARAMETERS, parameter_defaults
 from .._engine.learner import Learner
+from .._files.formats import NETWORK_SCORES, VALIDATION
 from ..distilled._dataset import DistilledDataset
 from ..learning_rates import resolve_rate_schedule
-from .network_scores import NETWORK_SCORES, same_scores, to_distill_through
+from .network_scores import same_scores, to_distill_through
 
 __all__ = [
     "BEGINNING",
@@ -33,9 +34,6 @@ BEGINNING = ("init", "start", "learning_rate_factors")
 # What a run was trained on. It is an error's words, too.
 DATA = "X, y and sample_weight"
 
-# How samples are validated. Runs of 0.1.0 do not say it, or rather None: by the networks of the
-# evaluation, without weights, and each block on a part of its own.
-VALIDATION = "how samples are validated"
 # What only a run that is validated says.
 OF_VALIDATION = ("eval_steps", VALIDATION)
 

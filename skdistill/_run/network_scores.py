@@ -14,10 +14,7 @@ from .._engine.learner import Learner
 from ..evaluation._plain_architecture import to_plain
 from ..networks import Architecture
 
-__all__ = ["NETWORK_SCORES", "describe_scores", "same_scores", "to_distill_through"]
-
-# What an identity calls them.
-NETWORK_SCORES = "the network's scores of a few samples"
+__all__ = ["describe_scores", "same_scores", "to_distill_through"]
 
 # Of samples, and at most of their scores.
 _N_SAMPLES, _N_SCORES = 4, 64

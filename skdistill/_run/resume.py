@@ -14,6 +14,7 @@ from .._data.training import Checked
 from .._data.wording import reason
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
+from .._files.formats import NETWORK_SCORES
 from ..distilled._dataset import DistilledDataset
 from ..exceptions import InvalidFileError
 from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
@@ -22,7 +23,7 @@ from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
 from .identity import BEGINNING, differences, identify
 from .loop import is_complete
-from .network_scores import NETWORK_SCORES, describe_scores
+from .network_scores import describe_scores
 from .processes import begin_together
 from .state import Run
 from .synthetic import SyntheticSet

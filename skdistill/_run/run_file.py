@@ -8,13 +8,13 @@ from pathlib import Path
 from .._data.warn import warn
 from .._data.wording import reason
 from .._files import npz as _npz
+from .._files.formats import RUN, VERSIONS
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .check import check_values
 from .state import Run
 
-__all__ = ["RunFile", "reason"]
+__all__ = ["RunFile"]
 
-_FORMAT, _VERSION = "skdistill.Run", 1
 # What distinguishes a file from others at the same place: its time and size.
 _Stamp = tuple[int, int]
 
@@ -153,7 +153,7 @@ class RunFile:
         self._make_partial()
         try:
             new, kept = self._partial / "new", self._partial / "kept"
-            _npz.write(new, _FORMAT, _VERSION, arrays, {"identity": identity, "run": plain})
+            _npz.write(new, RUN, VERSIONS[RUN], arrays, {"identity": identity, "run": plain})
             if self._is_sound and stamp is not None:
                 _link(self.path, kept)
                 os.replace(kept, self.previous)
@@ -180,7 +180,7 @@ def _read(
     with open(path, "rb") as file:
         stamp = _stamp_of(os.fstat(file.fileno()))
         try:
-            arrays, meta = _npz.read(file, _FORMAT, _VERSION, (), "run.")
+            arrays, meta = _npz.read(file, RUN, VERSIONS[RUN], (), "run.")
             run = Run.from_plain(arrays, meta["run"])
             check_values(run)
             identity = complete(dict(meta["identity"]))

@@ -13,6 +13,7 @@ from .._data.layout import Layout
 from .._data.wording import reason
 from .._files import estimators as _estimator_state
 from .._files import npz as _npz
+from .._files.formats import DISTILLED, VERSIONS
 from ..exceptions import InvalidFileError
 from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "write"]
 
-# The format of a file and the version of its layout. Raise the version when older versions of
-# skdistill would misread what a newer one writes.
-_FORMAT, _VERSION = "skdistill.DistilledDataset", 1
 _ARRAYS = ("X", "y", "classes")
 # Arrays of the bases are named by this, the number of the block, and their role in it.
 _BASES = "bases."
@@ -53,7 +51,7 @@ def write(path: str | os.PathLike[str], distilled: "DistilledDataset") -> None:
         arrays |= more
     for k, block in enumerate(data.bases):
         arrays |= {f"{_BASES}{k}.{name}": array for name, array in vars(block).items()}
-    _npz.write(path, _FORMAT, _VERSION, arrays, meta)
+    _npz.write(path, DISTILLED, VERSIONS[DISTILLED], arrays, meta)
 
 
 def read(path: str | os.PathLike[str], kind: type["DistilledDataset"]) -> "DistilledDataset":
@@ -61,7 +59,7 @@ def read(path: str | os.PathLike[str], kind: type["DistilledDataset"]) -> "Disti
     with open(Path(path).expanduser(), "rb") as file:
         try:
             prefixes = (_estimator_state.PREFIX, _BASES)
-            arrays, meta = _npz.read(file, _FORMAT, _VERSION, _ARRAYS, prefixes)
+            arrays, meta = _npz.read(file, DISTILLED, VERSIONS[DISTILLED], _ARRAYS, prefixes)
             required: dict[str, Any] = {name: arrays.pop(name) for name in _ARRAYS}
             bases = _bases_from_arrays(arrays)
             data = kind(**required, **_fields_from_json(meta, arrays), bases=bases)

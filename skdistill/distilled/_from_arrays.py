@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.columns import column_names
 from .._data.labels import plain_labels
 from .._data.layout import Layout, infer_layout, usual_architecture
-from .._data.network_input import as_numbers, find_classes, in_double, unknown_labels
+from .._data.network_input import as_numbers, find_classes, standardized_in_double, unknown_labels
 from .._data.validation import as_array, check_image_shape
 from ._recipe import EvaluationRecipe
 from ._way_back import own
@@ -207,7 +207,7 @@ def _check_units(
     standardized: bool,
 ) -> None:
     """Raise a ValueError unless samples can be in the units of the mean and the scale."""
-    Z = in_double(layout.to_engine(X), mean, scale)
+    Z = standardized_in_double(layout.to_engine(X), mean, scale)
     size, spread, offset = np.abs(Z).mean(), Z.std(), abs(Z.mean())
     if size <= _FAR and not (spread < _NARROW and offset > _OFF):
         return

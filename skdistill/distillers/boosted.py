@@ -21,6 +21,7 @@ from .._data.validation import Interval, fit_context
 from .._data.wording import reason
 from .._engine.group import join_group
 from .._files import npz as _npz
+from .._files.formats import BLOCKS, BOOSTED_RUN, VERSIONS
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from .._run.callbacks import CallbackSupportMixin, with_callbacks
 from ..distilled._dataset import DistilledDataset
@@ -35,9 +36,6 @@ from .base import BaseDistiller
 from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["BoostedDistiller"]
-
-# The file in a folder of checkpoints that holds what all blocks share.
-_COMMON, _FORMAT, _VERSION = "boosted.npz", "skdistill.BoostedRun", 1
 
 
 class BoostedDistiller(
@@ -505,7 +503,7 @@ def _common_to_all(folder: Path, here: dict[str, Any]) -> dict[str, Any]:
     saved = _read_common(folder)
     if saved is not None:
         return saved
-    lock = WriteLock(folder / _COMMON)
+    lock = WriteLock(folder / BLOCKS)
     try:
         if not folder.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {str(folder.parent)!r}; make it first")
@@ -515,15 +513,15 @@ def _common_to_all(folder: Path, here: dict[str, Any]) -> dict[str, Any]:
             lock.acquire()
         saved = _read_common(folder)
         if saved is None:
-            _npz.write(folder / _COMMON, _FORMAT, _VERSION, {}, here)
+            _npz.write(folder / BLOCKS, BOOSTED_RUN, VERSIONS[BOOSTED_RUN], {}, here)
         return saved or here
     except InUseError as error:
         raise ValueError(f"checkpoint={str(folder)!r} is in use by {error}.") from None
     except OSError as error:
-        reason = str(error).removesuffix(".")
+        why = str(error).removesuffix(".")
         raise ValueError(
             f"checkpoint={str(folder)!r} must be a folder that can be written, or a place for one: "
-            f"{reason}."
+            f"{why}."
         ) from error
     finally:
         lock.release()
@@ -532,8 +530,8 @@ def _common_to_all(folder: Path, here: dict[str, Any]) -> dict[str, Any]:
 def _read_common(folder: Path) -> dict[str, Any] | None:
     """Return what all blocks in a folder share; None if there is nothing yet."""
     try:
-        with open(folder / _COMMON, "rb") as file:
-            meta = _npz.read(file, _FORMAT, _VERSION, (), "blocks.")[1]
+        with open(folder / BLOCKS, "rb") as file:
+            meta = _npz.read(file, BOOSTED_RUN, VERSIONS[BOOSTED_RUN], (), "blocks.")[1]
         common = {name: meta[name] for name in ("seed", "block_size", "beta")}
         kinds = [type(value) for value in common.values()]
         if kinds != [int, int, float] or common["seed"] < 0:
@@ -542,4 +540,4 @@ def _read_common(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:
-        raise InvalidFileError(f"{folder / _COMMON} cannot be loaded: {reason(error)}") from error
+        raise InvalidFileError(f"{folder / BLOCKS} cannot be loaded: {reason(error)}") from error

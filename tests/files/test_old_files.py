@@ -7,7 +7,6 @@ says what they are made of; those in ``old_files/forms`` and ``old_files/experts
 
 import json
 import pickle
-import re
 import shutil
 from dataclasses import replace
 from importlib import util
@@ -32,6 +31,7 @@ from skdistill._data import older_versions
 from skdistill._engine.chain import Chain
 from skdistill._engine.experts import Training
 from skdistill._files import npz as _npz
+from skdistill._files.formats import VERSIONS
 from skdistill.datasets import load_image_folder
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import InvalidFileError
@@ -109,20 +109,13 @@ def test_the_files_are_small():
 
 
 def test_there_is_a_file_of_every_version_of_every_format():
-    pattern = r'_FORMAT, _VERSION = (?:"[\w.]+", )?"(skdistill\.\w+)", (\d+)$'
-    sources = (path.read_text() for path in (ROOT / "skdistill").rglob("*.py"))
-    found = [pair for source in sources for pair in re.findall(pattern, source, re.M)]
-    newest = {kind: int(version) for kind, version in found}
-    assert newest.keys() >= {
-        f"skdistill.{name}" for name in ("DistilledDataset", "Run", "BoostedRun", "Prepared")
-    }
     kept = set()
     for path in OLD_FILES.rglob("*.npz"):
         with np.load(path) as archive:
             if "meta" in archive:
                 meta = json.loads(archive["meta"].tobytes())
                 kept.add((meta["format"], meta["version"]))
-    ever = {(kind, k + 1) for kind, version in newest.items() for k in range(version)}
+    ever = {(kind, k + 1) for kind, version in VERSIONS.items() for k in range(version)}
     assert sorted(ever - kept) == []
 
 

@@ -24,6 +24,7 @@ from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
 from skdistill._files import lock as _lock
 from skdistill._files import npz as _npz
+from skdistill._files.formats import NETWORK_SCORES
 from skdistill._run import checkpoint as _checkpoint
 from skdistill._run import interruption as _interruption
 from skdistill._run import loop
@@ -31,7 +32,7 @@ from skdistill._run import run_file as _run_file
 from skdistill._run import state as _run
 from skdistill._run.checkpoint import Checkpoint
 from skdistill._run.identity import describe_value, differences
-from skdistill._run.network_scores import NETWORK_SCORES, same_scores
+from skdistill._run.network_scores import same_scores
 from skdistill._run.run_file import RunFile
 from skdistill._run.state import Run, RunState
 from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
