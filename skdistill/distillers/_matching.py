@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from .._data.validation import Interval, StrOptions
 from .._engine.outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer, OuterSGD
 from ..distilled._dataset import DistilledDataset
+from ._parameter_checks import check_rate
 from ._parameters import param
 from .base import BaseDistiller
 
@@ -58,11 +59,7 @@ class MatchingDistiller(BaseDistiller):
     _paper_rate: ClassVar[str]
 
     def _check_parameters(self) -> None:
-        if self.outer_optimizer == "sgd" and self.learning_rate == "auto":
-            raise ValueError(
-                "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
-                f'as long as the gradients: {self._paper_rate}. "auto" is made for Adam\'s steps.'
-            )
+        check_rate(self.outer_optimizer, self.learning_rate, self._paper_rate)
 
     def _optimizer(self) -> OuterOptimizer:
         return OuterAdam() if self.outer_optimizer == "adam" else OuterSGD()

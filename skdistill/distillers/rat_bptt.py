@@ -22,6 +22,7 @@ from ..paper import AT_BPTT, BPTT, LINBA, RAT_BPTT
 from ..sampling import BatchStrategy, uniform_batches
 from ..windows import SCHEDULES, ScheduleName, WindowSchedule, resolve_schedule
 from ._auto import AUTO, is_narrow, resolve_inner_architecture, resolve_inner_loop
+from ._parameter_checks import check_classes_per_step, check_inner_batch_size, check_rate
 from ._parameters import param
 from .base import BaseDistiller
 
@@ -293,25 +294,13 @@ class RaTBPTTDistiller(BaseDistiller):
         window, unroll = self.window, self.unroll
         if window != AUTO and unroll != AUTO and uses_window and window > unroll:
             raise ValueError(f"window={window} must be at most unroll={unroll}.")
-        if self.inner_batch_size is not None and self.inner_batch_size > self.ipc:
-            raise ValueError(
-                f"inner_batch_size={self.inner_batch_size} must be at most ipc={self.ipc}: it "
-                "counts synthetic samples per class."
-            )
-        if self.outer_optimizer == "sgd" and self.learning_rate == AUTO:
-            raise ValueError(
-                "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
-                'as long as the gradients: 0.1 in [Deng22]. "auto" is made for Adam\'s steps.'
-            )
+        check_inner_batch_size(self.inner_batch_size, self.ipc)
+        check_rate(self.outer_optimizer, self.learning_rate, "0.1 in [Deng22]")
         if not isinstance(self.sampler, str):
             self.sampler.validate()
 
     def _check_classes(self, n_classes: int) -> None:
-        if self.classes_per_step is not None and self.classes_per_step > n_classes:
-            raise ValueError(
-                f"classes_per_step={self.classes_per_step} must be at most {n_classes}, the "
-                "number of classes in y."
-            )
+        check_classes_per_step(self.classes_per_step, n_classes)
 
     def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
         schedule = resolve_schedule(self.schedule)

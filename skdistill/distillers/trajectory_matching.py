@@ -16,6 +16,7 @@ from .._engine.steps import Steps
 from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import DATM, FTD, MTT, TESLA
+from ._parameter_checks import check_classes_per_step, check_inner_batch_size, check_rate
 from ._parameters import param
 from .base import BaseDistiller
 
@@ -339,12 +340,8 @@ class TrajectoryMatchingDistiller(BaseDistiller):
     _other_papers = {"mtt": MTT, "tesla": TESLA, "ftd": FTD, "datm": DATM}
 
     def _check_parameters(self) -> None:
-        if self.outer_optimizer == "sgd" and self.learning_rate == "auto":
-            raise ValueError(
-                "learning_rate='auto' must be a number with outer_optimizer='sgd', whose steps are "
-                "as long as the gradients: 1550 in [Cazenavette22], for standardized samples. "
-                '"auto" is made for Adam\'s steps.'
-            )
+        paper_rate = "1550 in [Cazenavette22], for standardized samples"
+        check_rate(self.outer_optimizer, self.learning_rate, paper_rate)
         if self.inner_lr_min > self.inner_lr:
             raise ValueError(
                 f"inner_lr_min={self.inner_lr_min} must be at most inner_lr={self.inner_lr}."
@@ -366,18 +363,10 @@ class TrajectoryMatchingDistiller(BaseDistiller):
             )
         if self.expert_labels and not self.learn_labels:
             raise ValueError("expert_labels=True must come with learn_labels=True.")
-        if self.inner_batch_size is not None and self.inner_batch_size > self.ipc:
-            raise ValueError(
-                f"inner_batch_size={self.inner_batch_size} must be at most ipc={self.ipc}: it "
-                "counts synthetic samples per class."
-            )
+        check_inner_batch_size(self.inner_batch_size, self.ipc)
 
     def _check_classes(self, n_classes: int) -> None:
-        if self.classes_per_step is not None and self.classes_per_step > n_classes:
-            raise ValueError(
-                f"classes_per_step={self.classes_per_step} must be at most {n_classes}, the "
-                "number of classes in y."
-            )
+        check_classes_per_step(self.classes_per_step, n_classes)
 
     def _make_method(self, problem: Problem) -> TrajectoryMatching:
         learner, augmentation = problem.networks, problem.augmentation
