@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
     """Distill, evaluate, write the samples and the report, and return it."""
-    X_train, X_test, y_train, y_test = arrays
+    X_train, _, y_train, _ = arrays
     distiller = RaTBPTTDistiller(**distiller_parameters(args))
     sets = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes, MOMENTS)
     # Evaluate exactly what is saved.
@@ -89,21 +89,30 @@ def measured(args: argparse.Namespace, cell: Cell, arrays) -> dict:
             flush=True,
         )
     write(args.json, report)
-    if args.baselines:
-        comparison = compare(
-            distilled,
-            X_train,
-            y_train,
-            X_test,
-            y_test,
-            baselines=args.baselines,
-            n_networks=args.baseline_networks,
-            n_networks_whole=1,
-            architecture=NETWORK,
-        )
-        for name in args.baselines:
-            add(name, plain(comparison[name]))
+    for name, result in rivals(distilled, arrays, args.baselines, args.baseline_networks).items():
+        add(name, result)
     return report
+
+
+def rivals(
+    distilled: DistilledDataset, arrays, names: Sequence[str], n_networks: int
+) -> dict[str, dict]:
+    """Return what a report says of samples that were chosen, by these names."""
+    if not names:
+        return {}
+    X_train, X_test, y_train, y_test = arrays
+    comparison = compare(
+        distilled,
+        X_train,
+        y_train,
+        X_test,
+        y_test,
+        baselines=list(names),
+        n_networks=n_networks,
+        n_networks_whole=1,
+        architecture=NETWORK,
+    )
+    return {name: plain(comparison[name]) for name in names}
 
 
 def evaluated(
