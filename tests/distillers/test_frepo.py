@@ -27,11 +27,10 @@ from skdistill._engine.protocols import mean_squared_error
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
-from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceWarning, InvalidFileError
 from skdistill.parametrization import LinearBasis
 
-SHAPE, RANDOM = (1, 8, 8), "random real samples"
+SHAPE = (1, 8, 8)
 quick = partial(tools.quick, FRePoDistiller)
 
 
@@ -376,17 +375,6 @@ def test_weights_equal_repetition(images):
     np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-3)
     c = make().fit(X, y)
     assert abs(np.subtract(a.history_["loss"], c.history_["loss"])).max() > 0.02
-
-
-def test_a_short_run_beats_random_real_digits(digits):
-    # Over seeds 0 to 2: 89 to 91 % against 64 to 67 %.
-    X_train, X_test, y_train, y_test = digits
-    distiller = quick(
-        max_iter=40, batch_size=64, image_shape=SHAPE, n_networks=3, eval_steps=60
-    ).fit(X_train, y_train)
-    data = X_train, y_train, X_test, y_test
-    result = compare(distiller.distilled_, *data, baselines=[RANDOM])
-    assert result["distilled"].mean > result[RANDOM].mean + 0.1
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,9 @@ from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill._engine.tuned_rate import TunedRate
 from skdistill.augmentation import Rotation
-from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceError, DivergenceWarning, InvalidFileError
-from skdistill.networks import ConvNet
 
-SHAPE, RANDOM = (1, 8, 8), "random real samples"
+SHAPE = (1, 8, 8)
 SHIFT = 0.3
 # The losses of the default parameters, once they are known.
 DEFAULT: list[float] = []
@@ -561,25 +559,6 @@ def test_a_singular_kernel_is_counted(images):
     history = quick(ipc=3, regularization=1e-30, max_iter=1).fit(X, y).history_
     assert history["n_raised"][0] > 0
     assert history["skipped"] == [False]
-
-
-def test_a_short_run_beats_random_real_digits(digits):
-    # Over seeds 0 to 2: 77 to 80 % against 64 to 67 %. So few steps have no average to take.
-    X_train, X_test, y_train, y_test = digits
-    distiller = quick(
-        max_iter=20,
-        batch_size=64,
-        image_shape=SHAPE,
-        inner_architecture=partial(ConvNet, width=32),
-        inner_steps=5,
-        inverse_steps=5,
-        ema_decay=None,
-        n_networks=3,
-        eval_steps=60,
-    ).fit(X_train, y_train)
-    data = X_train, y_train, X_test, y_test
-    result = compare(distiller.distilled_, *data, baselines=[RANDOM])
-    assert result["distilled"].mean > result[RANDOM].mean + 0.05
 
 
 @pytest.mark.parametrize(
