@@ -19,9 +19,6 @@ from skdistill.learning_rates import CosineDecay
 from skdistill.parametrization import Hallucinated, LinearBasis, Tiled
 
 METHODS = dict(all_distillers())
-# As little work as there can be; each method takes those that it has.
-FEW = {"max_iter": 3, "window": 1, "unroll": 2, "n_networks": 1, "eval_steps": 2, "batch_size": 16}
-FEW |= {"architecture": tools.tiny, "random_state": 0, "n_experts": 1, "epoch_steps": 2}
 RNG = np.random.default_rng(0)
 LABELS = np.arange(24) % 2
 DATA = {
@@ -38,8 +35,7 @@ class Case:
         self.data = DATA["images" if "tables" in kind._refuses else "tables"]
 
     def make(self, **parameters):
-        few = {name: value for name, value in FEW.items() if name in self.kind._get_param_names()}
-        return self.kind(**few | parameters)
+        return tools.smallest(self.kind, **parameters)
 
     def fit(self, *data, sample_weight=None, **parameters):
         return self.make(**parameters).fit(*data or self.data, sample_weight=sample_weight)
