@@ -24,6 +24,7 @@ LABELS = np.arange(24) % 2
 DATA = {
     "tables": (RNG.normal(size=(24, 3)) + LABELS[:, None], LABELS),
     "images": (RNG.normal(size=(24, 4, 4)) + LABELS[:, None, None], LABELS),
+    "one column": (RNG.normal(size=(24, 1)) + LABELS[:, None], LABELS),
 }
 
 
@@ -47,11 +48,12 @@ def same(a, b):
     return a.history_["loss"] == b.history_["loss"] and all(map(np.array_equal, *zip(*pairs)))
 
 
-def works_with_data(which):
+def works_with_data(*names):
     def works(case):
-        distiller = case.fit(*DATA[which])
-        assert distiller.transform()[0].shape == (2, *DATA[which][0].shape[1:])
-        assert 0 <= distiller.score(*DATA[which]) <= 1
+        for X, y in map(DATA.get, names):
+            distiller = case.fit(X, y)
+            assert distiller.transform()[0].shape == (2, *X.shape[1:])
+            assert 0 <= distiller.score(X, y) <= 1
 
     return works
 
@@ -64,7 +66,7 @@ def learned_labels(case):
 
 def bases(case):
     (block,) = case.fit(ipc=2, init="gaussian", parametrization=LinearBasis(2)).distilled_.bases
-    assert block.basis.shape[0] == 2
+    assert block.basis.shape == (2, *case.data[0].shape[1:])
 
 
 def made_of_less(parametrization):
@@ -165,8 +167,10 @@ def callbacks(case):
 
 def adapters(case):
     X, y = case.data
-    assert set(DistilledClassifier(case.make()).fit(X, y).predict(X)) <= {0, 1}
-    assert len(DistillationSampler(case.make()).fit_resample(X, y)[0]) == 2
+    classifier = DistilledClassifier(case.make()).fit(X, y)
+    assert set(classifier.predict(X)) <= {0, 1}
+    assert classifier.predict_proba(X).shape == (24, 2)
+    assert sorted(DistillationSampler(case.make()).fit_resample(X, y)[1]) == [0, 1]
 
 
 def start_from_a_set(case):
@@ -177,7 +181,7 @@ def start_from_a_set(case):
 
 # Those that a method may refuse by their names in FEATURES, and those that every method must have.
 CHECKS = {
-    "tables": works_with_data("tables"),
+    "tables": works_with_data("tables", "one column"),
     "images": works_with_data("images"),
     "learned labels": learned_labels,
     "linear bases": bases,

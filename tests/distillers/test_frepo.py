@@ -11,7 +11,7 @@ from tools import a_problem
 from torch import nn
 from torch.func import functional_call
 
-from skdistill import BoostedDistiller, DistillationSampler, DistilledClassifier, FRePoDistiller
+from skdistill import BoostedDistiller, FRePoDistiller
 from skdistill._engine.features import Features, RealFeatures
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Synthetic
@@ -28,7 +28,6 @@ from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
 from skdistill.exceptions import DivergenceWarning, InvalidFileError
-from skdistill.parametrization import LinearBasis
 
 SHAPE = (1, 8, 8)
 quick = partial(tools.quick, FRePoDistiller)
@@ -349,20 +348,13 @@ def test_parameters_take_part(images, parameters):
     assert not np.allclose(default, changed, rtol=1e-5)
 
 
-def test_a_run_takes_labels_by_every_feature(images):
-    X, y = images
-    basis = quick(init="gaussian", parametrization=LinearBasis(2), ipc=2).fit(X, y)
-    assert np.isfinite(basis.transform()[0]).all()
-    boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0)
-    short = BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0)
-    for a, b in zip(boosted.fit(X, y).transform(ipc=1), short.fit(X, y).transform()):
-        np.testing.assert_array_equal(a, b)
+def test_a_boosted_set_is_learned_by_squared_errors(images):
+    boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0).fit(*images)
     assert boosted.distilled_.recipe.loss == "mse"
-    validated = quick(validation_fraction=0.3, validation_interval=1).fit(X, y)
-    assert len(validated.history_["validation_accuracy"]) == 3
-    assert DistilledClassifier(quick()).fit(X, y).predict_proba(X).shape == (40, 2)
-    assert sorted(DistillationSampler(quick()).fit_resample(X, y)[1]) == [0, 1]
-    assert "pool_size" in quick().estimate(X, y, n_steps=1).advice
+
+
+def test_a_forecast_advises_on_the_pool(images):
+    assert "pool_size" in quick().estimate(*images, n_steps=1).advice
 
 
 def test_weights_equal_repetition(images):
