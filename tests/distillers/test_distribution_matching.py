@@ -369,28 +369,6 @@ def test_warm_start_continues_bit_for_bit_with_augmentation(images):
     assert abs(parts.transform()[0] - before).max() > 1e-3
 
 
-def test_gradient_descent_moves_by_the_gradients_themselves(images):
-    distil = partial(quick, outer_optimizer="sgd", max_iter=1)
-    start, moved = (distil(learning_rate=rate).fit(*images) for rate in (1e-12, 0.5))
-    way = (moved.transform()[0] - start.transform()[0]) / moved.distilled_.recipe.scale[0]
-    assert np.linalg.norm(way) == pytest.approx(0.5 * moved.history_["grad_norm"][0], rel=1e-4)
-    # Nothing is clipped.
-    assert moved.history_["clip_level"] == [None]
-
-
-def test_weights_equal_repetition(images):
-    X, y = images
-    weight = np.random.default_rng(2).integers(0, 4, size=len(y))
-    # A Gaussian start and all samples in each batch, so that chance makes no difference.
-    a = quick(init="gaussian").fit(X, y, sample_weight=weight)
-    b = quick(init="gaussian").fit(X.repeat(weight, axis=0), y.repeat(weight))
-    np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-4)
-    np.testing.assert_allclose(a.transform()[0], b.transform()[0], rtol=1e-3, atol=1e-3)
-    # Weights move the loss more than through the moments with which samples are standardized.
-    c = quick(init="gaussian").fit(X, y)
-    assert abs(np.subtract(a.history_["loss"], c.history_["loss"])).max() > 0.1
-
-
 @pytest.mark.parametrize("init", ["gaussian", "real", "kmeans"])
 def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, init):
     distiller = quick(init=init, batch_size=8)

@@ -27,7 +27,7 @@ from skdistill._engine.protocols import mean_squared_error
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
-from skdistill.exceptions import DivergenceWarning, InvalidFileError
+from skdistill.exceptions import InvalidFileError
 
 SHAPE = (1, 8, 8)
 quick = partial(tools.quick, FRePoDistiller)
@@ -222,25 +222,6 @@ def test_a_network_without_a_regression_is_replaced_and_counted(problem, factor)
     assert gradient(method, X_syn, y_syn, 0, new)[0].loss.isfinite()
 
 
-def test_networks_that_diverge_do_not_end_a_run(images):
-    # Their first step of training makes networks whose features overflow.
-    distiller = quick(max_iter=12, pool_lr=1e30, pool_size=2, architecture="mlp")
-    with pytest.warns(DivergenceWarning, match="Use a lower learning_rate or pool_lr"):
-        distiller.fit(*images)
-    history = distiller.history_
-    assert history["n_diverged"][-1] > 2
-    assert sorted(set(history["skipped"])) == [False, True]
-    assert np.isfinite(distiller.transform()[0]).all()
-
-
-def test_a_singular_kernel_is_counted(images):
-    # All samples of a class are the same.
-    X, y = images[0][:2].repeat(20, axis=0), np.repeat([0, 1], 20)
-    history = quick(ipc=3, regularization=0.0, max_iter=1).fit(X, y).history_
-    assert history["n_raised"][0] > 0
-    assert history["skipped"] == [False]
-
-
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
     # Every network is drawn, trained and replaced.
@@ -357,18 +338,6 @@ def test_a_forecast_advises_on_the_pool(images):
     assert "pool_size" in quick().estimate(*images, n_steps=1).advice
 
 
-def test_weights_equal_repetition(images):
-    X, y = images
-    weight = np.random.default_rng(2).integers(0, 4, size=len(y))
-    # A Gaussian start and all samples in each batch, so that chance makes no difference.
-    make = partial(quick, init="gaussian", regularization=1e-2)
-    a = make().fit(X, y, sample_weight=weight)
-    b = make().fit(X.repeat(weight, axis=0), y.repeat(weight))
-    np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-3)
-    c = make().fit(X, y)
-    assert abs(np.subtract(a.history_["loss"], c.history_["loss"])).max() > 0.02
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -388,9 +357,3 @@ def test_bad_parameters(images, outer_step, parameters, message):
     outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images)
-
-
-def test_a_table_has_no_flips(table, outer_step):
-    outer_step.refuse()
-    with pytest.raises(ValueError, match="flips=True must be False for a table"):
-        quick(flips=True).fit(*table)

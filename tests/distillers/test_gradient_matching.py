@@ -454,14 +454,6 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how, ne
     assert whole.history_["age"] == [steps * age for age in (0, 1, 2, 3, 4, 0, 1)]
 
 
-def test_gradient_descent_moves_by_the_gradients_themselves(images):
-    distil = partial(quick, outer_optimizer="sgd", max_iter=1)
-    start, moved = (distil(learning_rate=rate).fit(*images) for rate in (1e-12, 0.5))
-    way = (moved.transform()[0] - start.transform()[0]) / moved.distilled_.recipe.scale[0]
-    assert np.linalg.norm(way) == pytest.approx(0.5 * moved.history_["grad_norm"][0], rel=1e-4)
-    assert moved.history_["clip_level"] == [None]
-
-
 def test_a_network_that_diverges_is_replaced_and_counted(images):
     distiller = quick(
         ipc=2, max_iter=6, outer_loop=9, inner_loop=30, network_lr=1e8, architecture=tools.tiny

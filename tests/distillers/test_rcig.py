@@ -34,7 +34,7 @@ from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill._engine.tuned_rate import TunedRate
 from skdistill.augmentation import Rotation
-from skdistill.exceptions import DivergenceError, DivergenceWarning, InvalidFileError
+from skdistill.exceptions import DivergenceError, InvalidFileError
 
 SHAPE = (1, 8, 8)
 SHIFT = 0.3
@@ -535,30 +535,11 @@ def test_a_checkpoint_with_another_rate_is_refused(images, tmp_path, monkeypatch
         quick(checkpoint=tmp_path / "run").fit(*images)
 
 
-def test_networks_that_diverge_do_not_end_a_run(images):
-    # Their first step of training makes networks whose features overflow.
-    distiller = quick(max_iter=12, pool_lr=1e30, pool_steps=1, pool_size=2, architecture="mlp")
-    with pytest.warns(DivergenceWarning, match="Use a lower learning_rate, inner_lr, inverse_lr"):
-        distiller.fit(*images)
-    history = distiller.history_
-    assert history["n_diverged"][-1] > 2
-    assert sorted(set(history["skipped"])) == [False, True]
-    assert np.isfinite(distiller.transform()[0]).all()
-
-
 def test_a_rate_that_always_diverges_ends_a_run(images):
     distiller = quick(max_iter=12, inner_lr=1e38)
     with pytest.raises(DivergenceError, match="Use a lower learning_rate, inner_lr"):
         distiller.fit(*images)
     assert np.isfinite(distiller.transform()[0]).all()
-
-
-def test_a_singular_kernel_is_counted(images):
-    # All samples of a class are the same.
-    X, y = images[0][:2].repeat(20, axis=0), np.repeat([0, 1], 20)
-    history = quick(ipc=3, regularization=1e-30, max_iter=1).fit(X, y).history_
-    assert history["n_raised"][0] > 0
-    assert history["skipped"] == [False]
 
 
 @pytest.mark.parametrize(
@@ -582,12 +563,6 @@ def test_bad_parameters(images, outer_step, parameters, message):
     outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images)
-
-
-def test_a_table_has_no_flips(table, outer_step):
-    outer_step.refuse()
-    with pytest.raises(ValueError, match="flips=True must be False for a table"):
-        quick(flips=True).fit(*table)
 
 
 def test_samples_pass_as_features_of_themselves(problem):

@@ -244,14 +244,6 @@ def test_boosting_learns_a_scale_in_every_block(images):
     assert boosted.transform()[0].shape == (4, 6, 6)
 
 
-def test_a_singular_kernel_is_counted(images):
-    # All samples of a class are the same.
-    X, y = images[0][:2].repeat(20, axis=0), np.repeat([0, 1], 20)
-    history = quick(ipc=3, regularization=0.0, max_iter=1).fit(X, y).history_
-    assert history["n_raised"][0] > 0
-    assert history["skipped"] == [False]
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
