@@ -216,6 +216,36 @@ class OuterStep:
         loop.update = outer.update
 
 
+def bits(distiller):
+    """Return all that two runs must have in common to the bit: what they made, and how."""
+    made = distiller.distilled_
+    blocks = [array for block in made.bases for array in vars(block).values()]
+    arrays = [made.X, made.y, *distiller.extra_.values(), *blocks]
+    history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
+    return [(array.dtype, array.tobytes()) for array in arrays], history
+
+
+def same_bits_after(how, make, data, folder, *, first):
+    """Check that a run in two parts has the bits of a whole one, and return the whole one.
+
+    The first part has `first` outer steps; the second follows by a "warm start", from a
+    "checkpoint" of a shorter run, or from a "checkpoint after Ctrl-C" in a run of the same length.
+    """
+    whole = make().fit(*data)
+    if how == "warm start":
+        parts = make(warm_start=True, max_iter=first).fit(*data)
+        parts.set_params(max_iter=whole.max_iter)
+    elif how == "checkpoint":
+        make(checkpoint=folder / "run", max_iter=first).fit(*data)
+        parts = make(checkpoint=folder / "run")
+    else:
+        parts = make(checkpoint=folder / "run")
+        with OuterStep(KeyboardInterrupt, at=first + 1), pytest.raises(KeyboardInterrupt):
+            make(checkpoint=folder / "run").fit(*data)
+    assert bits(parts.fit(*data)) == bits(whole)
+    return whole
+
+
 class Callback:
     """A callback of scikit-learn's that does nothing; others say what they do."""
 

@@ -223,25 +223,11 @@ def test_a_network_without_a_regression_is_replaced_and_counted(problem, factor)
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     # Every network is drawn, trained and replaced.
     make = partial(quick, ipc=2, max_iter=12, pool_size=2, pool_max_age=2, batch_size=8)
     make = partial(make, pool_steps=2, pool_batch_size=3)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=5).fit(*images).set_params(max_iter=12)
-    elif how == "checkpoint":
-        make(checkpoint=tmp_path / "run", max_iter=5).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=8, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    assert parts.history_["loss"] == whole.history_["loss"]
-    assert parts.history_["age"] == whole.history_["age"]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=5)
     assert max(whole.history_["age"]) == 4
     assert 0 in whole.history_["age"][6:]
 

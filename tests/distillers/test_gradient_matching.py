@@ -434,22 +434,13 @@ def test_parameters_take_part(images, parameters):
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
 @pytest.mark.parametrize("network_data", ["synthetic", "real"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how, network_data):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how, network_data):
     # The network has served for a part of its steps.
     make = partial(
         quick, ipc=2, max_iter=7, outer_loop=5, inner_loop=2, network_data=network_data,
         network_momentum=0.5, network_batch_size=3, augmentation="flip_rotate",
     )  # fmt: skip
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=7)
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=4, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    np.testing.assert_array_equal(parts.transform()[0], whole.transform()[0])
-    assert parts.history_["loss"] == whole.history_["loss"]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
     steps = 2 * (2 if network_data == "synthetic" else 1)
     assert whole.history_["age"] == [steps * age for age in (0, 1, 2, 3, 4, 0, 1)]
 

@@ -501,27 +501,12 @@ def test_parameters_take_part(images, parameters):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how, monkeypatch):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how, monkeypatch):
     # Every network is drawn, trained and replaced, and rates change.
     monkeypatch.setattr("skdistill._engine.tuned_rate._EVERY", 3)
     make = partial(quick, ipc=2, max_iter=10, pool_size=2, pool_max_age=6, batch_size=8)
     make = partial(make, architecture=tools.tiny)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=5).fit(*images).set_params(max_iter=10)
-    elif how == "checkpoint":
-        make(checkpoint=tmp_path / "run", max_iter=5).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=8, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(parts.extra_["log_scale"], whole.extra_["log_scale"])
-    for name in ("loss", "age", "inner_lr", "inverse_lr", "implicit_ratio"):
-        assert parts.history_[name] == whole.history_[name]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=5)
     assert len(set(whole.history_["inner_lr"]) | set(whole.history_["inverse_lr"])) > 2
     assert max(whole.history_["age"]) > 6
     assert 0 in whole.history_["age"][4:]

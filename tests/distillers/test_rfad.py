@@ -222,20 +222,9 @@ def test_parameters_take_part(images, parameters):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, redraw_every=2, learn_labels=True)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=6)
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=4, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(parts.extra_["log_scale"], whole.extra_["log_scale"])
-    assert parts.history_["loss"] == whole.history_["loss"]
+    tools.same_bits_after(how, make, images, tmp_path, first=3)
 
 
 def test_boosting_learns_a_scale_in_every_block(images):

@@ -28,7 +28,7 @@ def test_weights_equal_repetition(weighted, method):
     X, y, weight = weighted
     # A Gaussian start and all samples in each batch: otherwise they would differ by chance.
     usual = {"init": "gaussian", "batch_size": 256, "architecture": "auto"}
-    # Kernels that are nearly singular would make rounding large.
+    # Rounding would be large after so short a window, and with a nearly singular kernel.
     more = {"window": 2, "unroll": 4, "regularization": 1e-2}
     kind = METHODS[method]
     usual |= {name: value for name, value in more.items() if name in kind._get_param_names()}

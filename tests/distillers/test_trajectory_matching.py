@@ -9,7 +9,7 @@ import pytest
 import tools
 import torch
 from sklearn.base import clone
-from tools import a_problem
+from tools import a_problem, bits
 
 from skdistill import BoostedDistiller, DistilledDataset, TrajectoryMatchingDistiller
 from skdistill._engine.experts import Sharpness, Training, Trajectories
@@ -238,12 +238,6 @@ def test_labels_start_as_what_experts_answer(learner):
 # --- the distiller ----------------------------------------------------------------------------
 
 
-def bits(distiller):
-    history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
-    X, y = distiller.transform()
-    return X.tobytes(), y.tobytes(), distiller.extra_["inner_lr"].tobytes(), history
-
-
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -331,17 +325,10 @@ def test_parameters_take_part(images, parameters):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, learn_labels=True, first_max_start=1, max_start=3)
     make = partial(make, expansion_steps=5, ema_decay=0.9, cache=tmp_path / "experts")
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=6)
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=4, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    assert bits(parts.fit(*images)) == bits(whole)
+    tools.same_bits_after(how, make, images, tmp_path, first=3)
 
 
 def test_the_loss_falls(images):
