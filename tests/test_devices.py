@@ -1,7 +1,10 @@
 """Everything on a simulated accelerator: as on the CPU, and no wait for it is unseen."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import tools
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from simulated_device import NAME, SimulatedDevice
@@ -19,6 +22,7 @@ from skdistill import (
     RFADDistiller,
     TrajectoryMatchingDistiller,
     ZCAWhitener,
+    all_distillers,
 )
 from skdistill._engine import ensemble, native
 from skdistill._engine.ensemble import Plan
@@ -49,47 +53,14 @@ def small_network(input_shape, n_classes):
     return ConvNet(input_shape, n_classes, width=4, depth=1)
 
 
-SHARED = {
-    "max_iter": 3,
-    "batch_size": 10,
-    "n_networks": 2,
-    "eval_steps": 3,
-    "architecture": small_network,
-    "random_state": 0,
-}
-
-
-def rat_bptt(**parameters):
-    return RaTBPTTDistiller(**{**SHARED, "window": 2, "unroll": 4, **parameters})
-
-
-def matching(**parameters):
-    return DistributionMatchingDistiller(**{**SHARED, "ipc": 2, **parameters})
-
-
-def gradients(**parameters):
-    return GradientMatchingDistiller(**{**SHARED, "ipc": 2, "inner_loop": 2, **parameters})
-
-
-def frepo(**parameters):
-    return FRePoDistiller(**{**SHARED, "ipc": 2, **parameters})
-
-
-def rfad(**parameters):
-    return RFADDistiller(**{**SHARED, **parameters})
-
-
-def rcig(**parameters):
-    return RCIGDistiller(**{**SHARED, "inner_steps": 2, "inverse_steps": 2, **parameters})
-
-
-def kip(**parameters):
-    return KIPDistiller(**{**SHARED, "ipc": 2, **parameters})
-
-
-def trajectories(**parameters):
-    few = {"n_experts": 1, "max_start": 2, "epoch_steps": 2, "syn_steps": 2}
-    return TrajectoryMatchingDistiller(**{**SHARED, **few, **parameters})
+small = partial(
+    tools.smallest, batch_size=10, n_networks=2, eval_steps=3, architecture=small_network
+)
+rat_bptt = partial(small, RaTBPTTDistiller, window=2, unroll=4)
+matching = partial(small, DistributionMatchingDistiller, ipc=2)
+gradients = partial(small, GradientMatchingDistiller, ipc=2)
+trajectories = partial(small, TrajectoryMatchingDistiller)
+kip = partial(small, KIPDistiller, ipc=2)
 
 
 def boosted(**parameters):
@@ -98,7 +69,10 @@ def boosted(**parameters):
     )
 
 
-DISTILLERS = {
+# What every method has, and what some have.
+OPTIONS = {"ipc": 2, "augmentation": "dsa", "class_weight": {0: 2.0}, "learn_labels": True}
+DISTILLERS = {name: small(kind, **OPTIONS) for name, kind in all_distillers()}
+DISTILLERS |= {
     "RaT-BPTT": rat_bptt(),
     "mini-batches": rat_bptt(ipc=3, inner_batch_size=2, classes_per_step=1),
     "labels and SGD": rat_bptt(learn_labels=True, inner_optimizer="sgd", init="real"),
@@ -125,12 +99,10 @@ DISTILLERS = {
     "boosted": boosted(learn_labels=True),
     "boosted basis": boosted(parametrization=LinearBasis(1)),
     "DM": matching(augmentation="dsa", class_weight={0: 2.0}),
-    "DSA": gradients(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
     "IDC": gradients(network_data="real", distance="l1", outer_loop=2, matched="convolutions"),
-    "KIP": kip(augmentation="dsa", class_weight={0: 2.0}, learn_labels=True),
-    "RFAD": rfad(redraw_every=2, augmentation="dsa", learn_labels=True),
-    "RCIG": rcig(flips=True, pool_size=1, pool_max_age=1, augmentation="dsa"),
-    "FRePo": frepo(flips=True, pool_size=1, pool_max_age=1),
+    "RFAD": small(RFADDistiller, redraw_every=2, augmentation="dsa", learn_labels=True),
+    "RCIG": small(RCIGDistiller, flips=True, pool_size=1, pool_max_age=1, augmentation="dsa"),
+    "FRePo": small(FRePoDistiller, ipc=2, flips=True, pool_size=1, pool_max_age=1),
     "MTT": trajectories(augmentation="dsa", ipc=2, inner_batch_size=1, classes_per_step=1),
     "DATM": trajectories(learn_labels=True, expert_labels=True, validation_fraction=0.3),
     "DM with labels": matching(learn_labels=True, augmentation="flip_rotate"),
@@ -139,7 +111,7 @@ DISTILLERS = {
 
 # Methods by regression compute it in double precision (on the CPU, for torch's one kind of device
 # that has none).
-NEED_FLOAT64 = {"FRePo", "KIP", "RCIG", "RFAD"}
+NEED_FLOAT64 = FRePoDistiller, KIPDistiller, RCIGDistiller, RFADDistiller
 
 
 def on(distiller, device):
@@ -175,9 +147,10 @@ def table():
 
 @pytest.mark.parametrize("name", DISTILLERS)
 def test_a_fit_is_that_of_the_cpu(name, images):
-    expected = on(DISTILLERS[name], "cpu").fit(*images)
-    with SimulatedDevice(has_float64=name in NEED_FLOAT64) as device:
-        got = on(DISTILLERS[name], NAME).fit(*images)
+    distiller = DISTILLERS[name]
+    expected = on(distiller, "cpu").fit(*images)
+    with SimulatedDevice(has_float64=isinstance(distiller, NEED_FLOAT64)) as device:
+        got = on(distiller, NAME).fit(*images)
     assert device.sent
     assert_same_results(got, expected)
 

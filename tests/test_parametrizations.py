@@ -8,7 +8,6 @@ import pytest
 import tools
 import torch
 import torch.nn.functional as F
-from sklearn.base import clone
 from tools import tiny
 
 from skdistill import BoostedDistiller, DistilledDataset
@@ -254,17 +253,10 @@ def test_files_whose_blocks_do_not_fit_are_refused(images, tmp_path):
             DistilledDataset.load(tmp_path / "set.npz")
 
 
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, made):
+@pytest.mark.parametrize(("how", "first"), [("warm start", 1), ("checkpoint after Ctrl-C", 2)])
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, made, how, first):
     make = partial(quick, ema_decay=0.9, **made)
-    whole = make().fit(*images)
-    parts = make(checkpoint=tmp_path / "run")
-    with outer_step(at=3, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        clone(parts).fit(*images)
-    parts.fit(*images)
-    assert same(parts.distilled_, whole.distilled_)
-    assert parts.history_["loss"] == whole.history_["loss"]
-    warm = make(warm_start=True, max_iter=1).fit(*images).set_params(max_iter=3).fit(*images)
-    assert same(warm.distilled_, whole.distilled_)
+    tools.same_bits_after(how, make, images, tmp_path, first=first)
 
 
 def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, made):

@@ -189,15 +189,7 @@ def test_a_part_of_a_large_class_is_clustered(blobs, monkeypatch):
 def test_resuming_gives_the_same_bits(images, tmp_path, how, choose):
     sampler = KMeansSampler(steps=2, choose=choose, renew_every=2)
     make = partial(quick, ipc=2, sampler=sampler, augmentation="flip_rotate")
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=5)
-    else:
-        make(checkpoint=tmp_path / "run", max_iter=3).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    parts.fit(*images)
-    np.testing.assert_array_equal(parts.transform()[0], whole.transform()[0])
-    assert parts.history_["loss"] == whole.history_["loss"]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
     assert make(sampler="uniform").fit(*images).history_["loss"] != whole.history_["loss"]
 
 

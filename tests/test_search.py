@@ -25,18 +25,9 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tools import quick
+from tools import quick, smallest
 
-from skdistill import (
-    BoostedDistiller,
-    DistributionMatchingDistiller,
-    FRePoDistiller,
-    GradientMatchingDistiller,
-    KIPDistiller,
-    RCIGDistiller,
-    RFADDistiller,
-    TrajectoryMatchingDistiller,
-)
+from skdistill import BoostedDistiller, all_distillers
 from skdistill.datasets import load_image_folder
 from skdistill.windows import MovingWindow
 
@@ -53,23 +44,14 @@ def frame():
 # --- folds of sorted labels -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "distiller",
-    [
-        quick(),
-        DistributionMatchingDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
-        KIPDistiller(max_iter=1, n_networks=2, eval_steps=5, random_state=0),
-        quick(FRePoDistiller),
-        quick(GradientMatchingDistiller),
-        quick(RFADDistiller, n_feature_networks=1),
-        quick(RCIGDistiller, inner_steps=2, inverse_steps=2, pool_size=2),
-        quick(TrajectoryMatchingDistiller, n_experts=1, max_start=1, epoch_steps=2, syn_steps=1),
-        BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
-        make_pipeline(StandardScaler(), quick()),
-    ],
-    ids=["RaT-BPTT", "DM", "KIP", "FRePo", "DC", "RFAD", "RCIG", "MTT", "boosted", "pipeline"],
-)
-def test_folds_are_stratified(distiller):
+WITH_FOLDS = {name: smallest(kind, max_iter=1) for name, kind in all_distillers()} | {
+    "boosted": BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0),
+    "pipeline": make_pipeline(StandardScaler(), quick()),
+}
+
+
+@pytest.mark.parametrize("name", WITH_FOLDS)
+def test_folds_are_stratified(name):
     y = np.repeat(["a", "b", "c"], 9)
     tested = []
 
@@ -78,7 +60,7 @@ def test_folds_are_stratified(distiller):
         return estimator.score(X, y)
 
     X = np.random.default_rng(0).normal(size=(27, 2))
-    GridSearchCV(distiller, {}, cv=3, scoring=scorer, refit=False).fit(X, y)
+    GridSearchCV(WITH_FOLDS[name], {}, cv=3, scoring=scorer, refit=False).fit(X, y)
     assert tested == [sorted([*"abc"] * 3)] * 3
 
 

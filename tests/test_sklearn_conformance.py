@@ -5,39 +5,31 @@ from functools import partial
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
-from tools import quick
+from tools import smallest
 
 import skdistill
 from skdistill import (
     BoostedDistiller,
     DistillationSampler,
     DistilledClassifier,
-    DistributionMatchingDistiller,
-    FRePoDistiller,
-    GradientMatchingDistiller,
     KernelRidgeClassifier,
     KIPDistiller,
     LossPruner,
-    RCIGDistiller,
-    RFADDistiller,
-    TrajectoryMatchingDistiller,
+    RaTBPTTDistiller,
     ZCAWhitener,
+    all_distillers,
 )
 from skdistill.evaluation._output import DistillerOutputMixin
 
 # One check asks for 83% accuracy: centroids give that without the steps that Gaussian rows need.
-short = partial(quick, init="kmeans", max_iter=2, eval_steps=40)
-unrolled = partial(short, window=1, unroll=2)
+short = partial(
+    smallest, init="kmeans", max_iter=2, batch_size=256, n_networks=2, eval_steps=40,
+    architecture="auto",
+)  # fmt: skip
+unrolled = partial(short, RaTBPTTDistiller)
 
 ESTIMATORS = [
-    unrolled(),
-    short(DistributionMatchingDistiller),
-    short(GradientMatchingDistiller),
-    short(KIPDistiller),
-    short(FRePoDistiller, pool_size=2),
-    short(RFADDistiller, n_feature_networks=1),
-    short(TrajectoryMatchingDistiller, n_experts=1, max_start=1, epoch_steps=2, syn_steps=2),
-    short(RCIGDistiller, pool_size=2, inner_steps=2, inverse_steps=2),
+    *(short(kind) for _, kind in all_distillers()),
     BoostedDistiller(ipc=2, block_size=1, distiller=unrolled()),
     DistilledClassifier(unrolled()),
     DistilledClassifier(unrolled(), LogisticRegression()),

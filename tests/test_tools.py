@@ -1,7 +1,10 @@
 """The tests' own tools: if they did nothing, other tests would pass for nothing."""
 
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
+import tools
 
 from skdistill import RaTBPTTDistiller
 
@@ -36,3 +39,14 @@ def test_what_was_done_to_outer_steps_is_undone(images, outer_step):
     again = fit(images)
     assert np.abs(other.transform()[0] - whole.transform()[0]).max() > 0
     np.testing.assert_array_equal(again.transform()[0], whole.transform()[0])
+
+
+@pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
+def test_a_run_in_two_parts_that_has_other_bits_is_noticed(images, tmp_path, how):
+    seeds = chain([1], repeat(0))
+
+    def make(**parameters):
+        return tools.quick(**parameters, random_state=next(seeds))
+
+    with pytest.raises(AssertionError):
+        tools.same_bits_after(how, make, images, tmp_path, first=2)

@@ -24,10 +24,6 @@ from skdistill.distillers import BaseDistiller, Extra, Gradient, OuterSGD
 
 ROOT = Path(__file__).parents[1]
 
-QUICK = {
-    "max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5, "random_state": 0
-}  # fmt: skip
-
 
 def label(parameter):
     """Return a parameter as text that is the same in every process, as the ids of tests must be."""
@@ -43,12 +39,6 @@ def how_to(name):
     return module
 
 
-def quick(kind=RaTBPTTDistiller, /, **parameters):
-    """Return a distiller, of RaT-BPTT or another kind, that needs a fraction of a second."""
-    few = {name: value for name, value in QUICK.items() if name in kind._get_param_names()}
-    return kind(**few | parameters)
-
-
 def tiny(input_shape, n_classes, width=4):
     """Return a network so small that outer steps take milliseconds."""
     return nn.Sequential(
@@ -57,6 +47,35 @@ def tiny(input_shape, n_classes, width=4):
         nn.ReLU(),
         nn.Linear(width, n_classes),
     )
+
+
+QUICK = {
+    "max_iter": 3, "window": 2, "unroll": 4, "n_networks": 2, "eval_steps": 5, "random_state": 0
+}  # fmt: skip
+# As little work as there can be. A new method adds those of its own parameters that cost time.
+LEAST = {
+    "max_iter": 3, "batch_size": 16, "n_networks": 1, "eval_steps": 2, "architecture": tiny,
+    "random_state": 0,
+    "window": 1, "unroll": 2,  # RaT-BPTT
+    "inner_loop": 2,  # gradient matching
+    "pool_size": 2, "pool_steps": 2,  # FRePo, RCIG
+    "inner_steps": 2, "inverse_steps": 2,  # RCIG
+    "n_experts": 1, "max_start": 2, "epoch_steps": 2, "syn_steps": 2,  # trajectory matching
+}  # fmt: skip
+
+
+def quick(kind=RaTBPTTDistiller, /, **parameters):
+    """Return a distiller, of RaT-BPTT or another kind, that needs a fraction of a second."""
+    return kind(**_known(kind, QUICK) | parameters)
+
+
+def smallest(kind, /, **parameters):
+    """Return a distiller that does as little as one of its kind can, with the smallest network."""
+    return kind(**_known(kind, LEAST) | parameters)
+
+
+def _known(kind, values):
+    return {name: value for name, value in values.items() if name in kind._get_param_names()}
 
 
 class PlainLayerNorm(nn.LayerNorm):
@@ -195,6 +214,36 @@ class OuterStep:
     @staticmethod
     def undo():
         loop.update = outer.update
+
+
+def bits(distiller):
+    """Return all that two runs must have in common to the bit: what they made, and how."""
+    made = distiller.distilled_
+    blocks = [array for block in made.bases for array in vars(block).values()]
+    arrays = [made.X, made.y, *distiller.extra_.values(), *blocks]
+    history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
+    return [(array.dtype, array.tobytes()) for array in arrays], history
+
+
+def same_bits_after(how, make, data, folder, *, first):
+    """Check that a run in two parts has the bits of a whole one, and return the whole one.
+
+    The first part has `first` outer steps; the second follows by a "warm start", from a
+    "checkpoint" of a shorter run, or from a "checkpoint after Ctrl-C" in a run of the same length.
+    """
+    whole = make().fit(*data)
+    if how == "warm start":
+        parts = make(warm_start=True, max_iter=first).fit(*data)
+        parts.set_params(max_iter=whole.max_iter)
+    elif how == "checkpoint":
+        make(checkpoint=folder / "run", max_iter=first).fit(*data)
+        parts = make(checkpoint=folder / "run")
+    else:
+        parts = make(checkpoint=folder / "run")
+        with OuterStep(KeyboardInterrupt, at=first + 1), pytest.raises(KeyboardInterrupt):
+            make(checkpoint=folder / "run").fit(*data)
+    assert bits(parts.fit(*data)) == bits(whole)
+    return whole
 
 
 class Callback:

@@ -11,7 +11,7 @@ from tools import a_problem
 from torch import nn
 from torch.func import functional_call
 
-from skdistill import BoostedDistiller, DistillationSampler, DistilledClassifier, FRePoDistiller
+from skdistill import BoostedDistiller, FRePoDistiller
 from skdistill._engine.features import Features, RealFeatures
 from skdistill._engine.learner import Learner
 from skdistill._engine.methods.base import Synthetic
@@ -27,11 +27,9 @@ from skdistill._engine.protocols import mean_squared_error
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
-from skdistill.evaluation import compare
-from skdistill.exceptions import DivergenceWarning, InvalidFileError
-from skdistill.parametrization import LinearBasis
+from skdistill.exceptions import InvalidFileError
 
-SHAPE, RANDOM = (1, 8, 8), "random real samples"
+SHAPE = (1, 8, 8)
 quick = partial(tools.quick, FRePoDistiller)
 
 
@@ -224,45 +222,12 @@ def test_a_network_without_a_regression_is_replaced_and_counted(problem, factor)
     assert gradient(method, X_syn, y_syn, 0, new)[0].loss.isfinite()
 
 
-def test_networks_that_diverge_do_not_end_a_run(images):
-    # Their first step of training makes networks whose features overflow.
-    distiller = quick(max_iter=12, pool_lr=1e30, pool_size=2, architecture="mlp")
-    with pytest.warns(DivergenceWarning, match="Use a lower learning_rate or pool_lr"):
-        distiller.fit(*images)
-    history = distiller.history_
-    assert history["n_diverged"][-1] > 2
-    assert sorted(set(history["skipped"])) == [False, True]
-    assert np.isfinite(distiller.transform()[0]).all()
-
-
-def test_a_singular_kernel_is_counted(images):
-    # All samples of a class are the same.
-    X, y = images[0][:2].repeat(20, axis=0), np.repeat([0, 1], 20)
-    history = quick(ipc=3, regularization=0.0, max_iter=1).fit(X, y).history_
-    assert history["n_raised"][0] > 0
-    assert history["skipped"] == [False]
-
-
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     # Every network is drawn, trained and replaced.
     make = partial(quick, ipc=2, max_iter=12, pool_size=2, pool_max_age=2, batch_size=8)
     make = partial(make, pool_steps=2, pool_batch_size=3)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=5).fit(*images).set_params(max_iter=12)
-    elif how == "checkpoint":
-        make(checkpoint=tmp_path / "run", max_iter=5).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=8, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    assert parts.history_["loss"] == whole.history_["loss"]
-    assert parts.history_["age"] == whole.history_["age"]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=5)
     assert max(whole.history_["age"]) == 4
     assert 0 in whole.history_["age"][6:]
 
@@ -350,43 +315,13 @@ def test_parameters_take_part(images, parameters):
     assert not np.allclose(default, changed, rtol=1e-5)
 
 
-def test_a_run_takes_labels_by_every_feature(images):
-    X, y = images
-    basis = quick(init="gaussian", parametrization=LinearBasis(2), ipc=2).fit(X, y)
-    assert np.isfinite(basis.transform()[0]).all()
-    boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0)
-    short = BoostedDistiller(1, block_size=1, distiller=quick(), random_state=0)
-    for a, b in zip(boosted.fit(X, y).transform(ipc=1), short.fit(X, y).transform()):
-        np.testing.assert_array_equal(a, b)
+def test_a_boosted_set_is_learned_by_squared_errors(images):
+    boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0).fit(*images)
     assert boosted.distilled_.recipe.loss == "mse"
-    validated = quick(validation_fraction=0.3, validation_interval=1).fit(X, y)
-    assert len(validated.history_["validation_accuracy"]) == 3
-    assert DistilledClassifier(quick()).fit(X, y).predict_proba(X).shape == (40, 2)
-    assert sorted(DistillationSampler(quick()).fit_resample(X, y)[1]) == [0, 1]
-    assert "pool_size" in quick().estimate(X, y, n_steps=1).advice
 
 
-def test_weights_equal_repetition(images):
-    X, y = images
-    weight = np.random.default_rng(2).integers(0, 4, size=len(y))
-    # A Gaussian start and all samples in each batch, so that chance makes no difference.
-    make = partial(quick, init="gaussian", regularization=1e-2)
-    a = make().fit(X, y, sample_weight=weight)
-    b = make().fit(X.repeat(weight, axis=0), y.repeat(weight))
-    np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], rtol=1e-3)
-    c = make().fit(X, y)
-    assert abs(np.subtract(a.history_["loss"], c.history_["loss"])).max() > 0.02
-
-
-def test_a_short_run_beats_random_real_digits(digits):
-    # Over seeds 0 to 2: 89 to 91 % against 64 to 67 %.
-    X_train, X_test, y_train, y_test = digits
-    distiller = quick(
-        max_iter=40, batch_size=64, image_shape=SHAPE, n_networks=3, eval_steps=60
-    ).fit(X_train, y_train)
-    data = X_train, y_train, X_test, y_test
-    result = compare(distiller.distilled_, *data, baselines=[RANDOM])
-    assert result["distilled"].mean > result[RANDOM].mean + 0.1
+def test_a_forecast_advises_on_the_pool(images):
+    assert "pool_size" in quick().estimate(*images, n_steps=1).advice
 
 
 @pytest.mark.parametrize(
@@ -408,9 +343,3 @@ def test_bad_parameters(images, outer_step, parameters, message):
     outer_step.refuse()
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images)
-
-
-def test_a_table_has_no_flips(table, outer_step):
-    outer_step.refuse()
-    with pytest.raises(ValueError, match="flips=True must be False for a table"):
-        quick(flips=True).fit(*table)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_iris
 from tools import a_problem
 from torch import nn
 
-from skdistill import BoostedDistiller, DistilledClassifier, KIPDistiller, RaTBPTTDistiller
+from skdistill import KIPDistiller, RaTBPTTDistiller
 from skdistill._engine import kernels
 from skdistill._engine.kernels import FullyConnected
 from skdistill._engine.labels import centered_one_hot
@@ -227,28 +227,20 @@ def test_parameters_take_part(images, parameters):
     assert abs(changed - default) > 1e-3 * default
 
 
-def test_a_run_goes_on_bit_for_bit(images, tmp_path):
+def test_an_augmented_run_goes_on_bit_for_bit(images, tmp_path):
     make = partial(quick, learn_labels=True, batch_size=8, augmentation="flip_rotate")
-    whole = make(max_iter=4).fit(*images)
-    make(max_iter=2, checkpoint=tmp_path / "run.npz").fit(*images)
-    resumed = make(max_iter=4, checkpoint=tmp_path / "run.npz").fit(*images)
-    np.testing.assert_array_equal(resumed.distilled_.X, whole.distilled_.X)
-    np.testing.assert_array_equal(resumed.distilled_.y, whole.distilled_.y)
-    other = make(max_iter=4, checkpoint=tmp_path / "run.npz", depth=2)
+    tools.same_bits_after("checkpoint", make, images, tmp_path, first=2)
+
+
+def test_a_checkpoint_of_another_kernel_is_refused(images, tmp_path):
+    quick(checkpoint=tmp_path / "run").fit(*images)
     with pytest.raises(ValueError, match="depth must be 1"):
-        other.fit(*images)
+        quick(checkpoint=tmp_path / "run", depth=2).fit(*images)
 
 
-def test_bases_blocks_and_validation(images):
+def test_a_basis_of_images_has_images(images):
     basis = quick(parametrization=LinearBasis(3), ipc=2, init="gaussian").fit(*images)
     assert basis.distilled_.bases[0].basis.shape == (3, 6, 6)
-    long, short = (
-        BoostedDistiller(ipc, block_size=1, distiller=quick(), random_state=0).fit(*images)
-        for ipc in (2, 1)
-    )
-    np.testing.assert_array_equal(long.transform(ipc=1)[0], short.transform()[0])
-    validated = quick(validation_fraction=0.3, validation_interval=1, learn_labels=True)
-    assert validated.fit(*images).history_["validation_accuracy"][0] is not None
 
 
 def test_classes_count_the_same_and_weights_count_within_them():
@@ -311,8 +303,3 @@ def test_a_forecast(images):
     assert forecast.memory.activations == 2 * half.memory.activations
     assert forecast.memory.states == 4 * half.memory.states
     assert "batch_size" in forecast.advice
-
-
-def test_networks_predict_as_well(images):
-    classifier = DistilledClassifier(quick(learn_labels=True)).fit(*images)
-    assert classifier.predict_proba(images[0]).shape == (40, 2)

@@ -266,25 +266,9 @@ def test_a_file_whose_bases_do_not_fit_is_refused(images, tmp_path):
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint", "checkpoint after Ctrl-C"])
 @pytest.mark.parametrize("learned", ["labels", "basis", "basis and labels"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, learned, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, learned, how):
     make = partial(quick, ipc=2, **LEARNED[learned])
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=2).fit(*images).set_params(max_iter=4)
-    elif how == "checkpoint":
-        make(checkpoint=tmp_path / "run", max_iter=2).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=3, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            clone(parts).fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(parts.distilled_.bases, whole.distilled_.bases):
-        np.testing.assert_array_equal(a.basis, b.basis)
-        np.testing.assert_array_equal(a.coefficients, b.coefficients)
-    assert parts.history_["loss"] == whole.history_["loss"]
+    tools.same_bits_after(how, make, images, tmp_path, first=2)
 
 
 @pytest.mark.parametrize("learned", ["labels", "basis and labels"])

@@ -14,14 +14,10 @@ from sklearn.base import clone
 
 from skdistill import (
     BoostedDistiller,
-    DistributionMatchingDistiller,
     FRePoDistiller,
     GradientMatchingDistiller,
-    KIPDistiller,
     RaTBPTTDistiller,
-    RCIGDistiller,
-    RFADDistiller,
-    TrajectoryMatchingDistiller,
+    all_distillers,
 )
 from skdistill.distillers import (
     BaseDistiller,
@@ -176,20 +172,7 @@ def test_a_new_parameter_can_leave_nothing_out():
             decay: float = param(default=0.5, doc="By how much.")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        RaTBPTTDistiller,
-        DistributionMatchingDistiller,
-        FRePoDistiller,
-        GradientMatchingDistiller,
-        KIPDistiller,
-        RCIGDistiller,
-        RFADDistiller,
-        TrajectoryMatchingDistiller,
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("kind", [kind for _, kind in all_distillers()])
 def test_types_name_the_words_that_constraints_allow(kind):
     in_types, in_constraints = {}, {}
     for f in fields(kind):

@@ -18,9 +18,8 @@ from skdistill._engine.methods.matching import Embedding
 from skdistill._engine.methods.random_features import RandomFeatures
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
-from skdistill.evaluation import compare
 
-SHAPE, RANDOM = (1, 8, 8), "random real samples"
+SHAPE = (1, 8, 8)
 quick = partial(tools.quick, RFADDistiller, batch_size=16)
 
 
@@ -223,44 +222,15 @@ def test_parameters_take_part(images, parameters):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, redraw_every=2, learn_labels=True)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=6)
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=4, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    parts.fit(*images)
-    for a, b in zip(parts.transform(), whole.transform()):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(parts.extra_["log_scale"], whole.extra_["log_scale"])
-    assert parts.history_["loss"] == whole.history_["loss"]
+    tools.same_bits_after(how, make, images, tmp_path, first=3)
 
 
 def test_boosting_learns_a_scale_in_every_block(images):
     boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0).fit(*images)
     assert boosted.distiller_.extra_["log_scale"] != 0
     assert boosted.transform()[0].shape == (4, 6, 6)
-
-
-def test_a_singular_kernel_is_counted(images):
-    # All samples of a class are the same.
-    X, y = images[0][:2].repeat(20, axis=0), np.repeat([0, 1], 20)
-    history = quick(ipc=3, regularization=0.0, max_iter=1).fit(X, y).history_
-    assert history["n_raised"][0] > 0
-    assert history["skipped"] == [False]
-
-
-def test_a_short_run_beats_random_real_digits(digits):
-    X_train, X_test, y_train, y_test = digits
-    distiller = quick(
-        max_iter=40, batch_size=64, image_shape=SHAPE, n_networks=3, eval_steps=60
-    ).fit(X_train, y_train)
-    data = X_train, y_train, X_test, y_test
-    result = compare(distiller.distilled_, *data, baselines=[RANDOM])
-    assert result["distilled"].mean > result[RANDOM].mean + 0.05
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import tools
 import torch
 from sklearn.base import clone
-from tools import a_problem
+from tools import a_problem, bits
 
 from skdistill import BoostedDistiller, DistilledDataset, TrajectoryMatchingDistiller
 from skdistill._engine.experts import Sharpness, Training, Trajectories
@@ -20,7 +20,7 @@ from skdistill._engine.optimizers import SGD
 from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation
-from skdistill.evaluation import compare, evaluate, paper_protocol
+from skdistill.evaluation import evaluate, paper_protocol
 from skdistill.exceptions import DivergenceError
 from skdistill.networks import MLP
 
@@ -238,12 +238,6 @@ def test_labels_start_as_what_experts_answer(learner):
 # --- the distiller ----------------------------------------------------------------------------
 
 
-def bits(distiller):
-    history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
-    X, y = distiller.transform()
-    return X.tobytes(), y.tobytes(), distiller.extra_["inner_lr"].tobytes(), history
-
-
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -331,17 +325,17 @@ def test_parameters_take_part(images, parameters):
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
-def test_a_resumed_run_gives_the_same_bits(images, tmp_path, outer_step, how):
+def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, learn_labels=True, first_max_start=1, max_start=3)
     make = partial(make, expansion_steps=5, ema_decay=0.9, cache=tmp_path / "experts")
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=6)
-    else:
-        parts = make(checkpoint=tmp_path / "run")
-        with outer_step(at=4, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-            make(checkpoint=tmp_path / "run").fit(*images)
-    assert bits(parts.fit(*images)) == bits(whole)
+    tools.same_bits_after(how, make, images, tmp_path, first=3)
+
+
+def test_the_loss_falls(images):
+    # Over seeds 0 to 2: to 29 to 38 % of what it was.
+    distiller = quick(max_iter=60, expert_lr=0.1, inner_lr=0.1, inner_lr_lr=1e-3)
+    losses = distiller.fit(*images).history_["loss"]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 
 # --- experts in a cache -----------------------------------------------------------------------
@@ -479,20 +473,6 @@ def test_boosting_shares_experts(images, tmp_path, monkeypatch):
     assert len(made) == 6
     assert boosted.transform()[0].shape == (4, 6, 6)
     assert boosted.distilled_.recipe.learning_rate == boosted.distiller_.extra_["inner_lr"].item()
-
-
-def test_a_short_run_beats_random_real_digits(digits):
-    X_train, X_test, y_train, y_test = digits
-    distiller = quick(
-        max_iter=100, n_experts=3, epoch_steps=20, syn_steps=10, batch_size=64, expert_lr=0.1,
-        inner_lr=0.1, inner_lr_lr=1e-3, image_shape=SHAPE, n_networks=3, eval_steps=60,
-        architecture=partial(MLP, width=32, depth=1),
-    ).fit(X_train, y_train)  # fmt: skip
-    losses = distiller.history_["loss"]
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-    data = X_train, y_train, X_test, y_test
-    result = compare(distiller.distilled_, *data, baselines=["random real samples"])
-    assert result["distilled"].mean > result["random real samples"].mean + 0.05
 
 
 @pytest.mark.parametrize(

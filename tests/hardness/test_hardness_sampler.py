@@ -97,15 +97,7 @@ def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
 @pytest.mark.parametrize("how", ["warm start", "checkpoint"])
 def test_resuming_between_two_scores_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, sampler=ONCE_AN_EPOCH(threshold=0.01), max_iter=8)
-    whole = make().fit(*images)
-    if how == "warm start":
-        parts = make(warm_start=True, max_iter=3).fit(*images).set_params(max_iter=8)
-    else:
-        make(checkpoint=tmp_path / "run", max_iter=3).fit(*images)
-        parts = make(checkpoint=tmp_path / "run")
-    parts.fit(*images)
-    np.testing.assert_array_equal(parts.transform()[0], whole.transform()[0])
-    assert parts.history_["loss"] == whole.history_["loss"]
+    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
     uniform = make(sampler="uniform").fit(*images)
     assert uniform.history_["loss"][0] != whole.history_["loss"][0]
 
