@@ -113,7 +113,7 @@ INNER = {
         ["uniform", "random", KMeansSampler(), KMeansSampler("samples", choose="random")]
     ),
     "outer_optimizer": st.sampled_from(["adam", "sgd", "lion"]),
-    "clip_norm": st.sampled_from(["auto", None, 1.0, 0.0, float("nan")]),
+    "clip_norm": st.sampled_from(["auto", "robust", "feng23", None, 1.0, 0.0, float("nan")]),
     "shared_augmentation": st.booleans(),
 }
 POOL = {

@@ -9,7 +9,15 @@ from typing import Any
 
 from ..exceptions import InvalidFileError
 
-__all__ = ["RENAMED_PARAMETERS", "OlderPicklesMixin", "parameter_defaults", "stamped", "unstamped"]
+__all__ = [
+    "AS_BEFORE",
+    "FORMER_AUTO",
+    "RENAMED_PARAMETERS",
+    "OlderPicklesMixin",
+    "parameter_defaults",
+    "stamped",
+    "unstamped",
+]
 
 # The version of what pickles hold, to be raised when older versions of skdistill would misread what
 # a newer one writes, and where it stands. Those of 0.1.0 do not say that theirs is 1.
@@ -18,7 +26,9 @@ _VERSION, _STAMP = 1, "_pickle_version"
 # Parameters that had another name in an older version, by class.
 RENAMED_PARAMETERS = {"skdistill.HardnessSampler": {"favour": "favor", "begin": "start_step"}}
 # The values that new parameters had before there were any, where their defaults are others.
-AS_BEFORE = {"inner_architecture": None}
+AS_BEFORE = {"inner_architecture": None, "clip_norm": "feng23"}
+# What stood for "auto" in files that say "auto": those of today say what it stands for.
+FORMER_AUTO = {"clip_norm": "feng23"}
 
 
 def parameter_defaults(kind: type) -> dict[str, Any]:

@@ -194,6 +194,35 @@ class MovingAverageClip:
 
 
 @dataclass(frozen=True)
+class RobustClip:
+    """Clip at a multiple of the moving average of the norms before, as they were clipped.
+
+    A norm does not raise the level at which it is clipped itself, as it does by
+    `MovingAverageClip`, and raises that of later ones by a tenth at most. A single gradient of a
+    thousand times the usual norm, which the first steps of Adam make if a parameter's gradient is
+    near its ``eps``, moves the samples no further than any other then.
+
+    Parameters
+    ----------
+    decay : float, default=0.9
+        Weight of the past in the average.
+    factor : float, default=2.0
+        The multiple.
+    """
+
+    decay: float = 0.9
+    factor: float = 2.0
+
+    def level(self, norm: float, average: float | None) -> tuple[float, float]:
+        """Return the moving average of the norm with this one, and the norm to clip at."""
+        if not average:
+            # None, or 0: nothing could rise above it.
+            return norm, self.factor * norm
+        level = self.factor * average
+        return self.decay * average + (1 - self.decay) * min(norm, level), level
+
+
+@dataclass(frozen=True)
 class NormClip:
     """Clip at a given norm.
 

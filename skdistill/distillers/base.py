@@ -19,6 +19,7 @@ from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.layout import Layout
+from .._data.older_versions import AS_BEFORE
 from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data
 from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
@@ -350,7 +351,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
             # It keeps its own values of the parameters that the user left open.
-            resolved |= {n: getattr(self, f"{n}_", resolved[n]) for n in open_names}
+            # One of an older version may lack some.
+            known = {**resolved, **AS_BEFORE}
+            resolved |= {n: getattr(self, f"{n}_", known[n]) for n in open_names}
         return resume(
             given,
             type(self),

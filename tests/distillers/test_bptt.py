@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tools
 import torch
-from tools import a_problem, quick, tiny
+from tools import OuterStep, a_problem, quick, tiny
 
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill._engine.inner_batches import InnerBatches
@@ -66,6 +66,20 @@ def test_steps_are_those_of_gradient_descent_with_momentum_and_a_clipped_gradien
 def test_clipping_may_be_fixed_or_absent(images, clip_norm):
     history = SMALL(clip_norm=clip_norm).fit(*images).history_
     assert history["clip_level"] == [clip_norm] * 4
+
+
+def test_one_large_gradient_does_not_get_through(images):
+    def levels(clip_norm, factor):
+        """Return the levels of the clipping of a run with one gradient that is so much larger."""
+        with OuterStep(factor=lambda step: factor if step == 6 else 1.0):
+            fitted = SMALL(max_iter=16, clip_norm=clip_norm).fit(*images)
+        assert max(fitted.history_["grad_norm"]) > 1e-3 * factor
+        return fitted.history_["clip_level"]
+
+    usual = max(levels("auto", 1.0))
+    assert max(levels("auto", 1e4)) < 1.5 * usual
+    # By the rule of the paper's code a fifth of it does.
+    assert max(levels("feng23", 1e4)) > 10 * usual
 
 
 @pytest.mark.parametrize("parametrization", ["pixels", LinearBasis(2, downsample=2)], ids=str)

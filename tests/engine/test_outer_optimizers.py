@@ -12,6 +12,7 @@ from skdistill._engine.outer_optimizers import (
     OuterAdaBelief,
     OuterLAMB,
     OuterSGD,
+    RobustClip,
 )
 
 
@@ -141,3 +142,9 @@ def test_clipping_at_a_norm_or_at_a_multiple_of_its_average():
     assert NormClip(3.0).level(10.0, None) == (10.0, 3.0)
     assert MovingAverageClip().level(10.0, None) == (10.0, 20.0)
     assert MovingAverageClip().level(20.0, 10.0) == (11.0, 22.0)
+    assert RobustClip().level(10.0, None) == (10.0, 20.0)
+    assert RobustClip().level(15.0, 10.0) == pytest.approx((10.5, 20.0))
+    # Whatever the norm, it is clipped as if it had not been, and raises later levels by a tenth.
+    assert RobustClip().level(1e6, 10.0) == pytest.approx((11.0, 20.0))
+    # Gradients of 0 do not hold back those that come.
+    assert RobustClip().level(5.0, 0.0) == (5.0, 10.0)

@@ -159,6 +159,8 @@ def with_old_defaults(distiller):
     inner = getattr(distiller, "distiller", distiller)
     if getattr(inner, "inner_lr", None) == "auto":
         inner.set_params(inner_lr=0.001)
+    if getattr(inner, "clip_norm", None) == "auto":
+        inner.set_params(clip_norm="feng23")
     return distiller
 
 

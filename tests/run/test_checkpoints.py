@@ -487,6 +487,18 @@ def test_a_network_whose_forward_was_edited_is_refused(table, path, monkeypatch)
     assert bits(quick(path, architecture=edited).fit(*table)) == expected
 
 
+def test_auto_of_before_goes_on_with_the_clipping_that_it_stood_for(table, path):
+    expected = bits(quick(clip_norm="feng23").fit(*table))
+    assert bits(quick().fit(*table)) != expected
+    for asked in ("auto", "feng23"):
+        quick(path, clip_norm="feng23", max_iter=2).fit(*table)
+        change_identity(path, lambda identity: identity.update(clip_norm="auto"))
+        resumed = quick(path, clip_norm=asked).fit(*table)
+        assert bits(resumed) == expected
+        assert resumed.clip_norm_ == "feng23"
+        path.unlink()
+
+
 def test_networks_of_the_package_are_known_by_their_names(table, path):
     identities = []
     for architecture in ("mlp", partial(MLP, width=4)):
