@@ -13,6 +13,7 @@ from .._engine.outer_optimizers import (
     OuterAdam,
     OuterLAMB,
     OuterSGD,
+    RobustClip,
 )
 from ._parameters import param
 from .base import BaseDistiller
@@ -49,6 +50,7 @@ __all__ = [
     "RCIGDistiller",
     "RFADDistiller",
     "RaTBPTTDistiller",
+    "RobustClip",
     "StrOptions",
     "Synthetic",
     "TrajectoryMatchingDistiller",
