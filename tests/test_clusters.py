@@ -147,4 +147,6 @@ def test_an_evaluation_on_ray_loses_nothing_with_a_worker(ray_cluster, data, alo
     fitted = alone.fitted.set_params(architecture=deadly)
     result = how_to("on_ray").evaluate_on_ray(fitted, *data[2:])
     np.testing.assert_array_equal(result.curve, alone.evaluation.curve)
+    # Both worked, and the heir of the one that was lost.
     assert deadly.killed() in deadly.workers()
+    assert len(deadly.workers()) >= 2

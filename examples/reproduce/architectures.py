@@ -60,6 +60,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         "inner_architecture": None,
         "image_shape": data.image_shape(args, X_train),
         "compile": args.compile,
+        "clip_norm": args.clip_norm,
         "random_state": seed,
     }
     given = {name: getattr(args, name) for name in LOOP if getattr(args, name) is not None}
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Distill through all, test on all, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser)
     sittings.add_arguments(parser, list(ARMS))
     parser.add_argument("--minutes", type=float, default=1, help="of distillation, for each run")
     parser.add_argument("--ipc", type=int, help="default: 1, or 10 at the paper's size")

@@ -164,8 +164,7 @@ def distillers(kind: str, args, seed: int, X):
     return RaTBPTTDistiller(
         architecture=architecture,
         max_iter=args.max_iter,
-        # As in the rows that were measured when this was the default.
-        clip_norm="feng23",
+        clip_norm=args.clip_norm,
         **shared,
         **given,
     )
@@ -226,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Distill, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser)
     sittings.add_arguments(parser, NAMES)
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--block-size", type=int, default=2)

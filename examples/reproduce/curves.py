@@ -16,6 +16,7 @@ from skdistill.networks import ConvNet
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a comparison: data, minutes, networks and tests."""
     data.add_arguments(parser)
+    data.add_clipping(parser)
     parser.add_argument("--minutes", type=float, default=1, help="of outer steps, for each run")
     parser.add_argument("--ipc", type=int, help="default: 1, or 10 at the paper's size")
     parser.add_argument("--width", type=int, help="of the networks; default: the usual one")
@@ -29,6 +30,7 @@ def parameters(args: argparse.Namespace, seed: int, X) -> dict:
     """Return the distiller's parameters that all methods of a comparison share."""
     shared = data.settings(args, args.ipc) | {
         "compile": False,
+        "clip_norm": args.clip_norm,
         "image_shape": data.image_shape(args, X),
         "n_networks": args.networks,
         "random_state": seed,

@@ -58,6 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser, default: str | None = "digits
     )
 
 
+def add_clipping(parser: argparse.ArgumentParser, default: str = "feng23") -> None:
+    """Add --clip-norm, of RaT-BPTT; the claims of the paper are tested with the paper's rule."""
+    parser.add_argument(
+        "--clip-norm",
+        choices=["robust", "feng23"],
+        default=default,
+        help="how meta-gradients are clipped, as in RaTBPTTDistiller; default: %(default)s",
+    )
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments with --paper, --small and --zca resolved; None takes the process's."""
     args = parser.parse_args(argv)

@@ -8,6 +8,7 @@ beforehand. Ten samples per class start from k-means centroids.
 """
 
 import numpy as np
+from data import add_clipping
 from report import DIGITS, Report, about, arguments
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -18,18 +19,22 @@ from skdistill.evaluation import compare
 PARAMETERS = {1: {}, 10: {"init": "kmeans", "max_iter": 100}}
 
 
-def distill(ipc: int, seed: int, max_iter: int | None, data) -> DistilledDataset:
+def distill(
+    ipc: int, seed: int, max_iter: int | None, data, clip_norm: str = "auto"
+) -> DistilledDataset:
     """Distill the training digits with the parameters of this size."""
     X_train, _, y_train, _ = data
     parameters = PARAMETERS[ipc] | ({} if max_iter is None else {"max_iter": max_iter})
-    distiller = RaTBPTTDistiller(ipc, image_shape=(1, 8, 8), random_state=seed, **parameters)
+    distiller = RaTBPTTDistiller(
+        ipc, image_shape=(1, 8, 8), clip_norm=clip_norm, random_state=seed, **parameters
+    )
     return distiller.fit(X_train, y_train).distilled_
 
 
 def one_run(ipc: int, seed: int, args, data) -> dict:
     """Distill, compare and return a row of the report."""
     X_train, X_test, y_train, y_test = data
-    distilled = distill(ipc, seed, args.max_iter, data)
+    distilled = distill(ipc, seed, args.max_iter, data, args.clip_norm)
     comparison = compare(
         distilled, X_train, y_train, X_test, y_test, n_networks=args.networks, n_networks_whole=1
     )
@@ -46,6 +51,7 @@ def main() -> None:
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10], choices=list(PARAMETERS))
     parser.add_argument("--max-iter", type=int, help="default: 200, or 100 for ten per class")
     parser.add_argument("--networks", type=int, default=10, help="networks in an evaluation")
+    add_clipping(parser, default="robust")
     args = parser.parse_args()
     X, y = load_digits(return_X_y=True)
     data = train_test_split(X, y, stratify=y, random_state=0)

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 import data
-from report import write
+import torch
+from report import machine, write
 from table1 import NETWORK, rivals, words
 
 from skdistill import DistilledDataset
@@ -51,7 +52,9 @@ def main() -> None:
         )
         missing = [name for name in asked if name not in report["results"]]
         for name, result in rivals(distilled, arrays, missing, n_networks).items():
-            report["results"][name] = result
+            # Perhaps not where the samples were distilled.
+            where = {"machine": machine(), "threads": torch.get_num_threads()}
+            report["results"][name] = result | where
             print(f"{name}: {words(result)}", flush=True)
         write(args.report, report)
         return

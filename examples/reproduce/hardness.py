@@ -115,8 +115,7 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
         max_iter=args.max_iter,
         sampler=sampler,
         n_networks=args.networks,
-        # As in the rows that were measured when this was the default.
-        clip_norm="feng23",
+        clip_norm=args.clip_norm,
         random_state=seed,
         **given,
     )
@@ -185,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score, distill, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser)
     sittings.add_arguments(parser, NAMES)
     parser.add_argument("--ipc", type=int, default=10, help="of the largest set")
     parser.add_argument("--max-iter", type=int, default=200)

@@ -170,6 +170,8 @@ def distilled(name: str, seed: int, cell: Cell, args, X, y):
     parameters = own | (SETTINGS.get(name, {}) if args.minutes < 10 else {})
     if args.dataset not in data.GRAY:
         parameters |= COLORED.get(name, {})
+    if class_name == "RaTBPTTDistiller":
+        parameters["clip_norm"] = args.clip_norm
     # As in its code.
     if name == "idc" and args.dataset == "fashion-mnist":
         parameters["distance"] = "l1"
@@ -233,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Distill by all methods, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser)
     names = [*BASELINES, *NAMES]
     sittings.add_arguments(parser, names)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")

@@ -78,6 +78,7 @@ def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> di
         "inner_architecture": partial(ConvNet, width=args.width),
         "image_shape": shape,
         "max_iter": args.max_iter,
+        "clip_norm": args.clip_norm,
         "n_networks": args.networks,
         "random_state": seed,
     }
@@ -147,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Distill by all parametrizations, test, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser)
     sittings.add_arguments(parser, NAMES)
     parser.add_argument("--storage", type=int, nargs="+", default=[1, 10], help="samples per class")
     parser.add_argument("--max-iter", type=int, default=1000, help="outer steps")

@@ -43,7 +43,7 @@ def one_run(setting: dict, seed: int, cell: Cell, args, arrays) -> dict:
     parameters["inner_architecture"] = None if width is None else partial(ConvNet, width=width)
     for name in WORDS.keys() & parameters.keys():
         parameters[name] = WORDS[name].get(parameters[name], parameters[name])
-    parameters = {"ipc": args.ipc, **UNSAID, **parameters}
+    parameters = {"ipc": args.ipc, "clip_norm": args.clip_norm, **UNSAID, **parameters}
     return timed_row(parameters, label(setting), seed, cell, args, arrays)
 
 
@@ -68,6 +68,7 @@ def main() -> None:
     """Distill with all settings, print a table, write JSON."""
     parser = arguments(__doc__)
     data.add_arguments(parser)
+    data.add_clipping(parser, default="robust")
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=5, help="for each setting and seed")
     parser.add_argument(

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=16, help="of the ConvNets")
     parser.add_argument("--steps", type=int, default=200, help="that train a network")
     parser.add_argument("--networks", type=int, default=3, help="in the test of each set")
+    data.add_clipping(parser, default="robust")
 
 
 def load(args: argparse.Namespace) -> list[np.ndarray]:
@@ -53,6 +54,8 @@ def small_set(
     """
     if name in CHOSEN:
         return CHOSEN[name](X, y, np.unique(y), ipc, np.random.default_rng(seed))
+    if name == "RaT-BPTT":
+        more["clip_norm"] = args.clip_norm
     distiller = DISTILLERS[name](
         ipc,
         init="kmeans",

@@ -158,6 +158,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments; None for single values that were not given."""
     parser = arguments(__doc__, seeds=False)
     data.add_arguments(parser, default=None)
+    data.add_clipping(parser, default="robust")
     sittings.add_arguments(parser)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
@@ -195,6 +196,7 @@ def distiller_parameters(args: argparse.Namespace) -> dict:
         "batch_size",
         "learn_labels",
         "eval_steps",
+        "clip_norm",
     )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.augmentation is not None:

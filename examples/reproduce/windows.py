@@ -49,6 +49,7 @@ def one_run(setting: tuple, seed: int, cell: Cell, args, arrays) -> dict:
     """Distill with a setting, and return a row of the report."""
     window, unroll, inner_lr = setting
     parameters = {"window": window, "unroll": unroll, "inner_lr": inner_lr, "compile": False}
+    parameters["clip_norm"] = args.clip_norm
     return timed_row(parameters, label(setting), seed, cell, args, arrays)
 
 
@@ -99,6 +100,7 @@ def main() -> None:
         "--settings", type=int, nargs="+", default=range(len(SETTINGS)), help="which, by number"
     )
     parser.add_argument("--networks", type=int, default=3, help="networks in the test")
+    data.add_clipping(parser, default="robust")
     sittings.add_arguments(parser)
     args = parser.parse_args()
     args.settings = list(args.settings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._data.older_versions import FORMER_AUTO
 from .._files.formats import BLOCKS, BOOSTED_RUN, DISTILLED, NETWORK_SCORES, RUN, VALIDATION
 from .._version import __version__
 from .options import existing, json_flag
@@ -122,6 +123,9 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._rules import is_number
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
+    if identity.get("clip_norm") == "auto":
+        # As files said before it stood for something else.
+        identity |= FORMER_AUTO
     # No parameters.
     for name in (VALIDATION, NETWORK_SCORES):
         identity.pop(name, None)

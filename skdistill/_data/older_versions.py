@@ -10,11 +10,12 @@ from typing import Any
 from ..exceptions import InvalidFileError
 
 __all__ = [
-    "AS_BEFORE",
     "FORMER_AUTO",
     "RENAMED_PARAMETERS",
     "OlderPicklesMixin",
+    "as_before",
     "parameter_defaults",
+    "said_auto",
     "stamped",
     "unstamped",
 ]
@@ -25,17 +26,40 @@ _VERSION, _STAMP = 1, "_pickle_version"
 
 # Parameters that had another name in an older version, by class.
 RENAMED_PARAMETERS = {"skdistill.HardnessSampler": {"favour": "favor", "begin": "start_step"}}
-# The values that new parameters had before there were any, where their defaults are others.
-AS_BEFORE = {"inner_architecture": None, "clip_norm": "feng23"}
-# What stood for "auto" in files that say "auto": those of today say what it stands for.
+# The values that new parameters had before there were any, where their defaults are others, by the
+# class in this package that has them.
+AS_BEFORE: dict[str, dict[str, Any]] = {
+    "BaseDistiller": {"inner_architecture": None},
+    "RaTBPTTDistiller": {"clip_norm": "feng23"},
+}
+# What stood for "auto" in files that say "auto", where those of today say what it stands for.
 FORMER_AUTO = {"clip_norm": "feng23"}
+
+
+def as_before(kind: type) -> dict[str, Any]:
+    """Return the values that new parameters of a class had, where their defaults are others."""
+    ours = [c.__name__ for c in kind.__mro__ if c.__module__.split(".")[0] == "skdistill"]
+    found: dict[str, Any] = {}
+    for name in reversed(ours):
+        found |= AS_BEFORE.get(name, {})
+    return found
+
+
+def said_auto(saved: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """Return what stood for the values that a file calls "auto", and a fit of today does not."""
+    return {
+        name: value
+        for name, value in FORMER_AUTO.items()
+        if saved.get(name) == "auto" and current.get(name, "auto") != "auto"
+    }
 
 
 def parameter_defaults(kind: type) -> dict[str, Any]:
     """Return the values of an estimator's parameters in a file that lacks them, by name."""
+    before = as_before(kind)
     parameters = signature(kind.__init__).parameters.values()  # type: ignore[misc]
     return {
-        p.name: AS_BEFORE.get(p.name, p.default)
+        p.name: before.get(p.name, p.default)
         for p in parameters
         if p.default is not Parameter.empty
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from .._data.fingerprint import updated
-from .._data.older_versions import FORMER_AUTO
+from .._data.older_versions import said_auto
 from .._data.seeds import draw_seed
 from .._files.formats import VALIDATION
 from .identity import DATA, OF_VALIDATION, complete, differences
@@ -36,7 +36,7 @@ def completed(
         return saved
     if DATA in saved and DATA in current:
         saved[DATA] = updated(saved[DATA], current[DATA], data_before)
-    saved |= {name: now for name, now in FORMER_AUTO.items() if saved.get(name) == "auto"}
+    saved |= said_auto(saved, current)
     of_kind = defaults.get(kind, {})
     later = {name: of_kind[name] for name in of_kind.keys() & current.keys()}
     if VALIDATION in current:

@@ -42,7 +42,7 @@ def load_distilled(name: str, ipc: int = 1) -> DistilledDataset:
     training data; under "about" it describes the data, and has the script, the names of the classes
     and the accuracy.
 
-    * **digits** is README's first example, in two threads. Training data: three quarters of
+    * **digits** is README's first example, in one thread. Training data: three quarters of
       scikit-learn's digits, ``train_test_split(*sklearn.datasets.load_digits(return_X_y=True),
       stratify=y, random_state=0)``, flat.
     * **fashion-mnist** was made from the training images of `fetch_fashion_mnist`.

@@ -19,7 +19,7 @@ from .._data.bases import BaseEstimator
 from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.layout import Layout
-from .._data.older_versions import AS_BEFORE
+from .._data.older_versions import as_before
 from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data
 from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
@@ -350,10 +350,14 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         resolved = self._with({})._resolve(given.data.layout.network_shape)
         open_names = [name for name in resolved if resolved[name] != parameters[name]]
         if given.earlier is not None:
-            # It keeps its own values of the parameters that the user left open.
-            # One of an older version may lack some.
-            known = {**resolved, **AS_BEFORE}
-            resolved |= {n: getattr(self, f"{n}_", known[n]) for n in open_names}
+            # It keeps its own values of the parameters that the user left open, unless it had a
+            # number where "auto" is a word.
+            kept = self._left_open(self)
+            resolved |= {
+                name: kept[name]
+                for name in open_names
+                if name in kept and type(kept[name]) is type(resolved[name])
+            }
         return resume(
             given,
             type(self),
@@ -365,6 +369,13 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             self._check_values,
             at_end,
         )
+
+    def _left_open(self, other: BaseDistiller) -> dict[str, Any]:
+        """Return what this fitted distiller has used for what is "auto" in another one, by name."""
+        # One of an older version may lack some.
+        before, there = as_before(type(self)), other.get_params(deep=False)
+        used = {name: getattr(self, f"{name}_", before.get(name)) for name in there}
+        return {name: used[name] for name in there if there[name] == "auto" and used[name]}
 
     def _hold_out_as(self, seed: int) -> None:
         """Hold out the samples that a run of this seed does, whatever the seed of this one."""

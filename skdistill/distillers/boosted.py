@@ -219,6 +219,9 @@ class BoostedDistiller(
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             n_blocks = 0 if start is None else len(self.budgets_)
             distiller = self._make_distiller(budget, n_blocks, seed)
+            if start is not None:
+                # What "auto" stood for in the block before, perhaps of an older version.
+                distiller.set_params(**self.distiller_._left_open(distiller))
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
             try:

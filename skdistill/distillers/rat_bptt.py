@@ -77,10 +77,11 @@ class RaTBPTTDistiller(BaseDistiller):
     Notes
     -----
     Samples are standardized internally (per channel or feature), start as Gaussian noise of norm 1
-    [Feng23, C.1] and come back in the units of `X`. Meta-gradients are clipped at twice their
-    norm's moving average [Feng23, C.1]; one that is not finite is skipped and counted.
+    [Feng23, C.1] and come back in the units of `X`. Meta-gradients are clipped at twice a moving
+    average of their norms; one that is not finite is skipped and counted.
 
-    What differs from the code of [Feng23]_: with learned labels, the norm, its moving average and
+    What differs from the code of [Feng23]_: the average is that of the norms before, as they were
+    clipped (`clip_norm`); with learned labels, the norm, its moving average and
     the clipping are those of the samples' gradient alone there, and that of the labels is not
     clipped; here samples and labels have one norm, and are clipped together.
 
@@ -205,12 +206,11 @@ class RaTBPTTDistiller(BaseDistiller):
         ],
         kind='float, {"auto", "robust", "feng23"} or None',
         doc="""The norm at which the whole meta-gradient is clipped. "feng23" is twice the moving
-        average of its norm [Feng23, C.1], with this one in it, as in the code of [Feng23]. A
-        single norm that is a thousand times the usual one then raises the level two hundred times,
-        and throws the samples back by a hundred steps: on digits that spoiled the end of one run
-        in three. "robust" takes twice the moving average of the norms before, as they were clipped.
-        "auto" is "robust". A number is the same in all steps, 2 in [Deng22]; None clips nothing.
-        """,
+        average of its norm [Feng23, C.1], with this one in it, as in the code of [Feng23]. Of a
+        single norm that is a thousand times the usual one, two hundred times the usual one get
+        through then. "robust" takes twice the moving average of the norms before, as they were
+        clipped: nothing of that gets through, unless it is the first of all. "auto" is "robust". A
+        number is the same in all steps, 2 in [Deng22]; None clips nothing.""",
     )
     shared_augmentation: bool = param(
         default=False,

@@ -20,14 +20,14 @@ import torch
 from tools import ROOT, StopAfter, tiny
 from torch import nn
 
-from skdistill import DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
 from skdistill._engine import outer
 from skdistill._files import lock as _lock
 from skdistill._files import npz as _npz
 from skdistill._files.formats import NETWORK_SCORES
+from skdistill._run import agreement, loop
 from skdistill._run import checkpoint as _checkpoint
 from skdistill._run import interruption as _interruption
-from skdistill._run import loop
 from skdistill._run import run_file as _run_file
 from skdistill._run import state as _run
 from skdistill._run.checkpoint import Checkpoint
@@ -497,6 +497,40 @@ def test_auto_of_before_goes_on_with_the_clipping_that_it_stood_for(table, path)
         assert bits(resumed) == expected
         assert resumed.clip_norm_ == "feng23"
         path.unlink()
+
+
+def test_warm_start_goes_on_with_the_clipping_that_auto_stood_for(table):
+    expected = bits(quick(clip_norm="feng23").fit(*table))
+    earlier = quick(clip_norm="feng23", max_iter=2, warm_start=True).fit(*table)
+    # One of before has no such attribute, and says "auto".
+    del earlier.clip_norm_
+    assert bits(earlier.set_params(clip_norm="auto", max_iter=4).fit(*table)) == expected
+
+
+def test_auto_is_not_the_number_of_an_earlier_fit(table):
+    earlier = quick(clip_norm=0.01, max_iter=2, warm_start=True).fit(*table)
+    later = earlier.set_params(clip_norm="auto", max_iter=4).fit(*table)
+    assert later.clip_norm_ == "robust"
+    assert later.history_["clip_level"][:2] == [0.01, 0.01]
+    assert 0.01 not in later.history_["clip_level"][2:]
+
+
+def test_later_blocks_clip_as_the_first_did(table, tmp_path):
+    def boosted(ipc, clip_norm="auto"):
+        distiller = quick(clip_norm=clip_norm)
+        return BoostedDistiller(
+            ipc, block_size=1, distiller=distiller, checkpoint=tmp_path, random_state=0
+        )
+
+    boosted(1, "feng23").fit(*table)
+    change_identity(tmp_path / "ipc-1.npz", lambda identity: identity.update(clip_norm="auto"))
+    blocks = boosted(2).fit(*table).distilled_.provenance["blocks"]
+    assert [block["parameters"]["clip_norm"] for block in blocks] == ["feng23", "feng23"]
+
+
+def test_a_parameter_of_the_same_name_is_another_distillers_own():
+    completed = agreement.completed({"clip_norm": "auto"}, {"clip_norm": "auto"}, {}, lambda: None)
+    assert completed["clip_norm"] == "auto"
 
 
 def test_networks_of_the_package_are_known_by_their_names(table, path):
