@@ -239,7 +239,7 @@ class BoostedDistiller(
                 if hasattr(distiller, "distilled_"):
                     if start is None:
                         self._begin_anew(seed)
-                    self.distiller_ = distiller
+                    self.distiller_: BaseDistiller = distiller
             start = self._add_block(distiller, budget)
             stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stop:
