@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import BaseEstimator, MetaEstimatorMixin
+from .._data.older_versions import FORMER_AUTO
 from .._data.seeds import draw_seed
 from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
@@ -221,7 +222,8 @@ class BoostedDistiller(
             distiller = self._make_distiller(budget, n_blocks, seed)
             if start is not None:
                 # What "auto" stood for in the block before, perhaps of an older version.
-                distiller.set_params(**self.distiller_._left_open(distiller))
+                used = self.distiller_._left_open(distiller)
+                distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
             try:

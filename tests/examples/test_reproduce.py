@@ -232,7 +232,13 @@ def test_methods_of_a_class_are_those_of_table_1_and_gray_images_are_not_mirrore
 
     X = np.zeros((2, 8, 8))
     args = argparse.Namespace(
-        minutes=6, ipc=1, width=4, curve_networks=0, networks=1, dataset="fashion-mnist"
+        clip_norm="feng23",
+        minutes=6,
+        ipc=1,
+        width=4,
+        curve_networks=0,
+        networks=1,
+        dataset="fashion-mnist",
     )
     for args.dataset in ("fashion-mnist", "cifar10-folder"):
         # What has no samples has a row without accuracies.
@@ -280,7 +286,7 @@ def test_a_store_of_bytes_keeps_whole_pixels_and_counts_what_it_takes(shared):
 def uses_args(**more):
     """Return arguments of the scripts of the uses, for moments."""
     least = {"max_iter": 1, "width": 4, "steps": 2, "networks": 1, "ipc": 1}
-    return argparse.Namespace(**least, **more)
+    return argparse.Namespace(clip_norm="robust", **least, **more)
 
 
 def test_a_memory_of_earlier_classes_takes_part_and_only_new_samples_are_kept(shared, digits):
