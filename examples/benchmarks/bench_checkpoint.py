@@ -36,7 +36,15 @@ def long_run(X: torch.Tensor, n_steps: int) -> Run:
     history["window"] = [60] * n_steps
     method_state = {"schedule": {}, "sampler": {}}
     best = Best(0.5, 1, {"X": X.cpu().numpy()})
-    state = RunState({"X": Adam().init(X)}, method_state, n_steps, n_steps, 0, 1.0, best, 1.0)
+    state = RunState(
+        slots={"X": Adam().init(X)},
+        method=method_state,
+        step=n_steps,
+        n_updates=n_steps,
+        clip_average=1.0,
+        best=best,
+        seconds=1.0,
+    )
     return Run(0, state, history)
 
 
