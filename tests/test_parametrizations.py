@@ -256,7 +256,7 @@ def test_files_whose_blocks_do_not_fit_are_refused(images, tmp_path):
 @pytest.mark.parametrize(("how", "first"), [("warm start", 1), ("checkpoint after Ctrl-C", 2)])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, made, how, first):
     make = partial(quick, ema_decay=0.9, **made)
-    tools.same_bits_after(how, make, images, tmp_path, first=first)
+    tools.check_same_bits_after(how, make, images, tmp_path, first=first)
 
 
 def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, made):

@@ -189,7 +189,7 @@ def test_a_part_of_a_large_class_is_clustered(blobs, monkeypatch):
 def test_resuming_gives_the_same_bits(images, tmp_path, how, choose):
     sampler = KMeansSampler(steps=2, choose=choose, renew_every=2)
     make = partial(quick, ipc=2, sampler=sampler, augmentation="flip_rotate")
-    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
+    whole = tools.check_same_bits_after(how, make, images, tmp_path, first=3)
     assert make(sampler="uniform").fit(*images).history_["loss"] != whole.history_["loss"]
 
 

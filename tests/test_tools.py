@@ -49,4 +49,4 @@ def test_a_run_in_two_parts_that_has_other_bits_is_noticed(images, tmp_path, how
         return tools.quick(**parameters, random_state=next(seeds))
 
     with pytest.raises(AssertionError):
-        tools.same_bits_after(how, make, images, tmp_path, first=2)
+        tools.check_same_bits_after(how, make, images, tmp_path, first=2)

@@ -225,7 +225,7 @@ def bits(distiller):
     return [(array.dtype, array.tobytes()) for array in arrays], history
 
 
-def same_bits_after(how, make, data, folder, *, first):
+def check_same_bits_after(how, make, data, folder, *, first):
     """Check that a run in two parts has the bits of a whole one, and return the whole one.
 
     The first part has `first` outer steps; the second follows by a "warm start", from a

@@ -360,7 +360,7 @@ def test_same_random_state_same_bits(images, augmentation):
 
 def test_an_augmented_run_goes_on_bit_for_bit(images, tmp_path):
     make = partial(quick, ipc=2, batch_size=8, augmentation="dsa", max_iter=5)
-    whole = tools.same_bits_after("warm start", make, images, tmp_path, first=2)
+    whole = tools.check_same_bits_after("warm start", make, images, tmp_path, first=2)
     first = make(max_iter=2).fit(*images)
     assert abs(whole.transform()[0] - first.transform()[0]).max() > 1e-3
 

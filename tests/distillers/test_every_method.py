@@ -126,12 +126,12 @@ def boosting(case):
 
 def checkpoints(case):
     make = partial(case.make, learning_rate_schedule="cosine")
-    tools.same_bits_after("checkpoint after Ctrl-C", make, case.data, case.folder, first=2)
+    tools.check_same_bits_after("checkpoint after Ctrl-C", make, case.data, case.folder, first=2)
 
 
 def warm_start(case):
     make = partial(case.make, ema_decay=0.9)
-    tools.same_bits_after("warm start", make, case.data, case.folder, first=1)
+    tools.check_same_bits_after("warm start", make, case.data, case.folder, first=1)
 
 
 def pipeline(case):

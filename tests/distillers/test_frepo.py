@@ -227,7 +227,7 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     # Every network is drawn, trained and replaced.
     make = partial(quick, ipc=2, max_iter=12, pool_size=2, pool_max_age=2, batch_size=8)
     make = partial(make, pool_steps=2, pool_batch_size=3)
-    whole = tools.same_bits_after(how, make, images, tmp_path, first=5)
+    whole = tools.check_same_bits_after(how, make, images, tmp_path, first=5)
     assert max(whole.history_["age"]) == 4
     assert 0 in whole.history_["age"][6:]
 

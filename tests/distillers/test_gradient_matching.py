@@ -440,7 +440,7 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how, network_data):
         quick, ipc=2, max_iter=7, outer_loop=5, inner_loop=2, network_data=network_data,
         network_momentum=0.5, network_batch_size=3, augmentation="flip_rotate",
     )  # fmt: skip
-    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
+    whole = tools.check_same_bits_after(how, make, images, tmp_path, first=3)
     steps = 2 * (2 if network_data == "synthetic" else 1)
     assert whole.history_["age"] == [steps * age for age in (0, 1, 2, 3, 4, 0, 1)]
 

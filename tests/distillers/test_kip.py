@@ -229,7 +229,7 @@ def test_parameters_take_part(images, parameters):
 
 def test_an_augmented_run_goes_on_bit_for_bit(images, tmp_path):
     make = partial(quick, learn_labels=True, batch_size=8, augmentation="flip_rotate")
-    tools.same_bits_after("checkpoint", make, images, tmp_path, first=2)
+    tools.check_same_bits_after("checkpoint", make, images, tmp_path, first=2)
 
 
 def test_a_checkpoint_of_another_kernel_is_refused(images, tmp_path):

@@ -268,7 +268,7 @@ def test_a_file_whose_bases_do_not_fit_is_refused(images, tmp_path):
 @pytest.mark.parametrize("learned", ["labels", "basis", "basis and labels"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, learned, how):
     make = partial(quick, ipc=2, **LEARNED[learned])
-    tools.same_bits_after(how, make, images, tmp_path, first=2)
+    tools.check_same_bits_after(how, make, images, tmp_path, first=2)
 
 
 @pytest.mark.parametrize("learned", ["labels", "basis and labels"])

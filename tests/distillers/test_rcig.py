@@ -506,7 +506,7 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how, monkeypatch):
     monkeypatch.setattr("skdistill._engine.tuned_rate._EVERY", 3)
     make = partial(quick, ipc=2, max_iter=10, pool_size=2, pool_max_age=6, batch_size=8)
     make = partial(make, architecture=tools.tiny)
-    whole = tools.same_bits_after(how, make, images, tmp_path, first=5)
+    whole = tools.check_same_bits_after(how, make, images, tmp_path, first=5)
     assert len(set(whole.history_["inner_lr"]) | set(whole.history_["inverse_lr"])) > 2
     assert max(whole.history_["age"]) > 6
     assert 0 in whole.history_["age"][4:]

@@ -224,7 +224,7 @@ def test_parameters_take_part(images, parameters):
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, redraw_every=2, learn_labels=True)
-    tools.same_bits_after(how, make, images, tmp_path, first=3)
+    tools.check_same_bits_after(how, make, images, tmp_path, first=3)
 
 
 def test_boosting_learns_a_scale_in_every_block(images):

@@ -328,7 +328,7 @@ def test_parameters_take_part(images, parameters):
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, learn_labels=True, first_max_start=1, max_start=3)
     make = partial(make, expansion_steps=5, ema_decay=0.9, cache=tmp_path / "experts")
-    tools.same_bits_after(how, make, images, tmp_path, first=3)
+    tools.check_same_bits_after(how, make, images, tmp_path, first=3)
 
 
 def test_the_loss_falls(images):

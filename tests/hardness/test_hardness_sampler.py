@@ -97,7 +97,7 @@ def test_batches_are_drawn_by_the_last_scores(images, monkeypatch, rows):
 @pytest.mark.parametrize("how", ["warm start", "checkpoint"])
 def test_resuming_between_two_scores_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, sampler=ONCE_AN_EPOCH(threshold=0.01), max_iter=8)
-    whole = tools.same_bits_after(how, make, images, tmp_path, first=3)
+    whole = tools.check_same_bits_after(how, make, images, tmp_path, first=3)
     uniform = make(sampler="uniform").fit(*images)
     assert uniform.history_["loss"][0] != whole.history_["loss"][0]
 
