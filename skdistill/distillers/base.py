@@ -374,8 +374,12 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """Return what this fitted distiller has used for what is "auto" in another one, by name."""
         # One of an older version may lack some.
         before, there = as_before(type(self)), other.get_params(deep=False)
-        used = {name: getattr(self, f"{name}_", before.get(name)) for name in there}
-        return {name: used[name] for name in there if there[name] == "auto" and used[name]}
+        # A parameter may be an array, which has no one answer to whether it is "auto".
+        names = [
+            name for name, value in there.items() if isinstance(value, str) and value == "auto"
+        ]
+        used = {name: getattr(self, f"{name}_", before.get(name)) for name in names}
+        return {name: value for name, value in used.items() if value is not None}
 
     def _hold_out_as(self, seed: int) -> None:
         """Hold out the samples that a run of this seed does, whatever the seed of this one."""

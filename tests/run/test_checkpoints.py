@@ -515,6 +515,13 @@ def test_auto_is_not_the_number_of_an_earlier_fit(table):
     assert 0.01 not in later.history_["clip_level"][2:]
 
 
+def test_what_was_left_open_is_known_beside_parameters_that_are_arrays(table):
+    used = quick().fit(*table)._left_open(quick(window="auto", random_state=np.arange(3)))
+    assert used["clip_norm"] == "robust"
+    assert used["window"] == 1
+    assert "random_state" not in used
+
+
 def test_later_blocks_clip_as_the_first_did(table, tmp_path):
     def boosted(ipc, clip_norm="auto"):
         distiller = quick(clip_norm=clip_norm)
