@@ -164,13 +164,7 @@ def update(
         name: method.optimizer.step(old, factor * grads[name], learning_rates[name], t)
         for name, old in state.slots.items()
     }
-    if sample_norm is not None:
-        scales = parametrization.scales(tensors_of(slots), sample_norm)
-        _scale(slots, scales, learning_rates)
-    if LABELS in slots:
-        slots[LABELS][0] = method.project_labels(slots[LABELS][0])
-    for name, (low, high) in (limits or {}).items():
-        slots[name][0].clamp_(low, high)  # type: ignore[arg-type]  # both of one type
+    _project(slots, method, parametrization, learning_rates, limits or {}, sample_norm)
     averages = state.averages
     if averages is not None and ema_decay is not None:
         averages = {
@@ -187,6 +181,24 @@ def update(
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def _project(
+    slots: Mapping[str, Tensor],
+    method: Method,
+    parametrization: Parametrization,
+    learning_rates: Mapping[str, float | Tensor],
+    limits: Mapping[str, Limits],
+    sample_norm: float | None,
+) -> None:
+    """Move the values, in place, to where they are to stay; parameters as in `update`."""
+    if sample_norm is not None:
+        scales = parametrization.scales(tensors_of(slots), sample_norm)
+        _scale(slots, scales, learning_rates)
+    if LABELS in slots:
+        slots[LABELS][0] = method.project_labels(slots[LABELS][0])
+    for name, (low, high) in limits.items():
+        slots[name][0].clamp_(low, high)  # type: ignore[arg-type]  # both of one type
 
 
 def _scale(

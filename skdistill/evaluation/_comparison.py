@@ -184,20 +184,13 @@ def compare(
     >>> comparison["first flowers", "squared"].steps.tolist()
     [50]
     """
-    if isinstance(baselines, str):
-        raise ValueError(
-            f"baselines must be a sequence of names among {[*BASELINES, WHOLE]}; got {baselines!r}."
-        )
-    unknown = set(baselines) - {*BASELINES, WHOLE}
-    if unknown:
-        raise ValueError(f"baselines must be among {[*BASELINES, WHOLE]}; got {sorted(unknown)}.")
+    _check_baselines(baselines)
     check_count("n_draws", n_draws, 1)
     for name, n in (("n_networks", n_networks), ("n_networks_whole", n_networks_whole)):
         if n is not None:
             check_count(name, n, 1)
     sets = _named_sets(distilled, baselines)
     ways = _named_protocols(protocols)
-    first = next(iter(sets.values()))
     resolved = {
         (row, way): resolve_protocol(protocol, data)
         for row, data in sets.items()
@@ -205,48 +198,59 @@ def compare(
     }
     for protocol in resolved.values():
         check_said_once(protocol, None, architecture, augmentation)
+    reference, first = next(iter(sets.items()))
     X_train, y_index = check_known_data(first, X_train, y_train, "y_train")
     y_train = first.classes[y_index]
     tests = _test_data(sets, X_test, y_test)
-    reference = next(iter(sets))
-    chosen = {name: baseline_samples(name, first, X_train, y_train, n_draws) for name in baselines}
-
-    def judged(like: str, way: str, draws: list[_Samples], n: int | None) -> EvaluationResult:
-        """Return the result of samples by the rules for a set.
-
-        The draws divide its networks; draw ``k`` has the first ones of another seed.
-        """
-        data, protocol = sets[like], resolved[like, way]
-        if n is None:
-            n = data.recipe.n_networks if protocol is None else protocol.n_networks
-        parts = []
-        for k, (X, y) in enumerate(draws):
-            recipe = replace(data.recipe, seed=data.recipe.seed + k)
-            part = evaluate_checked(
-                replace(data, X=X, y=y, recipe=recipe, bases=()),
-                *tests[like],
-                protocol=protocol,
-                n_networks=-(-n // len(draws)),
-                architecture=architecture,
-                augmentation=augmentation,
-                device=device,
-            )
-            parts.append(part)
-        return _pooled(parts)
-
-    results: dict[tuple[str, str], EvaluationResult] = {}
+    # By row: the set whose rules it follows, its samples, and how many networks learn them.
+    rows: dict[str, tuple[str, list[_Samples], int | None]] = {
+        name: (name, [(data.X, data.y)], n_networks) for name, data in sets.items()
+    }
     n_whole = n_networks if n_networks_whole is None else n_networks_whole
-    for way in ways:
-        for name, data in sets.items():
-            results[name, way] = judged(name, way, [(data.X, data.y)], n_networks)
-        for name, draws in chosen.items():
-            n = n_whole if name == WHOLE else n_networks
-            results[name, way] = judged(reference, way, draws, n)
-    rows = [*sets, *chosen]
+    for name in baselines:
+        draws = baseline_samples(name, first, X_train, y_train, n_draws)
+        rows[name] = reference, draws, n_whole if name == WHOLE else n_networks
+    how = {"architecture": architecture, "augmentation": augmentation, "device": device}
+    results = {
+        (row, way): _judged(sets[like], tests[like], resolved[like, way], draws, n, **how)
+        for way in ways
+        for row, (like, draws, n) in rows.items()
+    }
     if protocols is None:
-        (way,) = ways
-        return Comparison({row: results[row, way] for row in rows})
+        return Comparison({row: result for (row, _), result in results.items()})
     return Comparison({(row, way): results[row, way] for row in rows for way in ways})
+
+
+def _check_baselines(names: Sequence[str]) -> None:
+    """Raise ValueError unless these are names of baselines."""
+    known = [*BASELINES, WHOLE]
+    if isinstance(names, str):
+        raise ValueError(f"baselines must be a sequence of names among {known}; got {names!r}.")
+    if unknown := set(names) - set(known):
+        raise ValueError(f"baselines must be among {known}; got {sorted(unknown)}.")
+
+
+def _judged(
+    data: DistilledDataset,
+    test: tuple[np.ndarray, np.ndarray],
+    protocol: EvaluationProtocol | None,
+    draws: list[_Samples],
+    n_networks: int | None,
+    **how: Any,
+) -> EvaluationResult:
+    """Return the result of samples by the rules for a set; ``how`` as in `evaluate`.
+
+    The draws divide its networks; draw ``k`` has the first ones of another seed.
+    """
+    if n_networks is None:
+        n_networks = data.recipe.n_networks if protocol is None else protocol.n_networks
+    parts = []
+    for k, (X, y) in enumerate(draws):
+        recipe = replace(data.recipe, seed=data.recipe.seed + k)
+        like = replace(data, X=X, y=y, recipe=recipe, bases=())
+        n = -(-n_networks // len(draws))
+        parts.append(evaluate_checked(like, *test, protocol=protocol, n_networks=n, **how))
+    return _pooled(parts)
 
 
 def baseline_samples(

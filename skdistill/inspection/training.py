@@ -14,6 +14,7 @@ from ._panels import floats, in_percent, in_whole_numbers, panels, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -143,54 +144,64 @@ class TrainingCurveDisplay:
         n_panels = 2 if validation is None else 3
         self.figure_, self.axes_ = panels(ax, n_panels, figsize=(4 * n_panels, 3.2))
         self.ax_ = self.axes_[0]
-        steps = np.arange(1, len(self.loss) + 1)
-        self.lines_ = {}
-
-        loss = self.axes_[0]
-        mean_label = f"mean of {smoothing} steps" if label is None else label
-        (self.lines_["loss_mean"],) = loss.plot(
-            steps, _running_mean(self.loss, smoothing), label=mean_label
-        )
-        # The first line takes the next color of its axes; the other lines of the run get the same
-        # color.
-        color = self.lines_["loss_mean"].get_color()
-        (self.lines_["loss"],) = loss.plot(
-            steps, self.loss, color=color, alpha=0.25, linewidth=0.8, zorder=1
-        )
-        loss.set(xlabel="outer step", ylabel="loss on real data")
-        loss.legend(frameon=False, loc="upper right")
-
+        self.lines_: dict[str, Line2D] = {}
+        color = self._draw_loss(self.axes_[0], smoothing, label)
         if validation is not None:
-            accuracy, measured = self.axes_[1], np.isfinite(validation)
-            (self.lines_["validation_accuracy"],) = accuracy.plot(
-                steps[measured], validation[measured], "o-", color=color, markersize=3
-            )
-            accuracy.set(xlabel="outer step", ylabel="held-out accuracy")
-            in_percent(accuracy)
-
-        norm = self.axes_[-1]
-        (self.lines_["grad_norm"],) = norm.plot(
-            steps, self.grad_norm, color=color, alpha=0.6, linewidth=0.8, label="norm"
-        )
-        (self.lines_["clip_level"],) = norm.plot(
-            steps, self.clip_level, "--", color=color, linewidth=1, label="clipped at"
-        )
-        # At the bottom of the panel, whatever its scale: a skipped step has no norm.
-        (self.lines_["skipped"],) = norm.plot(
-            steps[self.skipped],
-            np.full(self.skipped.sum(), 0.02),
-            "|",
-            color="tab:red",
-            transform=norm.get_xaxis_transform(),
-            label="skipped" if self.skipped.any() else "_skipped",
-        )
-        norm.set(xlabel="outer step", ylabel="norm of the meta-gradient", yscale="log")
+            self._draw_accuracy(self.axes_[1], validation, color)
+        self._draw_norm(self.axes_[-1], color)
         if label is None:
-            norm.legend(frameon=False, loc="upper right")
+            self.axes_[-1].legend(frameon=False, loc="upper right")
         for panel in self.axes_:
             in_whole_numbers(panel)
             tidy(panel)
         return self
+
+    @property
+    def _steps(self) -> np.ndarray:
+        return np.arange(1, len(self.loss) + 1)
+
+    def _draw_loss(self, panel: Axes, smoothing: int, label: str | None) -> Any:
+        """Draw the loss and its mean, and return the color of the run."""
+        mean_label = f"mean of {smoothing} steps" if label is None else label
+        (self.lines_["loss_mean"],) = panel.plot(
+            self._steps, _running_mean(self.loss, smoothing), label=mean_label
+        )
+        # The first line takes the next color of its axes; the other lines of the run get the same
+        # color.
+        color = self.lines_["loss_mean"].get_color()
+        (self.lines_["loss"],) = panel.plot(
+            self._steps, self.loss, color=color, alpha=0.25, linewidth=0.8, zorder=1
+        )
+        panel.set(xlabel="outer step", ylabel="loss on real data")
+        panel.legend(frameon=False, loc="upper right")
+        return color
+
+    def _draw_accuracy(self, panel: Axes, accuracy: np.ndarray, color: Any) -> None:
+        measured = np.isfinite(accuracy)
+        (self.lines_["validation_accuracy"],) = panel.plot(
+            self._steps[measured], accuracy[measured], "o-", color=color, markersize=3
+        )
+        panel.set(xlabel="outer step", ylabel="held-out accuracy")
+        in_percent(panel)
+
+    def _draw_norm(self, panel: Axes, color: Any) -> None:
+        """Draw the norm, the level at which it is clipped, and the steps that were skipped."""
+        (self.lines_["grad_norm"],) = panel.plot(
+            self._steps, self.grad_norm, color=color, alpha=0.6, linewidth=0.8, label="norm"
+        )
+        (self.lines_["clip_level"],) = panel.plot(
+            self._steps, self.clip_level, "--", color=color, linewidth=1, label="clipped at"
+        )
+        # At the bottom of the panel, whatever its scale: a skipped step has no norm.
+        (self.lines_["skipped"],) = panel.plot(
+            self._steps[self.skipped],
+            np.full(self.skipped.sum(), 0.02),
+            "|",
+            color="tab:red",
+            transform=panel.get_xaxis_transform(),
+            label="skipped" if self.skipped.any() else "_skipped",
+        )
+        panel.set(xlabel="outer step", ylabel="norm of the meta-gradient", yscale="log")
 
 
 def _running_mean(values: np.ndarray, length: int) -> np.ndarray:

@@ -156,7 +156,7 @@ class Case:
         return H + torch.diag(1 - self.embed.body)
 
 
-def close(got, expected, tolerance=1e-9):
+def assert_near(got, expected, tolerance=1e-9):
     size = expected.norm().item()
     assert size > 1e-6
     assert (got - expected).norm().item() < tolerance * size
@@ -169,7 +169,7 @@ def test_the_loss_on_the_set_is_that_quadratic(learner, flips, chunk):
     loss, t = case.loss(), case.t.clone().requires_grad_()
     value = case.other.self_loss(t, case.X, case.y)
     (gradient,) = torch.autograd.grad(value, t)
-    close(loss.product(case.t) - loss.slope(), gradient * case.embed.body)
+    assert_near(loss.product(case.t) - loss.slope(), gradient * case.embed.body)
     at_0 = case.other.self_loss(torch.zeros_like(t), case.X, case.y)
     quadratic = loss.square(case.t) / 2 - case.t @ loss.slope()
     assert (at_0 + quadratic).item() == pytest.approx(value.item(), rel=1e-9)
@@ -189,10 +189,10 @@ def test_the_direct_gradient_and_that_of_tangents_equal_autograd(learner, weight
         loss = case.others(learns)(*inputs)
         t_bar, X_bar, y_bar, log_scale_bar = torch.autograd.grad(loss, inputs)
         assert found.loss.item() == pytest.approx(loss.item(), rel=1e-9)
-        close(found.t, t_bar * case.embed.body)
-        close(case.folded(found.X), X_bar)
-        close(found.y, y_bar)
-        close(found.log_scale, log_scale_bar)
+        assert_near(found.t, t_bar * case.embed.body)
+        assert_near(case.folded(found.X), X_bar)
+        assert_near(found.y, y_bar)
+        assert_near(found.log_scale, log_scale_bar)
 
 
 def test_the_direct_gradient_equals_finite_differences(learner):
@@ -218,8 +218,8 @@ def test_the_implicit_gradient_of_a_vector_equals_autograd(learner, flips, chunk
     (g_s,) = torch.autograd.grad(loss, t, create_graph=True)
     X_bar, y_bar = torch.autograd.grad(-(case.v @ g_s), (X, y))
     got_X, got_y = case.loss().implicit_gradient(case.t, case.v)
-    close(case.folded(got_X), X_bar)
-    close(got_y, y_bar)
+    assert_near(case.folded(got_X), X_bar)
+    assert_near(got_y, y_bar)
 
 
 @pytest.mark.parametrize("flips", [False, True])
@@ -244,8 +244,8 @@ def test_with_exact_solutions_it_is_the_gradient_through_them(learner, flips):
     v[body] = torch.linalg.solve(H.detach(), direct.t[body])
     X_implicit, y_implicit = case.loss().implicit_gradient(t, v)
     assert X_implicit.norm() > 0.05 * direct.X.norm()
-    close(case.folded(direct.X + X_implicit), X_bar, 1e-7)
-    close(direct.y + y_implicit, y_bar, 1e-7)
+    assert_near(case.folded(direct.X + X_implicit), X_bar, 1e-7)
+    assert_near(direct.y + y_implicit, y_bar, 1e-7)
 
 
 def test_descents_approach_the_dense_solution(learner):
@@ -267,7 +267,7 @@ def test_descents_approach_the_dense_solution(learner):
     # And with them the implicit part.
     exact = loss.implicit_gradient(case.t, torch.linalg.solve(H, b))
     for got, expected in zip(loss.implicit_gradient(case.t, found), exact):
-        close(got, expected, 0.05)
+        assert_near(got, expected, 0.05)
 
 
 def test_the_implicit_part_is_at_most_as_long_as_the_direct_one():
@@ -346,15 +346,15 @@ def test_a_step_puts_the_parts_together(learner, problem, flips, learns):
     if flips:
         parts = [part[:6] + part[6:].flip(-1) for part in parts]
     expected, ratio = with_implicit(*parts)
-    close(found.X, expected)
+    assert_near(found.X, expected)
     assert found.record["implicit_ratio"] == pytest.approx(ratio)
     assert ratio > 0
     assert found.loss.item() == pytest.approx(direct.loss.item())
     if learns:
-        close(found.y, with_implicit(direct.y, y_implicit)[0])
+        assert_near(found.y, with_implicit(direct.y, y_implicit)[0])
     else:
         assert found.y is None
-    close(found.extra["log_scale"], direct.log_scale)
+    assert_near(found.extra["log_scale"], direct.log_scale)
 
 
 def test_without_steps_there_is_no_implicit_part(learner, problem):

@@ -247,11 +247,11 @@ def test_the_order_in_memory_does_not_matter(table, cache, monkeypatch):
     with monkeypatch.context() as before:
         # As 0.1.0 described data.
         before.setattr(Checked, "fingerprint", Checked.fingerprint_before)
-        open_with("F")("one", lambda: {"theta": torch.ones(2)})
-    open_with("F")("one", pytest.fail)
+        made = open_with("F")("one", lambda: {"theta": torch.ones(2)})
+    assert torch.equal(open_with("F")("one", pytest.fail)["theta"], made["theta"])
     (cache / "one.npz").unlink()
-    open_with("F")("one", lambda: {"theta": torch.ones(2)})
-    open_with("C")("one", pytest.fail)
+    made = open_with("F")("one", lambda: {"theta": torch.full((2,), 2.0)})
+    assert torch.equal(open_with("C")("one", pytest.fail)["theta"], made["theta"])
 
 
 def test_files_that_are_no_results_are_refused(table, cache, outer_step):
