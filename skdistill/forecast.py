@@ -52,6 +52,8 @@ class Forecast:
         Where the time was measured.
     hints : Hints
         Which parameters memory and time grow with.
+    validation_seconds : float, default=0.0
+        Seconds of all validations of the run; 0 without a `validation_fraction`.
     """
 
     seconds_per_step: float
@@ -60,11 +62,12 @@ class Forecast:
     compiled: bool
     device: str
     hints: Hints
+    validation_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """Seconds of the whole run, without evaluation."""
-        return self.seconds_per_step * self.n_steps
+        """Seconds of the whole run with its validations, but without `score`."""
+        return self.seconds_per_step * self.n_steps + self.validation_seconds
 
     @property
     def peak_bytes(self) -> int:
@@ -78,9 +81,12 @@ class Forecast:
 
     def __str__(self) -> str:
         how = "compiled" if self.compiled else "eager"
+        validated = ""
+        if self.validation_seconds:
+            validated = f" ({duration(self.validation_seconds)} of it validation)"
         return (
             f"{self.seconds_per_step:.3g} s per outer step ({how}, {self.device}), "
-            f"{duration(self.seconds)} for {self.n_steps} steps, "
+            f"{duration(self.seconds)} for {self.n_steps} steps{validated}, without score; "
             f"{self.peak_bytes / _MIB:.0f} MiB at the peak.\n{self.advice}"
         )
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -102,6 +103,25 @@ def test_the_forecast_of_boosting_is_of_all_blocks(images):
     assert not hasattr(boosted, "budgets_")
     with pytest.raises(ValueError, match="n_steps must be an integer of at least 1"):
         boosted.estimate(*images, n_steps=0)
+
+
+def test_validations_are_part_of_the_time(images):
+    plain = quick().estimate(*images, n_steps=1)
+    assert plain.validation_seconds == 0
+    options = {"validation_fraction": 0.3, "validation_interval": 2, "eval_steps": 40}
+    often = quick(**options).estimate(*images, n_steps=1)
+    # After 2, 4, 6 and all 7 steps.
+    assert often.validation_seconds > 0
+    assert often.seconds == 7 * often.seconds_per_step + often.validation_seconds
+    assert "for 7 steps (0 s of it validation), without score" in str(
+        replace(often, validation_seconds=0.1)
+    )
+    began = perf_counter()
+    seconds = sum(quick(**options).fit(*images).history_["seconds"])
+    validated = perf_counter() - began - seconds
+    assert 0.1 < often.validation_seconds / validated < 10
+    blocks = BoostedDistiller(ipc=2, distiller=quick(**options)).estimate(*images, n_steps=1)
+    assert blocks.validation_seconds > 0
 
 
 @pytest.mark.parametrize(

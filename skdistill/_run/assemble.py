@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from .._data.class_weight import weigh_samples
 from .._data.rows import Rows, take
-from .._data.training import Checked, TrainingData
+from .._data.training import Checked
 from .._engine.memory import PeakMemory
 from .._engine.methods.base import Method, Problem, Synthetic
 from .._engine.streams import Streams
@@ -107,33 +108,22 @@ def assemble(
         extra={},
     )
 
-    def prepared(at_once: bool) -> tuple[Problem, SyntheticSet]:
-        if at_once:
-            made = method.stand_in(problem)
-        else:
-            # Of no seed of a run, because runs share what is prepared.
-            shared = replace(problem, rngs=Streams(0))
-            folder, writes = parameters.get("cache"), group.rank == 0
-            scores = describe_scores(folder, parameters, given.learner, problem.shape)
-            cache = FolderCache(folder, data, given.learner, writes, scores)
-            made = method.prepare(shared, cache)
-        whole = replace(problem, prepared=made)
-        return whole, replace(synthetic, extra=method.extra(whole))
-
+    prepare = partial(_prepare, given, parameters, data, method, problem)
     # What is unfit is refused before the method is prepared, which may take hours.
     check_label_loss(given.start, synthetic.label_loss)
     if resumed.run is None:
         check_class_sizes(init, y, problem.rows, 0 if given.start is None else given.start.ipc)
-        problem, synthetic = prepared(at_once=False)
+        problem, synthetic = _completed(prepare(), method, problem, synthetic)
         averages = parameters["ema_decay"] is not None
         run = first_run(seed, method, problem, synthetic, init, X, y, given.dtype, averages)
     else:
         at_once = _has_stand_in(method)
-        problem, synthetic = prepared(at_once)
+        made = method.stand_in(problem) if at_once else prepare()
+        problem, synthetic = _completed(made, method, problem, synthetic)
         run = continued(resumed, method, problem, synthetic, given.dtype)
         # A run at its end is returned without what only outer steps need.
         if at_once and not resumed.is_at_end(run):
-            problem, synthetic = prepared(at_once=False)
+            problem, synthetic = _completed(prepare(), method, problem, synthetic)
     loop = OuterLoop(
         method=method,
         problem=problem,
@@ -144,8 +134,10 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
-        held_out=_hold_on_device(
-            held_out,
+        held_out=None
+        if held_out is None
+        else HeldOut.of(
+            *held_out,
             real,
             seed if resumed.validates_as_before else seed_of_networks(seed),
             parameters,
@@ -180,6 +172,25 @@ def _sides(
     return Checked(*_part(X, y, weight, rows[0]), classes, layout), held_out
 
 
+def _prepare(
+    given: Given, parameters: Mapping[str, Any], data: Checked, method: Method, problem: Problem
+) -> Any:
+    """Return what the method prepares, from the cache if it is there."""
+    # Of no seed of a run, because runs share what is prepared.
+    shared = replace(problem, rngs=Streams(0))
+    folder, writes = parameters.get("cache"), given.group.rank == 0
+    scores = describe_scores(folder, parameters, given.learner, problem.shape)
+    return method.prepare(shared, FolderCache(folder, data, given.learner, writes, scores))
+
+
+def _completed(
+    made: Any, method: Method, problem: Problem, synthetic: SyntheticSet
+) -> tuple[Problem, SyntheticSet]:
+    """Return problem and set with what the method prepared, and the tensors that it adds."""
+    whole = replace(problem, prepared=made)
+    return whole, replace(synthetic, extra=method.extra(whole))
+
+
 def _has_stand_in(method: Method) -> bool:
     """Return whether a method has a stand-in for what it prepares, or prepares nothing."""
     kind = type(method)
@@ -191,24 +202,3 @@ def _part(
 ) -> tuple[Rows, np.ndarray, np.ndarray | None]:
     """Return these rows of samples, class indices and weights; the samples are not copied."""
     return take(X, rows), y[rows], None if weight is None else weight[rows]
-
-
-def _hold_on_device(
-    held_out: tuple[Rows, np.ndarray, np.ndarray | None] | None,
-    real: TrainingData,
-    seed: int,
-    parameters: Mapping[str, Any],
-    loss: Literal["cross-entropy", "mse"],
-) -> HeldOut | None:
-    """Return what the samples are validated on, as networks see it; None if nothing is held out."""
-    if held_out is None:
-        return None
-    return HeldOut.of(
-        *held_out,
-        real,
-        seed,
-        parameters["eval_steps"],
-        parameters["architecture"],
-        parameters["augmentation"],
-        loss,
-    )

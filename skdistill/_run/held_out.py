@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,8 @@ __all__ = ["HeldOut", "hold_out", "seed_of_networks"]
 
 # Networks that validate samples. They are the same each time, so that the comparison is fair.
 _N_NETWORKS = 3
+# Steps of training from which the time of many is told.
+_FEW, _MORE = 2, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +64,34 @@ class HeldOut:
         sample_weight: np.ndarray | None,
         real: TrainingData,
         seed: int,
-        steps: int,
-        architecture,
-        augmentation,
+        parameters: Mapping[str, Any],
         loss: Literal["cross-entropy", "mse"],
     ) -> HeldOut:
-        """Return held-out samples with their class indices and weights, and the data of the run.
+        """Return held-out samples with their class indices and weights, as networks see them.
 
-        ``seed`` is that of the networks.
+        Parameters
+        ----------
+        X, y, sample_weight
+            The held-out samples, their class indices and weights.
+        real : TrainingData
+            The data of the run.
+        seed : int
+            Of the networks.
+        parameters : mapping
+            Those of the distiller.
+        loss : {"cross-entropy", "mse"}
         """
         layout = real.layout
         # Not the learner of the run, whose precision may differ.
         learner = make_learner(
-            architecture, layout.network_shape, len(real.classes), real.device, check=False
+            parameters["architecture"],
+            layout.network_shape,
+            len(real.classes),
+            real.device,
+            check=False,
         )
         learner.criterion = loss_of(loss)
-        augmentation = check_augmentation(augmentation, layout.network_shape)
+        augmentation = check_augmentation(parameters["augmentation"], layout.network_shape)
         family = NetworkFamily(
             learner, chunk_size(learner, layout.network_shape), augmentation=augmentation
         )
@@ -90,7 +105,7 @@ class HeldOut:
             rows=rows,
             on_host=real.real.on_host,
         )
-        protocol = TrainingProtocol(int(steps), loss=loss)
+        protocol = TrainingProtocol(int(parameters["eval_steps"]), loss=loss)
         return cls(family, held, protocol, seed, sample_weight)
 
     def accuracy(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
@@ -98,13 +113,30 @@ class HeldOut:
 
         ``changes`` are those of the method in the protocol, see `Method.protocol`.
         """
-        training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
-        counts = [self.protocol.steps]
-        curve, n_diverged = accuracy_curve(
-            self.family, training, _N_NETWORKS, counts, self.real, self.sample_weight
-        )
+        accuracies, n_diverged = self._test(X, y, changes, self.protocol.steps)
         warn_of_divergence(n_diverged, _N_NETWORKS)
-        return float(curve[:, -1].mean())
+        return float(accuracies.mean())
+
+    def _test(
+        self, X: Tensor, y: Tensor, changes: Mapping[str, Any], steps: int
+    ) -> tuple[np.ndarray, int]:
+        """Return the accuracy of each network after so many steps, and how many diverged."""
+        training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
+        curve, n_diverged = accuracy_curve(
+            self.family, training, _N_NETWORKS, [steps], self.real, self.sample_weight
+        )
+        return curve[:, -1], n_diverged
+
+    def seconds(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
+        """Return about how long `accuracy` takes; networks are trained for a few steps only."""
+        taken = {}
+        # The first call is not counted.
+        for steps in (_FEW, _FEW, _MORE):
+            began = perf_counter()
+            self._test(X, y, changes, min(steps, self.protocol.steps))
+            taken[steps] = perf_counter() - began
+        per_step = max(0.0, taken[_MORE] - taken[_FEW]) / (_MORE - _FEW)
+        return taken[_MORE] + per_step * max(0, self.protocol.steps - _MORE)
 
 
 def seed_of_networks(seed: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from time import perf_counter
 
 from torch import Tensor
@@ -109,7 +110,9 @@ def distill(
             loop.sample_norm,
             loop.group,
         )
+        validation_began = perf_counter()
         best, validated = validate(run, state, loop)
+        validation_seconds = perf_counter() - validation_began
         accuracy = validated.get("validation_accuracy")
         # A longer run would not validate this step, so what continues must not depend on it.
         seen = None if state.step % loop.validation_interval else accuracy
@@ -117,6 +120,11 @@ def distill(
         state = replace(state, best=best, seconds=perf_counter() - began)
         run.advance(state, record.row() | validated)
         watch.step(run, record)
+        if accuracy is not None:
+            n_to_come = ceil(loop.max_iter / loop.validation_interval) - ceil(
+                run.step / loop.validation_interval
+            )
+            watch.validated(run, validation_seconds, n_to_come)
         checkpoint.save_if_due(run)
         if callbacks.step_ends():
             break

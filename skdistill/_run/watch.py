@@ -41,6 +41,8 @@ class Watch:
         Whether the loss should fall: not if the run starts from samples that were distilled before.
     ways_out : str
         What to do about a run that takes long.
+    n_blocks : int
+        Blocks of a boosted run, this one included, of whose time to warn; 0 warns of none.
     """
 
     name: str
@@ -50,8 +52,11 @@ class Watch:
     speaks: bool = True
     expects_progress: bool = True
     ways_out: str = ""
+    n_blocks: int = 1
     # Seconds of the outer steps that this process has done.
     _seconds: list[float] = field(default_factory=list)
+    # And of its first validation.
+    _validations: list[float] = field(default_factory=list)
 
     def begin(self, run: Run) -> None:
         """Report that a run is resumed."""
@@ -81,14 +86,45 @@ class Watch:
         if len(self._seconds) == _STEPS_TO_FORECAST:
             self._look_ahead(run)
 
+    def validated(self, run: Run, seconds: float, n_to_come: int) -> None:
+        """Warn of how long the run will take, if by the first validation most of it is that.
+
+        Parameters
+        ----------
+        run : Run
+        seconds : float
+            What the validation took.
+        n_to_come : int
+            How many more there will be.
+        """
+        if self._validations or not self.speaks:
+            return
+        self._validations.append(seconds)
+        steps = (self.max_iter - run.step) * self._seconds_per_step()
+        validations = n_to_come * seconds
+        if self.n_blocks * (steps + validations) > _LONG and validations > steps:
+            warn(
+                f"About {duration(steps + validations)} to go{self._of_block()}, "
+                f"{duration(validations)} of it for {n_to_come} validations of {seconds:.2g} s. "
+                "A larger validation_interval, or fewer eval_steps, take less time.",
+                LongRunWarning,
+            )
+
+    def _seconds_per_step(self) -> float:
+        # The first step may have compiled.
+        return fmean(self._seconds[1:] or self._seconds)
+
+    def _of_block(self) -> str:
+        """Return which part of the time is told, if it is not all."""
+        more = self.n_blocks - 1
+        return f" in this block, and as long or longer in each of {more} more" if more > 0 else ""
+
     def _look_ahead(self, run: Run) -> None:
         """Warn of how long the run will take, if that is long."""
-        # The first step may have compiled.
-        per_step = fmean(self._seconds[1:])
-        left = self.max_iter - run.step
-        if left * per_step > _LONG:
+        left, per_step = self.max_iter - run.step, self._seconds_per_step()
+        if self.n_blocks * left * per_step > _LONG:
             warn(
-                f"About {duration(left * per_step)} to go: {left} outer steps of "
+                f"About {duration(left * per_step)} to go{self._of_block()}: {left} outer steps of "
                 f"{per_step:.2g} s. {self.ways_out}.",
                 LongRunWarning,
             )

@@ -4,6 +4,7 @@ from functools import partial
 from math import ceil
 from typing import Any, Final, Literal
 
+from .._data.layout import usual_architecture
 from ..networks import Architecture, ConvNet
 
 __all__ = ["AUTO", "is_narrow", "resolve_inner_architecture", "resolve_inner_loop"]
@@ -46,8 +47,9 @@ def resolve_inner_architecture(
     """
     if inner != AUTO:
         return inner
-    is_usual = isinstance(architecture, str) and architecture in (AUTO, "convnet")
-    if not is_usual or max(sample_shape[1:], default=1) <= _SMALL:
+    # "auto" is a multilayer perceptron for images of few pixels in height or width.
+    named = usual_architecture(sample_shape) if architecture == AUTO else architecture
+    if named != "convnet" or max(sample_shape[1:], default=1) <= _SMALL:
         return None
     return partial(ConvNet, width=_WIDTHS[sample_shape[0] > 1])
 

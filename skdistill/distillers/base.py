@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
-from math import prod
-from typing import Any, ClassVar, Self
+from math import ceil, prod
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -20,6 +20,7 @@ from .._data.class_weight import check_class_weight
 from .._data.frames import Origin
 from .._data.layout import Layout
 from .._data.older_versions import as_before
+from .._data.rows import take
 from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data
 from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
@@ -36,7 +37,7 @@ from .._run.callbacks import (
     with_callbacks,
 )
 from .._run.given import Given
-from .._run.held_out import hold_out
+from .._run.held_out import HeldOut, hold_out
 from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
@@ -103,6 +104,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     )
     # Whether the method has networks (if not, only the evaluation uses them).
     _needs_network = True
+    # Blocks of a boosted run, this one included, of whose time to warn.
+    _n_blocks_ahead = 1
     # How often the method differentiates networks, the last time with respect to the samples. If
     # that is more than once, networks of the user's are tried for it before any work.
     _derivatives = 1
@@ -406,6 +409,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             speaks,
             expects_progress,
             ways_out(shows_progress, self.checkpoint is not None, self._hints.time),
+            self._n_blocks_ahead,
         )
 
     def _with(self, resolved: dict[str, Any]) -> Self:
@@ -462,7 +466,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         learner = make_networks(
             parameters, data, self._needs_network, self._autocast(), self._derivatives
         )
-        _, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
+        real, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
         if type(method).peak is Method.peak:
             raise NotImplementedError(
@@ -472,7 +476,17 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         problem = replace(problem, prepared=method.stand_in(problem))
         dtype = torch.float32 if learner is None else learner.dtype
         synthetic = gaussian_set(method, problem, dtype, self.learn_labels)
-        return forecast(method, problem, synthetic, n_steps, self.max_iter, self._hints)
+        found = forecast(method, problem, synthetic, n_steps, self.max_iter, self._hints)
+        rows = hold_out(self.validation_fraction, data.y, len(data.classes), self.ipc, seed=0)
+        if rows is None:
+            return found
+        loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+        if self.learn_labels:
+            loss = method.label_loss
+        held = HeldOut.of(take(data.X, rows[1]), data.y[rows[1]], None, real, 0, parameters, loss)
+        each = held.seconds(synthetic.X, synthetic.y, method.protocol(synthetic.extra))
+        n_validations = ceil(self.max_iter / self.validation_interval)
+        return replace(found, validation_seconds=n_validations * each)
 
     def check_input(
         self, X: ArrayLike, y: ArrayLike | None, *, sample_weight: ArrayLike | None = None

@@ -224,6 +224,8 @@ class BoostedDistiller(
                 # What "auto" stood for in the block before, perhaps of an older version.
                 used = self.distiller_._left_open(distiller)
                 distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
+            # The first block warns of how long all will take, the others of nothing more.
+            distiller._n_blocks_ahead = len(budgets) if budget == budgets[0] else 0
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
             try:
@@ -413,6 +415,9 @@ class BoostedDistiller(
             last,
             seconds_per_step=(first.seconds_per_step + last.seconds_per_step) / 2,
             n_steps=len(budgets) * last.n_steps,
+            validation_seconds=len(budgets)
+            * (first.validation_seconds + last.validation_seconds)
+            / 2,
         )
 
     def transform(

@@ -177,6 +177,36 @@ def test_a_long_run_says_so_once_and_what_to_do():
     assert text == "About 16 min to go: 195 outer steps of 5 s. Do this."
 
 
+def test_the_first_of_several_blocks_tells_the_time_of_all():
+    seconds = [0.1, 5.0, 5.0, 5.0, 5.0, 5.0]
+    assert forecasts(seconds, max_iter=65) == []
+    (text,) = forecasts(seconds, max_iter=65, n_blocks=3)
+    assert text.startswith(
+        "About 5 min to go in this block, and as long or longer in each of 2 more: 60 outer steps "
+    )
+    assert forecasts(seconds, max_iter=2000, n_blocks=0) == []
+
+
+@pytest.mark.parametrize(("taken", "n_to_come", "says"), [(100, 8, True), (100, 4, False)])
+def test_validations_that_take_most_of_a_run_are_told_once(taken, n_to_come, says):
+    run = Run(0, RunState(slots=None, method={}))
+    watch = Watch("Distiller", 250, 0, "Do better.")
+    texts = []
+    for step in range(1, 3):
+        record = Record(1.0, 1.0, 1.0, False, 0.1, {})
+        run.advance(RunState(slots=None, method={}, step=step), record.row())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            watch.step(run, record)
+            watch.validated(run, taken, n_to_come)
+        texts += [str(w.message) for w in caught]
+    if says:
+        (text,) = texts
+        assert text.startswith("About 14 min to go, 13 min of it for 8 validations of 1e+02 s. A ")
+    else:
+        assert texts == []
+
+
 @pytest.mark.parametrize("options", [{}, {"speaks": False}])
 def test_a_short_run_is_silent(options):
     seconds = [60.0] + [0.1 if options == {} else 50.0] * 20
