@@ -105,7 +105,8 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
     Attributes
     ----------
     distiller_ : estimator
-        The fitted distiller, with the synthetic samples in `distilled_`.
+        The fitted distiller, with the synthetic samples in `distilled_`. If `fit` was interrupted
+        while it distilled, it has the samples so far.
     classifier_ : estimator or None
         The fitted classifier; None if networks predict.
     ensemble_ : ndarray of shape (n_networks, n_parameters) or None
@@ -181,14 +182,11 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
                 "classifier must be None or a classifier with fit and predict; "
                 f"got {self.classifier!r}."
             )
-        distiller = _fit_distiller(self, X, y, _routed(self, sample_weight))
+        weight = _routed(self, sample_weight)
+        # It has taken long, so it is kept even if the classifier fails.
+        distiller = _fit_distiller(self, clone(_distiller(self)), X, y, weight)
         distilled, origin = distiller.distilled_, None
-        # It has taken long, so it is kept even if the classifier fails. What an earlier fit has
-        # trained on other samples goes.
-        for name in ("classifier_", "ensemble_", "classes_"):
-            vars(self).pop(name, None)
         _note_features(self, X, distiller)
-        self.distiller_ = distiller
         ensemble = classifier = None
         if self.classifier is None:
             ensemble = _train_ensemble(_networks(distiller), distilled)
@@ -415,16 +413,23 @@ class DistillationSampler(_Adapter):
             If a parameter or the data is unfit, as in the distiller's `fit`.
         """
         X, y = as_array(X), as_array(y)
-        weight = self._weigh_classes(y, _routed(self, sample_weight))
-        self.distiller_ = _fit_distiller(self, X, y, weight)
+        weight = _routed(self, sample_weight)
+        distiller = clone(_distiller(self))
+        if self.class_weight is not None and not _weighs_classes(distiller):
+            # A method that takes classes one by one would not see weights of whole classes in those
+            # of their samples.
+            weighed = _with_class_weight(distiller, self.class_weight)
+            if weighed is None:
+                weight = self._weigh_classes(y, weight)
+            else:
+                distiller = weighed
+        _fit_distiller(self, distiller, X, y, weight)
         _note_features(self, X, self.distiller_)
         self.classes_ = self.distiller_.classes_
         return self
 
-    def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike | None:
+    def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike:
         """Return the samples' weights, multiplied by those of their classes."""
-        if self.class_weight is None or _weighs_classes(self.distiller):
-            return weight
         # Checked here, because the errors below give less of a reason for impossible labels.
         y = column_or_1d(y, warn=True, dtype=None)
         check_classification_targets(y)
@@ -493,6 +498,17 @@ def _weighs_classes(distiller: Any) -> bool:
     return has_own or _weighs_classes(getattr(distiller, "distiller", None))
 
 
+def _with_class_weight(distiller: Any, class_weight: Any) -> Any:
+    """Return the distiller, with these weights in it or in the one that it holds; None without."""
+    if "class_weight" in distiller.get_params(deep=False):
+        return distiller.set_params(class_weight=class_weight)
+    if not hasattr(distiller, "distiller"):
+        return None
+    inner = RaTBPTTDistiller() if distiller.distiller is None else distiller.distiller
+    weighed = _with_class_weight(inner, class_weight)
+    return None if weighed is None else distiller.set_params(distiller=weighed)
+
+
 def _routing_enabled() -> bool:
     return sklearn.get_config()["enable_metadata_routing"]
 
@@ -514,9 +530,10 @@ def _routed(owner: Any, sample_weight: ArrayLike | None) -> ArrayLike | None:
     return routed.distiller.fit.get("sample_weight")
 
 
-def _fit_distiller(owner: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
-    """Return the owner's distiller, fitted."""
-    distiller = _distiller(owner)
+def _fit_distiller(
+    owner: Any, distiller: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+) -> Any:
+    """Fit this distiller and return it, as the owner's ``distiller_``."""
     metadata = {}
     if sample_weight is not None:
         if not has_fit_parameter(distiller, "sample_weight"):
@@ -525,13 +542,21 @@ def _fit_distiller(owner: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayL
                 f"{type(distiller).__name__} does not."
             )
         metadata["sample_weight"] = sample_weight
-    fitted = clone(distiller).fit(X, y, **metadata)
-    if not hasattr(fitted, "distilled_"):
+    try:
+        distiller.fit(X, y, **metadata)
+    finally:
+        # However the run ended, even with an error or Ctrl-C, its result so far is kept. What an
+        # earlier fit has trained on other samples goes.
+        if hasattr(distiller, "distilled_"):
+            for name in ("classifier_", "ensemble_", "classes_"):
+                vars(owner).pop(name, None)
+            owner.distiller_ = distiller
+    if not hasattr(distiller, "distilled_"):
         raise InvalidParameterError(
             "distiller must set distilled_ when it is fitted, as RaTBPTTDistiller does; "
             f"got {distiller!r}."
         )
-    return fitted
+    return distiller
 
 
 def _note_features(owner: Any, X: ArrayLike, distiller: Any) -> None:

@@ -33,6 +33,7 @@ from skdistill import (
     BoostedDistiller,
     DistillationSampler,
     DistilledClassifier,
+    DistributionMatchingDistiller,
     RaTBPTTDistiller,
     adapters,
 )
@@ -547,6 +548,33 @@ def test_the_sampler_balances_classes_by_default(table):
     without = DistillationSampler(distiller, class_weight=None)
     np.testing.assert_array_equal(without.fit_resample(X, y)[0], plain)
     assert not np.allclose(expected, plain)
+
+
+def test_classes_are_weighed_in_methods_that_take_them_one_by_one(table):
+    X, y = table
+    matching = DistributionMatchingDistiller(max_iter=2, architecture=tools.tiny, random_state=0)
+    expected = clone(matching).set_params(class_weight={"a": 100.0}).fit(X, y).transform()[0]
+    for distiller in (matching, matching.set_params(class_weight=None)):
+        sampler = DistillationSampler(distiller, {"a": 100.0})
+        np.testing.assert_array_equal(sampler.fit_resample(X, y)[0], expected)
+    assert not np.allclose(DistillationSampler(matching).fit_resample(X, y)[0], expected)
+    assert matching.class_weight is None
+    boosted = BoostedDistiller(1, random_state=0)
+    weighed = adapters._with_class_weight(boosted, {"a": 2})
+    assert weighed.distiller.class_weight == {"a": 2}
+
+
+@pytest.mark.parametrize("make", [DistilledClassifier, DistillationSampler])
+def test_an_interrupted_run_keeps_its_samples(table, make, outer_step):
+    adapter = make(quick(max_iter=4)).fit(*table)
+    before = adapter.distiller_
+    outer_step(KeyboardInterrupt, at=3)
+    with pytest.raises(KeyboardInterrupt):
+        adapter.fit(*table)
+    assert adapter.distiller_ is not before
+    assert adapter.distiller_.n_iter_ == 2
+    assert len(adapter.distiller_.transform()[0]) == 3
+    assert not hasattr(adapter, "classes_")
 
 
 # --- weights ----------------------------------------------------------------------------------

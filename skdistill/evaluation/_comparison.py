@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,7 @@ def compare(
     n_draws: int = 5,
     n_networks: int | None = None,
     n_networks_whole: int | None = None,
+    sample_weight: ArrayLike | None = None,
     architecture: str | Architecture | None = None,
     augmentation: str | Augmentation | None = "recipe",
     device: str | torch.device = "auto",
@@ -135,6 +137,9 @@ def compare(
         Networks for each set; None takes the protocol's or recipe's.
     n_networks_whole : int or None, default=None
         Networks for the whole training set, the costly row; None takes ``n_networks``.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the test samples in all accuracies, such as
+        ``sklearn.utils.class_weight.compute_sample_weight("balanced", y_test)``.
     architecture, augmentation, device
         As in `evaluate`.
 
@@ -201,6 +206,7 @@ def compare(
     reference, first = next(iter(sets.items()))
     X_train, y_index = check_known_data(first, X_train, y_train, "y_train")
     y_train = first.classes[y_index]
+    _check_enough(first, y_index, baselines)
     tests = _test_data(sets, X_test, y_test)
     # By row: the set whose rules it follows, its samples, and how many networks learn them.
     rows: dict[str, tuple[str, list[_Samples], int | None]] = {
@@ -210,12 +216,24 @@ def compare(
     for name in baselines:
         draws = baseline_samples(name, first, X_train, y_train, n_draws)
         rows[name] = reference, draws, n_whole if name == WHOLE else n_networks
-    how = {"architecture": architecture, "augmentation": augmentation, "device": device}
-    results = {
-        (row, way): _judged(sets[like], tests[like], resolved[like, way], draws, n, **how)
-        for way in ways
-        for row, (like, draws, n) in rows.items()
+    how = {
+        "sample_weight": sample_weight,
+        "architecture": architecture,
+        "augmentation": augmentation,
+        "device": device,
     }
+    results: dict[tuple[str, str], EvaluationResult] = {}
+    try:
+        for way, (row, (like, draws, n)) in product(ways, rows.items()):
+            results[row, way] = _judged(
+                sets[like], tests[like], resolved[like, way], draws, n, **how
+            )
+    except BaseException as error:
+        # Even Ctrl-C: the rows before may have taken hours.
+        for (row, way), result in results.items():
+            name = row if protocols is None else f"{row}, {way}"
+            error.add_note(f"{name}: {100 * result.mean:.1f} ± {100 * result.std:.1f} %")
+        raise
     if protocols is None:
         return Comparison({row: result for (row, _), result in results.items()})
     return Comparison({(row, way): results[row, way] for row in rows for way in ways})
@@ -228,6 +246,17 @@ def _check_baselines(names: Sequence[str]) -> None:
         raise ValueError(f"baselines must be a sequence of names among {known}; got {names!r}.")
     if unknown := set(names) - set(known):
         raise ValueError(f"baselines must be among {known}; got {sorted(unknown)}.")
+
+
+def _check_enough(distilled: DistilledDataset, y: np.ndarray, baselines: Sequence[str]) -> None:
+    """Raise ValueError if a class is too small for baselines that choose as many as a set has."""
+    fewest = np.bincount(y, minlength=len(distilled.classes)).min()
+    if distilled.ipc > fewest and set(baselines) - {WHOLE}:
+        raise ValueError(
+            f"The set has {distilled.ipc} samples per class, but the smallest class of y_train has "
+            f"{fewest} to choose as many from. Pass baselines=[{WHOLE!r}]"
+            + (f", or the set's subset({fewest})." if fewest else ".")
+        )
 
 
 def _judged(

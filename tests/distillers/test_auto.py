@@ -70,6 +70,9 @@ def test_large_images_are_distilled_through_narrow_networks():
     assert width("convnet", (3, 16, 17)) == 16
     # Small images, tables, and whoever names other networks: those of the evaluation.
     assert width("auto", (3, 16, 16)) is width("auto", (50,)) is None
+    # "auto" is a multilayer perceptron there, in the evaluation.
+    assert width("auto", (1, 3, 128)) is width("auto", (4, 1, 25)) is None
+    assert width("convnet", (1, 3, 128)) == 32
     assert width("resnet18", (3, 32, 32)) is width(ConvNet, (3, 32, 32)) is None
     # Nothing else is "auto".
     for given in (None, "convnet", MLP):

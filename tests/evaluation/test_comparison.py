@@ -124,6 +124,47 @@ def test_diverged_networks_are_marked_in_their_column(data, sets):
     assert str(found).count("diverged") == 1
 
 
+def test_test_samples_are_weighed_in_all_rows(data, sets):
+    X, y = data
+    weight = np.where(y == 0, 5.0, 1.0)
+    found = compare(sets, X, y, X, y, baselines=["herding"], sample_weight=weight)
+    for name, made in sets.items():
+        expected = evaluate(made, X, y, sample_weight=weight)
+        np.testing.assert_array_equal(found[name].curve, expected.curve)
+    plain = compare(sets, X, y, X, y, baselines=["herding"])
+    assert found["herding"].mean != plain["herding"].mean
+    with pytest.raises(ValueError, match="sample_weight"):
+        compare(sets, X, y, X, y, sample_weight=weight[:5])
+
+
+def test_rows_that_were_finished_are_told_if_a_later_one_fails(data, sets, monkeypatch):
+    judged, done = comparison_module.evaluate_checked, []
+
+    def twice(*args, **kwargs):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(judged(*args, **kwargs))
+        return done[-1]
+
+    monkeypatch.setattr(comparison_module, "evaluate_checked", twice)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        compare(sets, *data, *data, baselines=["herding"])
+    rows = zip(("small", "large"), done, strict=True)
+    assert caught.value.__notes__ == [
+        f"{name}: {100 * r.mean:.1f} ± {100 * r.std:.1f} %" for name, r in rows
+    ]
+
+
+def test_classes_that_are_too_small_for_baselines(data, sets):
+    X, y = data
+    rows = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:2]]
+    large = {"large": sets["large"]}
+    with pytest.raises(ValueError, match=r"3 samples per class, .* 2 to choose .* subset\(2\)"):
+        compare(large, X[rows], y[rows], X, y)
+    found = compare(large, X[rows], y[rows], X, y, baselines=["whole training set"])
+    assert list(found.results) == ["large", "whole training set"]
+
+
 def test_unknown_labels_are_told_once_and_wrong_units_for_each_set(data, sets):
     X, y = data
     with warnings.catch_warnings(record=True) as caught:
