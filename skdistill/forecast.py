@@ -69,6 +69,21 @@ class Forecast:
         """Seconds of the whole run with its validations, but without `score`."""
         return self.seconds_per_step * self.n_steps + self.validation_seconds
 
+    def steps_in(self, seconds: float) -> int:
+        """Return how many outer steps a time is enough for, with their validations; at least 1.
+
+        Parameters
+        ----------
+        seconds : float
+
+        Returns
+        -------
+        int
+            A value for `max_iter`; of a boosted run, the steps of all blocks together.
+        """
+        validation = self.validation_seconds / self.n_steps if self.n_steps else 0.0
+        return max(1, int(seconds / (self.seconds_per_step + validation)))
+
     @property
     def peak_bytes(self) -> int:
         """Bytes at the peak, in addition to those of torch and Python."""

@@ -116,6 +116,9 @@ def test_validations_are_part_of_the_time(images):
     assert "for 7 steps (0 s of it validation), without score" in str(
         replace(often, validation_seconds=0.1)
     )
+    made = replace(often, seconds_per_step=1.0, validation_seconds=7.0)
+    assert (made.steps_in(60), made.steps_in(0.5)) == (30, 1)
+    assert replace(made, n_steps=0).steps_in(60) == 60
     began = perf_counter()
     seconds = sum(quick(**options).fit(*images).history_["seconds"])
     validated = perf_counter() - began - seconds
