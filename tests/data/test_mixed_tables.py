@@ -445,6 +445,23 @@ def test_a_category_of_numbers_snaps_to_the_nearest():
     assert frame["c"].dtype == "category"
 
 
+def test_a_missing_category_of_numbers_stays_missing():
+    X = pd.DataFrame({"c": pd.Categorical([10, 20, None, 20], ordered=True)})
+    frame = original(SimpleImputer(add_indicator=True), X, [[18, 0.1], [12, 0.9], [11, 0.4]])
+    pd.testing.assert_series_equal(
+        frame["c"], pd.Series(pd.Categorical([20, None, 10], [10, 20], ordered=True), name="c")
+    )
+
+
+def test_infinity_is_no_category_of_numbers():
+    X = pd.DataFrame({"c": pd.Categorical([10, 20] * 2)})
+    to_infinity = FunctionTransformer(np.abs, lambda X: np.where(X > 20, np.inf, X))
+    steps = make_pipeline(SimpleImputer(), to_infinity)
+    with pytest.warns(UserWarning, match="they become NaN or infinite"):
+        frame = original(steps, X, [[12], [21]])
+    assert frame["c"].tolist() == [12, np.inf]
+
+
 def test_a_pooled_category_is_not_lost_from_a_categorical():
     X = pd.DataFrame({"c": pd.Categorical(["a", "a", "b", "c"])})
     encode = OneHotEncoder(max_categories=2, sparse_output=False)
