@@ -414,6 +414,34 @@ def test_ordinal_codes_snap_to_the_nearest(options, samples, expected):
     pd.testing.assert_series_equal(frame["c"], pd.Series(expected, name="c"))
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OrdinalEncoder(),
+        OrdinalEncoder(min_frequency=2),
+        OrdinalEncoder(max_categories=3),
+        OrdinalEncoder(max_categories=1, encoded_missing_value=-1),
+        OrdinalEncoder(min_frequency=2, encoded_missing_value=-1),
+        # Codes that follow that of the pooled category.
+        OrdinalEncoder(max_categories=2, encoded_missing_value=2),
+        OrdinalEncoder(min_frequency=2, encoded_missing_value=3),
+        OrdinalEncoder(min_frequency=2, handle_unknown="use_encoded_value", unknown_value=3),
+        OneHotEncoder(sparse_output=False, min_frequency=2),
+        OneHotEncoder(sparse_output=False, max_categories=2, drop="first"),
+    ],
+    ids=str,
+)
+def test_what_an_encoder_made_of_rare_and_missing_categories_comes_back(encoder):
+    values = [*"aaaaabcccccc", *[np.nan] * 4]
+    X = pd.DataFrame({"c": np.array(values, dtype=object)})
+    # A distiller takes no NaN, which OrdinalEncoder passes on; the indicator brings it back.
+    steps = make_pipeline(encoder, SimpleImputer(add_indicator=True))
+    rare = (getattr(encoder.fit(X), "infrequent_categories_", None) or [()])[0]
+    expected = ["infrequent_sklearn" if v in list(rare) else v for v in values]
+    frame = original(steps, X, steps.fit_transform(X))
+    pd.testing.assert_series_equal(frame["c"], pd.Series(expected, name="c"))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "Int64", "int64", "UInt64"])
 def test_integers_are_rounded_and_do_not_wrap_around(dtype):
     X = pd.DataFrame({"c": pd.array([1, 2, 3, 4], dtype=dtype)})
