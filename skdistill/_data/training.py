@@ -16,7 +16,7 @@ from .arrays import LARGEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .labels import plain_labels
-from .layout import Layout, infer_layout
+from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
@@ -119,6 +119,8 @@ class Checked(NamedTuple):
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:
     """Return samples, class indices, weights, classes and layout, or raise a ValueError.
 
+    Warns of flat images that look as if their channels were last.
+
     Samples of weight 0 are left out, so a run cannot start from them, either. The samples that are
     returned are an array, or `Rows` of one.
     Sets the estimator's ``n_features_in_`` and ``feature_names_in_``, as scikit-learn does.
@@ -155,6 +157,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
             f"ipc={ipc} must be at most {len(X) // len(classes)}: a distilled set of "
             f"{ipc} x {len(classes)} classes would be larger than the {len(X)} training samples."
         )
+    warn_of_channels_last(X, layout)
     return Checked(X, y, sample_weight, classes, layout)
 
 

@@ -124,8 +124,11 @@ def _categorical(
 
     numbers = np.asarray(categories)
     if values.dtype.kind in "iuf" and len(numbers) and numbers.dtype.kind in "iuf":
-        values = numbers[abs(values[:, None] - numbers).argmin(axis=1)]
-    codes = pd.Index(categories).get_indexer_for(values)
+        codes = abs(values[:, None] - numbers).argmin(axis=1)
+        # No category is near to NaN or infinity; argmin would name the first.
+        codes[~np.isfinite(values)] = -1
+    else:
+        codes = pd.Index(categories).get_indexer_for(values)
     if ((codes < 0) & as_it_is.notna()).any():
         return as_it_is  # a value that is none of the categories would be missing
     return pd.Series(pd.Categorical.from_codes(codes, categories=categories, ordered=ordered))

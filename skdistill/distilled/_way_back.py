@@ -311,9 +311,18 @@ def _(transformer: OrdinalEncoder, columns: Columns, n: int) -> Columns:
         codes = np.arange(len(categories), dtype=np.float64)
         if missing is not None:
             code = transformer.encoded_missing_value
+            # It has no place among the codes of the others: the pooled one, which comes after it,
+            # is counted without it.
+            codes[missing + 1 :] -= 1
             codes[missing] = code if code == code else np.inf
-        distances = abs(column.astype(np.float64)[:, None] - codes)
-        before.append(categories[distances.argmin(axis=1)])
+        values = column.astype(np.float64)
+        found = categories[abs(values[:, None] - codes).argmin(axis=1)]
+        # Those that an imputer has restored, for which argmin names the first category.
+        restored = np.isnan(values)
+        if restored.any():
+            found = found if found.dtype.kind == "f" else found.astype(object)
+            found[restored] = np.nan
+        before.append(found)
     return before
 
 

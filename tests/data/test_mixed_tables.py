@@ -414,6 +414,34 @@ def test_ordinal_codes_snap_to_the_nearest(options, samples, expected):
     pd.testing.assert_series_equal(frame["c"], pd.Series(expected, name="c"))
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OrdinalEncoder(),
+        OrdinalEncoder(min_frequency=2),
+        OrdinalEncoder(max_categories=3),
+        OrdinalEncoder(max_categories=1, encoded_missing_value=-1),
+        OrdinalEncoder(min_frequency=2, encoded_missing_value=-1),
+        # Codes that follow that of the pooled category.
+        OrdinalEncoder(max_categories=2, encoded_missing_value=2),
+        OrdinalEncoder(min_frequency=2, encoded_missing_value=3),
+        OrdinalEncoder(min_frequency=2, handle_unknown="use_encoded_value", unknown_value=3),
+        OneHotEncoder(sparse_output=False, min_frequency=2),
+        OneHotEncoder(sparse_output=False, max_categories=2, drop="first"),
+    ],
+    ids=str,
+)
+def test_what_an_encoder_made_of_rare_and_missing_categories_comes_back(encoder):
+    values = [*"aaaaabcccccc", *[np.nan] * 4]
+    X = pd.DataFrame({"c": np.array(values, dtype=object)})
+    # A distiller takes no NaN, which OrdinalEncoder passes on; the indicator brings it back.
+    steps = make_pipeline(encoder, SimpleImputer(add_indicator=True))
+    rare = (getattr(encoder.fit(X), "infrequent_categories_", None) or [()])[0]
+    expected = ["infrequent_sklearn" if v in list(rare) else v for v in values]
+    frame = original(steps, X, steps.fit_transform(X))
+    pd.testing.assert_series_equal(frame["c"], pd.Series(expected, name="c"))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "Int64", "int64", "UInt64"])
 def test_integers_are_rounded_and_do_not_wrap_around(dtype):
     X = pd.DataFrame({"c": pd.array([1, 2, 3, 4], dtype=dtype)})
@@ -443,6 +471,23 @@ def test_a_category_of_numbers_snaps_to_the_nearest():
     frame = original(StandardScaler(), X, [[-0.9], [0.7]])
     assert frame["c"].tolist() == [10, 20]
     assert frame["c"].dtype == "category"
+
+
+def test_a_missing_category_of_numbers_stays_missing():
+    X = pd.DataFrame({"c": pd.Categorical([10, 20, None, 20], ordered=True)})
+    frame = original(SimpleImputer(add_indicator=True), X, [[18, 0.1], [12, 0.9], [11, 0.4]])
+    pd.testing.assert_series_equal(
+        frame["c"], pd.Series(pd.Categorical([20, None, 10], [10, 20], ordered=True), name="c")
+    )
+
+
+def test_infinity_is_no_category_of_numbers():
+    X = pd.DataFrame({"c": pd.Categorical([10, 20] * 2)})
+    to_infinity = FunctionTransformer(np.abs, lambda X: np.where(X > 20, np.inf, X))
+    steps = make_pipeline(SimpleImputer(), to_infinity)
+    with pytest.warns(UserWarning, match="they become NaN or infinite"):
+        frame = original(steps, X, [[12], [21]])
+    assert frame["c"].tolist() == [12, np.inf]
 
 
 def test_a_pooled_category_is_not_lost_from_a_categorical():
