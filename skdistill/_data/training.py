@@ -15,7 +15,7 @@ from .._engine.data import RealData, Standardizer, as_tensor
 from .arrays import LARGEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
-from .labels import plain_labels
+from .labels import classes_and_index, plain_labels
 from .layout import Layout, infer_layout
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
@@ -145,9 +145,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         kept = sample_weight > 0
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
-    classes, y = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    classes, y = classes_and_index(y)
     # Labels that cannot be saved are refused now, not after the run.
     plain_labels(classes, "y")
     if ipc * len(classes) > len(X):
