@@ -6,7 +6,7 @@ __all__ = ["classes_and_index", "plain_labels"]
 
 
 def classes_and_index(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted classes and each label's index into them, or raise a ValueError for one."""
+    """Return the sorted classes and each label's index into them; one class is a ValueError."""
     classes, index = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")

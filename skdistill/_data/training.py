@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .arrays import LARGEST
+from .arrays import LARGEST, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .labels import classes_and_index, plain_labels
@@ -23,8 +23,6 @@ from .validation import as_array, check_magnitude, check_sample_weight
 
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
-# A smaller deviation would be 0 in single precision.
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,9 @@ def _check_weights(sample_weight: np.ndarray) -> None:
     Single ones may be too small: they are 0 there.
     """
     largest, total = float(sample_weight.max()), float(sample_weight.sum())
-    if 0 < largest < _TINY or total > LARGEST:
+    if 0 < largest < SMALLEST or total > LARGEST:
         raise ValueError(
-            f"sample_weight must have a maximum of at least {_TINY:.1g} and a sum of at most "
+            f"sample_weight must have a maximum of at least {SMALLEST:.1g} and a sum of at most "
             f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
             f"{total:.3g}. Only their ratios matter: divide them by their maximum."
         )
@@ -233,7 +231,7 @@ def training_data(
     Warns of channels or features, by ``feature_names``, whose differences are lost to rounding.
     """
     mean, deviation = _moments(X, layout, sample_weight)
-    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= _TINY)
+    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= SMALLEST)
     warn_of_lost_digits(
         X.dtype,
         layout,
