@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, ClassifierMixin
+from ._data.labels import classes_and_index
 from ._data.validation import Interval, StrOptions, as_array, check_magnitude, fit_context
 from ._engine import ridge
 from ._engine.data import as_tensor
@@ -141,9 +142,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, _flat(as_array(X)), as_array(y), dtype="numeric")
         check_magnitude(X)
         check_classification_targets(y)
-        classes, index = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+        classes, index = classes_and_index(y)
         n_features = X.shape[1]
         one_hot = np.eye(len(classes))[index]
         return self._fit(

@@ -87,7 +87,20 @@ class ConstantRate(_WithWarmup):
         return 1.0
 
 
-class LinearDecay(_WithWarmup):
+class _Decay(_WithWarmup):
+    """A schedule that falls to a final factor."""
+
+    _parameter_constraints: dict[str, Any] = {
+        "final": [Interval(Real, 0, 1, closed="both")],
+        "warmup": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, final: float = 0.0, warmup: float = 0.0):
+        self.final = final
+        self.warmup = warmup
+
+
+class LinearDecay(_Decay):
     """A learning rate that falls evenly from step to step.
 
     Parameters
@@ -104,20 +117,11 @@ class LinearDecay(_WithWarmup):
     [1.0, 0.875, 0.75, 0.625]
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        "final": [Interval(Real, 0, 1, closed="both")],
-        "warmup": [Interval(Real, 0, 1, closed="left")],
-    }
-
-    def __init__(self, final: float = 0.0, warmup: float = 0.0):
-        self.final = final
-        self.warmup = warmup
-
     def _after(self, progress: float) -> float:
         return self.final + (1 - self.final) * (1 - progress)
 
 
-class CosineDecay(_WithWarmup):
+class CosineDecay(_Decay):
     """A learning rate that falls along half a period of a cosine.
 
     FRePo has ``final=0.1`` for its samples, without a rise. In its training of networks the rise
@@ -136,15 +140,6 @@ class CosineDecay(_WithWarmup):
     >>> [round(CosineDecay(final=0.1).factor(step, 4), 3) for step in range(4)]
     [1.0, 0.868, 0.55, 0.232]
     """
-
-    _parameter_constraints: dict[str, Any] = {
-        "final": [Interval(Real, 0, 1, closed="both")],
-        "warmup": [Interval(Real, 0, 1, closed="left")],
-    }
-
-    def __init__(self, final: float = 0.0, warmup: float = 0.0):
-        self.final = final
-        self.warmup = warmup
 
     def _after(self, progress: float) -> float:
         return self.final + (1 - self.final) * (1 + cos(pi * progress)) / 2

@@ -648,17 +648,9 @@ FREPO = Paper(
     dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
     _frepo,
 )
-RFAD = Paper(
-    "the known runs of [Loo22]",
-    dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
-    _rfad,
-)
+RFAD = Paper("the known runs of [Loo22]", FREPO.columns, _rfad)
 MTT = Paper("the known runs of [Cazenavette22]", _columns(_MTT), _mtt)
 TESLA = Paper("the README of [Cui23]'s code", _columns(_TESLA), _tesla)
 FTD = Paper("the known runs of [Du23]", _columns(_FTD), _ftd)
 DATM = Paper("the known runs of [Guo24]", _columns(_DATM), _datm)
-RCIG = Paper(
-    "the known runs of [Loo23]",
-    dict.fromkeys(("cifar10", "cifar100", "fashion_mnist"), (1, 10, 50)),
-    _rcig,
-)
+RCIG = Paper("the known runs of [Loo23]", FREPO.columns, _rcig)

@@ -3,10 +3,14 @@
 import sys
 from typing import Any
 
-__all__ = ["LARGEST", "as_array"]
+import numpy as np
+
+__all__ = ["LARGEST", "SMALLEST", "as_array"]
 
 # Networks compute in single precision: the difference of two such values is still finite there.
 LARGEST = 1e38
+# The smallest normal number there: a smaller standard deviation or weight may be 0.
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def as_array(X: Any) -> Any:

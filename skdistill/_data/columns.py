@@ -5,7 +5,7 @@ from typing import Any
 
 from .wording import listed
 
-__all__ = ["check_columns", "column_names", "other_columns"]
+__all__ = ["check_columns", "column_names", "default_names", "other_columns"]
 
 
 def column_names(X: Any) -> list | None:
@@ -15,6 +15,11 @@ def column_names(X: Any) -> list | None:
     is_arrow = type(X).__module__.partition(".")[0] == "pyarrow"
     names = getattr(X, "column_names" if is_arrow else "columns", None)
     return None if names is None else list(names)
+
+
+def default_names(n: int) -> list[str]:
+    """Return the names that scikit-learn gives n columns without names."""
+    return [f"x{i}" for i in range(n)]
 
 
 def other_columns(X: Any, feature_names: tuple[str, ...] | None) -> tuple[str, str] | None:

@@ -1,8 +1,16 @@
-"""Labels that a file can hold without a pickle."""
+"""Labels: their classes, and what a file can hold of them without a pickle."""
 
 import numpy as np
 
-__all__ = ["plain_labels"]
+__all__ = ["classes_and_index", "plain_labels"]
+
+
+def classes_and_index(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted classes and each label's index into them; one class is a ValueError."""
+    classes, index = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    return classes, index
 
 
 def plain_labels(labels: np.ndarray, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from .arrays import as_array
+from .arrays import SMALLEST, as_array
 from .columns import check_columns
 from .layout import Layout
 from .warn import warn
@@ -29,8 +29,6 @@ _BLOCK = 2**20
 
 # Binary digits of a feature's standard deviation that a dtype must hold.
 _SPARE = 3
-# Smaller deviations would be 0 in single precision.
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def standardize(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbers) -> np.ndarray:
@@ -84,7 +82,7 @@ def warn_of_lost_digits(
     # Whole numbers are exact, but they are subtracted in double precision.
     digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
     least = 2.0 ** (_SPARE - digits)
-    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < _TINY)).tolist()
+    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < SMALLEST)).tolist()
     if not lost:
         return
     if layout.is_image:
@@ -94,10 +92,10 @@ def warn_of_lost_digits(
     else:
         names = [f"column {str(feature_names[i])!r}" for i in lost]
     warn(
-        f"Differences in {listed(names)} of X are lost to rounding: in {dtype} a "
-        f"standard deviation must be at least {least:.1g} of the mean, and {_TINY:.1g}; the first "
-        f"has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X "
-        "is made, or pass float64 where it holds more.",
+        f"Differences in {listed(names)} of X are lost to rounding: in {dtype} a standard "
+        f"deviation must be at least {least:.1g} of the mean, and {SMALLEST:.1g}; the first has "
+        f"{scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X is "
+        "made, or pass float64 where it holds more.",
         UserWarning,
     )
 

@@ -12,10 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .arrays import LARGEST
+from .arrays import LARGEST, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
-from .labels import plain_labels
+from .labels import classes_and_index, plain_labels
 from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
@@ -23,8 +23,6 @@ from .validation import as_array, check_magnitude, check_sample_weight
 
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
-# A smaller deviation would be 0 in single precision.
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         kept = sample_weight > 0
         if not kept.all():
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
-    classes, y = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least 2 classes; got 1 class, {classes[0]!r}.")
+    classes, y = classes_and_index(y)
     # Labels that cannot be saved are refused now, not after the run.
     plain_labels(classes, "y")
     if ipc * len(classes) > len(X):
@@ -167,9 +163,9 @@ def _check_weights(sample_weight: np.ndarray) -> None:
     Single ones may be too small: they are 0 there.
     """
     largest, total = float(sample_weight.max()), float(sample_weight.sum())
-    if 0 < largest < _TINY or total > LARGEST:
+    if 0 < largest < SMALLEST or total > LARGEST:
         raise ValueError(
-            f"sample_weight must have a maximum of at least {_TINY:.1g} and a sum of at most "
+            f"sample_weight must have a maximum of at least {SMALLEST:.1g} and a sum of at most "
             f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
             f"{total:.3g}. Only their ratios matter: divide them by their maximum."
         )
@@ -238,7 +234,7 @@ def training_data(
     Warns of channels or features, by ``feature_names``, whose differences are lost to rounding.
     """
     mean, deviation = _moments(X, layout, sample_weight)
-    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= _TINY)
+    varies = (deviation > _NOISE * np.abs(mean)) & (deviation >= SMALLEST)
     warn_of_lost_digits(
         X.dtype,
         layout,

@@ -11,7 +11,9 @@ from .network_input import Numbers, standardized_in_double
 from .warn import warn
 
 __all__ = [
+    "FAR",
     "FEW",
+    "NARROW",
     "Moments",
     "are_known",
     "moments",
@@ -36,7 +38,7 @@ _ERRORS = 4
 # Values that are this far from 0 on average, or vary this little, are wrong whatever the classes of
 # the samples: pixels from 0 to 255 are hundreds where images were whitened, and pixels from 0 to 1
 # hardly vary where they were bytes.
-_FAR, _NARROW = 5.0, 0.05
+FAR, NARROW = 5.0, 0.05
 
 
 class Moments(NamedTuple):
@@ -61,7 +63,7 @@ class Moments(NamedTuple):
     @property
     def is_hopeless(self) -> bool:
         """Whether values are so far away, or vary so little, that they cannot be in the units."""
-        return self.size > _FAR or self.spread < _NARROW
+        return self.size > FAR or self.spread < NARROW
 
     @property
     def level(self) -> int:

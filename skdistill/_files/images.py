@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+# The numbers of channels that PNG has: gray, RGB, RGBA.
+CHANNELS = (1, 3, 4)
+
 _TABLE = "labels.csv"
 # The folder of an export that is not whole yet.
 _N_BYTES = 8
@@ -35,7 +38,7 @@ def to_pixels(X: np.ndarray, value_range: tuple[float, float] | None) -> np.ndar
     ValueError
         If PNG does not have that many channels, or values or range are invalid.
     """
-    if X.shape[1] not in (1, 3, 4):
+    if X.shape[1] not in CHANNELS:
         raise ValueError(
             f"Images must have 1 (gray), 3 (RGB) or 4 (RGBA) channels; got {X.shape[1]}."
         )

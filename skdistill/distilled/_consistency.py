@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._data.arrays import LARGEST
+from .._data.arrays import LARGEST, SMALLEST
 from .._data.dtypes import is_plain_dtype
 from .._data.layout import Layout
 from ._rules import (
@@ -20,9 +20,6 @@ from ._rules import (
     is_real,
     require,
 )
-
-# A smaller scale would be 0 in single precision.
-_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
@@ -86,8 +83,8 @@ def _check_recipe(recipe: "EvaluationRecipe") -> None:
     words = f"{n} numbers, one per channel or feature, from {{:.2g}} to {LARGEST:g}"
     good = _all(_is_between(-LARGEST, LARGEST), recipe.mean, n)
     require(good, "recipe.mean", words.format(-LARGEST), recipe.mean)
-    good = _all(_is_between(_SMALLEST_SCALE, LARGEST), recipe.scale, n)
-    require(good, "recipe.scale", words.format(_SMALLEST_SCALE), recipe.scale)
+    good = _all(_is_between(SMALLEST, LARGEST), recipe.scale, n)
+    require(good, "recipe.scale", words.format(SMALLEST), recipe.scale)
     values = {name: getattr(recipe, name) for name in _RECIPE_RULES}
     check_values(values, _RECIPE_RULES, "recipe.")
     check_training(recipe, "recipe.")

@@ -974,18 +974,25 @@ class DistilledDataset:
             )
         names = [str(c) for c in self.classes.tolist()]
         _image_folder.check_names(names)
-        X = self.X
-        if hasattr(self.preprocessing, "inverse_transform"):
-            X = self.preprocessing.inverse_transform(X)
-        pixels = _image_folder.to_pixels(layout.to_engine(X), value_range)
         _image_folder.write(
             Path(folder).expanduser(),
-            pixels,
+            self._pixels(value_range),
             [names[i] for i in self._class_index()],
             self._label_columns("label"),
             self.y.reshape(len(self.y), -1).tolist(),
             overwrite=overwrite,
         )
+
+    def _unprocessed(self, X: np.ndarray) -> np.ndarray:
+        """Return samples of the units of `X` as before preprocessing, if that has an inverse."""
+        if not hasattr(self.preprocessing, "inverse_transform"):
+            return X
+        return self.preprocessing.inverse_transform(X)
+
+    def _pixels(self, value_range: tuple[float, float] | None) -> np.ndarray:
+        """Return the samples of an image set, before preprocessing, as images of bytes."""
+        X = self.recipe.layout.to_engine(self._unprocessed(self.X))
+        return _image_folder.to_pixels(X, value_range)
 
     def _standardized(self, X: np.ndarray) -> np.ndarray:
         """Return samples in the units of `X` as networks see them."""

@@ -14,15 +14,15 @@ from .._data.columns import column_names
 from .._data.labels import plain_labels
 from .._data.layout import Layout, infer_layout, usual_architecture
 from .._data.network_input import as_numbers, find_classes, standardized_in_double, unknown_labels
+from .._data.units import FAR, NARROW
 from .._data.validation import as_array, check_image_shape
 from ._recipe import EvaluationRecipe
 from ._way_back import own
 
 __all__ = ["fields_from_arrays"]
 
-# Standardized samples have a mean size of about 1. Those of this size, or which vary this little
-# about a mean that is not 0, are not in the units of the mean and the scale.
-_FAR, _NARROW, _OFF = 5.0, 0.05, 0.5
+# Synthetic samples that hardly vary are in other units only if their mean is this far from 0.
+_OFF = 0.5
 # The default of a distiller's `eval_steps`.
 _STEPS = 300
 
@@ -209,7 +209,7 @@ def _check_units(
     """Raise a ValueError unless samples can be in the units of the mean and the scale."""
     Z = standardized_in_double(layout.to_engine(X), mean, scale)
     size, spread, offset = np.abs(Z).mean(), Z.std(), abs(Z.mean())
-    if size <= _FAR and not (spread < _NARROW and offset > _OFF):
+    if size <= FAR and not (spread < NARROW and offset > _OFF):
         return
     if standardized:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._data.columns import default_names
 from .._files import png as _png
 from ._known import accuracy, labels, mapping, protocol, short, storage
 from ._thumbnails import SIDE, thumbnails
@@ -61,7 +62,7 @@ def _pictures(distilled: "DistilledDataset", pixels: np.ndarray) -> str:
 
 def _table(distilled: "DistilledDataset") -> str:
     X = distilled.X[:_ROWS].reshape(min(len(distilled), _ROWS), -1)
-    names = distilled.feature_names or [f"x{i}" for i in range(X.shape[1])]
+    names = distilled.feature_names or default_names(X.shape[1])
     head = [*map(short, names[:_COLUMNS]), "label"]
     rows = [
         [*(f"{value:.4g}" for value in row[:_COLUMNS]), label]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._files import png as _png
-from .._files.images import to_pixels
+from .._files.images import CHANNELS, to_pixels
 
 if TYPE_CHECKING:
     from ._dataset import DistilledDataset
@@ -22,13 +22,12 @@ _COLUMNS, _PICTURES, _GAP = 10, 100, 2
 def thumbnails(distilled: "DistilledDataset", n: int) -> np.ndarray | None:
     """Return the first n samples as small images of bytes; None if they are not pictures."""
     layout = distilled.recipe.layout
-    if not layout.is_image or layout.network_shape[0] not in (1, 3, 4):
+    if not layout.is_image or layout.network_shape[0] not in CHANNELS:
         return None
     X = distilled.X[:n]
-    if hasattr(distilled.preprocessing, "inverse_transform"):
-        # It may need a package that is not installed; whitened samples are pictures as well.
-        with suppress(Exception):
-            X = distilled.preprocessing.inverse_transform(X)
+    # It may need a package that is not installed; whitened samples are pictures as well.
+    with suppress(Exception):
+        X = distilled._unprocessed(X)
     images = np.asarray(layout.to_engine(X), np.float64)
     if not np.isfinite(images).all():
         return None

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._data.columns import default_names
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -34,7 +36,7 @@ def to_frame(
 
 
 def _names(names: Sequence[str] | None, n: int) -> list[str]:
-    return [f"x{i}" for i in range(n)] if names is None else list(names)
+    return default_names(n) if names is None else list(names)
 
 
 def _label_names(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._data.columns import default_names
 from .._files import images as _image_folder
 from .._files import png as _png
 from ._known import mapping
@@ -29,7 +30,7 @@ def to_hf(
             'to_hf needs the package datasets: pip install "skdistill[datasets]", or datasets.'
         ) from error
     layout = data.recipe.layout
-    pictures = images and layout.is_image and layout.network_shape[0] in (1, 3, 4)
+    pictures = images and layout.is_image and layout.network_shape[0] in _image_folder.CHANNELS
     if value_range is not None and not pictures:
         raise ValueError(
             f"value_range={value_range!r} must be None unless samples become pictures: those of 1, "
@@ -62,11 +63,7 @@ def _files(
     data: "DistilledDataset", value_range: tuple[float, float] | None
 ) -> list[dict[str, bytes | None]]:
     """Return each sample as a PNG file, in the form in which `datasets.Image` holds it."""
-    X = data.X
-    if hasattr(data.preprocessing, "inverse_transform"):
-        X = data.preprocessing.inverse_transform(X)
-    pixels = _image_folder.to_pixels(data.recipe.layout.to_engine(X), value_range)
-    return [{"bytes": _png.encode(image), "path": None} for image in pixels]
+    return [{"bytes": _png.encode(image), "path": None} for image in data._pixels(value_range)]
 
 
 def _array(datasets: Any, X: np.ndarray) -> Any:
@@ -84,7 +81,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 def _distinct(names: Sequence[str] | None, n: int) -> list[str]:
     """Return the names of the columns, or raise a ValueError if two have the same."""
-    known = [f"x{i}" for i in range(n)] if names is None else list(names)
+    known = default_names(n) if names is None else list(names)
     twice = [name for name, count in Counter(known).items() if count > 1]
     if twice:
         raise ValueError(f"feature_names must be distinct; {twice[0]!r} is there twice.")

@@ -28,6 +28,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from .._data.columns import default_names
 from .._data.dtypes import Dtypes
 from .._data.frames import Origin, dtypes_of
 from .._data.warn import warn
@@ -97,7 +98,7 @@ def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:
         names = tuple(map(str, preprocessing.get_feature_names_out()))
     except (AttributeError, ValueError):
         return None  # a step that does not know its names
-    return None if len(names) != n or names == tuple(f"x{i}" for i in range(n)) else names
+    return None if len(names) != n or list(names) == default_names(n) else names
 
 
 def dtypes_before(preprocessing: Any, X: Any) -> Dtypes | None:

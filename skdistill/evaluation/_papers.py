@@ -350,12 +350,8 @@ def _dc(distilled: DistilledDataset) -> EvaluationProtocol:
 
 
 def _dsa(distilled: DistilledDataset) -> EvaluationProtocol:
-    # VICO's main.py, with args.dsa: epoch_eval_train 1000, num_eval 20, lr_net 0.01.
-    return _condensation(distilled, 1000, augments=True, n_networks=20, rate=0.01)
-
-
-def _dm(distilled: DistilledDataset) -> EvaluationProtocol:
-    # VICO's main_DM.py: epoch_eval_train 1000, num_eval 20, lr_net 0.01.
+    # VICO's main.py with args.dsa, and its main_DM.py, which is DM: epoch_eval_train 1000, num_eval
+    # 20, lr_net 0.01.
     return _condensation(distilled, 1000, augments=True, n_networks=20, rate=0.01)
 
 
@@ -423,7 +419,7 @@ def _rfad(distilled: DistilledDataset) -> EvaluationProtocol:
 
 
 # FRePo's script/eval.py: "Rough estimate of number of steps", by samples.
-_FREPO_STEPS = {
+_FREPO_STEPS_BY_SIZE = {
     10: 1000, 100: 2000, 200: 20_000, 400: 5000, 500: 5000, 1000: 10_000, 2000: 40_000, 5000: 40_000
 }  # fmt: skip
 
@@ -461,7 +457,7 @@ def _one_of(distilled: DistilledDataset, *, colors_gray: bool) -> Augmentation |
 def _frepo(distilled: DistilledDataset) -> EvaluationProtocol:
     n = len(distilled)
     # A number of samples that is not in the list takes the next larger one's.
-    steps = next((steps for size, steps in _FREPO_STEPS.items() if n <= size), 40_000)
+    steps = next((steps for size, steps in _FREPO_STEPS_BY_SIZE.items() if n <= size), 40_000)
     return EvaluationProtocol(
         # script/eval.py, defaults of main and the lines that train.
         steps=steps,
@@ -506,7 +502,7 @@ _PAPERS: dict[str, Callable[[DistilledDataset], EvaluationProtocol]] = {
     "bptt": _bptt,
     "dc": _dc,
     "dsa": _dsa,
-    "dm": _dm,
+    "dm": _dsa,
     "mtt": _mtt,
     "ftd": _mtt,
     "kip": _kip,

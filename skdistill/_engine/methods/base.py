@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..data import RealData
+from ..labels import centered
 from ..learner import Learner
 from ..memory import PeakMemory
 from ..observation import Observation
@@ -266,3 +267,15 @@ class Method:
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
         """Return the memory that an outer step takes."""
         raise NotImplementedError
+
+
+class RegressionMethod(Method):
+    """A method by regression: labels are centered at first, and may become any numbers."""
+
+    project_labels = Free()
+    label_loss = "mse"
+    clip = None
+
+    def first_labels(self, one_hot: Tensor) -> Tensor:
+        """Return centered labels."""
+        return centered(one_hot)

@@ -22,12 +22,62 @@ from ..memory import PeakMemory, features_peak
 from ..outer_optimizers import OuterLAMB
 from ..pool import Pool
 from ..protocols import mean_squared_error
-from .base import Free, Gradient, Method, Problem, State, Synthetic
+from .base import Gradient, Problem, RegressionMethod, State, Synthetic
 from .matching import Embedding
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureRegression(Method):
+class PooledRegression(RegressionMethod):
+    """What FRePo and RCIG have in common: a regression on the features of networks of a pool.
+
+    Their parameters have the same names and, but for the unit of the ridge, the same meaning; see
+    `FeatureRegression`.
+    """
+
+    embed: Embedding
+    pool: Pool
+    batch: Callable[[int], np.ndarray]
+    regularization: float
+    flips: bool
+
+    _peak = staticmethod(features_peak)
+
+    def init(self, problem: Problem) -> State:
+        """Return the state with which a run starts."""
+        return {"pool": self.pool.init(problem.rngs)}
+
+    def check_state(self, problem: Problem, state: State, step: int) -> None:
+        """Raise any error if a run cannot continue from a state that was read from a file."""
+        super().check_state(problem, state, step)
+        self.pool.check(state["pool"])
+
+    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+        """Return the memory that an outer step takes."""
+        return self._peak(
+            self.embed.learner,
+            self.pool.n_bytes(),
+            self.embed.n_features,
+            problem.shape,
+            len(problem.rows) * (2 if self.flips else 1),
+            len(self.batch(0)),
+            problem.chunk,
+            problem.real.n_bytes,
+        )
+
+    def _support(self, X: Tensor) -> Tensor:
+        """Return samples and, if these are in the regression, their mirror images."""
+        return torch.cat((X, X.flip(-1))) if self.flips else X
+
+    def _folded(self, X_bar: Tensor) -> Tensor:
+        """Return the derivative at samples, given that at what `_support` returns."""
+        if not self.flips:
+            return X_bar
+        plain, mirrored = X_bar.chunk(2)
+        return plain + mirrored.flip(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRegression(PooledRegression):
     """Algorithm 1 of [Zhou22]: the loss of a network whose last layer is a ridge regression.
 
     The network is one of a pool, and its other layers do not depend on the synthetic set as far as
@@ -48,25 +98,13 @@ class FeatureRegression(Method):
         Steps by which a network is trained after the outer step that it was drawn for.
     """
 
-    embed: Embedding
-    pool: Pool
-    batch: Callable[[int], np.ndarray]
-    regularization: float
-    flips: bool
     pool_steps: int = 1
 
-    project_labels = Free()
-    label_loss = "mse"
     optimizer = OuterLAMB()
-    clip = None
 
     def first_labels(self, one_hot: Tensor) -> Tensor:
         """Return centered labels, smaller for more than ten classes and larger for fewer."""
         return centered(one_hot) / (one_hot.shape[1] / 10) ** 0.5
-
-    def init(self, problem: Problem) -> State:
-        """Return the state with which a run starts."""
-        return {"pool": self.pool.init(problem.rngs)}
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
@@ -89,7 +127,7 @@ class FeatureRegression(Method):
         index = rngs.draw_index(step)
         features = Features(partial(self.embed, theta), problem.chunk)
         real = features.of_real(problem, self.batch(index), index)
-        support, phi = features.of(torch.cat((X, X.flip(-1))) if self.flips else X)
+        support, phi = features.of(self._support(X))
         inputs = phi.detach().requires_grad_(), y.detach().requires_grad_()
         with torch.enable_grad():
             labels = inputs[1].repeat(2, 1) if self.flips else inputs[1]
@@ -99,34 +137,13 @@ class FeatureRegression(Method):
             if learns:
                 loss = loss + label_term(inputs[1])
         phi_bar, y_bar = torch.autograd.grad(loss, inputs)
-        X_bar = features.pulled_back(support, phi, phi_bar)
-        if self.flips:
-            plain, mirrored = X_bar.chunk(2)
-            X_bar = plain + mirrored.flip(-1)
+        X_bar = self._folded(features.pulled_back(support, phi, phi_bar))
         # Of what all processes of a run share, so that they replace the same networks.
         if n_raised is None:
             pool = self.pool.diverged(pool, k, rngs, step)
         record = {"age": age, "n_diverged": pool["n_diverged"], "n_raised": n_raised or 0}
         found = Gradient(loss.detach().to(X), X_bar, y_bar if learns else None, record=record)
         return found, {"pool": pool}
-
-    def check_state(self, problem: Problem, state: State, step: int) -> None:
-        """Raise any error if a run cannot continue from a state that was read from a file."""
-        super().check_state(problem, state, step)
-        self.pool.check(state["pool"])
-
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
-        """Return the memory that an outer step takes."""
-        return features_peak(
-            self.embed.learner,
-            self.pool.n_bytes(),
-            self.embed.n_features,
-            problem.shape,
-            len(problem.rows) * (2 if self.flips else 1),
-            len(self.batch(0)),
-            problem.chunk,
-            problem.real.n_bytes,
-        )
 
 
 def predictions(

@@ -17,33 +17,29 @@ Gradients", ICML 2023; its code is ``algorithms.py`` of github.com/yolky/RCIG.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite, nan
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ridge
 from ..features import Features, RealFeatures
-from ..labels import centered, centered_one_hot
+from ..labels import centered_one_hot
 from ..linearized import Linearized
-from ..memory import PeakMemory, linearized_peak
+from ..memory import linearized_peak
 from ..optimizers import Adam
 from ..outer_optimizers import OuterAdaBelief
-from ..pool import Pool
 from ..ridge import Factored, in_double
 from ..streams import Streams
 from ..tuned_rate import TunedRate, verdict
-from .base import Extra, Free, Gradient, Method, Problem, State, Synthetic
-from .feature_regression import label_term
-from .matching import Embedding
+from .base import Extra, Gradient, Problem, State, Synthetic
+from .feature_regression import PooledRegression, label_term
+from .random_features import LOG_SCALE, scale_of_scores
 
-_LOG_SCALE = "log_scale"
 # The labels' margin, in units of 1 / n_classes, beyond which there is no more to gain.
 _MARGIN = 0.5
 
@@ -194,7 +190,7 @@ def inverse_product(
 
 
 @dataclass(frozen=True, eq=False)
-class ImplicitGradient(Method):
+class ImplicitGradient(PooledRegression):
     """Algorithm 1 of [Loo23]: meta-gradients by the implicit function theorem.
 
     Parameters
@@ -219,11 +215,6 @@ class ImplicitGradient(Method):
         Learning rate of the logarithm of the scale of the scores.
     """
 
-    embed: Embedding
-    pool: Pool
-    batch: Callable[[int], np.ndarray]
-    regularization: float
-    flips: bool
     inner_steps: int
     inverse_steps: int
     inner_rate: TunedRate
@@ -231,27 +222,17 @@ class ImplicitGradient(Method):
     pool_steps: int
     log_scale_lr: float
 
-    project_labels = Free()
-    label_loss = "mse"
     optimizer = OuterAdaBelief()
-    clip = None
-
-    def first_labels(self, one_hot: Tensor) -> Tensor:
-        """Return centered labels."""
-        return centered(one_hot)
+    _peak = staticmethod(linearized_peak)
 
     def extra(self, problem: Problem) -> dict[str, Extra]:
         """Return the logarithm of the scale of the scores."""
-        zero = torch.zeros(1, device=problem.device, dtype=self.embed.learner.dtype)
-        return {_LOG_SCALE: Extra(zero, self.log_scale_lr)}
+        return {LOG_SCALE: scale_of_scores(problem, self.embed, self.log_scale_lr)}
 
     def init(self, problem: Problem) -> State:
         """Return the state with which a run starts."""
-        return {
-            "pool": self.pool.init(problem.rngs),
-            "inner": self.inner_rate.init(),
-            "inverse": self.inverse_rate.init(),
-        }
+        rates = {"inner": self.inner_rate.init(), "inverse": self.inverse_rate.init()}
+        return {**super().init(problem), **rates}
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
@@ -265,10 +246,10 @@ class ImplicitGradient(Method):
         y = synthetic.y
         if not synthetic.learns_labels:
             y = centered_one_hot(y, problem.rows.n_classes, X.dtype)
-        support, labels = (torch.cat((X, X.flip(-1))), y.repeat(2, 1)) if self.flips else (X, y)
-        pool = state["pool"]
+        support, pool = self._support(X), state["pool"]
         if step > 0:
             last = self.pool.draw(rngs, step - 1)
+            labels = y.repeat(2, 1) if self.flips else y
             n_steps = self._n_pool_steps(rngs, step - 1)
             pool = self.pool.advance(pool, last, support, labels, rngs, step, n_steps)
         k = self.pool.draw(rngs, step)
@@ -305,23 +286,20 @@ class ImplicitGradient(Method):
             loss, loss.slope(), self.inner_rate, state["inner"], self.inner_steps
         )
         direct = direct_gradient(
-            loss, t, linearized(batch.features), batch, synthetic.extra[_LOG_SCALE],
+            loss, t, linearized(batch.features), batch, synthetic.extra[LOG_SCALE],
             synthetic.learns_labels,
         )  # fmt: skip
         inverse, v = self._descent(
             loss, direct.t, self.inverse_rate, state["inverse"], self.inverse_steps
         )
         X_implicit, y_implicit = loss.implicit_gradient(t, v)
-        X_direct = direct.X
-        if self.flips:
-            X_direct, X_implicit = map(_folded, (X_direct, X_implicit))
-        X_bar, ratio = with_implicit(X_direct, X_implicit)
+        X_bar, ratio = with_implicit(self._folded(direct.X), self._folded(X_implicit))
         y_bar, _ = with_implicit(direct.y, y_implicit)
         found = Gradient(
             loss=direct.loss.to(support),
             X=X_bar,
             y=y_bar.to(support) if synthetic.learns_labels else None,
-            extra={_LOG_SCALE: direct.log_scale},
+            extra={LOG_SCALE: direct.log_scale},
             record={
                 "n_raised": loss.kernel.n_raised,
                 "implicit_ratio": ratio,
@@ -349,22 +327,8 @@ class ImplicitGradient(Method):
     def check_state(self, problem: Problem, state: State, step: int) -> None:
         """Raise any error if a run cannot continue from a state that was read from a file."""
         super().check_state(problem, state, step)
-        self.pool.check(state["pool"])
         self.inner_rate.check("inner rate", state["inner"])
         self.inverse_rate.check("inverse rate", state["inverse"])
-
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
-        """Return the memory that an outer step takes."""
-        return linearized_peak(
-            self.embed.learner,
-            self.pool.n_bytes(),
-            self.embed.n_features,
-            problem.shape,
-            len(problem.rows) * (2 if self.flips else 1),
-            len(self.batch(0)),
-            problem.chunk,
-            problem.real.n_bytes,
-        )
 
 
 def with_implicit(direct: Tensor, implicit: Tensor) -> tuple[Tensor, float]:
@@ -378,9 +342,3 @@ def with_implicit(direct: Tensor, implicit: Tensor) -> tuple[Tensor, float]:
         return direct, length
     factor = min(1.0, most / length) if length else 0.0
     return direct + factor * implicit, length / most if most else nan
-
-
-def _folded(X_bar: Tensor) -> Tensor:
-    """Return the derivative at samples, given that at these and their mirror images."""
-    plain, mirrored = X_bar.chunk(2)
-    return plain + mirrored.flip(-1)

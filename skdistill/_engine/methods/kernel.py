@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,18 +12,17 @@ from torch import Tensor
 
 from .. import ridge
 from ..kernels import FullyConnected, blocks, rows_of_a_block
-from ..labels import centered, centered_one_hot
+from ..labels import centered_one_hot
 from ..memory import PeakMemory, kernel_peak
-from ..outer_optimizers import Clip
 from ..real_batch import real_draws
 from ..ridge import in_double
 from ..rows import balanced_batch
 from ..transfer import to_device
-from .base import Free, Gradient, Method, Problem, State, Synthetic
+from .base import Gradient, Problem, RegressionMethod, State, Synthetic
 
 
 @dataclass(frozen=True, eq=False)
-class KernelRidge(Method):
+class KernelRidge(RegressionMethod):
     """Equation 2 of [Nguyen21a]: the loss of kernel ridge regression, and its gradient.
 
     The regression is fitted to the synthetic samples, and its loss is half the squared error at a
@@ -47,14 +45,6 @@ class KernelRidge(Method):
     regularization: float
     real_rows: Sequence[np.ndarray]
     batch_size: int
-
-    project_labels = Free()
-    label_loss: Literal["cross-entropy", "mse"] = "mse"
-    clip: Clip | None = None
-
-    def first_labels(self, one_hot: Tensor) -> Tensor:
-        """Return centered labels."""
-        return centered(one_hot)
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int

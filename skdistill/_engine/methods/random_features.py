@@ -16,21 +16,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..features import Features, RealFeatures
-from ..labels import centered, centered_one_hot
+from ..labels import centered_one_hot
 from ..memory import PeakMemory, features_peak
 from ..outer_optimizers import OuterAdaBelief
 from ..protocols import mean_squared_error
-from .base import Extra, Free, Gradient, Method, Problem, State, Synthetic
+from .base import Extra, Gradient, Problem, RegressionMethod, State, Synthetic
 from .feature_regression import predictions
 from .matching import Embedding
 
 # The kernel is twice that of the features, plus this.
 _CONSTANT = 0.01
-_LOG_SCALE = "log_scale"
+LOG_SCALE = "log_scale"
 
 
 @dataclass(frozen=True, eq=False)
-class RandomFeatures(Method):
+class RandomFeatures(RegressionMethod):
     """The loss of [Loo22]: a ridge regression on the features of networks that are not trained.
 
     The kernel ``2 phi phi^T / (n_networks * width) + 0.01``, with the features of all networks in
@@ -62,21 +62,12 @@ class RandomFeatures(Method):
     # What is kept, with the number of the stretch. A resumed run makes the same again.
     _kept: dict[int, tuple[Features, RealFeatures]] = field(default_factory=dict)
 
-    project_labels = Free()
-    label_loss = "mse"
     optimizer = OuterAdaBelief()
-    clip = None
-
-    def first_labels(self, one_hot: Tensor) -> Tensor:
-        """Return centered labels."""
-        return centered(one_hot)
 
     def extra(self, problem: Problem) -> dict[str, Extra]:
         """Return the logarithm of the scale of the scores."""
-        if self.log_scale_lr is None:
-            return {}
-        zero = torch.zeros(1, device=problem.device, dtype=self.embed.learner.dtype)
-        return {_LOG_SCALE: Extra(zero, self.log_scale_lr)}
+        lr = self.log_scale_lr
+        return {} if lr is None else {LOG_SCALE: scale_of_scores(problem, self.embed, lr)}
 
     def gradient(
         self, problem: Problem, synthetic: Synthetic, state: State, step: int
@@ -143,3 +134,12 @@ class RandomFeatures(Method):
         scale = (2 / sum(part.shape[1] for part in parts)) ** 0.5
         constant = X.new_full((len(X), 1), _CONSTANT**0.5)
         return torch.cat([*(scale * part for part in parts), constant], dim=1)
+
+
+def scale_of_scores(problem: Problem, embed: Embedding, learning_rate: float) -> Extra:
+    """Return the logarithm of the scale with which predictions are the scores of a cross-entropy.
+
+    It starts at 0, and is learned with the samples.
+    """
+    zero = torch.zeros(1, device=problem.device, dtype=embed.learner.dtype)
+    return Extra(zero, learning_rate)
