@@ -6,13 +6,11 @@ The former is from ``examples/reproduce/published.py``, the latter from the file
 
 import json
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from generated import write_all
-from reproduction import NAMES, cell, escape, percent, table
+from reproduction import NAMES, PUBLISHED, cell, escape, percent, table
 
-REPRODUCE = Path(__file__).parent.parent / "examples" / "reproduce"
 # How a method of a published table is made here, and what it is called in the files of methods.py.
 HERE = {
     "BPTT": ("`skdistill.RaTBPTTDistiller`, paper ``bptt``", None),
@@ -66,20 +64,12 @@ WAYS = {
 ACCURACIES = ("accuracy", "accuracy by its own recipe", "accuracy by kernel regression")
 
 
-def load_published():
-    """Return the module of the published numbers."""
-    spec = spec_from_file_location("published_numbers", REPRODUCE / "published.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def published_table(text: str, columns: list[tuple[str, int]]) -> str:
     """Return a table of published numbers, with how each method is made here."""
     heads = [f"{NAMES.get(data, 'Fashion-MNIST')}, {ipc}" for data, ipc in columns]
     lines = [
         [escape(ALIASES.get(name, name)), HERE[name][0], *(cell or "–" for cell in cells)]
-        for name, cells in load_published().rows(text).items()
+        for name, cells in PUBLISHED.rows(text).items()
     ]
     return table(["method", "here", *heads], lines)
 
@@ -172,13 +162,12 @@ def over_seeds(numbers: list[float] | None, n_seeds: int) -> str:
 
 def write(generated: Path, results: Path) -> None:
     """Write the tables into a folder, if they are not there already."""
-    published = load_published()
     parts = {
-        "table1.txt": published_table(published.TABLE_1, published.COLUMNS),
+        "table1.txt": published_table(PUBLISHED.TABLE_1, PUBLISHED.COLUMNS),
         "table1_parametrized.txt": published_table(
-            published.PARAMETRIZED, published.PARAMETRIZED_COLUMNS
+            PUBLISHED.PARAMETRIZED, PUBLISHED.PARAMETRIZED_COLUMNS
         ),
-        "table1_fashion.txt": published_table(published.FASHION, published.FASHION_COLUMNS),
+        "table1_fashion.txt": published_table(PUBLISHED.FASHION, PUBLISHED.FASHION_COLUMNS),
         "table1_here.txt": table(HEADS, list(measured_rows(results))),
     }
     write_all(generated, parts)

@@ -1,17 +1,13 @@
 """The page of what each method can: its tables are what the classes say."""
 
 import json
-import sys
 
+import methods_page
 import pytest
-from tools import ROOT
 
 from skdistill import all_distillers
 from skdistill.distillers import BaseDistiller
 from skdistill.distillers._features import FEATURES
-
-sys.path.insert(0, str(ROOT / "docs"))
-import methods_page
 
 
 class Refusing(BaseDistiller):
