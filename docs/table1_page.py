@@ -44,24 +44,19 @@ ALIASES = {
     "Ours (transfer to wide)": "RaT-BPTT, tested on wider networks",
     "Linear + RaT-BPTT": "RaT-BPTT with a linear basis",
 }
-HEADS = [
-    "data",
-    "method",
-    "samples per class",
-    "a run",
-    "networks (%)",
-    "its own recipe (%)",
-    "kernel regression (%)",
-    "file",
-]
+# What methods.py measures by, and the columns of that.
+ACCURACIES = {
+    "accuracy": "networks (%)",
+    "accuracy by its own recipe": "its own recipe (%)",
+    "accuracy by kernel regression": "kernel regression (%)",
+}
+HEADS = ["data", "method", "samples per class", "a run", *ACCURACIES.values(), "file"]
 # What samples are made of in rows of parametrizations.py.
 WAYS = {
     "linear basis": "a linear basis",
     "tiles": "the tiles of IDC",
     "hallucinators": "the hallucinators of HaBa",
 }
-# The keys of a row of methods.py, by the columns of the accuracies above.
-ACCURACIES = ("accuracy", "accuracy by its own recipe", "accuracy by kernel regression")
 
 
 def published_table(text: str, columns: list[tuple[str, int]]) -> str:
@@ -99,13 +94,10 @@ def rows_of_methods(report: dict) -> Iterator[list]:
     parameters, methods = report["parameters"], report["summary"]["methods"]
     width = parameters["width"]
     minutes = f"{parameters['minutes']:g} min" + ("" if width is None else f", width {width}")
-    for name in sorted(methods, key=lambda name: -methods[name]["accuracy"][0]):
-        found = methods[name]
-        # Some may have been run with fewer seeds.
-        n_seeds = sum(row["method"] == name for row in report["rows"])
-        run = f"{minutes}, seeds: {n_seeds}" if "steps" in found else f"none, seeds: {n_seeds}"
-        accuracies = (over_seeds(found.get(key), n_seeds) for key in ACCURACIES)
-        yield [method_name(name), parameters["ipc"], run, *accuracies]
+    for name in sorted(methods, key=lambda name: -methods[name].get("accuracy", [0])[0]):
+        run = minutes if "steps" in methods[name] else "none"
+        run += f", seeds: {n_seeds_of(name, report)}"
+        yield [method_name(name), parameters["ipc"], run, *accuracies(name, report)]
 
 
 def row_of_a_long_run(report: dict) -> Iterator[list]:
@@ -153,11 +145,19 @@ def method_name(name: str) -> str:
     return escape({**ALIASES, "tesla": "TESLA"}.get(paper, paper))
 
 
-def over_seeds(numbers: list[float] | None, n_seeds: int) -> str:
-    """Return mean and deviation over seeds, in percent; one seed has no deviation."""
-    if numbers is None:
-        return "–"
-    return percent(*(100 * number for number in numbers[: 1 if n_seeds == 1 else 2]))
+def n_seeds_of(name: str, report: dict) -> int:
+    """Return how many seeds a method has in a file of methods.py: some may have fewer."""
+    return sum(row["method"] == name for row in report["rows"])
+
+
+def accuracies(name: str, report: dict) -> list[str]:
+    """Return the cells of a method, by `ACCURACIES`: mean and deviation over seeds, in percent.
+
+    One seed has no deviation, and what was not measured a dash.
+    """
+    found, shown = report["summary"]["methods"].get(name, {}), min(2, n_seeds_of(name, report))
+    numbers = [[100 * number for number in found.get(key, [])[:shown]] for key in ACCURACIES]
+    return [percent(*own) if own else "–" for own in numbers]
 
 
 def write(generated: Path, results: Path) -> None:
