@@ -5,26 +5,13 @@ The plan and the rule are those of ``examples/reproduce``, and the rows are in t
 """
 
 import io
-import sys
-from importlib import import_module
 from pathlib import Path
 
 from generated import write_all
 from reproduction import escape, table
+from scripts import load
 
-SCRIPTS = Path(__file__).parent.parent / "examples" / "reproduce"
 NOT_RUN = "Not run yet.\n"
-
-
-def load(name: str):
-    """Return a module beside the scripts."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return import_module(name)
-    finally:
-        sys.path.remove(str(SCRIPTS))
-
-
 CLAIMS, RULE = load("claims_plan").CLAIMS, load("claims_rule")
 
 

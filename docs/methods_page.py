@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from generated import write_all
-from reproduction import cell, escape, percent, table
+from reproduction import cell, escape, table
+from table1_page import ACCURACIES, accuracies
 
 from skdistill import all_distillers
 from skdistill.distillers import BaseDistiller
@@ -30,12 +31,6 @@ HEADS = [
 ]
 # The files of examples/reproduce/methods.py: what they measured is in two columns of a table.
 MEASURED = ("methods-digits-1.json", "methods-fashion-mnist-1.json")
-# Their accuracies, and the heads of their columns.
-ACCURACIES = {
-    "accuracy": "networks (%)",
-    "accuracy by its own recipe": "its own recipe (%)",
-    "accuracy by kernel regression": "kernel regression (%)",
-}
 
 
 def method_table(kinds: Iterable[type[BaseDistiller]]) -> str:
@@ -96,18 +91,16 @@ def measured_table(results: Path) -> str:
     reports = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.exists()]
     if not reports:
         return "Nothing has been measured yet.\n"
-    measured = [
-        (report["summary"]["methods"], len(report["parameters"]["seeds"])) for report in reports
-    ]
     heads, lines = ["method"], []
     by_networks, *by_others = ACCURACIES.values()
     for report in reports:
         data = escape(report["data"].split(",")[0])
         heads += [f"{data}: {by_networks}", *by_others, "outer steps"]
         lines.append(f"* {data}: {conditions(report)}.")
+    names = dict.fromkeys(name for report in reports for name in report["summary"]["methods"])
     rows = [
-        [method(name), *(text for of, n in measured for text in accuracies(of.get(name, {}), n))]
-        for name in dict.fromkeys(name for of, _ in measured for name in of)
+        [method(name), *(text for report in reports for text in measured(name, report))]
+        for name in names
     ]
     return "\n".join([*lines, "", table(heads, rows)])
 
@@ -130,13 +123,10 @@ def method(name: str) -> str:
     return f"`skdistill.{name}`" if name in dict(all_distillers()) else escape(name)
 
 
-def accuracies(measured: dict, n_seeds: int) -> list[str]:
-    """Return the cells of a method for one data set; one seed has no deviation."""
-    texts = []
-    for key in ACCURACIES:
-        numbers = measured.get(key, [])[: 1 if n_seeds == 1 else 2]
-        texts.append(percent(*(100 * number for number in numbers)) if numbers else "–")
-    return [*texts, f"{measured['steps'][0]:.0f}" if "steps" in measured else "–"]
+def measured(name: str, report: dict) -> list[str]:
+    """Return the cells of a method for one data set."""
+    steps = report["summary"]["methods"].get(name, {}).get("steps")
+    return [*accuracies(name, report), "–" if steps is None else f"{steps[0]:.0f}"]
 
 
 def write(generated: Path, results: Path) -> None:

@@ -6,13 +6,11 @@ The former is from ``examples/reproduce/published.py``, the latter from the file
 
 import json
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from generated import write_all
-from reproduction import NAMES, cell, escape, percent, table
+from reproduction import NAMES, PUBLISHED, cell, escape, percent, table
 
-REPRODUCE = Path(__file__).parent.parent / "examples" / "reproduce"
 # How a method of a published table is made here, and what it is called in the files of methods.py.
 HERE = {
     "BPTT": ("`skdistill.RaTBPTTDistiller`, paper ``bptt``", None),
@@ -46,32 +44,19 @@ ALIASES = {
     "Ours (transfer to wide)": "RaT-BPTT, tested on wider networks",
     "Linear + RaT-BPTT": "RaT-BPTT with a linear basis",
 }
-HEADS = [
-    "data",
-    "method",
-    "samples per class",
-    "a run",
-    "networks (%)",
-    "its own recipe (%)",
-    "kernel regression (%)",
-    "file",
-]
+# What methods.py measures by, and the columns of that.
+ACCURACIES = {
+    "accuracy": "networks (%)",
+    "accuracy by its own recipe": "its own recipe (%)",
+    "accuracy by kernel regression": "kernel regression (%)",
+}
+HEADS = ["data", "method", "samples per class", "a run", *ACCURACIES.values(), "file"]
 # What samples are made of in rows of parametrizations.py.
 WAYS = {
     "linear basis": "a linear basis",
     "tiles": "the tiles of IDC",
     "hallucinators": "the hallucinators of HaBa",
 }
-# The keys of a row of methods.py, by the columns of the accuracies above.
-ACCURACIES = ("accuracy", "accuracy by its own recipe", "accuracy by kernel regression")
-
-
-def load_published():
-    """Return the module of the published numbers."""
-    spec = spec_from_file_location("published_numbers", REPRODUCE / "published.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def published_table(text: str, columns: list[tuple[str, int]]) -> str:
@@ -79,7 +64,7 @@ def published_table(text: str, columns: list[tuple[str, int]]) -> str:
     heads = [f"{NAMES.get(data, 'Fashion-MNIST')}, {ipc}" for data, ipc in columns]
     lines = [
         [escape(ALIASES.get(name, name)), HERE[name][0], *(cell or "–" for cell in cells)]
-        for name, cells in load_published().rows(text).items()
+        for name, cells in PUBLISHED.rows(text).items()
     ]
     return table(["method", "here", *heads], lines)
 
@@ -109,13 +94,10 @@ def rows_of_methods(report: dict) -> Iterator[list]:
     parameters, methods = report["parameters"], report["summary"]["methods"]
     width = parameters["width"]
     minutes = f"{parameters['minutes']:g} min" + ("" if width is None else f", width {width}")
-    for name in sorted(methods, key=lambda name: -methods[name]["accuracy"][0]):
-        found = methods[name]
-        # Some may have been run with fewer seeds.
-        n_seeds = sum(row["method"] == name for row in report["rows"])
-        run = f"{minutes}, seeds: {n_seeds}" if "steps" in found else f"none, seeds: {n_seeds}"
-        accuracies = (over_seeds(found.get(key), n_seeds) for key in ACCURACIES)
-        yield [method_name(name), parameters["ipc"], run, *accuracies]
+    for name in sorted(methods, key=lambda name: -methods[name].get("accuracy", [0])[0]):
+        run = minutes if "steps" in methods[name] else "none"
+        run += f", seeds: {n_seeds_of(name, report)}"
+        yield [method_name(name), parameters["ipc"], run, *accuracies(name, report)]
 
 
 def row_of_a_long_run(report: dict) -> Iterator[list]:
@@ -163,22 +145,29 @@ def method_name(name: str) -> str:
     return escape({**ALIASES, "tesla": "TESLA"}.get(paper, paper))
 
 
-def over_seeds(numbers: list[float] | None, n_seeds: int) -> str:
-    """Return mean and deviation over seeds, in percent; one seed has no deviation."""
-    if numbers is None:
-        return "–"
-    return percent(*(100 * number for number in numbers[: 1 if n_seeds == 1 else 2]))
+def n_seeds_of(name: str, report: dict) -> int:
+    """Return how many seeds a method has in a file of methods.py: some may have fewer."""
+    return sum(row["method"] == name for row in report["rows"])
+
+
+def accuracies(name: str, report: dict) -> list[str]:
+    """Return the cells of a method, by `ACCURACIES`: mean and deviation over seeds, in percent.
+
+    One seed has no deviation, and what was not measured a dash.
+    """
+    found, shown = report["summary"]["methods"].get(name, {}), min(2, n_seeds_of(name, report))
+    numbers = [[100 * number for number in found.get(key, [])[:shown]] for key in ACCURACIES]
+    return [percent(*own) if own else "–" for own in numbers]
 
 
 def write(generated: Path, results: Path) -> None:
     """Write the tables into a folder, if they are not there already."""
-    published = load_published()
     parts = {
-        "table1.txt": published_table(published.TABLE_1, published.COLUMNS),
+        "table1.txt": published_table(PUBLISHED.TABLE_1, PUBLISHED.COLUMNS),
         "table1_parametrized.txt": published_table(
-            published.PARAMETRIZED, published.PARAMETRIZED_COLUMNS
+            PUBLISHED.PARAMETRIZED, PUBLISHED.PARAMETRIZED_COLUMNS
         ),
-        "table1_fashion.txt": published_table(published.FASHION, published.FASHION_COLUMNS),
+        "table1_fashion.txt": published_table(PUBLISHED.FASHION, PUBLISHED.FASHION_COLUMNS),
         "table1_here.txt": table(HEADS, list(measured_rows(results))),
     }
     write_all(generated, parts)

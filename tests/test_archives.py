@@ -3,19 +3,17 @@
 ``.ci/run`` runs it with those that are built.
 """
 
-import importlib.util
 import io
 import tarfile
 import zipfile
 
 import pytest
+import tools
 from tools import ROOT
 
 import skdistill
 
-spec = importlib.util.spec_from_file_location("archives", ROOT / ".ci" / "archives.py")
-archives = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(archives)
+archives = tools.load(ROOT / ".ci" / "archives.py")
 
 NATIVE = "skdistill/_engine/csrc/native.c"
 PACKAGE = {

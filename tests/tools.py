@@ -30,13 +30,17 @@ def label(parameter):
     return re.sub(" at 0x[0-9a-f]+", "", str(parameter))
 
 
-def how_to(name):
-    """Return a file of code that pages of the documentation show, as a module."""
-    path = ROOT / "docs" / "howto" / "code" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
+def load(path):
+    """Return a file of code as a module of its own, which no import finds."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def how_to(name):
+    """Return a file of code that pages of the documentation show, as a module."""
+    return load(ROOT / "docs" / "howto" / "code" / f"{name}.py")
 
 
 def tiny(input_shape, n_classes, width=4):

@@ -10,12 +10,12 @@ That takes minutes per column.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 
 import numpy as np
 import torch
+from bench_meta_gradient import resident_peak_kib
 from report import write
 
 from skdistill import RaTBPTTDistiller, paper_settings
@@ -110,14 +110,9 @@ def peak_of_a_step(name: str, ipc: int) -> int:
     y = np.arange(n) % n_classes
     settings = paper_settings(name, ipc) | {"max_iter": 1, "compile": False}
     distiller = RaTBPTTDistiller(**settings, random_state=0, device="cpu")
-    before = peak()
+    before = resident_peak_kib()
     distiller.fit(X, y)
-    return peak() - before + X.nbytes
-
-
-def peak() -> int:
-    """Return the most bytes that this process has held so far (Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 1024 * (resident_peak_kib() - before) + X.nbytes
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ Small sets take a byte per value, as in continual_learning.py. Samples are stand
 """
 
 from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 import small_sets
@@ -157,7 +159,8 @@ def main() -> None:
             f"the pool; got --labels {args.labels} --batch {args.batch}"
         )
     report = Report(args.json, about(args, DATA), ("name", "seed"), summarize)
-    for row in report.run_all(STARTS, args.seeds, lambda *run: one_run(*run, args)):
+    for seed, name in product(args.seeds, STARTS):
+        row = report.run(partial(one_run, name, seed, args), name=name, seed=seed)
         accuracies = "  ".join(f"{100 * value:5.1f}" for value in row["curve"]["accuracy"])
         print(f"seed {row['seed']}  {row['name']:24s}  {accuracies:>47s} %", flush=True)
     print("\nmeans over seeds (%)")

@@ -43,7 +43,6 @@ ARMS = {
     **{name: (name, {}) for name in NETWORKS},
     "convnet-32-usual": ("convnet-32", {"window": 15, "unroll": 45, "inner_lr": 0.001}),
 }
-LOOP = ("window", "unroll", "inner_lr")
 THROUGH = {False: ["convnet", "mlp"], True: ["convnet", "resnet18"]}
 ON = {False: ["convnet", "convnet_x4", "mlp"], True: ["convnet", "resnet18", "vgg11", "alexnet"]}
 # Tests with one network.
@@ -63,8 +62,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         "clip_norm": args.clip_norm,
         "random_state": seed,
     }
-    given = {name: getattr(args, name) for name in LOOP if getattr(args, name) is not None}
-    distiller = RaTBPTTDistiller(**parameters | given | own)
+    distiller = RaTBPTTDistiller(**parameters | data.given(args) | own)
     *_, distilled = cell.fit_for(distiller, X_train, y_train, 60 * args.minutes)
     row = {
         "through": through,
@@ -72,7 +70,7 @@ def one_row(through: str, seed: int, cell: Cell, args, arrays) -> dict:
         "outer_steps": distiller.n_iter_,
         "seconds": cell.seconds(distilled),
         # Fitted attributes where a parameter was left to the package.
-        **{k: getattr(distiller, f"{k}_", getattr(distiller, k)) for k in LOOP},
+        **{k: getattr(distiller, f"{k}_", getattr(distiller, k)) for k in data.LOOP},
     }
     for on in args.on:
         n_networks = 1 if on in SLOW else args.networks
@@ -97,9 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ipc", type=int, help="default: 1, or 10 at the paper's size")
     parser.add_argument("--through", nargs="+", choices=ARMS, help=f"default: {THROUGH}")
     parser.add_argument("--on", nargs="+", choices=NETWORKS, help=f"default: {ON}")
-    parser.add_argument("--window", type=int)
-    parser.add_argument("--unroll", type=int)
-    parser.add_argument("--inner-lr", type=float)
+    data.add_loop(parser)
     parser.add_argument("--compile", action="store_true", help="not only where it pays")
     parser.add_argument("--networks", type=int, default=10, help="networks in a test")
     args = data.parse(parser, argv)

@@ -158,15 +158,12 @@ def distillers(kind: str, args, seed: int, X):
     }
     if kind == KIP:
         return KIPDistiller(**shared | {"init": "real"})
-    names = ("window", "unroll", "inner_lr")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    architecture = partial(ConvNet, width=args.width)
     return RaTBPTTDistiller(
-        architecture=architecture,
+        architecture=partial(ConvNet, width=args.width),
         max_iter=args.max_iter,
         clip_norm=args.clip_norm,
         **shared,
-        **given,
+        **data.given(args),
     )
 
 
@@ -230,9 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--block-size", type=int, default=2)
     parser.add_argument("--width", type=int, default=64, help="of the ConvNets")
-    parser.add_argument("--window", type=int)
-    parser.add_argument("--unroll", type=int)
-    parser.add_argument("--inner-lr", type=float)
+    data.add_loop(parser)
     parser.add_argument("--max-iter", type=int, default=100, help="outer steps of a block or set")
     parser.add_argument("--kip-steps", type=int, default=300, help="outer steps of KIP")
     parser.add_argument("--init", default="gaussian", choices=["gaussian", "real", "kmeans"])

@@ -38,8 +38,7 @@ def parameters(args: argparse.Namespace, seed: int, X) -> dict:
     if args.width is not None:
         # Distilled through and tested: what is compared are methods, on the same networks.
         shared["architecture"] = partial(ConvNet, width=args.width)
-    given = {name: getattr(args, name) for name in ("inner_lr", "augmentation")}
-    return shared | {name: value for name, value in given.items() if value is not None}
+    return shared | data.given(args, ("inner_lr", "augmentation"))
 
 
 def distill(

@@ -37,6 +37,8 @@ GRAY = ("digits", "fashion-mnist")
 _STEPS = 256
 # Columns of Table 1 in [Feng23], "the paper"; gray data has none there and gets CIFAR-10's.
 COLUMNS = {"cifar10-folder": "cifar10", "digits": "cifar10", "fashion-mnist": "cifar10"}
+# The inner loop of RaT-BPTT.
+LOOP = ("window", "unroll", "inner_lr")
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: str | None = "digits") -> None:
@@ -66,6 +68,17 @@ def add_clipping(parser: argparse.ArgumentParser, default: str = "feng23") -> No
         default=default,
         help="how meta-gradients are clipped, as in RaTBPTTDistiller; default: %(default)s",
     )
+
+
+def add_loop(parser: argparse.ArgumentParser) -> None:
+    """Add --window, --unroll and --inner-lr, of RaT-BPTT."""
+    for option, kind in (("--window", int), ("--unroll", int), ("--inner-lr", float)):
+        parser.add_argument(option, type=kind, help="default: the distiller's, or the paper's")
+
+
+def given(args: argparse.Namespace, names: Sequence[str] = LOOP) -> dict:
+    """Return the arguments of these names that were given, as parameters of a distiller."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -118,6 +131,11 @@ def load(args: argparse.Namespace) -> list[np.ndarray]:
     # Single precision is what networks compute with; bytes stay bytes.
     X_train, X_test = (X if X.dtype == np.uint8 else np.float32(X) for X in (X_train, X_test))
     return [X_train, X_test, y_train, y_test]
+
+
+def held_out(X, y) -> list[np.ndarray]:
+    """Return X_train, X_held, y_train and y_held, all of training samples."""
+    return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
 
 
 def chosen(

@@ -106,8 +106,6 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
         sampler = HardnessSampler(
             args.threshold, favor=name, renew_every=args.renew_every, start_step=args.begin
         )
-    names = ("window", "unroll", "inner_lr")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     distiller = RaTBPTTDistiller(
         1 if name == ONE else args.ipc,
         image_shape=data.image_shape(args, X),
@@ -117,7 +115,7 @@ def one_row(name: str, seed: int, cell: Cell, args, arrays) -> dict:
         n_networks=args.networks,
         clip_norm=args.clip_norm,
         random_state=seed,
-        **given,
+        **data.given(args),
     )
     cell.fit(distiller, X, y, keeps_diverged=True)
     distilled = distiller.distilled_
@@ -194,9 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of training on everything")
     parser.add_argument("--score-networks", type=int, default=5, help="networks that score")
     parser.add_argument("--width", type=int, default=64, help="of the networks")
-    parser.add_argument("--window", type=int)
-    parser.add_argument("--unroll", type=int)
-    parser.add_argument("--inner-lr", type=float)
+    data.add_loop(parser)
     parser.add_argument("--networks", type=int, default=10, help="networks in a test")
     args = data.parse(parser, argv)
     # There is one size, with a GPU and without.

@@ -82,8 +82,7 @@ def one_cell(name: str, storage: int, seed: int, cell: Cell, args, arrays) -> di
         "n_networks": args.networks,
         "random_state": seed,
     }
-    names = ("window", "unroll", "inner_lr", "augmentation")
-    given = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    given = data.given(args, (*data.LOOP, "augmentation"))
     distiller = RaTBPTTDistiller(**parameters | given | own)
     on_the_way = []
     if args.minutes is None:
@@ -156,9 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=16, help="of the networks to distill through")
     parser.add_argument("--test-width", type=int, help="of those in the test; default: the usual")
     parser.add_argument("--test-steps", type=int, help="of those networks; default: the usual")
-    parser.add_argument("--window", type=int, help="default: by the size of the images")
-    parser.add_argument("--unroll", type=int, help="default: by the size of the images")
-    parser.add_argument("--inner-lr", type=float)
+    data.add_loop(parser)
     parser.add_argument("--augmentation", choices=["flip_rotate", "dsa"])
     parser.add_argument("--init", default="real", choices=["gaussian", "real", "kmeans"])
     parser.add_argument(

@@ -20,7 +20,7 @@ from digits import distill
 from report import RESULTS, about, write
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from table1 import NETWORK
+from table1 import NETWORK, plain
 
 from skdistill import DistilledDataset
 from skdistill.datasets._ready import SETS
@@ -75,15 +75,7 @@ def make_digits(report_file: Path) -> None:
     print(comparison)
     parameters = argparse.Namespace(dataset="digits", ipc=1, seed=0, zca=False)
     report = about(parameters, data.NAMES["digits"], distilled.provenance["device"])
-    report["results"] = {
-        name: {
-            "mean": result.mean,
-            "std": result.std,
-            "n_networks": len(result.accuracies),
-            "n_samples": result.n_samples,
-        }
-        for name, result in comparison.results.items()
-    }
+    report["results"] = {name: plain(result) for name, result in comparison.results.items()}
     write(report_file, report | {"provenance": distilled.provenance})
 
 

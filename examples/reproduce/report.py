@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,15 +148,6 @@ class Report:
             self.rows.append(compute())
             self._write()
         return self._row(key)
-
-    def run_all(
-        self, names: Iterable, seeds: Iterable[int], compute: Callable[[str, int], dict]
-    ) -> Iterator[dict]:
-        """Yield the row of each name and seed, of a report with a key of these two."""
-        name_key, seed_key = self.key
-        for seed in seeds:
-            for name in names:
-                yield self.run(partial(compute, name, seed), **{name_key: name, seed_key: seed})
 
     def _write(self) -> None:
         if self._path is None:

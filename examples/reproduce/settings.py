@@ -22,7 +22,6 @@ import data
 import sittings
 from report import RESULTS, Report, about, arguments
 from sittings import Cell, Sitting
-from sklearn.model_selection import train_test_split
 from windows import summarize, timed_row
 
 from skdistill.networks import ConvNet
@@ -82,7 +81,7 @@ def main() -> None:
     del args.setting
     args.json = args.json or RESULTS / f"settings-{args.dataset}-{args.ipc}.json"
     X, _, y, _ = data.load(args)
-    arrays = train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
+    arrays = data.held_out(X, y)
     report = Report(args.json, about(args, data.name(args)), ("setting", "seed"), summarize)
     with Sitting(report, args) as sitting:
         for seed in args.seeds:

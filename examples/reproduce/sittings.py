@@ -27,6 +27,9 @@ from skdistill.exceptions import DivergenceError, LongRunWarning
 MOMENTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 # A run of at most so many seconds is not begun by a sitting that ends before it.
 FEW = 600.0
+# The checkpoint of a run in its folder, whose name is also in notes.
+RUN = "run.npz"
+PREPARED = f"prepared {RUN}"
 # What notes and rows have besides what was measured: where, for how long, and what ended it.
 MACHINES, TOOK, ENDED = "machines", "took", "ended by"
 
@@ -198,7 +201,7 @@ class Cell:
             self.save()
         return self.notes[name]
 
-    def fit(self, distiller, X, y, name: str = "run.npz", *, keeps_diverged: bool = False) -> None:
+    def fit(self, distiller, X, y, name: str = RUN, *, keeps_diverged: bool = False) -> None:
         """Distill to the end, ``max_iter``, from where an earlier sitting was.
 
         Parameters
@@ -217,7 +220,7 @@ class Cell:
             self._fit(distiller, X, y, name, clock)
 
     def fit_for(
-        self, distiller, X, y, seconds: float, moments: Sequence[float] = (), name: str = "run.npz"
+        self, distiller, X, y, seconds: float, moments: Sequence[float] = ()
     ) -> list[DistilledDataset]:
         """Distill for so many seconds of all sittings together, but for one step at least.
 
@@ -236,40 +239,38 @@ class Cell:
         seconds : float
         moments : sequence of float
             Parts of the time at which the samples are kept.
-        name : str
-            As in `fit`.
 
         Returns
         -------
         list of DistilledDataset
             The samples at the moments that a step ended near, and at the end.
         """
-        kept = {part: self._kept(name, part * seconds) for part in moments}
-        clock = TimeLimit(self, seconds, kept, name)
-        steps = f"steps of {name} in {seconds:g} s"
-        if seconds <= FEW and not (self.folder is not None and (self.folder / name).exists()):
+        kept = {part: self._kept(part * seconds) for part in moments}
+        clock = TimeLimit(self, seconds, kept)
+        steps = f"steps of {RUN} in {seconds:g} s"
+        if seconds <= FEW and not (self.folder is not None and (self.folder / RUN).exists()):
             # And for what comes between steps.
             self.sitting.check(1.2 * seconds)
         # A run that has had its time is read, and does no further step.
         distiller.set_params(max_iter=self.notes.get(steps, 10**6))
-        self._fit_until_diverged(distiller, X, y, name, clock)
+        self._fit_until_diverged(distiller, X, y, RUN, clock)
         self.notes[steps] = distiller.n_iter_
-        self.notes[_at_step(name, distiller.n_iter_)] = self.seconds_so_far(distiller, name)
+        self.notes[_at_step(distiller.n_iter_)] = self.seconds_so_far(distiller)
         self.save()
         return [*clock.sets(), distiller.distilled_]
 
-    def seconds(self, distilled: DistilledDataset, name: str = "run.npz") -> float:
+    def seconds(self, distilled: DistilledDataset) -> float:
         """Return the time that a run of `fit_for` had taken, in all sittings, for these samples."""
         step, whole = distilled.provenance["n_iter"], distilled.provenance["seconds"]
         # Older notes do not have it.
-        return self.notes.get(_at_step(name, step), whole + self.notes.get(_prepared(name), 0.0))
+        return self.notes.get(_at_step(step), whole + self.notes.get(PREPARED, 0.0))
 
-    def seconds_so_far(self, distiller, name: str) -> float:
+    def seconds_so_far(self, distiller) -> float:
         """Return the time of a distiller's steps, and before the first."""
-        return sum(distiller.history_["seconds"]) + self.notes.get(_prepared(name), 0.0)
+        return sum(distiller.history_["seconds"]) + self.notes.get(PREPARED, 0.0)
 
-    def _kept(self, name: str, at: float) -> Path | None:
-        return None if self.folder is None else self.folder / f"{at:g}s-{name}"
+    def _kept(self, at: float) -> Path | None:
+        return None if self.folder is None else self.folder / f"{at:g}s-{RUN}"
 
     def _fit_until_diverged(self, distiller, X, y, name: str, clock: "Clock") -> None:
         try:
@@ -313,14 +314,9 @@ def tested_on_the_way(
     return dict(zip(("seconds", "step", "accuracy"), columns))
 
 
-def _prepared(name: str) -> str:
-    """Return the note of how long a run took before its first step."""
-    return f"prepared {name}"
-
-
-def _at_step(name: str, step: int) -> str:
+def _at_step(step: int) -> str:
     """Return the note of how long a run had taken after a step."""
-    return f"seconds of {name} at step {step}"
+    return f"seconds of {RUN} at step {step}"
 
 
 class Clock:
@@ -362,13 +358,11 @@ class TimeLimit(Clock):
     seconds : float
     kept : dict of float to (Path or None)
         Where samples are kept, by the part of the time.
-    name : str
-        As for `Cell.fit`.
     """
 
-    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None], name: str):
+    def __init__(self, cell: Cell, seconds: float, kept: dict[float, Path | None]):
         super().__init__(cell.sitting)
-        self._cell, self._seconds, self._name = cell, seconds, name
+        self._cell, self._seconds = cell, seconds
         self._sets = {
             part: DistilledDataset.load(file)
             for part, file in kept.items()
@@ -386,13 +380,13 @@ class TimeLimit(Clock):
         if context.task_name != "outer step":
             return False
         distilled, notes = fitted_estimator.distilled_, self._cell.notes
-        if _prepared(self._name) not in notes:
+        if PREPARED not in notes:
             # The first step of the first sitting.
             whole = perf_counter() - self._began
             first = distilled.provenance["seconds"]
-            notes[_prepared(self._name)] = max(0.0, whole - first)
+            notes[PREPARED] = max(0.0, whole - first)
             self._cell.save()
-        at = self._cell.seconds_so_far(fitted_estimator, self._name)
+        at = self._cell.seconds_so_far(fitted_estimator)
         step = 0.0 if self._at is None else at - self._at
         self._at = at
         passed = [part for part in self._due if at + step > part * self._seconds]
@@ -400,7 +394,7 @@ class TimeLimit(Clock):
             # The last of them: no sample is kept twice.
             part = max(passed)
             self._sets[part] = distilled
-            notes[_at_step(self._name, fitted_estimator.n_iter_)] = at
+            notes[_at_step(fitted_estimator.n_iter_)] = at
             self._cell.save()
             if self._due[part] is not None:
                 distilled.save(self._due[part])

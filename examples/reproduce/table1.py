@@ -162,10 +162,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     sittings.add_arguments(parser)
     parser.add_argument("--ipc", type=int, default=1, help="samples per class")
     parser.add_argument("--minutes", type=float, default=38, help="of distillation")
-    parser.add_argument("--window", type=int)
-    parser.add_argument("--unroll", type=int)
+    data.add_loop(parser)
     parser.add_argument("--width", type=int, help="of the networks to distill through")
-    parser.add_argument("--inner-lr", type=float)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--augmentation", choices=[*AUGMENTATIONS, "none"])
@@ -188,17 +186,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def distiller_parameters(args: argparse.Namespace) -> dict:
     """Return the distiller's parameters: those of the size, and what was given."""
-    names = (
-        "window",
-        "unroll",
-        "inner_lr",
-        "learning_rate",
-        "batch_size",
-        "learn_labels",
-        "eval_steps",
-        "clip_norm",
-    )
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    names = ("learning_rate", "batch_size", "learn_labels", "eval_steps", "clip_norm")
+    given = data.given(args, (*data.LOOP, *names))
     if args.augmentation is not None:
         given["augmentation"] = None if args.augmentation == "none" else args.augmentation
     if args.width is not None:

@@ -22,7 +22,6 @@ import sittings
 from report import RESULTS, Report, about, arguments, mean_and_std
 from sittings import Cell, Sitting
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.model_selection import train_test_split
 
 from skdistill import RaTBPTTDistiller
 from skdistill.evaluation import evaluate
@@ -42,7 +41,7 @@ def load(args) -> list[np.ndarray]:
     if args.size == 16 and not args.table:
         n, *_, channels = X.shape
         X = X.reshape(n, 16, 2, 16, 2, channels).mean(axis=(2, 4), dtype=np.float32)
-    return train_test_split(X, y, test_size=min(5000, len(X) // 4), stratify=y, random_state=0)
+    return data.held_out(X, y)
 
 
 def one_run(setting: tuple, seed: int, cell: Cell, args, arrays) -> dict:

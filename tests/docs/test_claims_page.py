@@ -2,14 +2,11 @@
 
 import json
 import re
-import sys
 
-import pytest
-from tools import ROOT
-
-sys.path.insert(0, str(ROOT / "docs"))
 import claims_page
+import pytest
 from claims_page import CLAIMS
+from tools import ROOT
 
 
 def test_the_page_has_what_is_planned_and_that_nothing_was_run(tmp_path):

@@ -4,7 +4,6 @@
 """
 
 import ast
-import importlib.util
 import inspect
 import json
 import re
@@ -12,8 +11,12 @@ import subprocess
 import sys
 from functools import partial
 
+import gallery
+import links
 import numpy as np
 import pytest
+import reference
+import reproduction
 import tools
 import torch
 from sklearn.base import clone
@@ -24,19 +27,6 @@ import skdistill
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 
 DOCS = ROOT / "docs"
-# Its scripts import each other.
-sys.path.insert(0, str(DOCS))
-
-
-def load(name):
-    """Return a script of the documentation as a module."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference, reproduction, links = load("reference"), load("reproduction"), load("links")
 
 
 def public_classes():
@@ -376,7 +366,7 @@ def test_a_broken_link_fails_the_check(tmp_path):
 
 def test_every_example_has_its_place_in_the_gallery():
     names = sorted(path.name for path in (ROOT / "examples").glob("plot_*.py"))
-    order = load("gallery").Order("examples")
+    order = gallery.Order("examples")
     assert 8 <= len(names) <= 17
     assert sorted(order.names) == names
     assert sorted([*names, "plot_a_new_one.py"], key=order)[:: len(names)] == [

@@ -1,12 +1,9 @@
 """The table of what was tried says what each setting changed, and what that brought."""
 
 import json
-import sys
 
-from tools import ROOT
-
-sys.path.insert(0, str(ROOT / "docs"))
 import tried
+from tools import ROOT
 
 
 def test_settings_stand_beside_the_best(tmp_path):

@@ -1,24 +1,14 @@
 """The pages of several versions beside each other; ``.ci/run`` builds those of this one."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from urllib.parse import urljoin
 
+import links
 import pytest
+import versions
 from tools import ROOT
-
-
-def load(name):
-    """Return a script of the documentation as a module."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-links, versions = load("links"), load("versions")
 
 
 def write_site(folder, *names):

@@ -250,6 +250,8 @@ def test_minutes_are_those_of_all_sittings(sit, shared, monkeypatch):
     seconds = [second.seconds(each) for each in sets]
     assert seconds == pytest.approx([0.25, 0.55, 0.95])
     assert distiller.n_iter_ == 9
+    # By this name kept notes have it.
+    assert second.notes["steps of run.npz in 1 s"] == 9
     assert sets[-1] is distiller.distilled_
 
     # A run that has had its time does no further step, and one with more time goes on.

@@ -9,7 +9,6 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
-from importlib import util
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import tools
 import torch
 from tools import ROOT
 
@@ -39,17 +39,7 @@ from skdistill.windows import MovingWindow
 
 OLD_FILES = ROOT / "tests" / "old_files"
 FOLDER = OLD_FILES / "0.1.0"
-
-
-def load_script(name):
-    """Return a script beside the old files as a module."""
-    spec = util.spec_from_file_location(name, OLD_FILES / f"{name}.py")
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made, forms = load_script("make_0_1_0"), load_script("make_forms")
+made, forms = (tools.load(OLD_FILES / name) for name in ("make_0_1_0.py", "make_forms.py"))
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning"),
