@@ -554,7 +554,7 @@ def _fit_distiller(
     if not hasattr(distiller, "distilled_"):
         raise InvalidParameterError(
             "distiller must set distilled_ when it is fitted, as RaTBPTTDistiller does; "
-            f"got {distiller!r}."
+            f"got {_distiller(owner)!r}."
         )
     return distiller
 
