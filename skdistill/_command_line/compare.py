@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, device, existing, json_flag, networks, target
+from .options import Size, as_json, device, existing, json_flag, networks, size, target
 from .reading import check_same_columns, load_set, read_for
 
 __all__ = ["BASELINES", "compare"]
@@ -38,6 +38,7 @@ BASELINES = {
     "--test", metavar="FOLDER_OR_CSV", type=existing, required=True, help="The test data."
 )
 @target
+@size
 @click.option(
     "--protocol",
     "protocols",
@@ -62,6 +63,7 @@ def compare(
     train: Path,
     test: Path,
     target: str | None,
+    size: Size | None,
     protocols: tuple[str, ...],
     baselines: tuple[str, ...],
     n_networks: int | None,
@@ -84,8 +86,8 @@ def compare(
     first, *others = sets.values()
     comparison = judge(
         sets,
-        *read_for(first, train, target, others),
-        *read_for(first, test, target, others),
+        *read_for(first, train, target, others, size),
+        *read_for(first, test, target, others, size),
         protocols=protocols or None,
         baselines=[BASELINES[name] for name in baselines],
         n_networks=n_networks,

@@ -8,23 +8,13 @@ import click
 
 from .._data.wording import reason
 from ..exceptions import DivergenceError
-from .options import check_output, device, existing, new_file, overwrite
+from .options import Size, check_output, device, existing, new_file, overwrite, parse_size
 from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
+from .pictures import size_text
 from .progress import progress_bar
 from .reading import Training, read_training
 
 __all__ = ["distill"]
-
-
-def _parse_size(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise click.BadParameter(f"{text!r} must be a side in pixels, or HEIGHTxWIDTH.")
-    return int(sides[0]), int(sides[-1])
 
 
 @click.command()
@@ -39,9 +29,9 @@ def _parse_size(
 @click.option(
     "--size",
     metavar="PIXELS",
-    callback=_parse_size,
-    help="Make pictures squares with this side, or HEIGHTxWIDTH. Without it, they must all have "
-    "one size.",
+    callback=parse_size,
+    help="Cut pictures to squares with this side, or stretch them to HEIGHTxWIDTH. Without it, "
+    "they must all have one size.",
 )
 @click.option("--gray", is_flag=True, help="Make pictures gray.")
 @click.option(
@@ -75,7 +65,7 @@ def distill(
     source: Path,
     target: str | None,
     drop: tuple[str, ...],
-    size: tuple[int, int] | None,
+    size: Size | None,
     gray: bool,
     method: str,
     ipc: int | None,
@@ -112,7 +102,11 @@ def distill(
         numbers = training.encoder.fit_transform(numbers)
 
     def save() -> Any:
-        distilled = _distilled(distiller, training, source.resolve().name)
+        about = {"data": source.resolve().name}
+        if size is not None:
+            # Test pictures are to be read in the same way.
+            about["size"] = size_text(size)
+        distilled = _distilled(distiller, training, about)
         distilled.save(output)
         return distilled
 
@@ -149,8 +143,8 @@ def _save_what_is_there(
     )
 
 
-def _distilled(distiller: Any, training: Training, name: str) -> Any:
-    """Return the set of a distiller, fitted on a training set of this name."""
+def _distilled(distiller: Any, training: Training, about: dict[str, str]) -> Any:
+    """Return the set of a distiller, with what is known about the training set."""
     from dataclasses import replace
 
     from sklearn.pipeline import make_pipeline
@@ -160,4 +154,4 @@ def _distilled(distiller: Any, training: Training, name: str) -> Any:
     distilled, encoder = distiller.distilled_, training.encoder
     if encoder is not None:
         distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), training.X)
-    return replace(distilled, provenance={**distilled.provenance, "about": {"data": name}})
+    return replace(distilled, provenance={**distilled.provenance, "about": about})

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from .options import (
+    Size,
     check_output,
     existing,
     ipc,
@@ -12,6 +13,7 @@ from .options import (
     new_file,
     overwrite,
     set_argument,
+    size,
     target,
     write_text,
 )
@@ -24,6 +26,7 @@ __all__ = ["doctor"]
 @set_argument
 @click.argument("data", metavar="FOLDER_OR_CSV", type=existing)
 @target
+@size
 @click.option(
     "--train",
     metavar="FOLDER_OR_CSV",
@@ -38,6 +41,7 @@ def doctor(
     set_file: Path,
     data: Path,
     target: str | None,
+    size: Size | None,
     train: Path | None,
     ipc: int | None,
     in_json: bool,
@@ -49,8 +53,9 @@ def doctor(
 
     page = None if html is None else check_output(html, overwrite)
     distilled = load_set(set_file, ipc)
-    training = () if train is None else read_for(distilled, train, target)
-    diagnosis = skdistill.diagnose(distilled, *read_for(distilled, data, target), *training)
+    training = () if train is None else read_for(distilled, train, target, size=size)
+    test = read_for(distilled, data, target, size=size)
+    diagnosis = skdistill.diagnose(distilled, *test, *training)
     # First, in case that the page cannot be written after all.
     click.echo(diagnosis.to_json() if in_json else str(diagnosis))
     if page is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .options import (
+    Size,
     as_json,
     check_output,
     device,
@@ -16,6 +17,7 @@ from .options import (
     new_file,
     overwrite,
     set_argument,
+    size,
     target,
     write_text,
 )
@@ -28,6 +30,7 @@ __all__ = ["evaluate"]
 @set_argument
 @click.argument("data", metavar="FOLDER_OR_CSV", type=existing)
 @target
+@size
 @ipc
 @click.option(
     "--protocol",
@@ -47,6 +50,7 @@ def evaluate(
     set_file: Path,
     data: Path,
     target: str | None,
+    size: Size | None,
     ipc: int | None,
     protocol: str | None,
     n_networks: int | None,
@@ -66,7 +70,7 @@ def evaluate(
 
     page = None if card is None else check_output(card, overwrite)
     distilled = load_set(set_file, ipc)
-    X, y = read_for(distilled, data, target)
+    X, y = read_for(distilled, data, target, size=size)
     result = judge(
         distilled,
         X,

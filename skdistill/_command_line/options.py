@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..evaluation import EvaluationResult
 
 __all__ = [
+    "Size",
     "as_json",
     "check_output",
     "device",
@@ -19,10 +20,26 @@ __all__ = [
     "networks",
     "new_file",
     "overwrite",
+    "parse_size",
     "set_argument",
+    "size",
     "target",
     "write_text",
 ]
+
+# As `load_image_folder` takes it: squares that are cut out, or a height and a width to stretch to.
+Size = int | tuple[int, int]
+
+
+def parse_size(context: click.Context, parameter: click.Parameter, text: str | None) -> Size | None:
+    """Return what --size says."""
+    if text is None:
+        return None
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{text!r} must be a side in pixels, or HEIGHTxWIDTH.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
 
 existing = click.Path(exists=True, path_type=Path)
 new_file = click.Path(dir_okay=False, path_type=Path)
@@ -36,6 +53,13 @@ target = click.option(
     "--target",
     metavar="COLUMN",
     help="The column of a table that holds the labels; by default the one that the set knows.",
+)
+size = click.option(
+    "--size",
+    metavar="PIXELS",
+    callback=parse_size,
+    help="How pictures of a folder get the size of the set's: cut to squares with this side, or "
+    "stretched to HEIGHTxWIDTH; by default as the set knows.",
 )
 ipc = click.option(
     "--ipc",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .columns import check_values, columns_of
+from .options import Size
+from .pictures import pictures_for, read_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,7 @@ def read_training(
     source: Path,
     target: str | None,
     drop: Sequence[str],
-    size: tuple[int, int] | None,
+    size: Size | None,
     gray: bool,
 ) -> Training:
     """Return the training set in a folder of pictures or a CSV file.
@@ -63,8 +65,9 @@ def read_training(
         The column of a table that holds the labels.
     drop : sequence of str
         Columns of a table to leave out.
-    size : (int, int) or None
-        Height and width of pictures; None if they are to stay as they are.
+    size : int, (int, int) or None
+        The side of squares that are cut out of pictures, or the height and width to which they are
+        stretched; None if they are to stay as they are.
     gray : bool
         Whether pictures are to be gray.
     """
@@ -74,7 +77,8 @@ def read_training(
                 f"--target and --drop are for tables; {source} is a folder, whose folders are the "
                 "classes."
             )
-        return Training(*_read_pictures(source, size, gray))
+        X, y, _ = read_pictures(source, size, gray)
+        return Training(X, y)
     if size is not None or gray:
         raise click.UsageError(f"--size and --gray are for folders of pictures; {source} is none.")
     X, y, text = _read_table(source, target, None)
@@ -91,15 +95,19 @@ def read_for(
     source: Path,
     target: str | None,
     others: Collection["DistilledDataset"] = (),
+    size: Size | None = None,
 ) -> tuple[Any, Any]:
     """Return the samples and labels in a folder or a CSV file as a set takes real data.
 
-    A table's values are checked for it, and for other sets of the same columns.
+    A table's values are checked for it, and for other sets of the same columns. ``size`` is that of
+    `read_training`; None if it is to be what the sets know of theirs.
     """
     if source.is_dir():
         if target is not None:
             raise click.UsageError(f"--target is for tables; {source} is a folder of pictures.")
-        return _pictures_for(distilled, source)
+        return pictures_for(distilled, source, others, size)
+    if size is not None:
+        raise click.UsageError(f"--size is for folders of pictures; {source} is none.")
     target = distilled.target_name if target is None else target
     names, text = columns_of(distilled)
     if target is not None and distilled.classes.dtype.kind in "OTU":
@@ -221,44 +229,3 @@ def _make_encoder(X: "pd.DataFrame", text: Sequence[str]) -> Any:
 
     categories = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
     return make_column_transformer((categories, list(text)), remainder=SimpleImputer())
-
-
-def _read_pictures(folder: Path, size: int | tuple[int, int] | None, gray: bool) -> tuple[Any, Any]:
-    """Return the images of a folder, and their classes' names.
-
-    Squares are cut out of the middle, and other sizes are reached by stretching.
-    """
-    from ..datasets import load_image_folder
-
-    if isinstance(size, tuple) and size[0] == size[1]:
-        size = size[0]
-    pictures: Any = load_image_folder(folder, size=size, mode="L" if gray else "RGB")
-    return pictures.data, pictures.target_names[pictures.target]
-
-
-def _pictures_for(distilled: "DistilledDataset", folder: Path) -> tuple[Any, Any]:
-    """Return the images of a folder in the size and layout of a set's, and their labels."""
-    import numpy as np
-
-    layout = distilled.recipe.layout
-    if not layout.is_image:
-        raise ValueError(f"{folder} is a folder, but the set has table rows: it needs a CSV file.")
-    channels, *size = layout.network_shape
-    if channels not in (1, 3):
-        raise ValueError(
-            f"Pictures are gray or RGB, with 1 or 3 channels; the set's have {channels}."
-        )
-    X, names = _read_pictures(folder, (size[0], size[1]), gray=channels == 1)
-    X = X[:, None] if channels == 1 else np.moveaxis(X, -1, 1)
-    # A folder is named by text, whatever the classes are.
-    classes = {str(label): label for label in distilled.classes.tolist()}
-    unknown = sorted(set(names.tolist()) - set(classes))
-    # Texts that are no classes count as errors, but a number may be another number's class.
-    if unknown and distilled.classes.dtype.kind not in "OTU":
-        raise ValueError(
-            f"{folder} must have folders that are named by classes of the set, "
-            f"{list(classes)!r:.200}; got {unknown!r:.200} as well. Rename them: numbers that are "
-            "counted from 1 would be taken for other classes."
-        )
-    y = np.array([classes.get(name, name) for name in names.tolist()], dtype=object)
-    return layout.to_caller(X), y

@@ -1,5 +1,7 @@
 """Tables and folders of pictures on their way in: for a run, and for a set that exists."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skdistill import DistilledDataset
 from skdistill._command_line.reading import check_same_columns, read_for, read_training
-from skdistill.datasets import load_distilled
+from skdistill.datasets import load_distilled, load_image_folder
 
 
 @pytest.fixture(scope="module")
@@ -248,32 +250,92 @@ def test_sets_of_other_columns_are_not_compared(bought):
 
 
 @pytest.mark.parametrize(
-    ("options", "shape"),
+    ("options", "size", "shape"),
     [
-        ((), (12, 12, 3)),
-        (("--size", "8"), (8, 8, 3)),
-        (("--size", "8", "--gray"), (8, 8)),
-        (("--size", "8x10", "--gray"), (8, 10)),
+        ((), None, (12, 12, 3)),
+        (("--size", "8"), 8, (8, 8, 3)),
+        (("--size", "8x8"), (8, 8), (8, 8, 3)),
+        (("--size", "8", "--gray"), 8, (8, 8)),
+        (("--size", "8x10", "--gray"), (8, 10), (8, 10)),
     ],
 )
-def test_test_pictures_become_like_those_of_the_set(tmp_path, options, shape):
-    write_pictures(tmp_path / "train")
-    write_pictures(tmp_path / "test", sizes=((20, 16), (12, 12), (9, 30)))
+def test_test_pictures_become_like_those_of_the_set(tmp_path, options, size, shape):
+    # Without a size, all training pictures must have one, and test pictures are cut to it.
+    sizes = ((20, 16), (12, 12), (9, 30))
+    write_pictures(tmp_path / "train", sizes=sizes if options else ((12, 12),))
+    write_pictures(tmp_path / "test", sizes=sizes)
     path = tmp_path / "set.npz"
     run("distill", tmp_path / "train", *options, *QUICK, "-o", path)
     distilled = DistilledDataset.load(path)
     assert distilled.X.shape[1:] == shape
     assert distilled.classes.tolist() == ["dark", "light"]
-    X, y = read_for(distilled, tmp_path / "test", None)
-    assert (X.shape[1:], X.dtype) == (shape, np.uint8)
-    assert y.tolist() == ["dark"] * 6 + ["light"] * 6
-    # The same pictures as in the run.
-    again = read_for(distilled, tmp_path / "train", None)[0]
-    sides = shape[:2]
-    expected = read_training(
-        tmp_path / "train", None, (), sides if options else None, "--gray" in options
-    )
-    np.testing.assert_array_equal(again, expected.X)
+    mode = "L" if "--gray" in options else "RGB"
+    for name in ("train", "test"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if options else "ignore")
+            X, y = read_for(distilled, tmp_path / name, None)
+        assert (X.shape[1:], X.dtype) == (shape, np.uint8)
+        assert y.tolist() == ["dark"] * 6 + ["light"] * 6
+        expected = load_image_folder(tmp_path / name, size=size or 12, mode=mode)
+        np.testing.assert_array_equal(X, expected.data)
+    # What the run saw is what the set's option makes of the folder.
+    expected = load_image_folder(tmp_path / "train", size=size, mode=mode)
+    found = read_training(tmp_path / "train", None, (), size, mode == "L")
+    np.testing.assert_array_equal(found.X, expected.data)
+
+
+def stretched(folder, side=8):
+    """Return the file of a set that Python distilled from stretched pictures."""
+    pictures = load_image_folder(folder, size=(side, side))
+    made = tools.quick().fit(pictures.data, pictures.target_names[pictures.target])
+    made.distilled_.save(folder.with_suffix(".npz"))
+    return folder.with_suffix(".npz")
+
+
+def test_a_set_that_does_not_know_how_its_pictures_were_read_is_told(tmp_path):
+    write_pictures(tmp_path / "train", sizes=((20, 16), (12, 12)))
+    distilled = DistilledDataset.load(stretched(tmp_path / "train"))
+    with pytest.warns(UserWarning, match="6 of 12 pictures in .* --size 8x8; .*cut, --size 8") as w:
+        cut, _ = read_for(distilled, tmp_path / "train", None)
+    assert len(w) == 1
+    for size, is_cut in ((8, True), ((8, 8), False)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            X, _ = read_for(distilled, tmp_path / "train", None, size=size)
+        assert np.array_equal(X, cut) == is_cut
+        np.testing.assert_array_equal(X, load_image_folder(tmp_path / "train", size=size).data)
+    write_pictures(tmp_path / "square", sizes=((20, 20), (12, 12)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_for(distilled, tmp_path / "square", None)
+
+
+def test_commands_that_take_test_pictures_take_their_size(tmp_path):
+    write_pictures(tmp_path / "train", sizes=((20, 16), (12, 12)))
+    path, pictures = stretched(tmp_path / "train"), tmp_path / "train"
+    for words in (
+        ("evaluate", path, pictures, "--networks=1"),
+        ("compare", path, f"--train={pictures}", f"--test={pictures}", "--networks=1"),
+        ("doctor", path, pictures, f"--train={pictures}"),
+    ):
+        assert "are not square" in run(*words).stderr
+        assert "are not square" not in run(*words, "--size=8x8").stderr
+        for size in ("9", "8x10"):
+            result = skdistill(*words, f"--size={size}")
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert f"--size {size} must be the size of the set's images, 8x8." in result.stderr
+
+
+def test_sets_of_pictures_that_were_read_in_two_ways_are_compared_by_one(tmp_path):
+    write_pictures(tmp_path / "train", sizes=((20, 16), (12, 12)))
+    sets = [tmp_path / f"{size}.npz" for size in ("8", "8x8")]
+    for path in sets:
+        run("distill", tmp_path / "train", f"--size={path.stem}", *QUICK, "-o", path)
+    words = [f"{option}={tmp_path / 'train'}" for option in ("--train", "--test")]
+    result = skdistill("compare", *sets, *words)
+    assert result.exit_code == 2
+    assert "The sets were distilled with --size 8 and 8x8: give the --size" in result.stderr
+    run("compare", *sets, *words, "--networks=1", "--baseline=random", "--size=8")
 
 
 def test_folders_are_the_classes_of_a_set_with_numbers(tmp_path):
@@ -290,6 +352,7 @@ def test_a_folder_that_does_not_fit_is_refused(bought, tmp_path):
     for words, message in {
         ("evaluate", bought, tmp_path / "train"): "the set has table rows: it needs a CSV file",
         ("evaluate", bought, tmp_path / "train", "--target=a"): "--target is for tables",
+        ("evaluate", bought, bought.with_name("people.csv"), "--size=8"): "--size is for folders",
         ("distill", tmp_path / "train", "--target=a", "-o", "a"): "--target and --drop are for",
         ("distill", tmp_path / "train", "--size=0", "-o", "a"): "'0' must be a side in pixels",
         ("distill", tmp_path / "train", "--size=8x8x8", "-o", "a"): "'8x8x8' must be a side",
