@@ -117,6 +117,8 @@ def distill(
         # A checkpoint keeps the run, and the same command, which goes on, must find no set.
         if checkpoint is None:
             _save_what_is_there(save, distiller, error, output, "was interrupted")
+        elif (way := _way_to_a_set(distiller)) is not None:
+            error.add_note(way)
         raise
     except DivergenceError as error:
         _save_what_is_there(save, distiller, error, output, "diverged")
@@ -140,6 +142,33 @@ def _save_what_is_there(
     click.echo(
         f"Wrote {output}: samples of outer step {distiller.n_iter_}; the run {ending}.",
         err=True,
+    )
+
+
+def _way_to_a_set(distiller: Any) -> str | None:
+    """Return how to get a set of what an interrupted run has kept; None if that is nothing."""
+    from ..learning_rates import resolve_rate_schedule
+
+    other = "another file for -o, so that the same command can go on later"
+    if (budgets := getattr(distiller, "budgets_", None)) is not None:
+        # Not of the block in progress: the finished ones refuse a max_iter that they have passed.
+        if not budgets:
+            return None
+        return (
+            f"The same command with --ipc {budgets[-1]} writes the set of the finished blocks; "
+            f"give it {other}."
+        )
+    if not hasattr(distiller, "distilled_"):
+        return None
+    rates = distiller.learning_rate_schedule
+    if resolve_rate_schedule(rates).uses_max_iter:
+        return (
+            "No set can be made of it before the end, because the learning rates of its steps "
+            f"depend on max_iter: learning_rate_schedule={rates!r}."
+        )
+    return (
+        f"The same command with --set max_iter={distiller.n_iter_} writes the set of these steps; "
+        f"give it {other}."
     )
 
 

@@ -221,3 +221,58 @@ def test_an_interrupted_run_says_where_it_is_kept_and_goes_on(folder, outer_step
     assert steps.begun == [2]
     whole, resumed = map(DistilledDataset.load, ("whole.npz", "set.npz"))
     assert whole.X.tobytes() == resumed.X.tobytes()
+
+
+@pytest.mark.parametrize("more", [(), ("--set=validation_fraction=0.3",)])
+def test_a_set_of_an_interrupted_run_is_written_as_the_message_says(folder, outer_step, more):
+    words = (*TABLE, *QUICK[1:], "--seed=0", *more, "--checkpoint=run.npz")
+    outer_step(KeyboardInterrupt, at=4)
+    result = skdistill(*words, "--set=max_iter=9", "-o", "set.npz")
+    assert result.exit_code == 130
+    way = r"The same command with (--set max_iter=\d) writes the set of these steps"
+    option = re.search(way, result.stderr).group(1).split()
+    assert option == ["--set", "max_iter=3"]
+    steps = outer_step()
+    run(*words, *option, "-o", "part.npz")
+    assert steps.begun == []
+    assert DistilledDataset.load("part.npz").provenance["n_iter"] == 3
+    # Nothing has changed for the run itself.
+    run(*words, "--set=max_iter=9", "-o", "set.npz")
+    assert (steps.begun[0], DistilledDataset.load("set.npz").provenance["n_iter"]) == (4, 9)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["linear", "cosine", '{"class": "ConstantRate", "warmup": 0.5}']
+)
+def test_a_run_whose_rates_depend_on_its_length_has_no_set_before_its_end(
+    folder, outer_step, schedule
+):
+    words = (*TABLE, *QUICK[1:], f"--set=learning_rate_schedule={schedule}", "--checkpoint=a.npz")
+    outer_step(KeyboardInterrupt, at=4)
+    result = skdistill(*words, "--set=max_iter=9", "-o", "set.npz")
+    assert "No set can be made of it before the end, because the learning" in result.stderr
+    assert "--set max_iter" not in result.stderr
+    # It is refused.
+    outer_step()
+    result = skdistill(*words, "--set=max_iter=3", "-o", "part.npz")
+    assert (result.exit_code, "learning_rate_schedule must be" in result.stderr) == (2, True)
+
+
+def test_the_finished_blocks_of_an_interrupted_run_are_written_as_the_message_says(
+    folder, outer_step
+):
+    inner = [f"--set=distiller__{setting.removeprefix('--set=')}" for setting in QUICK]
+    words = (*TABLE, *inner, "--method=boosted", "--set=block_size=2", "--seed=0")
+    words = (*words, "--checkpoint=blocks")
+    way = "writes the set of the finished blocks"
+    outer_step(KeyboardInterrupt, total=2)
+    assert way not in skdistill(*words, "--ipc=5", "-o", "set.npz").stderr
+    outer_step(KeyboardInterrupt, total=2)
+    result = skdistill(*words, "--ipc=5", "-o", "set.npz")
+    assert f"The same command with --ipc 2 {way}" in result.stderr
+    outer_step()
+    run(*words, "--ipc=2", "-o", "part.npz")
+    run(*words, "--ipc=5", "-o", "set.npz")
+    part, whole = map(DistilledDataset.load, ("part.npz", "set.npz"))
+    assert (part.ipc, whole.ipc) == (2, 5)
+    assert part.X.tobytes() == whole.subset(2).X.tobytes()
