@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .export import export
 from .info import info
 from .show import show
+from .wording import in_options
 
 __all__ = ["commands"]
 
@@ -73,7 +74,7 @@ def _in_words(error: Exception) -> str:
 
 def _with_notes(text: str, error: BaseException) -> str:
     """Return a text with what was added to an error on its way: where its run is kept, say."""
-    return "\n".join([text, *getattr(error, "__notes__", [])])
+    return "\n".join([text, *map(in_options, getattr(error, "__notes__", []))])
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def _plain_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"Warning: {in_options(str(message))}", err=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -213,7 +213,10 @@ def test_an_interrupted_run_says_where_it_is_kept_and_goes_on(folder, outer_step
     outer_step(KeyboardInterrupt, at=2)
     result = skdistill(*words)
     assert result.exit_code == 130
-    assert "Error: interrupted.\nThe run is kept up to outer step 1 in" in result.stderr
+    note = (
+        r"Error: interrupted\.\nThe run is kept up to outer step 1 in .*: the same command goes on"
+    )
+    assert re.search(note, result.stderr)
     # The same command goes on, so that nothing may be where it writes.
     assert not (folder / "set.npz").exists()
     steps = outer_step()
@@ -276,3 +279,20 @@ def test_the_finished_blocks_of_an_interrupted_run_are_written_as_the_message_sa
     part, whole = map(DistilledDataset.load, ("part.npz", "set.npz"))
     assert (part.ipc, whole.ipc) == (2, 5)
     assert part.X.tobytes() == whole.subset(2).X.tobytes()
+
+
+def test_what_to_do_about_a_long_run_is_said_in_options(folder, monkeypatch):
+    monkeypatch.setattr("skdistill._run.watch._LONG", 0.0)
+    words = (*TABLE, "--overwrite", "-o", "set.npz")
+    settings = [setting.replace("max_iter=2", "max_iter=6") for setting in QUICK]
+    inner = [setting.replace("--set=", "--set=distiller__") for setting in settings]
+    end = "window and unroll together, batch_size, the width of the networks takes less time.\n"
+    for options, prefix in ((settings, ""), (["--method=boosted", *inner], "distiller__")):
+        warning = run(*words, *options).stderr
+        assert warning.startswith("Warning: About ")
+        assert (
+            ". --checkpoint PATH keeps the run if it is interrupted; a lower max_iter "
+            f"(--set {prefix}max_iter=N), {end}"
+        ) in warning
+        assert "checkpoint=" not in warning
+        assert "keeps" not in run(*words, *options, f"--checkpoint=run{prefix}").stderr
