@@ -48,7 +48,8 @@ __all__ = ["distill"]
     "settings",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A parameter of the distiller: window=40, init=kmeans. May be repeated.",
+    help="A parameter of the distiller: max_iter=2000 for a longer run, init=kmeans. May be "
+    "repeated.",
 )
 @click.option(
     "--checkpoint",

@@ -76,6 +76,10 @@ def test_every_command_has_a_help_that_names_its_options():
                 assert parameter.opts[-1] in text
 
 
+def test_the_help_says_how_a_run_becomes_longer():
+    assert "max_iter=2000 for a longer run" in " ".join(run("distill", "--help").output.split())
+
+
 def test_every_option_is_on_the_page():
     page = (ROOT / "docs/command_line.rst").read_text()
     for name, command in commands.commands.items():
