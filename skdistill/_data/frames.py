@@ -12,6 +12,7 @@ import numpy as np
 from narwhals.exceptions import DuplicateError
 
 from .dtypes import NUMERIC, Dtypes, is_plain_category
+from .gaps import n_gaps
 from .wording import listed
 
 __all__ = [
@@ -189,9 +190,9 @@ def refuse_target_in(X: Any, y: Any) -> None:
 
 def refuse_unencoded(X: Any) -> None:
     """Raise a ValueError that names columns of anything but numbers, and says what to do."""
-    kinds = {}
+    kinds, columns = {}, []
     if nw.dependencies.is_into_dataframe(X):
-        columns = _frame(X).iter_columns()
+        columns = [*_frame(X).iter_columns()]
         kinds = {series.name: kind for series in columns if (kind := _stranger(series))}
     elif isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise ValueError(f"X must hold numbers; got an array of {X.dtype}. {_WAYS[_TIMES]}")
@@ -203,10 +204,14 @@ def refuse_unencoded(X: Any) -> None:
     if categories:
         more_names = ", ..." if len(categories) > _N_NAMED else ""
         names = f"[{', '.join(map(repr, categories[:_N_NAMED]))}{more_names}]"
+        # To an encoder a gap is a category, but other columns must have none.
+        has_gaps = any(n_gaps(series) for series in columns if series.name not in kinds)
+        rest = "SimpleImputer()" if has_gaps else "'passthrough'"
         ways.append(
             "Encode categories in front of the distiller, in a pipeline: make_pipeline("
-            f"make_column_transformer((OneHotEncoder(sparse_output=False), {names}), "
-            "remainder='passthrough'), distiller); OrdinalEncoder is for those with an order."
+            "make_column_transformer((OneHotEncoder(handle_unknown='ignore', "
+            f"sparse_output=False), {names}), remainder={rest}), distiller); OrdinalEncoder is for "
+            "those with an order."
         )
     ways += [way for kind, way in _WAYS.items() if kind in kinds.values()]
     raise ValueError(f"X must hold numbers; got {listed(found, _N_NAMED)}. {' '.join(ways)}")

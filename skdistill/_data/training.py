@@ -15,6 +15,7 @@ from .._engine.data import RealData, Standardizer, as_tensor
 from .arrays import LARGEST, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
+from .gaps import explain_gaps
 from .labels import classes_and_index, plain_labels
 from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
@@ -130,7 +131,11 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     y = plain_target(y)
-    X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    try:
+        X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
+    except (TypeError, ValueError) as error:
+        _refuse_gaps(X, image_shape, error)
+        raise
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
     X = X.astype(np.float64, copy=False) if X.dtype in (object, np.longdouble) else X
@@ -202,6 +207,15 @@ def _shapes_known(X) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _refuse_gaps(X, image_shape, error: Exception) -> None:
+    """Raise a ValueError that says where X has gaps, if these are what scikit-learn refused."""
+    # pandas.NA among objects is no float to it.
+    is_it = any(word in str(error) for word in ("NaN", "NAType"))
+    where = explain_gaps(X, image_shape is not None) if is_it else None
+    if where is not None:
+        raise ValueError(f"X must have no missing values; {where}") from None
 
 
 def _refuse_empty_categories(y) -> None:

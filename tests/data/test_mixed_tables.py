@@ -150,10 +150,67 @@ def test_the_way_out_can_be_pasted():
         assert name in text
     assert "'age'" not in text
     assert "OrdinalEncoder is for those with an order" in text
-    code = text[text.index("make_pipeline(") : text.index("; OrdinalEncoder")]
-    numbers = X.drop(columns="income")
-    pipe = eval(code, globals() | {"distiller": quick()}).fit(numbers, y)
-    assert pipe[-1].n_features_in_ == 5 + 3 + 2 + 3
+    pipe = pasted(text).fit(X, y)
+    assert pipe[-1].n_features_in_ == 6 + 3 + 2 + 3
+    # A test may have towns that the training data had not.
+    assert pipe.score(X.assign(town="Z"), y) >= 0
+    whole = X.drop(columns="income")
+    with pytest.raises(ValueError, match="remainder='passthrough'") as error:
+        quick().fit(whole, y)
+    assert pasted(str(error.value)).fit(whole, y)[-1].n_features_in_ == 5 + 3 + 2 + 3
+
+
+def pasted(message):
+    """Return the pipeline that a message says."""
+    code = message[message.index("make_pipeline(") : message.index("; OrdinalEncoder")]
+    return eval(code, globals() | {"distiller": quick()})
+
+
+WITH_GAPS = {
+    "a": np.array([1.0, np.nan, 3, 4, 5, 6]), "b": np.arange(6.0), "c": [1, None, None, 4, 5, 6]
+}  # fmt: skip
+FRAMES_WITH_GAPS = {
+    "pandas": pd.DataFrame(WITH_GAPS),
+    "Float64": pd.DataFrame(WITH_GAPS).astype("Float64"),
+    "Int64": pd.DataFrame(WITH_GAPS).astype({"b": "Int64", "c": "Int64"}),
+    "objects": pd.DataFrame(WITH_GAPS).astype({"c": object}),
+    "NA in objects": pd.DataFrame({**WITH_GAPS, "c": pd.array([1, pd.NA, pd.NA, 4, 5, 6], object)}),
+    # Null and NaN are two things there.
+    "polars": pl.DataFrame(WITH_GAPS),
+}
+
+
+@pytest.mark.parametrize("X", FRAMES_WITH_GAPS.values(), ids=FRAMES_WITH_GAPS)
+def test_gaps_are_refused_by_the_names_of_their_columns(X):
+    with pytest.raises(ValueError, match="X must have no missing values") as error:
+        quick(ipc=1).fit(X, [0, 1] * 3)
+    text = str(error.value)
+    assert "; it contains NaN in 'a' (1), 'c' (2). Fill gaps" in text
+    if X is FRAMES_WITH_GAPS["pandas"]:
+        code = text[text.index("make_pipeline(") : text.index("; or leave")]
+        eval(code, globals() | {"distiller": quick(ipc=1)}).fit(X, [0, 1] * 3)
+
+
+def test_gaps_in_arrays_are_counted():
+    X = np.column_stack([*WITH_GAPS.values()]).astype(float)
+    message = r"it contains NaN in column 0 \(1\), column 2 \(2\)\. Fill"
+    for given in (X, X.tolist(), X.astype(object), np.asfortranarray(X)):
+        with pytest.raises(ValueError, match=message):
+            quick(ipc=1).fit(given, [0, 1] * 3)
+    images = np.zeros((6, 3, 5, 4), np.float32)
+    images[1, 0, :2], images[4, 2] = np.nan, np.nan
+    flat = images.reshape(6, -1)
+    for given, shape in ((images, None), (images[:, :, 0], None), (flat, (3, 5, 4))):
+        with pytest.raises(ValueError, match=r"2 of 6 samples contain NaN\. Leave them out"):
+            quick(ipc=1, image_shape=shape).fit(given, [0, 1] * 3)
+
+
+def test_other_errors_of_data_with_gaps_are_as_they_were():
+    X = FRAMES_WITH_GAPS["pandas"]
+    with pytest.raises(ValueError, match="Found array with 1 sample"):
+        quick(ipc=1).fit(X[:1], [0])
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        quick(ipc=1).fit(X[["b"]], [0, np.nan] * 3)
 
 
 def test_of_very_many_columns_the_first_are_named():

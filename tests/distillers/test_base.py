@@ -425,7 +425,7 @@ BAD = {
     ),
     "labels of bytes": ({}, IMAGES, LABELS.astype("S"), r"labels represented as bytes is not"),
     "lengths": ({}, IMAGES, LABELS[:-1], r"inconsistent numbers of samples"),
-    "nan": ({}, WITH_NAN, LABELS, r"Input X contains NaN"),
+    "nan": ({}, WITH_NAN, LABELS, r"no missing values; 20 of 20 samples contain NaN"),
     "inf": ({}, np.full((20, 6, 6), np.inf), LABELS, r"Input X contains infinity"),
     "ragged": ({}, RAGGED, LABELS, r"X must hold samples of one shape; got shapes \[\(6, 5\)"),
     "text": ({}, [["a", "b"]] * 20, LABELS, r"could not convert string to float|dtype"),

@@ -1,0 +1,58 @@
+"""Missing values: where they are, and what to do about them."""
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from .rows import blocks
+from .wording import listed
+
+__all__ = ["explain_gaps", "n_gaps"]
+
+# A message names at most this many columns.
+_N_NAMED = 8
+
+
+def n_gaps(series: nw.Series) -> int:
+    """Return how many values of a column are missing, which NaN means as well."""
+    missing = series.is_null()
+    if series.dtype.is_float():
+        missing = missing | series.is_nan()
+    return int(missing.sum())
+
+
+def explain_gaps(X: Any, are_images: bool) -> str | None:
+    """Return where samples have missing values, and what to do; None if they have none.
+
+    Parameters
+    ----------
+    X : data frame or array-like
+    are_images : bool
+        Whether rows of numbers are flat images, whose columns have no meaning of their own.
+    """
+    if nw.dependencies.is_into_dataframe(X):
+        columns = nw.from_native(X, eager_only=True).iter_columns()
+        return _in_columns({repr(series.name): n_gaps(series) for series in columns})
+    try:
+        X = np.asarray(X)
+        # By parts, because an array may be larger than the memory.
+        parts = (np.isnan(X[rows].astype(float, copy=False)) for rows in blocks(X))
+        if X.ndim == 2 and not are_images:
+            counts = sum(part.sum(axis=0) for part in parts)
+            return _in_columns({f"column {i}": int(n) for i, n in enumerate(counts)})
+        n = sum(int(part.reshape(len(part), -1).any(axis=1).sum()) for part in parts)
+    except (TypeError, ValueError):
+        # Of other things than numbers.
+        return None
+    return f"{n} of {len(X)} samples contain NaN. Leave them out, or fill them." if n else None
+
+
+def _in_columns(counts: dict[str, int]) -> str | None:
+    found = [f"{name} ({n})" for name, n in counts.items() if n]
+    if not found:
+        return None
+    return (
+        f"it contains NaN in {listed(found, _N_NAMED)}. Fill gaps in front of the distiller, in a "
+        "pipeline: make_pipeline(SimpleImputer(), distiller); or leave these rows out."
+    )
