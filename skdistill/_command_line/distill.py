@@ -42,7 +42,12 @@ __all__ = ["distill"]
     help="How to distill.",
 )
 @click.option("--ipc", type=int, help="Synthetic samples per class.")
-@click.option("--seed", type=int, help="The same seed gives the same set.")
+@click.option(
+    "--seed",
+    type=int,
+    help="The same seed gives the same set, with the same versions, kind of processor and number "
+    "of threads.",
+)
 @click.option(
     "--set",
     "settings",

@@ -204,9 +204,9 @@ class SharedParameters(Parameters):
         default=False,
         constraints=["boolean"],
         kind="bool",
-        doc="""Whether `fit` continues the last `fit`: with a larger `max_iter`, which counts from
-        the start, the result is the same, bit for bit on the CPU, as if it had not been
-        interrupted.""",
+        doc="""Whether `fit` continues the last `fit`. With a larger `max_iter`, which counts from
+        the start, the result is the same as if it had not been interrupted: bit for bit on the CPU,
+        with the same versions, kind of processor and number of threads.""",
         may_change=True,
     )
     checkpoint: str | os.PathLike[str] | None = param(
@@ -215,13 +215,14 @@ class SharedParameters(Parameters):
         kind="path or None",
         doc="""File in which the run is kept, during the run and after it, with all that is needed
         to continue it exactly. If the file exists, `fit` continues from it, also in another
-        process, and the result is the same, bit for bit on the CPU, as if nothing had happened; a
-        finished run is returned at once. Parameters and data must be those of the run: others are
-        refused, except `max_iter`, which may be larger (unless `learning_rate_schedule` depends on
-        it), and parameters that the samples do not depend on (`device`, `data_device`,
-        `n_networks`, `verbose`, and `eval_steps` if nothing is validated). The previous file is
-        kept as ``<checkpoint>.previous``, and is used, with a warning, if the last one is damaged.
-        None writes nothing.""",
+        process, and the result is the same as if nothing had happened: bit for bit on the CPU, with
+        the same versions, kind of processor and number of threads, elsewhere up to rounding, which
+        many steps amplify. A finished run is returned at once. Parameters and data must be those of
+        the run: others are refused, except `max_iter`, which may be larger (unless
+        `learning_rate_schedule` depends on it), and parameters that the samples do not depend on
+        (`device`, `data_device`, `n_networks`, `verbose`, and `eval_steps` if nothing is
+        validated). The previous file is kept as ``<checkpoint>.previous``, and is used, with a
+        warning, if the last one is damaged. None writes nothing.""",
         may_change=True,
     )
     checkpoint_every: float = param(
@@ -238,7 +239,8 @@ class SharedParameters(Parameters):
         constraints=["random_state"],
         kind="int, RandomState instance or None",
         doc="""Determines the initial samples, the networks, batches and augmentations. The same int
-        gives the same bits on the CPU. Global random states are neither read nor changed.""",
+        gives the same bits on the CPU, with the same versions, kind of processor and number of
+        threads. Global random states are neither read nor changed.""",
         may_change=True,
     )
     device: str | torch.device = param(
