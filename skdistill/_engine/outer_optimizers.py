@@ -200,7 +200,8 @@ class RobustClip:
     A norm does not raise the level at which it is clipped itself, as it does by
     `MovingAverageClip`, and raises that of later ones by a tenth at most. A single gradient of a
     thousand times the usual norm, which the first steps of Adam make if a parameter's gradient is
-    near its ``eps``, moves the samples no further than any other then. The first of a run is not
+    near its ``eps``, moves the samples no further than any other then: up to twice the usual norm
+    of it gets through, in its direction. The first of a run is not
     clipped, because there is nothing to compare it with, and norms that grow by themselves are
     clipped until the level has followed, by a tenth in each step.
 

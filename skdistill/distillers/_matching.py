@@ -49,9 +49,10 @@ class MatchingDistiller(BaseDistiller):
         default="adam",
         constraints=[StrOptions({"adam", "sgd"})],
         kind='{"adam", "sgd"}',
-        doc="""What moves the samples: Adam with clipped gradients, or, as in DC, DSA, DM and IDC,
-        gradient descent with momentum 0.5 and without clipping, for which `learning_rate` must be
-        a number: 0.1 in DC and DSA, 1 in DM.""",
+        doc="""What moves the samples: Adam with gradients that are clipped at twice the moving
+        average of their norms, each with itself in it (``MovingAverageClip``), or, as in DC, DSA,
+        DM and IDC, gradient descent with momentum 0.5 and without clipping, for which
+        `learning_rate` must be a number: 0.1 in DC and DSA, 1 in DM.""",
     )
 
     _weighs_terms = True

@@ -47,9 +47,9 @@ class DistributionMatchingDistiller(MatchingDistiller):
     ``fit(X, y, sample_weight=...)`` weighs the samples in the real means. All classes count the
     same, however many samples they have, unless ``class_weight`` weighs their terms of the sum.
 
-    The outer optimizer is this package's Adam with clipped gradients, unless `outer_optimizer`
-    says otherwise. Measured on digits, a third and an eighth of its learning rate "auto" do less
-    well after 200 steps.
+    The outer optimizer is this package's Adam with gradients clipped by ``MovingAverageClip``,
+    unless `outer_optimizer` says otherwise. Measured on digits, a third and an eighth of its
+    learning rate "auto" do less well after 200 steps.
 
     `from_paper` has the values of [Zhao23] for 1, 10 and 50 samples per class of CIFAR-10,
     CIFAR-100 and Tiny-ImageNet: those of its code (``main_DM.py``), which are 20,000 outer steps of

@@ -126,10 +126,11 @@ class RaTBPTTDistiller(BaseDistiller):
         doc="""Inner steps that are differentiated, M. At most `unroll`. "auto" is 20 for tables,
         for images of up to 8 pixels per side, and through ConvNets of width 32 or less, and 15 for
         larger images through others; or, if `unroll` is given, a third of it where that is more,
-        and all of an `unroll` that is shorter. Which values suit which size was measured at
-        equal time, in some minutes (``examples/reproduce/windows.py`` and ``settings.py``); for
-        runs of an hour on 28 pixels and more, through wide networks, 40 of 60 steps do better.
-        [Feng23, C.2]: 60, 80 or 100.""",
+        and all of an `unroll` that is shorter. Tables and images of 8, 16, 28 and 32 pixels per
+        side were measured, at equal time, in some minutes (``examples/reproduce/windows.py`` and
+        ``settings.py``); other sizes were not, and go by the same limits. For runs of an hour on 28
+        pixels and more, through wide networks, 40 of 60 steps do better. [Feng23, C.2]: 60, 80 or
+        100.""",
     )
     unroll: int | Literal["auto"] = param(
         default=AUTO,
@@ -209,8 +210,9 @@ class RaTBPTTDistiller(BaseDistiller):
         average of its norm [Feng23, C.1], with this one in it, as in the code of [Feng23]. Of a
         single norm that is a thousand times the usual one, two hundred times the usual one get
         through then. "robust" takes twice the moving average of the norms before, as they were
-        clipped: nothing of that gets through, unless it is the first of all. "auto" is "robust". A
-        number is the same in all steps, 2 in [Deng22]; None clips nothing.""",
+        clipped: of that, up to twice the usual norm gets through, in the direction of the large
+        one, unless it is the first of all. "auto" is "robust". A number is the same in all steps, 2
+        in [Deng22]; None clips nothing.""",
     )
     shared_augmentation: bool = param(
         default=False,
@@ -235,8 +237,9 @@ class RaTBPTTDistiller(BaseDistiller):
         side, if `architecture` is "auto" or "convnet", a ConvNet of width 32 (one channel) or 16
         (several), with which a CPU does many more outer steps in the same time; otherwise, and with
         None, they are those of `architecture`, which `score`, `evaluate` and validation during a
-        run train in any case. For a long run on a GPU, take None. [Feng23] has no others than
-        `architecture`.""",
+        run train in any case. Narrow ones were measured on 28 pixels (one channel) and 32 (three);
+        other sizes of more than 16 take the same. For a long run on a GPU, take None.
+        [Feng23] has no others than `architecture`.""",
     )
     schedule: ScheduleName | WindowSchedule = param(
         default="rat-bptt",

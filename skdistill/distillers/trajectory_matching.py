@@ -321,10 +321,11 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         default="adam",
         constraints=[StrOptions({"adam", "sgd"})],
         kind='{"adam", "sgd"}',
-        doc="""What moves the samples, labels and `inner_lr`: Adam with clipped gradients, or, as in
-        [Cazenavette22], gradient descent with momentum 0.5 and without clipping, for which
-        `learning_rate` must be a number: 100 and 1000 in [Cazenavette22], for whitened samples of
-        deviation 0.254, which are 1550 and 15,500 for standardized ones.""",
+        doc="""What moves the samples, labels and `inner_lr`: Adam with gradients that are clipped
+        at twice the moving average of their norms, each with itself in it (``MovingAverageClip``),
+        or, as in [Cazenavette22], gradient descent with momentum 0.5 and without clipping, for
+        which `learning_rate` must be a number: 100 and 1000 in [Cazenavette22], for whitened
+        samples of deviation 0.254, which are 1550 and 15,500 for standardized ones.""",
     )
 
     _derivatives = 2

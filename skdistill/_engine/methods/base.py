@@ -201,7 +201,8 @@ class Method:
     optimizer : OuterOptimizer
         What moves the samples, labels and further tensors.
     clip : Clip or None
-        How the gradient is clipped; None clips nothing.
+        How the gradient is clipped; None clips nothing. The default has the norm that is clipped in
+        the average by which it is clipped; RaT-BPTT's own, `RobustClip`, only the norms before.
     """
 
     project_labels: Callable[[Tensor], Tensor] = NonNegative()
