@@ -147,7 +147,8 @@ class BoostedDistiller(
         constraints=["boolean"],
         kind="bool",
         doc="""Whether `fit` adds blocks to those of an earlier `fit`, up to a larger `ipc`. It also
-        continues an interrupted `fit`, with the block that was not finished.""",
+        continues an interrupted `fit`, after the blocks that were finished. The one that was not
+        begins again from its first outer step; only with a `checkpoint` does it go on.""",
     )
     checkpoint: str | os.PathLike[str] | None = param(
         default=None,

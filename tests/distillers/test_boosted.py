@@ -237,7 +237,10 @@ def test_an_interrupted_run_keeps_its_blocks_and_goes_on(images, outer_step, err
         distiller.fit(*images)
     assert distiller.budgets_ == [1]
     assert len(distiller.transform()[0]) == 2
+    # The block in progress begins again: only its checkpoint, if it had one, has its steps.
+    steps = outer_step()
     distiller.fit(*images)
+    assert steps.begun[0] == 1
     whole = boosted().fit(*images)
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
 
