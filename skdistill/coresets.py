@@ -21,9 +21,15 @@ _MOST = 2**25
 
 def _rows_by_class(y: np.ndarray, classes: np.ndarray, ipc: int) -> list[np.ndarray]:
     rows = [np.flatnonzero(y == c) for c in classes]
-    fewest = min(map(len, rows))
+    sizes = [len(r) for r in rows]
+    fewest = min(sizes)
     if fewest < ipc:
-        raise ValueError(f"ipc={ipc} must be at most {fewest}, the size of the smallest class.")
+        # In words, because whoever compares sets has given no `ipc`.
+        smallest = classes.tolist()[sizes.index(fewest)]
+        raise ValueError(
+            f"ipc={ipc}, the real samples to choose of each class, must be at most {fewest}: there "
+            f"are no more of the smallest class, {smallest!r}."
+        )
     return rows
 
 

@@ -37,8 +37,9 @@ def test_herding_follows_the_mean():
 
 @pytest.mark.parametrize("choose", [random_samples, kmeans_centroids, herding])
 def test_more_than_a_class_has(choose):
-    with pytest.raises(ValueError, match="ipc=4 must be at most 3"):
-        choose(X, Y, CLASSES, 4, np.random.default_rng(0))
+    message = "ipc=3, the real samples to choose of each class, must be at most 2: .*, 'b'"
+    with pytest.raises(ValueError, match=message):
+        choose(X[:5], Y[:5], CLASSES, 3, np.random.default_rng(0))
 
 
 # --- units ------------------------------------------------------------------------------------
