@@ -21,7 +21,7 @@ from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
 from .loop import OuterLoop
-from .network_scores import describe_scores
+from .network_scores import describe_initialization, describe_scores
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -180,7 +180,9 @@ def _prepare(
     shared = replace(problem, rngs=Streams(0))
     folder, writes = parameters.get("cache"), given.group.rank == 0
     scores = describe_scores(folder, parameters, given.learner, problem.shape)
-    return method.prepare(shared, FolderCache(folder, data, given.learner, writes, scores))
+    initialization = describe_initialization(parameters, given.learner)
+    cache = FolderCache(folder, data, given.learner, writes, scores, initialization)
+    return method.prepare(shared, cache)
 
 
 def _completed(
