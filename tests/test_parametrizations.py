@@ -289,6 +289,27 @@ def test_single_samples_are_kept(images):
     assert_made_of_its_blocks(distilled)
 
 
+def test_tiles_that_are_held_back_are_not_clamped(images):
+    X, y = images
+    first = quick(parametrization=Tiled(), ipc=2).fit(X, y).distilled_
+    far = first.X.max() + X.max()
+    first = replace(first, X=first.X + far, bases=(TileBlock(first.bases[0].tiles + far),))
+    distiller = quick(parametrization=Tiled(clamp=True), ipc=3)
+
+    def tiles(factors):
+        fitted = distiller.fit(X, y, start=first, learning_rate_factors=factors)
+        # As the networks have seen them.
+        return fitted._run.state.tensors["tiles.0"], fitted.distilled_
+
+    for factors, still in (([0, 0, 1], slice(0, 4)), ([0, 1, 1], slice(0, 2))):
+        seen, distilled = tiles(factors)
+        mean, scale = (getattr(distilled.recipe, name)[0] for name in ("mean", "scale"))
+        found = seen[:, 0] * scale + mean
+        np.testing.assert_allclose(found[still], first.bases[0].tiles[still], rtol=1e-5)
+        assert (found[still.stop :] <= X.max() + 1e-4).all()
+        np.testing.assert_array_equal(distilled.X[still], first.X[still])
+
+
 def test_a_set_to_start_from_goes_on_as_it_is(images, made):
     first = quick(**made).fit(*images).distilled_
     kind = type(made["parametrization"])
