@@ -76,6 +76,9 @@ def check_label_loss(start: DistilledDataset | None, loss: str) -> None:
     found = None
     if start.recipe.loss != loss:
         found = f"learned by {start.recipe.loss!r}"
+    elif start.recipe.targets == "softmax":
+        # DATM's code learns such scores; here labels themselves are learned.
+        found = "scores, whose softmax networks learn (targets='softmax')"
     elif loss == "cross-entropy" and bool((start.y < 0).any()):
         # A protocol for an evaluation may have changed the recipe.
         found = "negative in part"
