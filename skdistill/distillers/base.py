@@ -42,7 +42,7 @@ from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
 from .._run.problem import make_networks, pose
-from .._run.result import to_dataset
+from .._run.result import result_of, to_dataset
 from .._run.resume import Resumed, check_continuation, resume
 from .._run.start import check_factors, check_start
 from .._run.watch import Watch, explaining_out_of_memory, ways_out
@@ -281,8 +281,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """Set the fitted attributes from a run so far: NumPy and JSON-safe Python."""
         run, real, given = fit.run, fit.synthetic.data, fit.given
         method, parameters = type(self).__name__, fit.resumed.parameters
+        result = result_of(run, parameters, real.device)
         distilled = to_dataset(
-            run, fit.synthetic, method, parameters, given.origin, given.feature_names
+            run, result, fit.synthetic, method, parameters, given.origin, given.feature_names
         )
         for name, value in fit.resumed.resolved.items():
             setattr(self, f"{name}_", value)
@@ -291,7 +292,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self.n_features_in_ = prod(real.layout.user_shape)
         self.n_iter_ = run.step
         self.history_ = run.history
-        self.extra_ = fit.synthetic.extra_values(run.state.result)
+        self.extra_ = fit.synthetic.extra_values(result.tensors)
         self.distilled_ = distilled
         self._origin = given.origin
 

@@ -214,6 +214,14 @@ def test_the_best_iterate_on_held_out_data_is_kept(images, scripted):
     np.testing.assert_array_equal(distiller.transform()[0], shorter.transform()[0])
 
 
+def test_all_that_is_learned_is_that_of_the_best_iterate(images, scripted):
+    scripted([0.9, 0.5])
+    slide = tools.slide(max_iter=4, validation_fraction=0.25, validation_interval=2).fit(*images)
+    assert slide.distilled_.provenance["best_iter"] == 2
+    # It rises by a half in each step.
+    assert slide.extra_["height"].tolist() == [1.0]
+
+
 def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
     judged = []
 
