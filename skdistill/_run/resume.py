@@ -63,6 +63,11 @@ class Resumed:
     validates_as_before: bool
 
     @property
+    def from_file(self) -> bool:
+        """Whether the run comes from a checkpoint; all processes of a run know it."""
+        return self.source is not None
+
+    @property
     def stops_every(self) -> int:
         """Steps between two at which a run may end without a better validation."""
         return stops_every(self.parameters, self.validates_as_before)

@@ -267,7 +267,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                         shown_to_monitors(self, run),
                         explaining_out_of_memory(run, fit.peak, self._hints),
                     ):
-                        distill(run, fit.loop, watch, callbacks, checkpoint)
+                        distill(run, fit.loop, watch, callbacks, checkpoint, resumed.from_file)
                 finally:
                     # However the run ended, even with an error or Ctrl-C, its result so far is
                     # kept.
