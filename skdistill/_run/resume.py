@@ -1,7 +1,7 @@
 """Where a fit starts: from the run in a checkpoint, from that of an earlier fit, or anew."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._data.columns import check_names
 from .._data.seeds import draw_seed
 from .._data.training import Checked
 from .._data.wording import reason
@@ -88,6 +89,7 @@ def check_continuation(
     distilled: DistilledDataset,
     classes: np.ndarray,
     data: Checked,
+    feature_names: Sequence[str] | None,
     ipc: int,
     max_iter: int,
     rates: str | LearningRateSchedule,
@@ -104,6 +106,8 @@ def check_continuation(
         Its class labels.
     data : Checked
         The data of this fit.
+    feature_names : sequence of str or None
+        Names of its columns.
     ipc, max_iter : int
     rates : str or LearningRateSchedule
     validation_fraction : float or None
@@ -114,6 +118,12 @@ def check_continuation(
             "X and y must hold samples of the same shape and the same classes as in the "
             "earlier fit; warm_start=True continues it. Use warm_start=False to begin anew."
         )
+    check_names(
+        feature_names,
+        distilled.feature_names,
+        "the earlier fit",
+        "X[list(distiller.feature_names_in_)]",
+    )
     if distilled.ipc != ipc:
         raise ValueError(
             f"ipc={ipc} must be {distilled.ipc}, as in the earlier fit; "

@@ -223,8 +223,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             (``set_fit_request(sample_weight=True)``).
         start : DistilledDataset or None, default=None
             A set of the same classes whose samples come first; `init` makes the rest of the ``ipc``
-            samples per class. Soft labels need `learn_labels`, and a `parametrization` other
-            than pixels needs a set that was distilled with one of its kind.
+            samples per class. Hard labels may be in any order, equally many of every class. Soft
+            labels need `learn_labels`, and a `parametrization` other than pixels needs a set that
+            was distilled with one of its kind.
         learning_rate_factors : array-like of shape (ipc,) or None, default=None
             Factors of the learning rate of the first sample of every class and its labels, of the
             second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit. (Bases
@@ -315,12 +316,14 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         earlier = getattr(self, "_run", None) if self.warm_start else None
         origin = Origin.of(X, y)
         data = self._check_input(X, y, sample_weight)
+        names = getattr(self, "feature_names_in_", None)
         if earlier is not None:
             check_continuation(
                 earlier,
                 self.distilled_,
                 self.classes_,
                 data,
+                names,
                 self.ipc,
                 self.max_iter,
                 self.learning_rate_schedule,
@@ -330,7 +333,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         asked = start if factors is None else factors
         self._check_refusals(start=asked, n_processes=group.size)
         parametrization = resolve_parametrization(self.parametrization)
-        start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
+        start = check_start(
+            start, self.init, data, self.ipc, self.learn_labels, parametrization, names
+        )
         parameters = self._parameters(data.layout)
         learner = make_networks(
             parameters, data, self._needs_network, self._autocast(), self._derivatives
@@ -338,7 +343,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         return Given(
             data=data,
             origin=origin,
-            feature_names=getattr(self, "feature_names_in_", None),
+            feature_names=names,
             start=start,
             factors=factors,
             earlier=earlier,

@@ -109,6 +109,20 @@ def test_warm_start_refuses_what_it_cannot_continue(images):
     assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
 
 
+def test_warm_start_refuses_columns_in_another_order(table, outer_step):
+    pd = pytest.importorskip("pandas")
+    X, y = pd.DataFrame(table[0], columns=["a", "b", "c"]), table[1]
+    distiller = quick(warm_start=True).fit(X, y).set_params(max_iter=5)
+    message = (
+        "X must have the columns of the earlier fit, in their order: .* column 1 is 'c', and in "
+        r"the earlier fit it was 'b'\. Pass X\[list\(distiller.feature_names_in_\)\]\."
+    )
+    with outer_step(pytest.fail), pytest.raises(ValueError, match=message):
+        distiller.fit(X[["a", "c", "b"]], y)
+    assert distiller.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert distiller.fit(X, y).n_iter_ == 5
+
+
 def test_a_continued_run_was_begun_in_the_same_way(images):
     first, other = (quick(random_state=seed).fit(*images).distilled_ for seed in (0, 1))
     distiller = quick(ipc=2, warm_start=True)
