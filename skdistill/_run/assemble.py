@@ -148,7 +148,7 @@ def assemble(
         stops_every=resumed.stops_every,
         group=group,
     )
-    run.begun = resumed.begun
+    run.begun, run.judged_by = resumed.begun, resumed.judged_by
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .._data.columns import check_names
+from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
 from .._data.training import Checked
 from .._data.wording import reason
@@ -22,10 +23,11 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import BEGINNING, differences, identify
+from .identity import BEGINNING, differences, identify, judgment
 from .loop import is_complete
 from .network_scores import describe_scores
 from .processes import begin_together
+from .result import json_safe
 from .state import Run
 from .synthetic import SyntheticSet
 
@@ -48,7 +50,7 @@ class Resumed:
     source : path or None
         The checkpoint that the run comes from, if it does.
     checkpoint : Checkpoint or NoCheckpoint
-    begun : dict or None
+    begun, judged_by : dict or None
         As in `Run`.
     validates_as_before : bool
         Whether it is a run of 0.1.0, which validated in another way (`VALIDATION`).
@@ -61,6 +63,7 @@ class Resumed:
     source: str | os.PathLike | None
     checkpoint: Checkpoint | NoCheckpoint
     begun: dict | None
+    judged_by: dict | None
     validates_as_before: bool
 
     @property
@@ -197,7 +200,7 @@ def resume(
         given.factors,
         given.split_seed,
     )
-    begun = {name: identity[name] for name in BEGINNING}
+    begun, judged_by = {name: identity[name] for name in BEGINNING}, judgment(identity)
     _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
@@ -211,7 +214,7 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        return _choose(checkpoint, given.earlier, parameters)
+        return _choose(checkpoint, given, parameters, judged_by)
 
     # Without what is rounded in another way on another machine.
     shared = {name: part for name, part in identity.items() if name != NETWORK_SCORES}
@@ -230,14 +233,16 @@ def resume(
         checkpoint,
         # Without, so that it goes on in its way next time, too.
         None if as_before else begun,
+        judged_by,
         as_before,
     )
 
 
 def _choose(
-    checkpoint: Checkpoint | NoCheckpoint, earlier: Run | None, parameters: Mapping
+    checkpoint: Checkpoint | NoCheckpoint, given: Given, parameters: Mapping, judged_by: dict
 ) -> tuple[int, dict, Run | None]:
     """Return the seed, what else is known of the run to continue, and that run, if there is one."""
+    earlier = given.earlier
     max_iter, random_state = parameters["max_iter"], parameters["random_state"]
     validates = parameters["validation_fraction"] is not None
 
@@ -255,8 +260,13 @@ def _choose(
     from_file, as_before = run is not None and run is not earlier, is_of_before(run)
     if as_before:
         checkpoint.validate_as_before()
-    if run is not None and not from_file and not validates:
-        # The earlier fit may have validated: its best samples are not the result of this one.
+    if (
+        run is not None
+        and not from_file
+        and not (validates and _is_judged_alike(run, given, parameters, judged_by))
+    ):
+        # The best samples of the earlier fit are not the best by the validations of this one, which
+        # may be others or none.
         run = replace(run, state=replace(run.state, best=None))
     known = {
         "open values": dict(checkpoint.open_values),
@@ -264,6 +274,22 @@ def _choose(
         "validates as before": as_before,
     }
     return seed, known, run
+
+
+def _is_judged_alike(run: Run, given: Given, parameters: Mapping, judged_by: dict) -> bool:
+    """Return whether an earlier fit's run was validated in the way of this one."""
+    if run.judged_by is not None:
+        return run.judged_by == judged_by
+    # A run of before does not say it. What is known of its result is less precise, and counts as
+    # another way if in doubt.
+    assert given.earlier_result is not None
+    provenance = given.earlier_result.provenance
+    before, data = provenance["parameters"], provenance.get("training_data")
+    names = ("architecture", "augmentation", "eval_steps", "class_weight")
+    same = all(before.get(name) == json_safe(parameters[name]) for name in names)
+    return same and updated(data, given.provenance, given.data.fingerprint_before) == (
+        given.provenance
+    )
 
 
 def _check_beginning(earlier: Run | None, begun: dict[str, Any]) -> None:

@@ -206,7 +206,9 @@ class SharedParameters(Parameters):
         kind="bool",
         doc="""Whether `fit` continues the last `fit`: with a larger `max_iter`, which counts from
         the start, the result is the same, bit for bit on the CPU, as if it had not been
-        interrupted.""",
+        interrupted. If samples are validated in another way now (other data, weights,
+        `architecture`, `augmentation` or `eval_steps`), the best ones of before are forgotten:
+        later validations decide.""",
         may_change=True,
     )
     checkpoint: str | os.PathLike[str] | None = param(

@@ -347,6 +347,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             start=start,
             factors=factors,
             earlier=earlier,
+            earlier_result=None if earlier is None else self.distilled_,
             learner=learner,
             provenance=data.fingerprint(),
             group=group,

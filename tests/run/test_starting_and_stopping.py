@@ -289,6 +289,47 @@ def test_the_end_off_the_interval_counts_only_if_it_is_the_end(images, scripted)
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
 
 
+@pytest.mark.parametrize(
+    ("change", "data", "best"),
+    [
+        ({"n_networks": 3, "batch_size": 8}, {}, 2),
+        ({"eval_steps": 6}, {}, 6),
+        ({"architecture": "convnet", "inner_architecture": tools.tiny}, {}, 6),
+        ({"augmentation": "flip_rotate"}, {}, 6),
+        ({"class_weight": {0: 2.0}}, {}, 6),
+        ({}, {"sample_weight": 2}, 6),
+        ({}, {"X": 1}, 6),
+        ({}, {"y": 1}, 6),
+    ],
+    ids=lambda each: str(list(each)) if isinstance(each, dict) else "",
+)
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_best_by_other_validations_is_forgotten(images, scripted, change, data, best, knows):
+    X, y = images
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+    scripted([0.9, 0.4])
+    distiller = quick(max_iter=4, architecture=tools.tiny, **parameters).fit(X, y)
+    assert distiller.distilled_.provenance["best_iter"] == 2
+    if not knows:
+        # A pickle of an older version; the parameters of the set tell most of it.
+        del vars(distiller._run)["judged_by"]
+    others = {"X": X + 0.1 * X**2, "y": np.roll(y, 1), "sample_weight": y + 1.0}
+    data = {"X": X, "y": y, **{name: others[name] for name in data}}
+    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=6, **change)
+    scripted([0.8])
+    assert distiller.fit(**data).distilled_.provenance["best_iter"] == best
+
+
+def test_what_has_stagnated_by_other_validations_goes_on(images, scripted):
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+    scripted([0.9, 0.5, 0.5])
+    distiller = quick(max_iter=20, n_iter_no_change=3, **parameters).fit(*images)
+    assert distiller.n_iter_ == 6
+    scripted([0.6, 0.5, 0.5])
+    distiller.set_params(eval_steps=6).fit(*images)
+    assert (distiller.n_iter_, distiller.distilled_.provenance["best_iter"]) == (12, 8)
+
+
 def test_what_continues_does_not_observe_the_end_off_the_interval(images, scripted):
     seen = []
 
