@@ -259,6 +259,26 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, made, how, first):
     tools.check_same_bits_after(how, make, images, tmp_path, first=first)
 
 
+@pytest.mark.parametrize("decay", [None, 0.9])
+@pytest.mark.parametrize("from_a_set", [False, True])
+def test_samples_stay_as_they_are_when_the_data_changes(images, made, from_a_set, decay):
+    X, y = images
+    init = {"init": quick(**made).fit(X, y).distilled_} if from_a_set else {}
+    distiller = quick(**{**made, **init}, ema_decay=decay, warm_start=True).fit(X, y)
+    before = distiller.distilled_
+    # A step that moves nothing but averages.
+    distiller.set_params(max_iter=4 if decay is None else 3, learning_rate=1e-12)
+    if isinstance(made["parametrization"], LinearBasis) and not from_a_set:
+        with pytest.raises(ValueError, match=r"must give the mean .*init=distiller\.distilled_"):
+            distiller.fit(1.5 * X + 0.2, y)
+        return
+    after = distiller.fit(1.5 * X + 0.2, y).distilled_
+    assert after.recipe.scale[0] == pytest.approx(1.5 * before.recipe.scale[0])
+    np.testing.assert_allclose(after.X, before.X, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after.y, before.y, atol=1e-5)
+    assert_made_of_its_blocks(after)
+
+
 def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, made):
     make = partial(BoostedDistiller, block_size=4, distiller=quick(**made), random_state=0)
     long, short = (make(ipc).fit(*images).distilled_ for ipc in (8, 4))

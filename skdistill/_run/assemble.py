@@ -120,7 +120,7 @@ def assemble(
         at_once = _has_stand_in(method)
         made = method.stand_in(problem) if at_once else prepare()
         problem, synthetic = _completed(made, method, problem, synthetic)
-        run = continued(resumed, method, problem, synthetic, given.dtype)
+        run = continued(resumed, method, problem, synthetic, given, data)
         # A run at its end is returned without what only outer steps need.
         if at_once and not resumed.is_at_end(run):
             problem, synthetic = _completed(prepare(), method, problem, synthetic)

@@ -13,6 +13,7 @@ from .._data.columns import check_names
 from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
 from .._data.training import Checked
+from .._data.units import some_rows, warn_of_other_units
 from .._data.wording import reason
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
@@ -309,7 +310,8 @@ def continued(
     method: Method,
     problem: Problem,
     synthetic: SyntheticSet,
-    dtype: torch.dtype,
+    given: Given,
+    data: Checked,
 ) -> Run:
     """Return a run at rest as one on the device that can continue; its contents are checked.
 
@@ -319,8 +321,9 @@ def continued(
     method : Method
     problem : Problem
     synthetic : SyntheticSet
-    dtype : torch.dtype
-        Dtype of the learned tensors.
+    given : Given
+    data : Checked
+        The data to train on.
 
     Raises
     ------
@@ -335,7 +338,7 @@ def continued(
         placeholder = synthetic.first_tensors(
             lambda: torch.zeros(len(problem.rows), *problem.shape),
             problem.rngs.torch("synthetic", 0),
-            dtype,
+            given.dtype,
         )
         averages = resumed.parameters["ema_decay"] is not None
         fresh = initial_state(method, problem, placeholder, averages)
@@ -347,7 +350,49 @@ def continued(
     run = run.to_device(problem.device)
     with _explaining_what_does_not_fit(resumed.source):
         method.check_state(problem, run.state.method, run.step)
-    return run
+    if resumed.from_file or given.earlier_result is None:
+        return run
+    return _restandardized(run, given.earlier_result, synthetic, data)
+
+
+def _restandardized(
+    run: Run, before: DistilledDataset, synthetic: SyntheticSet, data: Checked
+) -> Run:
+    """Return an earlier fit's run whose samples stay as they are in the units of X.
+
+    Its tensors are standardized by the mean and deviation of the data of then. With other data,
+    weights or held-out samples these are others.
+    """
+    recipe, now = before.recipe, synthetic.data
+    mean, scale = (np.array(values) for values in (recipe.mean, recipe.scale))
+    rounding = 1e-6 * scale + 1e-12 * np.abs(mean)
+    if (np.maximum(abs(now.mean - mean), abs(now.scale - scale)) <= rounding).all():
+        return run
+    layout, X, y = recipe.layout, some_rows(data.X), some_rows(data.y)
+    # Samples that stay as they are would be far from those of X.
+    warn_of_other_units(X, layout, recipe.mean, recipe.scale, len(data.classes), y)
+    # What did not vary had its mean in all samples, whatever the tensors.
+    samples = layout.to_engine(before.X)
+    column = (-1, *[1] * (samples.ndim - 2))
+    same = (samples == mean.astype(samples.dtype).reshape(column)).all(
+        axis=(0, *range(2, samples.ndim))
+    )
+    factor = np.where(same & (scale == 1), 0, scale / now.scale)
+    shift = (mean - now.mean) / now.scale
+
+    def moved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        like = next(iter(tensors.values()))
+        units = (torch.from_numpy(each).to(like).view(column) for each in (factor, shift))
+        return synthetic.restandardized(tensors, *units)
+
+    # The moments of the optimizer are soon those of the new units.
+    slots = {name: slots.clone() for name, slots in run.state.slots.items()}
+    for name, values in moved(run.state.tensors).items():
+        slots[name][0] = values
+    averages = run.state.averages
+    averages = None if averages is None else moved(averages)
+    # Other data, weights or held-out samples are another validation.
+    return replace(run, state=replace(run.state, slots=slots, averages=averages, best=None))
 
 
 @contextmanager

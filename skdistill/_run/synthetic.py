@@ -124,6 +124,13 @@ class SyntheticSet:
         }
         return limits | self.strategy.limits(self.data, self.start, self._n_fresh)
 
+    def restandardized(
+        self, tensors: Mapping[str, Tensor], factor: Tensor, shift: Tensor
+    ) -> dict[str, Tensor]:
+        """Return tensors whose samples are those of these, times a factor, plus a shift."""
+        moved = self.strategy.restandardized(tensors, self.start, self._n_fresh, factor, shift)
+        return {**tensors, **moved}
+
     @property
     def _factors(self) -> np.ndarray:
         return np.ones(self.rows.ipc) if self.factors is None else self.factors

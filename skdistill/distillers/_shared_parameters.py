@@ -206,9 +206,11 @@ class SharedParameters(Parameters):
         kind="bool",
         doc="""Whether `fit` continues the last `fit`: with a larger `max_iter`, which counts from
         the start, the result is the same, bit for bit on the CPU, as if it had not been
-        interrupted. If samples are validated in another way now (other data, weights,
-        `architecture`, `augmentation` or `eval_steps`), the best ones of before are forgotten:
-        later validations decide.""",
+        interrupted. With other data (or weights, or without a held-out part) samples stay as they
+        are in the units of X, although networks see them by another mean and deviation; those of a
+        `LinearBasis` cannot, and are refused then. If samples are validated in another way now
+        (other data, weights, `architecture`, `augmentation` or `eval_steps`), the best ones of
+        before are forgotten: later validations decide.""",
         may_change=True,
     )
     checkpoint: str | os.PathLike[str] | None = param(

@@ -83,6 +83,15 @@ class BlockParametrization(SampleParametrization):
         """Return a block as a set keeps it; ``block`` is what it was in the set to start from."""
         raise NotImplementedError
 
+    def _restandardized(
+        self, tensors: Mapping[str, Tensor], block: Any, factor: Tensor, shift: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the tensors of a block, those that change, for other standardized units.
+
+        What is added to the samples of a block of ``start`` (`shift_of`) follows the units.
+        """
+        return super().restandardized(tensors, None, 0, factor, shift)
+
     # --- all blocks ---------------------------------------------------------------------------
 
     def first_tensors(
@@ -127,6 +136,22 @@ class BlockParametrization(SampleParametrization):
                 # A sample that must move slowly slows what it is made of.
                 rates[f"{name}.{k}"] = base * (own if name == self._per_sample else own.min())
         return rates
+
+    def restandardized(
+        self,
+        tensors: Mapping[str, Tensor],
+        start: DistilledDataset | None,
+        n_fresh: int,
+        factor: Tensor,
+        shift: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return the tensors of all blocks in other standardized units."""
+        moved: dict[str, Tensor] = {}
+        for k, block, _ in _blocks(start, n_fresh):
+            own = {name: tensors[f"{name}.{k}"] for name in self._names}
+            own |= self._restandardized(own, block, factor, shift)
+            moved |= {f"{name}.{k}": tensor for name, tensor in own.items()}
+        return moved
 
     def blocks(
         self,

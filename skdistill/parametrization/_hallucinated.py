@@ -144,6 +144,18 @@ class Hallucinated(BlockParametrization):
     ) -> dict[str, float]:
         return dict.fromkeys(self._names, data.auto_rate if rate is None else rate)
 
+    def _restandardized(
+        self,
+        tensors: Mapping[str, Tensor],
+        block: HallucinatorBlock | None,
+        factor: Tensor,
+        shift: Tensor,
+    ) -> dict[str, Tensor]:
+        moved = {name: tensors[name] * units for name, units in _units(factor).items()}
+        if block is None:
+            moved["transposed_bias"] = moved["transposed_bias"] + shift.flatten()
+        return moved
+
     def _keep(
         self, tensors: Mapping[str, Tensor], block: HallucinatorBlock | None, data: TrainingData
     ) -> HallucinatorBlock:

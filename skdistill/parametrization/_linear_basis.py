@@ -137,6 +137,14 @@ class LinearBasis(BlockParametrization):
             for name, shape in shapes.items()
         }
 
+    def _restandardized(
+        self, tensors: Mapping[str, Tensor], block: BasisBlock | None, factor: Tensor, shift: Tensor
+    ) -> dict[str, Tensor]:
+        if block is None and shift.any():
+            # Its samples are relative to the mean, whatever the coefficients.
+            return super()._restandardized(tensors, block, factor, shift)
+        return {"basis": tensors["basis"] * factor}
+
     def _keep(
         self, tensors: Mapping[str, Tensor], block: BasisBlock | None, data: TrainingData
     ) -> BasisBlock:

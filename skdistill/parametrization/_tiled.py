@@ -111,6 +111,12 @@ class Tiled(BlockParametrization):
         # Values are as large as those of the samples that they start from.
         return {"tiles": data.auto_rate if rate is None else rate}
 
+    def _restandardized(
+        self, tensors: Mapping[str, Tensor], block: TileBlock | None, factor: Tensor, shift: Tensor
+    ) -> dict[str, Tensor]:
+        # They have no offset.
+        return {"tiles": tensors["tiles"] * factor + shift}
+
     def _keep(
         self, tensors: Mapping[str, Tensor], block: TileBlock | None, data: TrainingData
     ) -> TileBlock:

@@ -123,6 +123,40 @@ def test_warm_start_refuses_columns_in_another_order(table, outer_step):
     assert distiller.fit(X, y).n_iter_ == 5
 
 
+STILL = {"max_iter": 4, "learning_rate": 1e-12}
+
+
+@pytest.mark.parametrize("change", [{"validation_fraction": None}, {"class_weight": {0: 5.0}}])
+def test_samples_stay_as_they_are_when_the_mean_changes(images, change):
+    validated = {"validation_fraction": 0.25, "validation_interval": 10}
+    distiller = quick(warm_start=True, **validated).fit(*images)
+    before = distiller.distilled_
+    after = distiller.set_params(**change, **STILL).fit(*images).distilled_
+    assert abs(after.recipe.mean[0] - before.recipe.mean[0]) > 1e-3
+    np.testing.assert_allclose(after.X, before.X, atol=1e-5)
+    # Networks see them by the mean of now.
+    seen = distiller._run.state.tensors["X"]
+    np.testing.assert_allclose(seen, after.standardize(after.X), atol=1e-5)
+
+
+def test_columns_that_begin_or_cease_to_vary(table):
+    X, y = table
+    X = np.c_[X, np.full(len(X), 7.0)]
+    distiller = quick(warm_start=True).fit(X, y)
+    before = distiller.transform()[0]
+    other = np.c_[X[:, :2] + 1, np.full(len(X), 5.0), np.arange(len(X)) * 1.0]
+    after = distiller.set_params(**STILL).fit(other, y).transform()[0]
+    np.testing.assert_allclose(after[:, [0, 1, 3]], before[:, [0, 1, 3]], atol=1e-5)
+    assert (after[:, 2] == 5).all()
+
+
+def test_data_in_other_units_is_warned_of_when_a_run_goes_on(images):
+    distiller = quick(warm_start=True).fit(*images)
+    distiller.set_params(max_iter=4)
+    with pytest.warns(UserWarning, match="X does not seem to be in the units of the training data"):
+        distiller.fit(images[0] / 255, images[1])
+
+
 def test_a_continued_run_was_begun_in_the_same_way(images):
     first, other = (quick(random_state=seed).fit(*images).distilled_ for seed in (0, 1))
     distiller = quick(ipc=2, warm_start=True)
