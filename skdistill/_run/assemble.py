@@ -158,7 +158,8 @@ def _sides(
     """Return what a run is trained on, with its weights, and what it is validated on, if that."""
     parameters, as_before = resumed.parameters, resumed.validates_as_before
     X, y, weight, classes, layout = given.data
-    # As in the loss, whether it is samples or the classes' terms that are weighed there.
+    # Held-out samples are weighed in the same way for all methods. (Where it is the classes' terms
+    # that are weighed in the loss, None is "balanced" there, but not here.)
     weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
     if not weighs_terms:
         weight = weighed
