@@ -259,6 +259,14 @@ def test_a_resumed_run_gives_the_same_bits(images, tmp_path, made, how, first):
     tools.check_same_bits_after(how, make, images, tmp_path, first=first)
 
 
+def test_a_run_with_bases_does_not_go_on_in_other_units(images, made):
+    X, y = images
+    distiller = quick(**made, warm_start=True).fit(X, y).set_params(max_iter=4)
+    with pytest.raises(ValueError, match=r"must give the mean .*init=distiller\.distilled_"):
+        distiller.fit(1.5 * X + 0.2, y)
+    assert distiller.fit(X, y).n_iter_ == 4
+
+
 def test_strong_boosting_leaves_earlier_blocks_bit_for_bit(images, made):
     make = partial(BoostedDistiller, block_size=4, distiller=quick(**made), random_state=0)
     long, short = (make(ipc).fit(*images).distilled_ for ipc in (8, 4))
@@ -287,6 +295,27 @@ def test_single_samples_are_kept(images):
     np.testing.assert_array_equal(distilled.bases[0].tiles[:4], first.bases[0].tiles[:4])
     assert (abs(distilled.X[4:] - first.X[4:]).reshape(4, -1).max(axis=1) > 1e-3).all()
     assert_made_of_its_blocks(distilled)
+
+
+def test_tiles_that_are_held_back_are_not_clamped(images):
+    X, y = images
+    first = quick(parametrization=Tiled(), ipc=2).fit(X, y).distilled_
+    far = first.X.max() + X.max()
+    first = replace(first, X=first.X + far, bases=(TileBlock(first.bases[0].tiles + far),))
+    distiller = quick(parametrization=Tiled(clamp=True), ipc=3)
+
+    def tiles(factors):
+        fitted = distiller.fit(X, y, start=first, learning_rate_factors=factors)
+        # As the networks have seen them.
+        return fitted._run.state.tensors["tiles.0"], fitted.distilled_
+
+    for factors, still in (([0, 0, 1], slice(0, 4)), ([0, 1, 1], slice(0, 2))):
+        seen, distilled = tiles(factors)
+        mean, scale = (getattr(distilled.recipe, name)[0] for name in ("mean", "scale"))
+        found = seen[:, 0] * scale + mean
+        np.testing.assert_allclose(found[still], first.bases[0].tiles[still], rtol=1e-5)
+        assert (found[still.stop :] <= X.max() + 1e-4).all()
+        np.testing.assert_array_equal(distilled.X[still], first.X[still])
 
 
 def test_a_set_to_start_from_goes_on_as_it_is(images, made):

@@ -1,11 +1,12 @@
 """Whether a data frame has the columns of the training data. Needs neither pandas nor narwhals."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from .wording import listed
 
-__all__ = ["check_columns", "column_names", "default_names", "other_columns"]
+__all__ = ["check_columns", "check_names", "column_names", "default_names", "other_columns"]
 
 
 def column_names(X: Any) -> list | None:
@@ -32,14 +33,22 @@ def other_columns(X: Any, feature_names: tuple[str, ...] | None) -> tuple[str, s
         return None
     if not all(isinstance(name, str) for name in names):
         return None
-    missing = list((Counter(feature_names) - Counter(names)).elements())
-    unexpected = list((Counter(names) - Counter(feature_names)).elements())
-    in_order = "X[list(distilled.feature_names)]"
+    return _difference(
+        names, feature_names, "the training data", "X[list(distilled.feature_names)]"
+    )
+
+
+def _difference(
+    names: Sequence[str], expected: Sequence[str], where: str, in_order: str
+) -> tuple[str, str]:
+    """Return how names differ from those in ``where``, and what to do."""
+    missing = list((Counter(expected) - Counter(names)).elements())
+    unexpected = list((Counter(names) - Counter(expected)).elements())
     if not (missing or unexpected):
-        i = next(i for i, pair in enumerate(zip(names, feature_names)) if pair[0] != pair[1])
+        i = next(i for i, pair in enumerate(zip(names, expected)) if pair[0] != pair[1])
         found = (
-            f"it has the same columns in another order: column {i} is {names[i]!r}, and in the "
-            f"training data it was {feature_names[i]!r}"
+            f"it has the same columns in another order: column {i} is {names[i]!r}, and in {where} "
+            f"it was {expected[i]!r}"
         )
         return found, f"Pass {in_order}."
     parts = [f"it lacks {listed(map(repr, missing))}"] if missing else []
@@ -56,3 +65,23 @@ def check_columns(X: Any, feature_names: tuple[str, ...] | None) -> None:
         raise ValueError(
             f"X must have the columns of the training data, in their order: {difference}. {way_out}"
         )
+
+
+def check_names(
+    names: Sequence[str] | None, expected: Sequence[str] | None, where: str, in_order: str
+) -> None:
+    """Raise a ValueError if training data has other columns than what it is to go on from.
+
+    Parameters
+    ----------
+    names, expected : sequence of str or None
+        The names of the columns here and there; None if there are none, which fit all.
+    where : str
+        What the others are those of.
+    in_order : str
+        An expression for X with these.
+    """
+    if names is None or expected is None or list(names) == list(expected):
+        return
+    difference, way_out = _difference(list(names), list(expected), where, in_order)
+    raise ValueError(f"X must have the columns of {where}, in their order: {difference}. {way_out}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from .layout import Layout
 from .network_input import Numbers, standardized_in_double
+from .rows import Rows
 from .warn import warn
 
 __all__ = [
@@ -167,7 +168,7 @@ def standardized_part(X: np.ndarray, layout: Layout, mean: Numbers, scale: Numbe
     return standardized_in_double(layout.to_engine(some_rows(X)), mean, scale)
 
 
-def some_rows(X: np.ndarray) -> np.ndarray:
+def some_rows(X: np.ndarray | Rows) -> np.ndarray:
     """Return at most `_MANY` rows, evenly spaced, so that sorted labels do not matter."""
     return X[:: -(-len(X) // _MANY)]
 

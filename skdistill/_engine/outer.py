@@ -191,14 +191,22 @@ def _project(
     limits: Mapping[str, Limits],
     sample_norm: float | None,
 ) -> None:
-    """Move the values, in place, to where they are to stay; parameters as in `update`."""
+    """Move the values, in place, to where they are to stay; parameters as in `update`.
+
+    Samples that are held back stay where they are, because the result has them as they were.
+    """
     if sample_norm is not None:
         scales = parametrization.scales(tensors_of(slots), sample_norm)
         _scale(slots, scales, learning_rates)
     if LABELS in slots:
         slots[LABELS][0] = method.project_labels(slots[LABELS][0])
     for name, (low, high) in limits.items():
-        slots[name][0].clamp_(low, high)  # type: ignore[arg-type]  # both of one type
+        rate, values = learning_rates[name], slots[name][0]
+        kept = values.clamp(low, high)  # type: ignore[arg-type]  # both of one type
+        if isinstance(rate, Tensor):
+            slots[name][0] = torch.where(rate == 0, values, kept)
+        elif rate != 0:
+            slots[name][0] = kept
 
 
 def _scale(

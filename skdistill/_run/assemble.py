@@ -21,7 +21,7 @@ from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
 from .loop import OuterLoop
-from .network_scores import describe_scores
+from .network_scores import describe_initialization, describe_scores
 from .problem import pose
 from .resume import Resumed, continued
 from .start import check_label_loss
@@ -120,7 +120,7 @@ def assemble(
         at_once = _has_stand_in(method)
         made = method.stand_in(problem) if at_once else prepare()
         problem, synthetic = _completed(made, method, problem, synthetic)
-        run = continued(resumed, method, problem, synthetic, given.dtype)
+        run = continued(resumed, method, problem, synthetic, given, data)
         # A run at its end is returned without what only outer steps need.
         if at_once and not resumed.is_at_end(run):
             problem, synthetic = _completed(prepare(), method, problem, synthetic)
@@ -148,7 +148,7 @@ def assemble(
         stops_every=resumed.stops_every,
         group=group,
     )
-    run.begun = resumed.begun
+    run.begun, run.judged_by = resumed.begun, resumed.judged_by
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 
@@ -158,7 +158,8 @@ def _sides(
     """Return what a run is trained on, with its weights, and what it is validated on, if that."""
     parameters, as_before = resumed.parameters, resumed.validates_as_before
     X, y, weight, classes, layout = given.data
-    # As in the loss, whether it is samples or the classes' terms that are weighed there.
+    # Held-out samples are weighed in the same way for all methods. (Where it is the classes' terms
+    # that are weighed in the loss, None is "balanced" there, but not here.)
     weighed = weigh_samples(parameters["class_weight"], classes, y, weight)
     if not weighs_terms:
         weight = weighed
@@ -180,7 +181,9 @@ def _prepare(
     shared = replace(problem, rngs=Streams(0))
     folder, writes = parameters.get("cache"), given.group.rank == 0
     scores = describe_scores(folder, parameters, given.learner, problem.shape)
-    return method.prepare(shared, FolderCache(folder, data, given.learner, writes, scores))
+    initialization = describe_initialization(parameters, given.learner)
+    cache = FolderCache(folder, data, given.learner, writes, scores, initialization)
+    return method.prepare(shared, cache)
 
 
 def _completed(

@@ -19,11 +19,14 @@ from .._files.formats import NETWORK_SCORES, PREPARED, VERSIONS
 from .._files.lock import NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
+from .network_scores import TAKEN_FOR_GRANTED
 
 __all__ = ["FolderCache"]
 
 # What a result says of the data that it was made of.
 _DATA = "the training data"
+# And of the networks.
+_INITIALIZATION = "the initialization of the network"
 
 
 class FolderCache:
@@ -44,6 +47,8 @@ class FolderCache:
         Whether this process writes; one of several does.
     scores : list of float or None, default=None
         What the network computes (`describe_scores`).
+    initialization : str or None, default=None
+        How its weights are drawn (`describe_initialization`).
     """
 
     def __init__(
@@ -53,11 +58,12 @@ class FolderCache:
         learner: Learner | None,
         writes: bool = True,
         scores: list[float] | None = None,
+        initialization: str | None = None,
     ):
         # The program may change its folder during a run.
         self._folder = None if folder is None else Path(folder).expanduser().absolute()
         self._data, self._learner, self._writes = data, learner, writes
-        self._scores = scores
+        self._scores, self._initialization = scores, initialization
 
     def __repr__(self) -> str:
         return f"cache={None if self._folder is None else os.fspath(self._folder)!r}"
@@ -112,6 +118,8 @@ class FolderCache:
             {
                 **parameters,
                 "the network": network,
+                # Layers do not tell it.
+                _INITIALIZATION: self._initialization,
                 **({} if self._scores is None else {NETWORK_SCORES: self._scores}),
                 "the shape of samples": self._data.layout.network_shape,
                 # Less what is held out, and with the weights of classes in those of samples.
@@ -134,6 +142,9 @@ class FolderCache:
         if _DATA in there:
             before = self._data.fingerprint_before
             there[_DATA] = updated(there[_DATA], identity[_DATA], before)
+        # Results of before do not say it.
+        known = identity[_INITIALIZATION] in TAKEN_FOR_GRANTED
+        there.setdefault(_INITIALIZATION, identity[_INITIALIZATION] if known else "unknown")
         texts = differences(there, identity)
         if texts:
             raise ValueError(

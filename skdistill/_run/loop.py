@@ -85,14 +85,26 @@ def distill(
     watch: Watch,
     callbacks: OuterCallbacks,
     checkpoint: Checkpoint | NoCheckpoint,
+    from_file: bool,
 ) -> None:
-    """Do a run's outer steps; the run holds the last good state at every moment."""
+    """Do a run's outer steps; the run holds the last good state at every moment.
+
+    Parameters
+    ----------
+    run : Run
+    loop : OuterLoop
+    watch : Watch
+    callbacks : OuterCallbacks
+    checkpoint : Checkpoint or NoCheckpoint
+        Of several processes only the first has one.
+    from_file : bool
+        Whether the run comes from a checkpoint, in whichever process.
+    """
     began = perf_counter() - run.seconds
     n_steps = loop.max_iter - run.step
-    resumed_from_file = isinstance(checkpoint, Checkpoint)
     watch.begin(run)
     callbacks.fit_begins(n_steps)
-    if resumed_from_file:
+    if from_file:
         # A run that had stopped after failures when it was saved stops again.
         watch.give_up_after_many_failures(run)
     for _ in range(n_steps):

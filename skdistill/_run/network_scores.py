@@ -1,4 +1,4 @@
-"""What a network of the user's computes, in a few numbers.
+"""What the layers of a network do not tell: how weights are drawn, and what a user's own computes.
 
 A function may be rewritten under its name, and the layers of a network do not tell what its
 ``forward`` does with them.
@@ -14,13 +14,24 @@ from .._engine.learner import Learner
 from ..evaluation._plain_architecture import to_plain
 from ..networks import Architecture
 
-__all__ = ["describe_scores", "same_scores", "to_distill_through"]
+__all__ = [
+    "TAKEN_FOR_GRANTED",
+    "describe_initialization",
+    "describe_scores",
+    "same_scores",
+    "to_distill_through",
+]
 
 # Of samples, and at most of their scores.
 _N_SAMPLES, _N_SCORES = 4, 64
 # Devices, machines and versions of torch agree to a thousandth, even where products are rounded to
 # ten bits.
 _TOLERANCE = 0.01
+# How weights are drawn: the default of the package's networks, and those of the user, whose scores
+# tell more.
+_USUAL, _OWN = "torch", "that of a network of your own"
+# What a cache of before, which does not say it, is taken to be of.
+TAKEN_FOR_GRANTED = (None, _USUAL, _OWN)
 
 
 def to_distill_through(parameters: Mapping[str, Any]) -> str | Architecture:
@@ -58,6 +69,25 @@ def describe_scores(
     X, near = learner.probes(_N_SAMPLES, shape), learner.parameters(learner.near(theta))
     scores = torch.func.functional_call(learner.module, near, (X,))
     return [float(f"{score:.6g}") for score in scores.flatten()[:_N_SCORES].tolist()]
+
+
+def describe_initialization(parameters: Mapping[str, Any], learner: Learner | None) -> str | None:
+    """Return how the weights of the networks to distill through are drawn; None without networks.
+
+    Of what the package's networks may be told, it is all that changes no layer.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of the distiller.
+    learner : Learner or None
+    """
+    if learner is None:
+        return None
+    plain = to_plain(to_distill_through(parameters))
+    if plain is None:
+        return _OWN
+    return _USUAL if isinstance(plain, str) else plain.get("initialization", _USUAL)
 
 
 def same_scores(saved: object, current: object) -> bool:

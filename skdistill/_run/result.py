@@ -2,13 +2,14 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
 import sklearn
 import torch
+from torch import Tensor
 
 from .._data.frames import Origin
 from .._data.training import TrainingData
@@ -21,24 +22,51 @@ from ..networks import resolve_architecture
 from .state import Run
 from .synthetic import SyntheticSet
 
-__all__ = ["to_dataset"]
+__all__ = ["Result", "json_safe", "result_of", "to_dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run has learned: the best that was validated or, if nothing was, the last.
+
+    If what is learned is averaged, both are averages.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        The learned tensors, on the device.
+    best_iter : int or None
+        The outer step after which they were so, if they are the best that were validated.
+    """
+
+    tensors: Mapping[str, Tensor]
+    best_iter: int | None
+
+
+def result_of(run: Run, parameters: Mapping, device: torch.device) -> Result:
+    """Return the result so far of a run of a distiller with these parameters."""
+    best = None if parameters["validation_fraction"] is None else run.best_or_last
+    if best is None:
+        return Result(run.state.result, None)
+    return Result({k: as_tensor(v).to(device) for k, v in best.tensors.items()}, best.step)
 
 
 def to_dataset(
     run: Run,
+    result: Result,
     synthetic: SyntheticSet,
     method: str,
     parameters: Mapping,
     origin: Origin,
     feature_names: Sequence[str] | None,
 ) -> DistilledDataset:
-    """Return the samples of a run: the best that were validated or, if none were, the last.
-
-    If what is learned is averaged, both are averages.
+    """Return the samples of a run as a set.
 
     Parameters
     ----------
     run : Run
+    result : Result
+        What it has learned.
     synthetic : SyntheticSet
     method : str
         The distiller's class.
@@ -49,15 +77,12 @@ def to_dataset(
     feature_names : sequence of str or None
         Names of a table's columns.
     """
-    real, tensors = synthetic.data, run.state.result
-    best = None if parameters["validation_fraction"] is None else run.best_or_last
-    if best is not None:
-        tensors = {k: as_tensor(v).to(real.device) for k, v in best.tensors.items()}
+    real, tensors = synthetic.data, result.tensors
     X, y, bases = synthetic.result(tensors)
     provenance = {
         "method": method,
         "parameters": {
-            name: _json_safe(value)
+            name: json_safe(value)
             for name, value in parameters.items()
             # A path on this machine means nothing to others.
             if not name.startswith(("cache", "checkpoint"))
@@ -65,7 +90,7 @@ def to_dataset(
         "seed": run.seed,
         "learning_rate": synthetic.learning_rate_used,
         "n_iter": run.step,
-        "best_iter": None if best is None else best.step,
+        "best_iter": result.best_iter,
         "n_skipped": run.step - run.state.n_updates,
         "seconds": run.seconds,
         "device": str(real.device),
@@ -126,7 +151,7 @@ def _recipe(
     return replace(usual, **changes)
 
 
-def _json_safe(value):
+def json_safe(value):
     """Return a parameter's value, or words for it that JSON can hold."""
     if isinstance(value, str | bool | type(None)):
         return value
@@ -135,7 +160,7 @@ def _json_safe(value):
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, list | tuple):
-        return [_json_safe(v) for v in value]
+        return [json_safe(v) for v in value]
     if isinstance(value, Mapping):
-        return {str(k): _json_safe(v) for k, v in value.items()}
+        return {str(k): json_safe(v) for k, v in value.items()}
     return getattr(value, "__qualname__", None) or repr(value)

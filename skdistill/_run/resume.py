@@ -1,7 +1,7 @@
 """Where a fit starts: from the run in a checkpoint, from that of an earlier fit, or anew."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._data.columns import check_names
+from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
 from .._data.training import Checked
+from .._data.units import some_rows, warn_of_other_units
 from .._data.wording import reason
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import initial_state
@@ -21,10 +24,11 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import BEGINNING, differences, identify
+from .identity import BEGINNING, differences, identify, judgment
 from .loop import is_complete
 from .network_scores import describe_scores
 from .processes import begin_together
+from .result import json_safe
 from .state import Run
 from .synthetic import SyntheticSet
 
@@ -47,7 +51,7 @@ class Resumed:
     source : path or None
         The checkpoint that the run comes from, if it does.
     checkpoint : Checkpoint or NoCheckpoint
-    begun : dict or None
+    begun, judged_by : dict or None
         As in `Run`.
     validates_as_before : bool
         Whether it is a run of 0.1.0, which validated in another way (`VALIDATION`).
@@ -60,7 +64,13 @@ class Resumed:
     source: str | os.PathLike | None
     checkpoint: Checkpoint | NoCheckpoint
     begun: dict | None
+    judged_by: dict | None
     validates_as_before: bool
+
+    @property
+    def from_file(self) -> bool:
+        """Whether the run comes from a checkpoint; all processes of a run know it."""
+        return self.source is not None
 
     @property
     def stops_every(self) -> int:
@@ -83,6 +93,7 @@ def check_continuation(
     distilled: DistilledDataset,
     classes: np.ndarray,
     data: Checked,
+    feature_names: Sequence[str] | None,
     ipc: int,
     max_iter: int,
     rates: str | LearningRateSchedule,
@@ -99,6 +110,8 @@ def check_continuation(
         Its class labels.
     data : Checked
         The data of this fit.
+    feature_names : sequence of str or None
+        Names of its columns.
     ipc, max_iter : int
     rates : str or LearningRateSchedule
     validation_fraction : float or None
@@ -109,6 +122,12 @@ def check_continuation(
             "X and y must hold samples of the same shape and the same classes as in the "
             "earlier fit; warm_start=True continues it. Use warm_start=False to begin anew."
         )
+    check_names(
+        feature_names,
+        distilled.feature_names,
+        "the earlier fit",
+        "X[list(distiller.feature_names_in_)]",
+    )
     if distilled.ipc != ipc:
         raise ValueError(
             f"ipc={ipc} must be {distilled.ipc}, as in the earlier fit; "
@@ -182,7 +201,7 @@ def resume(
         given.factors,
         given.split_seed,
     )
-    begun = {name: identity[name] for name in BEGINNING}
+    begun, judged_by = {name: identity[name] for name in BEGINNING}, judgment(identity)
     _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
@@ -196,7 +215,7 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        return _choose(checkpoint, given.earlier, parameters)
+        return _choose(checkpoint, given, parameters, judged_by)
 
     # Without what is rounded in another way on another machine.
     shared = {name: part for name, part in identity.items() if name != NETWORK_SCORES}
@@ -215,14 +234,16 @@ def resume(
         checkpoint,
         # Without, so that it goes on in its way next time, too.
         None if as_before else begun,
+        judged_by,
         as_before,
     )
 
 
 def _choose(
-    checkpoint: Checkpoint | NoCheckpoint, earlier: Run | None, parameters: Mapping
+    checkpoint: Checkpoint | NoCheckpoint, given: Given, parameters: Mapping, judged_by: dict
 ) -> tuple[int, dict, Run | None]:
     """Return the seed, what else is known of the run to continue, and that run, if there is one."""
+    earlier = given.earlier
     max_iter, random_state = parameters["max_iter"], parameters["random_state"]
     validates = parameters["validation_fraction"] is not None
 
@@ -240,8 +261,13 @@ def _choose(
     from_file, as_before = run is not None and run is not earlier, is_of_before(run)
     if as_before:
         checkpoint.validate_as_before()
-    if run is not None and not from_file and not validates:
-        # The earlier fit may have validated: its best samples are not the result of this one.
+    if (
+        run is not None
+        and not from_file
+        and not (validates and _is_judged_alike(run, given, parameters, judged_by))
+    ):
+        # The best samples of the earlier fit are not the best by the validations of this one, which
+        # may be others or none.
         run = replace(run, state=replace(run.state, best=None))
     known = {
         "open values": dict(checkpoint.open_values),
@@ -249,6 +275,22 @@ def _choose(
         "validates as before": as_before,
     }
     return seed, known, run
+
+
+def _is_judged_alike(run: Run, given: Given, parameters: Mapping, judged_by: dict) -> bool:
+    """Return whether an earlier fit's run was validated in the way of this one."""
+    if run.judged_by is not None:
+        return run.judged_by == judged_by
+    # A run of before does not say it. What is known of its result is less precise, and counts as
+    # another way if in doubt.
+    assert given.earlier_result is not None
+    provenance = given.earlier_result.provenance
+    before, data = provenance["parameters"], provenance.get("training_data")
+    names = ("architecture", "augmentation", "eval_steps", "class_weight")
+    same = all(before.get(name) == json_safe(parameters[name]) for name in names)
+    return same and updated(data, given.provenance, given.data.fingerprint_before) == (
+        given.provenance
+    )
 
 
 def _check_beginning(earlier: Run | None, begun: dict[str, Any]) -> None:
@@ -268,7 +310,8 @@ def continued(
     method: Method,
     problem: Problem,
     synthetic: SyntheticSet,
-    dtype: torch.dtype,
+    given: Given,
+    data: Checked,
 ) -> Run:
     """Return a run at rest as one on the device that can continue; its contents are checked.
 
@@ -278,8 +321,9 @@ def continued(
     method : Method
     problem : Problem
     synthetic : SyntheticSet
-    dtype : torch.dtype
-        Dtype of the learned tensors.
+    given : Given
+    data : Checked
+        The data to train on.
 
     Raises
     ------
@@ -294,7 +338,7 @@ def continued(
         placeholder = synthetic.first_tensors(
             lambda: torch.zeros(len(problem.rows), *problem.shape),
             problem.rngs.torch("synthetic", 0),
-            dtype,
+            given.dtype,
         )
         averages = resumed.parameters["ema_decay"] is not None
         fresh = initial_state(method, problem, placeholder, averages)
@@ -306,7 +350,49 @@ def continued(
     run = run.to_device(problem.device)
     with _explaining_what_does_not_fit(resumed.source):
         method.check_state(problem, run.state.method, run.step)
-    return run
+    if resumed.from_file or given.earlier_result is None:
+        return run
+    return _restandardized(run, given.earlier_result, synthetic, data)
+
+
+def _restandardized(
+    run: Run, before: DistilledDataset, synthetic: SyntheticSet, data: Checked
+) -> Run:
+    """Return an earlier fit's run whose samples stay as they are in the units of X.
+
+    Its tensors are standardized by the mean and deviation of the data of then. With other data,
+    weights or held-out samples these are others.
+    """
+    recipe, now = before.recipe, synthetic.data
+    mean, scale = (np.array(values) for values in (recipe.mean, recipe.scale))
+    rounding = 1e-6 * scale + 1e-12 * np.abs(mean)
+    if (np.maximum(abs(now.mean - mean), abs(now.scale - scale)) <= rounding).all():
+        return run
+    layout, X, y = recipe.layout, some_rows(data.X), some_rows(data.y)
+    # Samples that stay as they are would be far from those of X.
+    warn_of_other_units(X, layout, recipe.mean, recipe.scale, len(data.classes), y)
+    # What did not vary had its mean in all samples, whatever the tensors.
+    samples = layout.to_engine(before.X)
+    column = (-1, *[1] * (samples.ndim - 2))
+    same = (samples == mean.astype(samples.dtype).reshape(column)).all(
+        axis=(0, *range(2, samples.ndim))
+    )
+    factor = np.where(same & (scale == 1), 0, scale / now.scale)
+    shift = (mean - now.mean) / now.scale
+
+    def moved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        like = next(iter(tensors.values()))
+        units = (torch.from_numpy(each).to(like).view(column) for each in (factor, shift))
+        return {**tensors, **synthetic.strategy.restandardized(tensors, *units)}
+
+    # The moments of the optimizer are soon those of the new units.
+    slots = {name: slots.clone() for name, slots in run.state.slots.items()}
+    for name, values in moved(run.state.tensors).items():
+        slots[name][0] = values
+    averages = run.state.averages
+    averages = None if averages is None else moved(averages)
+    # Other data, weights or held-out samples are another validation.
+    return replace(run, state=replace(run.state, slots=slots, averages=averages, best=None))
 
 
 @contextmanager

@@ -1,7 +1,12 @@
 """The requested start of a run: samples that come first, and how fast they move."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
+from .._data.columns import check_names
+from .._data.network_input import find_classes
 from .._data.training import Checked
 from ..distilled._dataset import DistilledDataset
 from ..parametrization import SampleParametrization
@@ -34,8 +39,23 @@ def check_start(
     ipc: int,
     learn_labels: bool,
     parametrization: SampleParametrization,
+    feature_names: Sequence[str] | None,
 ) -> DistilledDataset | None:
-    """Return the set whose samples come first, ``start`` or ``init``, or raise ValueError."""
+    """Return the set whose samples come first, ``start`` or ``init``, or raise ValueError.
+
+    Its rows are in the order of a run: one sample of every class, then the next.
+
+    Parameters
+    ----------
+    start, init
+        What was given.
+    data : Checked
+    ipc : int
+    learn_labels : bool
+    parametrization : SampleParametrization
+    feature_names : sequence of str or None
+        Names of the columns of the data.
+    """
     name, most = "start", f"at most ipc={ipc}"
     if isinstance(init, DistilledDataset):
         if start is not None:
@@ -53,13 +73,46 @@ def check_start(
         )
     if not np.array_equal(start.classes, data.classes):
         raise ValueError(f"{name} must hold the classes of y; its own differ.")
+    check_names(feature_names, start.feature_names, name, f"X[list({name}.feature_names)]")
     if start.y.ndim == 2 and not learn_labels:
         raise ValueError(
             f"{name} must hold hard labels unless learn_labels=True; its own are soft. "
             "with_hard_labels() of a distilled set makes them."
         )
     parametrization.check(init, ipc, start)
-    return start
+    return _in_order(start, name, parametrization)
+
+
+def _in_order(
+    start: DistilledDataset, name: str, parametrization: SampleParametrization
+) -> DistilledDataset:
+    """Return a set whose rows are in the order of a run, which knows classes by their rows.
+
+    Hard labels may be in another: those of a set made by hand, or of soft labels whose largest is
+    not that of the row's class any more.
+    """
+    if start.y.ndim == 2 or np.array_equal(start.y, np.tile(start.classes, start.ipc)):
+        return start
+    index = find_classes(start.y, start.classes)
+    counts = np.bincount(index[index >= 0], minlength=len(start.classes))
+    if (counts != start.ipc).any():
+        found = dict(zip(start.classes.tolist(), counts.tolist()))
+        raise ValueError(
+            f"{name} must hold {start.ipc} samples of every class; by its labels it has "
+            f"{found!r:.200}. If these are the largest of soft labels, start from the soft ones, "
+            "with learn_labels=True; or leave samples out, and make a set of the others with "
+            "DistilledDataset.from_arrays."
+        )
+    if not parametrization.learns_samples and start.bases:
+        raise ValueError(
+            f"{name} must hold its classes in turn, one sample of every class after the other, "
+            f"with parametrization={parametrization!r}, whose bases are in that order; its hard "
+            "labels are in another. Start from the soft labels that it had, with "
+            "learn_labels=True, or from its samples, with parametrization='pixels'."
+        )
+    order = np.argsort(index, kind="stable").reshape(len(counts), -1).T.ravel()
+    # Bases are of no use to what learns the samples themselves.
+    return replace(start, X=start.X[order], y=start.y[order], bases=())
 
 
 def check_label_loss(start: DistilledDataset | None, loss: str) -> None:
@@ -76,6 +129,9 @@ def check_label_loss(start: DistilledDataset | None, loss: str) -> None:
     found = None
     if start.recipe.loss != loss:
         found = f"learned by {start.recipe.loss!r}"
+    elif start.recipe.targets == "softmax":
+        # DATM's code learns such scores; here labels themselves are learned.
+        found = "scores, whose softmax networks learn (targets='softmax')"
     elif loss == "cross-entropy" and bool((start.y < 0).any()):
         # A protocol for an evaluation may have changed the recipe.
         found = "negative in part"

@@ -159,12 +159,14 @@ class SyntheticSet:
         data, start = self.data, self.start
         X = data.to_raw(self.parametrization.samples(tensors))
         factors = self._factors
-        if start is not None:
-            # Rounding on the way in and out would move samples that must not move.
-            kept = np.flatnonzero(self.rows.spread(factors[: start.ipc] == 0))
-            X[kept] = start.X[kept]
         if LABELS in tensors:
             y = tensors[LABELS].cpu().numpy().astype(data.dtype)
         else:
             y = data.classes[self.rows.labels().numpy()]
+        if start is not None:
+            # Rounding on the way in and out would move samples and labels that must not move.
+            kept = np.flatnonzero(self.rows.spread(factors[: start.ipc] == 0))
+            X[kept] = start.X[kept]
+            if start.y.ndim == 2:
+                y[kept] = start.y[kept]
         return X, y, self.strategy.blocks(tensors, data, start, self.rows.spread(factors))

@@ -358,6 +358,11 @@ class DistilledDataset:
         The samples were distilled with the soft labels, and a network may learn less from these: an
         accuracy that the provenance claims for those is left out.
 
+        The largest label need not be that of the class from which a sample was distilled. Then rows
+        are not one sample of every class, and the next, any more, and `subset` may have other
+        numbers of each. As ``init`` or ``start`` of a distiller such a set is put in order, or
+        refused if it has not equally many samples of every class.
+
         Examples
         --------
         >>> from sklearn.datasets import load_iris

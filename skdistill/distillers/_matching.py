@@ -34,8 +34,10 @@ class MatchingDistiller(BaseDistiller):
         constraints=[dict, StrOptions({"balanced"}), None],
         kind='dict, "balanced" or None',
         doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
-        a class that is not named has 1. None and "balanced" are the same here: all classes count
-        the same, however many samples they have.""",
+        a class that is not named has 1. In this sum None and "balanced" are the same: all classes
+        count the same, however many samples they have. Held-out samples (`validation_fraction`)
+        are weighed as in other distillers: with None each counts the same, as in `score`, and with
+        "balanced" each class.""",
     )
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",

@@ -206,7 +206,12 @@ class SharedParameters(Parameters):
         kind="bool",
         doc="""Whether `fit` continues the last `fit`. With a larger `max_iter`, which counts from
         the start, the result is the same as if it had not been interrupted: bit for bit on the CPU,
-        with the same versions, kind of processor and number of threads.""",
+        with the same versions, kind of processor and number of threads. With other data (or
+        weights, or without a held-out part) samples stay as they are in the units of X, although
+        networks see them by another mean and deviation; other parametrizations than "pixels" are
+        refused then. If samples are validated in another way now (other data, weights,
+        `architecture`, `augmentation` or `eval_steps`), the best ones of before are forgotten:
+        later validations decide.""",
         may_change=True,
     )
     checkpoint: str | os.PathLike[str] | None = param(

@@ -42,7 +42,7 @@ from .._run.identity import describe_defaults
 from .._run.initial import gaussian_set
 from .._run.loop import distill
 from .._run.problem import make_networks, pose
-from .._run.result import to_dataset
+from .._run.result import result_of, to_dataset
 from .._run.resume import Resumed, check_continuation, resume
 from .._run.start import check_factors, check_start
 from .._run.watch import Watch, explaining_out_of_memory, ways_out
@@ -223,8 +223,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             (``set_fit_request(sample_weight=True)``).
         start : DistilledDataset or None, default=None
             A set of the same classes whose samples come first; `init` makes the rest of the ``ipc``
-            samples per class. Soft labels need `learn_labels`, and a `parametrization` other
-            than pixels needs a set that was distilled with one of its kind.
+            samples per class. Hard labels may be in any order, equally many of every class. Soft
+            labels need `learn_labels`, and a `parametrization` other than pixels needs a set that
+            was distilled with one of its kind.
         learning_rate_factors : array-like of shape (ipc,) or None, default=None
             Factors of the learning rate of the first sample of every class and its labels, of the
             second, and so on. With 0 a sample of ``start`` is kept as it is, bit for bit. (Bases
@@ -267,7 +268,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                         shown_to_monitors(self, run),
                         explaining_out_of_memory(run, fit.peak, self._hints),
                     ):
-                        distill(run, fit.loop, watch, callbacks, checkpoint)
+                        distill(run, fit.loop, watch, callbacks, checkpoint, resumed.from_file)
                 finally:
                     # However the run ended, even with an error or Ctrl-C, its result so far is
                     # kept.
@@ -281,8 +282,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """Set the fitted attributes from a run so far: NumPy and JSON-safe Python."""
         run, real, given = fit.run, fit.synthetic.data, fit.given
         method, parameters = type(self).__name__, fit.resumed.parameters
+        result = result_of(run, parameters, real.device)
         distilled = to_dataset(
-            run, fit.synthetic, method, parameters, given.origin, given.feature_names
+            run, result, fit.synthetic, method, parameters, given.origin, given.feature_names
         )
         for name, value in fit.resumed.resolved.items():
             setattr(self, f"{name}_", value)
@@ -291,7 +293,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         self.n_features_in_ = prod(real.layout.user_shape)
         self.n_iter_ = run.step
         self.history_ = run.history
-        self.extra_ = fit.synthetic.extra_values(run.state.result)
+        self.extra_ = fit.synthetic.extra_values(result.tensors)
         self.distilled_ = distilled
         self._origin = given.origin
 
@@ -314,12 +316,14 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         earlier = getattr(self, "_run", None) if self.warm_start else None
         origin = Origin.of(X, y)
         data = self._check_input(X, y, sample_weight)
+        names = getattr(self, "feature_names_in_", None)
         if earlier is not None:
             check_continuation(
                 earlier,
                 self.distilled_,
                 self.classes_,
                 data,
+                names,
                 self.ipc,
                 self.max_iter,
                 self.learning_rate_schedule,
@@ -329,7 +333,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         asked = start if factors is None else factors
         self._check_refusals(start=asked, n_processes=group.size)
         parametrization = resolve_parametrization(self.parametrization)
-        start = check_start(start, self.init, data, self.ipc, self.learn_labels, parametrization)
+        start = check_start(
+            start, self.init, data, self.ipc, self.learn_labels, parametrization, names
+        )
         parameters = self._parameters(data.layout)
         learner = make_networks(
             parameters, data, self._needs_network, self._autocast(), self._derivatives
@@ -337,10 +343,11 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         return Given(
             data=data,
             origin=origin,
-            feature_names=getattr(self, "feature_names_in_", None),
+            feature_names=names,
             start=start,
             factors=factors,
             earlier=earlier,
+            earlier_result=None if earlier is None else self.distilled_,
             learner=learner,
             provenance=data.fingerprint(),
             group=group,

@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.bases import BaseEstimator, MetaEstimatorMixin
+from .._data.columns import check_names
 from .._data.older_versions import FORMER_AUTO
 from .._data.seeds import draw_seed
 from .._data.strategy import plain, plain_parameters
@@ -69,7 +70,8 @@ class BoostedDistiller(
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     history_ : dict of str to list
-        The distillers' histories, one after the other, and the ``block`` of each outer step.
+        The distillers' histories, one after the other, and the ``block`` of each outer step. None
+        stands for what was not measured in a block.
     n_iter_ : int
         Outer steps in all.
     n_features_in_ : int
@@ -148,7 +150,9 @@ class BoostedDistiller(
         kind="bool",
         doc="""Whether `fit` adds blocks to those of an earlier `fit`, up to a larger `ipc`. It also
         continues an interrupted `fit`, after the blocks that were finished. The one that was not
-        begins again from its first outer step; only with a `checkpoint` does it go on.""",
+        begins again from its first outer step; only with a `checkpoint` does it go on. The
+        distiller's `validation_fraction` must be that of the blocks before, or None: no block is
+        validated on samples that another was trained on.""",
     )
     checkpoint: str | os.PathLike[str] | None = param(
         default=None,
@@ -209,7 +213,9 @@ class BoostedDistiller(
         # An error that would stop the last block must stop the first.
         last = self._make_distiller(plain(self.ipc), 0, seed=0)
         last._check_refusals(start=X)
-        last.check_input(X, y, sample_weight=sample_weight)
+        last._check_input(X, y, sample_weight)
+        if done:
+            self._check_continuation(last)
         # Only one of several processes looks into the folder, or makes it.
         seed = join_group().decide(lambda: self._take_seed(self._seed if done else None))
         start = self.distilled_ if done else None
@@ -279,6 +285,25 @@ class BoostedDistiller(
                 "pass a folder as BoostedDistiller's checkpoint."
             )
         return done
+
+    def _check_continuation(self, distiller: BaseDistiller) -> None:
+        """Raise ValueError unless a distiller that has checked its data may add blocks to these."""
+        check_names(
+            getattr(distiller, "feature_names_in_", None),
+            self.distilled_.feature_names,
+            "the earlier fit",
+            "X[list(boosted.feature_names_in_)]",
+        )
+        fraction = distiller.validation_fraction
+        parameters = [block["parameters"] for block in self.distilled_.provenance["blocks"]]
+        before = [each.get("validation_fraction") for each in parameters]
+        other = next((each for each in before if each != fraction), fraction)
+        if fraction is not None and other != fraction:
+            raise ValueError(
+                f"distiller's validation_fraction={fraction} must be {other}, as in the earlier "
+                "fit, which warm_start=True continues: blocks of it were trained on samples that "
+                "would be held out now. Use warm_start=False to begin anew."
+            )
 
     def _take_seed(self, seed: int | None) -> int:
         """Return the seed from which the blocks' seeds are made: given, saved or drawn."""
@@ -357,10 +382,18 @@ class BoostedDistiller(
         if hasattr(distiller, "feature_names_in_"):
             self.feature_names_in_ = distiller.feature_names_in_
         self._origin = distiller._origin
-        history = {**distiller.history_, "block": [len(self.budgets_)] * distiller.n_iter_}
-        for name, values in history.items():
-            self.history_.setdefault(name, []).extend(values)
-        self.n_iter_ += distiller.n_iter_
+        n = distiller.n_iter_
+        before, new = self.history_, {**distiller.history_, "block": [len(self.budgets_)] * n}
+        # What a block did not measure is None: one of two may be validated, say.
+        self.history_ = {
+            name: [
+                *before.get(name, []),
+                *[None] * (self.n_iter_ - len(before.get(name, []))),
+                *new.get(name, [None] * n),
+            ]
+            for name in dict.fromkeys([*before, *new])
+        }
+        self.n_iter_ += n
         self.budgets_ = [*self.budgets_, budget]
         return self.distilled_
 

@@ -109,8 +109,10 @@ class KIPDistiller(BaseDistiller):
     class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
         default=None,
         doc="""Factor of each class's term in the loss: ``{label: weight}``, where a class that is
-        not named has 1. None and "balanced" are the same here: all classes count the same, however
-        many samples they have.""",
+        not named has 1. In the loss None and "balanced" are the same: all classes count the same,
+        however many samples they have. Held-out samples (`validation_fraction`) are weighed as in
+        other distillers: with None each counts the same, as in `score`, and with "balanced" each
+        class.""",
     )
     learning_rate: float | Literal["auto"] = param(
         default=0.04,

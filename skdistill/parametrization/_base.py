@@ -98,6 +98,37 @@ class SampleParametrization(Strategy):
         """Return the least and greatest values of tensors that are kept between such."""
         return {}
 
+    def restandardized(
+        self,
+        tensors: Mapping[str, Tensor],
+        factor: Tensor,
+        shift: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return tensors whose samples are those of these, in other standardized units.
+
+        A run that goes on with data of another mean or deviation keeps its samples in the units of
+        the data by that. Here it is refused: samples that are made of parts, such as those of bases
+        relative to the mean, need not be possible in other units.
+
+        Parameters
+        ----------
+        tensors : mapping of str to Tensor
+        factor, shift : Tensor
+            What samples are to be multiplied by, and what is then added; they broadcast over
+            samples.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+        raise ValueError(
+            "X, weights and what is held out must give the mean and the deviation of the earlier "
+            f"fit, which warm_start=True continues, with parametrization={self!r}, whose samples "
+            "would not stay as they are. Use warm_start=False and init=distiller.distilled_ "
+            "to begin a new run with them."
+        )
+
     def blocks(
         self,
         tensors: Mapping[str, Tensor],

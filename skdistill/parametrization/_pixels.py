@@ -1,6 +1,6 @@
 """Samples that are learned value by value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -52,6 +52,15 @@ class Pixels(SampleParametrization):
     ) -> dict[str, float | np.ndarray]:
         """Return a rate for each sample."""
         return {"X": (data.auto_rate if rate is None else rate) * factors}
+
+    def restandardized(
+        self,
+        tensors: Mapping[str, Tensor],
+        factor: Tensor,
+        shift: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return the samples in other standardized units."""
+        return {"X": tensors["X"] * factor + shift}
 
 
 def resolve_parametrization(parametrization: str | SampleParametrization) -> SampleParametrization:

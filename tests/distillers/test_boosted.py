@@ -13,11 +13,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skdistill.distillers.boosted
-from skdistill import BoostedDistiller, DistilledDataset, TrajectoryMatchingDistiller
+from skdistill import (
+    BoostedDistiller,
+    DistilledDataset,
+    DistributionMatchingDistiller,
+    TrajectoryMatchingDistiller,
+)
 from skdistill._files import npz as _npz
 from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
+from skdistill.parametrization import LinearBasis
 
 quick = partial(tools.quick, eval_steps=20, random_state=None)
 
@@ -88,6 +94,60 @@ def test_bad_starts_and_factors(images, parameters, metadata, message):
     parameters = {"ipc": 2} | {k: two if k == "init" else v for k, v in parameters.items()}
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(*images, **metadata)
+
+
+@pytest.mark.parametrize("name", ["start", "init"])
+def test_a_start_whose_rows_are_in_another_order_keeps_its_labels(images, name):
+    start = quick(ipc=2, random_state=0).fit(*images).distilled_
+    # Of the first class the second and last row, of the second the others.
+    other = replace(start, X=start.X[[1, 0, 3, 2]], y=start.y[[1, 0, 3, 2]])
+    behind = replace(start, X=start.X[[0, 2, 1, 3]], y=start.y[[0, 2, 1, 3]])
+    assert [each.y.tolist() for each in (other, behind)] == [[1, 0, 1, 0], [0, 0, 1, 1]]
+    for given in (other, behind):
+        init, metadata = ({"init": given}, {}) if name == "init" else ({}, {"start": given})
+        later = quick(ipc=2, **init)
+        later.fit(*images, **metadata, learning_rate_factors=[0, 0])
+        np.testing.assert_array_equal(later.transform()[0], start.X)
+        np.testing.assert_array_equal(later.transform()[1], start.y)
+
+
+def test_a_start_with_other_numbers_of_each_class_is_refused(images, outer_step):
+    soft = quick(ipc=2, learn_labels=True, random_state=0).fit(*images).distilled_
+    start = replace(soft, y=np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])).with_hard_labels()
+    outer_step.refuse()
+    message = r"start must hold 2 samples of every class; by its labels it has \{0: 3, 1: 1\}"
+    with pytest.raises(ValueError, match=message):
+        quick(ipc=2).fit(*images, start=start)
+
+
+def test_a_start_of_bases_whose_rows_are_in_another_order(images, outer_step):
+    basis = LinearBasis(3)
+    soft = quick(ipc=2, learn_labels=True, parametrization=basis, random_state=0)
+    start = soft.fit(*images).distilled_
+    start = replace(start, y=start.y[:, ::-1]).with_hard_labels()
+    assert start.y.tolist() == [1, 0, 1, 0]
+    with outer_step(pytest.fail), pytest.raises(ValueError, match="whose bases are in that order"):
+        quick(ipc=2, parametrization=basis).fit(*images, start=start)
+    pixels = quick(ipc=2).fit(*images, start=start, learning_rate_factors=[0, 0]).transform()[0]
+    np.testing.assert_array_equal(pixels, start.X[[1, 0, 3, 2]])
+
+
+@pytest.mark.parametrize("name", ["start", "init"])
+def test_a_start_of_other_columns_is_refused(images, outer_step, name):
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(images[0].reshape(40, 36)[:, :3], columns=["a", "b", "c"])
+    given = quick(random_state=0).fit(X, images[1]).distilled_
+    init, metadata = ({"init": given}, {}) if name == "init" else ({}, {"start": given})
+    outer_step.refuse()
+    for other, message in (
+        (X[["b", "a", "c"]], f"column 0 is 'b', and in {name} it was 'a'"),
+        (X.rename(columns={"c": "d"}), "it lacks 'c', and it has 'd' besides"),
+    ):
+        with pytest.raises(ValueError, match=f"the columns of {name}, in their order: .*{message}"):
+            quick(**init).fit(other, images[1], **metadata)
+    outer_step.undo()
+    # An array has no names.
+    quick(max_iter=1, **init).fit(X.to_numpy(), images[1], **metadata)
 
 
 def test_start_of_other_classes_or_shape(images):
@@ -227,6 +287,55 @@ def test_warm_start_adds_blocks(images):
     np.testing.assert_array_equal(growing.fit(*images).transform()[0], before)
     with pytest.raises(ValueError, match="ipc=3 must be at least 4, what an earlier fit"):
         growing.set_params(ipc=3).fit(*images)
+
+
+def test_added_blocks_hold_out_what_the_earlier_ones_did(images, outer_step):
+    growing = boosted(ipc=1, warm_start=True, distiller=quick(validation_fraction=0.25))
+    growing.fit(*images)
+    before = growing.transform()[0]
+
+    def refused(fraction, message):
+        growing.set_params(ipc=3, distiller__validation_fraction=fraction)
+        with outer_step(pytest.fail), pytest.raises(ValueError, match=f"{message}, as in the earl"):
+            growing.fit(*images)
+
+    refused(0.5, "distiller's validation_fraction=0.5 must be 0.25")
+    np.testing.assert_array_equal(growing.transform()[0], before)
+    # One that holds out nothing was trained on all.
+    growing.set_params(ipc=2, distiller__validation_fraction=None).fit(*images)
+    refused(0.25, "distiller's validation_fraction=0.25 must be None")
+    assert growing.set_params(distiller__validation_fraction=None).fit(*images).budgets_ == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_a_history_has_none_for_what_a_block_did_not_measure(images):
+    growing = boosted(ipc=1, warm_start=True, distiller=quick(validation_fraction=0.25))
+    growing.fit(*images)
+    judged = growing.history_["validation_accuracy"]
+    assert judged[-1] is not None
+    growing.set_params(ipc=2, distiller__validation_fraction=None).fit(*images)
+    other = quick(DistributionMatchingDistiller)
+    growing.set_params(ipc=3, distiller=other).fit(*images)
+    assert {len(column) for column in growing.history_.values()} == {9}
+    assert growing.history_["validation_accuracy"] == [*judged, *[None] * 6]
+    assert growing.history_["start"][6:] == [None] * 3
+    assert growing.history_["block"] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_columns_of_added_blocks(images, outer_step):
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(images[0].reshape(40, 36)[:, :3], columns=["a", "b", "c"])
+    growing = boosted(ipc=1, warm_start=True).fit(X, images[1]).set_params(ipc=2)
+    message = (
+        "X must have the columns of the earlier fit, in their order: .* column 0 is 'b', and in "
+        r"the earlier fit it was 'a'\. Pass X\[list\(boosted.feature_names_in_\)\]\."
+    )
+    with outer_step(pytest.fail), pytest.raises(ValueError, match=message):
+        growing.fit(X[["b", "a", "c"]], images[1])
+    assert growing.fit(X, images[1]).budgets_ == [1, 2]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DivergenceError])

@@ -368,6 +368,16 @@ def test_a_set_to_start_from_brings_its_labels_and_bases(images):
     np.testing.assert_allclose(soft.transform()[1], np.eye(2)[hard.y], atol=1e-6)
 
 
+def test_labels_that_are_held_back_are_kept_bit_for_bit(images):
+    first = quick(learn_labels=True).fit(*images).distilled_
+    # Numbers that single precision does not have.
+    first = replace(first, y=first.y + 0.1)
+    later = quick(ipc=2, learn_labels=True)
+    kept = later.fit(*images, start=first, learning_rate_factors=[0, 1]).transform()[1]
+    assert kept.dtype == np.float64
+    np.testing.assert_array_equal(kept[:2], first.y)
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 

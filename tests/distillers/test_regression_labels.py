@@ -92,5 +92,9 @@ def test_labels_that_are_learned_by_another_loss_are_refused(images, outer_step,
     init = replace(regression, recipe=recipe)
     with pytest.raises(ValueError, match=r"learn by 'cross-entropy', .* negative in part"):
         quick(learn_labels=True, init=init).fit(*images)
+    # Scores are no labels.
+    scores = replace(probable, recipe=replace(probable.recipe, targets="softmax"))
+    with pytest.raises(ValueError, match=r"learn by 'cross-entropy', .* given are scores, whose"):
+        quick(learn_labels=True, init=scores).fit(*images)
     outer_step.undo()
     make(max_iter=1, init=probable.with_hard_labels()).fit(*images)

@@ -403,6 +403,15 @@ def test_experts_of_a_network_whose_forward_was_edited_are_refused(images, tmp_p
         quick(architecture=network, **cached).fit(*images)
 
 
+def test_experts_of_other_first_weights_are_refused(images, tmp_path, outer_step):
+    cached = {"cache": tmp_path / "experts", "max_iter": 1, "n_experts": 1}
+    quick(architecture=SMALL, **cached).fit(*images)
+    outer_step.refuse()
+    other = quick(architecture=partial(SMALL, initialization="he"), **cached)
+    with pytest.raises(ValueError, match="initialization of the network must be 'torch'; got 'he'"):
+        other.fit(*images)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

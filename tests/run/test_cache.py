@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tools
 import torch
 
 from skdistill import BoostedDistiller
@@ -19,6 +20,7 @@ from skdistill._engine.outer_optimizers import OuterSGD
 from skdistill._files import npz as _npz
 from skdistill._files.lock import WriteLock
 from skdistill._run.cache import FolderCache
+from skdistill._run.network_scores import describe_initialization
 from skdistill.distillers import BaseDistiller, Extra, Gradient, Method, param
 from skdistill.exceptions import CheckpointWarning, InvalidFileError
 from skdistill.networks import MLP
@@ -236,6 +238,39 @@ def test_a_cache_of_other_networks_is_refused(table, cache):
     for other in (learner(width=5), learner(dtype=torch.float64), learner(autocast=torch.bfloat16)):
         with pytest.raises(ValueError, match=r"^the network must be .*; got .*; as in what cache="):
             FolderCache(cache, data, other).open({})
+
+
+def test_a_cache_of_networks_with_other_weights_is_refused(table, cache):
+    X, y = table
+    data = Checked(X, y, None, np.arange(2), Layout((3,), (3,)))
+
+    def opened(architecture):
+        learner = Learner(partial(MLP, (3,), 2, width=4, depth=1))
+        parameters = {"architecture": architecture, "inner_architecture": None}
+        how = describe_initialization(parameters, learner)
+        return FolderCache(cache, data, learner, initialization=how).open({})
+
+    usual, he = partial(MLP, width=4), partial(MLP, width=4, initialization="he")
+    own = partial(tools.tiny, width=4)
+    opened(usual)("one", lambda: {"theta": torch.ones(2)})
+    # The same networks, in other words.
+    for same in (partial(usual, initialization="torch"), "mlp"):
+        opened(same)
+    message = "the initialization of the network must be 'torch'; got '{}.*; as in what cache="
+    for other, word in ((he, "he"), (own, "that of a network of your own")):
+        with pytest.raises(ValueError, match=message.format(word)):
+            opened(other)
+    # A result of before does not say it: it is one of the usual weights, or of a network that has
+    # scores.
+    path = cache / "one.npz"
+    with open(path, "rb") as file:
+        arrays, meta = _npz.read(file, "skdistill.Prepared", 1, (), "result.")
+    del meta["identity"]["the initialization of the network"]
+    _npz.write(path, "skdistill.Prepared", 1, arrays, {"identity": meta["identity"]})
+    for same in (usual, own):
+        opened(same)
+    with pytest.raises(ValueError, match="of the network must be 'unknown'; got 'he'"):
+        opened(he)
 
 
 def test_the_order_in_memory_does_not_matter(table, cache, monkeypatch):

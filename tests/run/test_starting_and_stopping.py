@@ -109,6 +109,57 @@ def test_warm_start_refuses_what_it_cannot_continue(images):
     assert distiller.set_params(max_iter=4, ipc=1).fit(X, y).n_iter_ == 4
 
 
+def test_warm_start_refuses_columns_in_another_order(table, outer_step):
+    pd = pytest.importorskip("pandas")
+    X, y = pd.DataFrame(table[0], columns=["a", "b", "c"]), table[1]
+    distiller = quick(warm_start=True).fit(X, y).set_params(max_iter=5)
+    message = (
+        "X must have the columns of the earlier fit, in their order: .* column 1 is 'c', and in "
+        r"the earlier fit it was 'b'\. Pass X\[list\(distiller.feature_names_in_\)\]\."
+    )
+    with outer_step(pytest.fail), pytest.raises(ValueError, match=message):
+        distiller.fit(X[["a", "c", "b"]], y)
+    assert distiller.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert distiller.fit(X, y).n_iter_ == 5
+
+
+STILL = {"max_iter": 4, "learning_rate": 1e-12}
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+@pytest.mark.parametrize("change", [{"validation_fraction": None}, {"class_weight": {0: 5.0}}])
+def test_samples_stay_as_they_are_when_the_mean_changes(images, change, decay):
+    validated = {"validation_fraction": 0.25, "validation_interval": 10, "ema_decay": decay}
+    distiller = quick(warm_start=True, **validated).fit(*images)
+    before = distiller.distilled_
+    # A further step would move averages.
+    still = STILL if decay is None else {}
+    after = distiller.set_params(**change, **still).fit(*images).distilled_
+    assert abs(after.recipe.mean[0] - before.recipe.mean[0]) > 1e-3
+    np.testing.assert_allclose(after.X, before.X, atol=1e-5)
+    # Networks see them by the mean of now.
+    seen = distiller._run.state.result["X"]
+    np.testing.assert_allclose(seen, after.standardize(after.X), atol=1e-5)
+
+
+def test_columns_that_begin_or_cease_to_vary(table):
+    X, y = table
+    X = np.c_[X, np.full(len(X), 7.0)]
+    distiller = quick(warm_start=True).fit(X, y)
+    before = distiller.transform()[0]
+    other = np.c_[X[:, :2] + 1, np.full(len(X), 5.0), np.arange(len(X)) * 1.0]
+    after = distiller.set_params(**STILL).fit(other, y).transform()[0]
+    np.testing.assert_allclose(after[:, [0, 1, 3]], before[:, [0, 1, 3]], atol=1e-5)
+    assert (after[:, 2] == 5).all()
+
+
+def test_data_in_other_units_is_warned_of_when_a_run_goes_on(images):
+    distiller = quick(warm_start=True).fit(*images)
+    distiller.set_params(max_iter=4)
+    with pytest.warns(UserWarning, match="X does not seem to be in the units of the training data"):
+        distiller.fit(images[0] / 255, images[1])
+
+
 def test_a_continued_run_was_begun_in_the_same_way(images):
     first, other = (quick(random_state=seed).fit(*images).distilled_ for seed in (0, 1))
     distiller = quick(ipc=2, warm_start=True)
@@ -214,6 +265,14 @@ def test_the_best_iterate_on_held_out_data_is_kept(images, scripted):
     np.testing.assert_array_equal(distiller.transform()[0], shorter.transform()[0])
 
 
+def test_all_that_is_learned_is_that_of_the_best_iterate(images, scripted):
+    scripted([0.9, 0.5])
+    slide = tools.slide(max_iter=4, validation_fraction=0.25, validation_interval=2).fit(*images)
+    assert slide.distilled_.provenance["best_iter"] == 2
+    # It rises by a half in each step.
+    assert slide.extra_["height"].tolist() == [1.0]
+
+
 def test_it_is_the_latest_iterate_that_is_judged(images, monkeypatch):
     judged = []
 
@@ -265,6 +324,47 @@ def test_the_end_off_the_interval_counts_only_if_it_is_the_end(images, scripted)
     scripted([0.5, 0.6, 0.7])
     whole = quick(max_iter=6, **parameters).fit(*images)
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "data", "best"),
+    [
+        ({"n_networks": 3, "batch_size": 8}, {}, 2),
+        ({"eval_steps": 6}, {}, 6),
+        ({"architecture": "convnet", "inner_architecture": tools.tiny}, {}, 6),
+        ({"augmentation": "flip_rotate"}, {}, 6),
+        ({"class_weight": {0: 2.0}}, {}, 6),
+        ({}, {"sample_weight": 2}, 6),
+        ({}, {"X": 1}, 6),
+        ({}, {"y": 1}, 6),
+    ],
+    ids=lambda each: str(list(each)) if isinstance(each, dict) else "",
+)
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_best_by_other_validations_is_forgotten(images, scripted, change, data, best, knows):
+    X, y = images
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+    scripted([0.9, 0.4])
+    distiller = quick(max_iter=4, architecture=tools.tiny, **parameters).fit(X, y)
+    assert distiller.distilled_.provenance["best_iter"] == 2
+    if not knows:
+        # A pickle of an older version; the parameters of the set tell most of it.
+        del vars(distiller._run)["judged_by"]
+    others = {"X": X + 0.1 * X**2, "y": np.roll(y, 1), "sample_weight": y + 1.0}
+    data = {"X": X, "y": y, **{name: others[name] for name in data}}
+    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=6, **change)
+    scripted([0.8])
+    assert distiller.fit(**data).distilled_.provenance["best_iter"] == best
+
+
+def test_what_has_stagnated_by_other_validations_goes_on(images, scripted):
+    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+    scripted([0.9, 0.5, 0.5])
+    distiller = quick(max_iter=20, n_iter_no_change=3, **parameters).fit(*images)
+    assert distiller.n_iter_ == 6
+    scripted([0.6, 0.5, 0.5])
+    distiller.set_params(eval_steps=6).fit(*images)
+    assert (distiller.n_iter_, distiller.distilled_.provenance["best_iter"]) == (12, 8)
 
 
 def test_what_continues_does_not_observe_the_end_off_the_interval(images, scripted):

@@ -201,6 +201,11 @@ def test_a_gradient_that_is_not_finite_in_one_process_is_skipped_in_all(folder):
     assert warned == [True, False]
 
 
+def test_a_run_that_had_given_up_ends_in_all_processes(folder):
+    result = same_ranks(folder, "gave_up")
+    assert ["up to outer step 10" in text for text in result["text"]] == [True, True]
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ from skdistill._engine.steps import Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import check_augmentation
 from skdistill.evaluation import evaluate
+from skdistill.exceptions import DivergenceError
 from skdistill.hardness import HardnessSampler
 from skdistill.parametrization import LinearBasis
 from skdistill.sampling import UniformSampler
@@ -326,11 +327,24 @@ def not_a_number(group, folder):
     return {**seen(distiller), "skipped": distiller.history_["skipped"]}
 
 
+def gave_up(group, folder):
+    """Go on from the file of a run that ended because nothing was finite; again nothing is."""
+    text = []
+    for _ in range(2):
+        with OuterStep.spoil(lambda step: True):
+            try:
+                quick(folder / "gave_up.npz", max_iter=20).fit(*table())
+            except DivergenceError as error:
+                text.append(str(error))
+    return {"text": text}
+
+
 # --- processes --------------------------------------------------------------------------------
 
 TOGETHER = [
     engine, fit, resume, no_seed, boosted, other_distiller, without_networks, from_experts,
-    all_that_is_learned, networks_of_a_pool, not_a_number, other_data, first_refuses,
+    all_that_is_learned, networks_of_a_pool, not_a_number, gave_up, other_data,
+    first_refuses,
 ]  # fmt: skip
 
 
