@@ -416,13 +416,12 @@ class DistillationSampler(_Adapter):
         weight = _routed(self, sample_weight)
         distiller = clone(_distiller(self))
         if self.class_weight is not None and not _weighs_classes(distiller):
-            # A method that takes classes one by one would not see weights of whole classes in those
-            # of their samples.
-            weighed = _with_class_weight(distiller, self.class_weight)
-            if weighed is None:
+            if (of_terms := _that_weighs_terms(distiller)) is None:
                 weight = self._weigh_classes(y, weight)
             else:
-                distiller = weighed
+                # It takes classes one by one, and would not see the weights of whole classes in
+                # those of their samples.
+                of_terms.set_params(class_weight=self.class_weight)
         _fit_distiller(self, distiller, X, y, weight)
         _note_features(self, X, self.distiller_)
         self.classes_ = self.distiller_.classes_
@@ -498,15 +497,11 @@ def _weighs_classes(distiller: Any) -> bool:
     return has_own or _weighs_classes(getattr(distiller, "distiller", None))
 
 
-def _with_class_weight(distiller: Any, class_weight: Any) -> Any:
-    """Return the distiller, with these weights in it or in the one that it holds; None without."""
-    if "class_weight" in distiller.get_params(deep=False):
-        return distiller.set_params(class_weight=class_weight)
-    if not hasattr(distiller, "distiller"):
-        return None
-    inner = RaTBPTTDistiller() if distiller.distiller is None else distiller.distiller
-    weighed = _with_class_weight(inner, class_weight)
-    return None if weighed is None else distiller.set_params(distiller=weighed)
+def _that_weighs_terms(distiller: Any) -> Any:
+    """Return the distiller, or the one in it, if class weights are those of its loss's terms."""
+    if distiller is None or getattr(distiller, "_weighs_terms", False):
+        return distiller
+    return _that_weighs_terms(getattr(distiller, "distiller", None))
 
 
 def _routing_enabled() -> bool:
@@ -545,9 +540,10 @@ def _fit_distiller(
     try:
         distiller.fit(X, y, **metadata)
     finally:
-        # However the run ended, even with an error or Ctrl-C, its result so far is kept. What an
-        # earlier fit has trained on other samples goes.
-        if hasattr(distiller, "distilled_"):
+        # However the run ended, even with an error or Ctrl-C, its result so far is kept (that of a
+        # boosted run's first block is in its distiller_). What an earlier fit has trained on other
+        # samples goes.
+        if hasattr(distiller, "distilled_") or hasattr(distiller, "distiller_"):
             for name in ("classifier_", "ensemble_", "classes_"):
                 vars(owner).pop(name, None)
             owner.distiller_ = distiller

@@ -550,23 +550,22 @@ def test_the_sampler_balances_classes_by_default(table):
     assert not np.allclose(expected, plain)
 
 
-def test_classes_are_weighed_in_methods_that_take_them_one_by_one(table):
+@pytest.mark.parametrize("boosts", [False, True])
+def test_classes_are_weighed_in_methods_that_take_them_one_by_one(table, boosts):
     X, y = table
-    matching = DistributionMatchingDistiller(max_iter=2, architecture=tools.tiny, random_state=0)
-    expected = clone(matching).set_params(class_weight={"a": 100.0}).fit(X, y).transform()[0]
-    for distiller in (matching, matching.set_params(class_weight=None)):
-        sampler = DistillationSampler(distiller, {"a": 100.0})
-        np.testing.assert_array_equal(sampler.fit_resample(X, y)[0], expected)
-    # Adam takes weights of all that a sample has for a matter of scale, so the samples hardly tell.
-    losses = [
-        DistillationSampler(matching, weights).fit(X, y).distiller_.history_["loss"][0]
-        for weights in ({"a": 100.0}, {"a": 1.0})
-    ]
-    assert losses[0] > 5 * losses[1]
-    assert matching.class_weight is None
-    boosted = BoostedDistiller(1, random_state=0)
-    weighed = adapters._with_class_weight(boosted, {"a": 2})
-    assert weighed.distiller.class_weight == {"a": 2}
+
+    def first_loss(class_weight, own=None):
+        distiller = DistributionMatchingDistiller(
+            max_iter=2, architecture=tools.tiny, class_weight=own, random_state=0
+        )
+        if boosts:
+            distiller = BoostedDistiller(1, distiller=distiller, random_state=0)
+        sampler = DistillationSampler(distiller, class_weight).fit(X, y)
+        return sampler.distiller_.history_["loss"][0]
+
+    heavy = {"a": 100.0}
+    assert first_loss(heavy) == first_loss(None, own=heavy) > 5 * first_loss({"a": 1.0})
+    assert first_loss(heavy, own={"a": 1.0}) == first_loss({"a": 1.0})
 
 
 @pytest.mark.parametrize("make", [DistilledClassifier, DistillationSampler])
@@ -580,6 +579,15 @@ def test_an_interrupted_run_keeps_its_samples(table, make, outer_step):
     assert adapter.distiller_.n_iter_ == 2
     assert len(adapter.distiller_.transform()[0]) == 3
     assert not hasattr(adapter, "classes_")
+
+
+@pytest.mark.parametrize("make", [DistilledClassifier, DistillationSampler])
+def test_an_interrupted_first_block_keeps_its_samples(table, make, outer_step):
+    adapter = make(BoostedDistiller(2, block_size=1, distiller=quick(max_iter=4), random_state=0))
+    outer_step(KeyboardInterrupt, at=3)
+    with pytest.raises(KeyboardInterrupt):
+        adapter.fit(*table)
+    assert adapter.distiller_.distiller_.n_iter_ == 2
 
 
 # --- weights ----------------------------------------------------------------------------------

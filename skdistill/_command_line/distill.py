@@ -173,8 +173,8 @@ def _way_to_a_set(distiller: Any) -> str | None:
             f"depend on max_iter: learning_rate_schedule={rates!r}."
         )
     return (
-        f"The same command with --set max_iter={distiller.n_iter_} writes the set of these steps; "
-        f"give it {other}."
+        f"The same command with --set max_iter={distiller.n_iter_}, in place of its own if it has "
+        f"one, writes the set of these steps; give it {other}."
     )
 
 

@@ -10,6 +10,8 @@ __all__ = ["in_options"]
 _WAYS = {
     "checkpoint=PATH keeps": "--checkpoint PATH keeps",
     "a lower max_iter,": "a lower max_iter (--set {0}max_iter=N),",
+    "A larger validation_interval, or fewer eval_steps, take": "A larger validation_interval "
+    "(--set {0}validation_interval=N), or fewer eval_steps, take",
     "fit with the same parameters and data goes on": "the same command goes on",
 }
 

@@ -11,6 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from narwhals.exceptions import DuplicateError
 
+from .columns import default_names
 from .dtypes import NUMERIC, Dtypes, is_plain_category
 from .gaps import n_gaps
 from .wording import listed
@@ -72,7 +73,7 @@ class Origin:
         """Return an origin that was a frame of this library, with the same columns."""
         columns = self.columns
         if columns is None:
-            columns = [f"x{i}" for i in range(n_columns)]
+            columns = default_names(n_columns)
         elif library != self.library:
             columns = list(map(str, columns))
         return replace(self, library=library, columns=columns)

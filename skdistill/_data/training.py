@@ -80,6 +80,11 @@ class TrainingData:
         scale = self.standardizer.scale
         return scale if self.mask is None else scale * self.mask
 
+    @property
+    def described_units(self) -> dict:
+        """What samples are standardized by, JSON-safe."""
+        return {name: getattr(self, name).tolist() for name in ("mean", "scale", "varies")}
+
     def to_raw(self, X: torch.Tensor, factor: int = 1) -> np.ndarray:
         """Return standardized samples as arrays of the user's units, layout and dtype.
 

@@ -201,9 +201,9 @@ class RobustClip:
     `MovingAverageClip`, and raises that of later ones by a tenth at most. A single gradient of a
     thousand times the usual norm, which the first steps of Adam make if a parameter's gradient is
     near its ``eps``, moves the samples no further than any other then: up to twice the usual norm
-    of it gets through, in its direction. The first of a run is not
-    clipped, because there is nothing to compare it with, and norms that grow by themselves are
-    clipped until the level has followed, by a tenth in each step.
+    of it gets through, in its direction. The first of a run is not clipped, because there is
+    nothing to compare it with, and norms that grow by themselves are clipped until the level has
+    followed, by a tenth in each step.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from .cache import FolderCache
 from .given import Given
 from .held_out import HeldOut, hold_out, seed_of_networks
 from .initial import check_class_sizes, first_run
-from .loop import OuterLoop
+from .loop import OuterLoop, validate_anew
 from .network_scores import describe_initialization, describe_scores
 from .problem import pose
 from .resume import Resumed, continued
@@ -120,10 +120,14 @@ def assemble(
         at_once = _has_stand_in(method)
         made = method.stand_in(problem) if at_once else prepare()
         problem, synthetic = _completed(made, method, problem, synthetic)
-        run = continued(resumed, method, problem, synthetic, given, data)
+        run = continued(resumed, method, problem, synthetic, given.dtype, data)
         # A run at its end is returned without what only outer steps need.
         if at_once and not resumed.is_at_end(run):
             problem, synthetic = _completed(prepare(), method, problem, synthetic)
+    held = None
+    if held_out is not None:
+        of_networks = seed if resumed.validates_as_before else seed_of_networks(seed)
+        held = HeldOut.of(*held_out, real, of_networks, parameters, synthetic.label_loss)
     loop = OuterLoop(
         method=method,
         problem=problem,
@@ -134,21 +138,15 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
-        held_out=None
-        if held_out is None
-        else HeldOut.of(
-            *held_out,
-            real,
-            seed if resumed.validates_as_before else seed_of_networks(seed),
-            parameters,
-            synthetic.label_loss,
-        ),
+        held_out=held,
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
         stops_every=resumed.stops_every,
         group=group,
     )
-    run.begun, run.judged_by = resumed.begun, resumed.judged_by
+    if resumed.run is not None and not resumed.from_file:
+        validate_anew(run, loop)
+    run.begun, run.units = resumed.begun, real.described_units
     return Fit(given, resumed, data, method, synthetic, run, loop)
 
 

@@ -142,9 +142,14 @@ class FolderCache:
         if _DATA in there:
             before = self._data.fingerprint_before
             there[_DATA] = updated(there[_DATA], identity[_DATA], before)
-        # Results of before do not say it.
-        known = identity[_INITIALIZATION] in TAKEN_FOR_GRANTED
-        there.setdefault(_INITIALIZATION, identity[_INITIALIZATION] if known else "unknown")
+        if _INITIALIZATION not in there:
+            if identity[_INITIALIZATION] not in TAKEN_FOR_GRANTED:
+                raise ValueError(
+                    f"What {self!r} holds was made by a version that did not note how weights are "
+                    f"drawn, and may be of networks with another initialization than "
+                    f"{identity[_INITIALIZATION]!r}. Give another folder."
+                )
+            there[_INITIALIZATION] = identity[_INITIALIZATION]
         texts = differences(there, identity)
         if texts:
             raise ValueError(

@@ -33,8 +33,6 @@ class Given:
         Factors of the learning rates.
     earlier : Run or None
         The run of an earlier fit, to be continued.
-    earlier_result : DistilledDataset or None
-        Its result.
     learner : Learner or None
         The networks, which have already been tried; None if the method has none.
     provenance : dict
@@ -51,7 +49,6 @@ class Given:
     start: DistilledDataset | None
     factors: np.ndarray | None
     earlier: Run | None
-    earlier_result: DistilledDataset | None
     learner: Learner | None
     provenance: dict
     group: Group

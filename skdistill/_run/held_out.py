@@ -14,6 +14,7 @@ from torch import Tensor
 from .._data.rows import Rows, whole_and_rows
 from .._data.training import TrainingData
 from .._engine.data import RealData, as_tensor
+from .._engine.group import join_group
 from .._engine.protocols import loss_of
 from .._engine.runtime import chunk_size
 from .._engine.streams import Streams
@@ -24,6 +25,8 @@ from ..evaluation._networks import (
     NetworkFamily,
     TrainingSamples,
     accuracy_curve,
+    judge,
+    train_networks,
     warn_of_divergence,
 )
 
@@ -113,27 +116,32 @@ class HeldOut:
 
         ``changes`` are those of the method in the protocol, see `Method.protocol`.
         """
-        accuracies, n_diverged = self._test(X, y, changes, self.protocol.steps)
-        warn_of_divergence(n_diverged, _N_NETWORKS)
-        return float(accuracies.mean())
-
-    def _test(
-        self, X: Tensor, y: Tensor, changes: Mapping[str, Any], steps: int
-    ) -> tuple[np.ndarray, int]:
-        """Return the accuracy of each network after so many steps, and how many diverged."""
         training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
+        counts = [self.protocol.steps]
         curve, n_diverged = accuracy_curve(
-            self.family, training, _N_NETWORKS, [steps], self.real, self.sample_weight
+            self.family, training, _N_NETWORKS, counts, self.real, self.sample_weight
         )
-        return curve[:, -1], n_diverged
+        warn_of_divergence(n_diverged, _N_NETWORKS)
+        return float(curve[:, -1].mean())
 
     def seconds(self, X: Tensor, y: Tensor, changes: Mapping[str, Any]) -> float:
-        """Return about how long `accuracy` takes; networks are trained for a few steps only."""
-        taken = {}
-        # The first call is not counted.
+        """Return about how long `accuracy` takes; networks are trained for a few steps only.
+
+        Of several processes each may ask by itself.
+        """
+        training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
+        group, taken = join_group(), {}
+        mine = range(_N_NETWORKS)[group.rank :: group.size]
+
+        def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
+            return judge(family, theta, self.real)
+
+        # The first time is not counted.
         for steps in (_FEW, _FEW, _MORE):
             began = perf_counter()
-            self._test(X, y, changes, min(steps, self.protocol.steps))
+            counts = [min(steps, self.protocol.steps)]
+            for *_, verdicts in train_networks(self.family, training, mine, counts, visit):
+                verdicts.cpu()  # waits for a GPU
             taken[steps] = perf_counter() - began
         per_step = max(0.0, taken[_MORE] - taken[_FEW]) / (_MORE - _FEW)
         return taken[_MORE] + per_step * max(0, self.protocol.steps - _MORE)

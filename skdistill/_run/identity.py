@@ -25,7 +25,6 @@ __all__ = [
     "describe_value",
     "differences",
     "identify",
-    "judgment",
 ]
 
 # What a run cannot change even where another parameter may: the samples that it started from, which
@@ -34,12 +33,6 @@ BEGINNING = ("init", "start", "learning_rate_factors")
 
 # What a run was trained on. It is an error's words, too.
 DATA = "X, y and sample_weight"
-
-# What the accuracy of samples on held-out data depends on besides them and the seed of their run.
-_JUDGMENT = (
-    "architecture", "the network", "augmentation", "eval_steps", "class_weight",
-    "validation_fraction", DATA,
-)  # fmt: skip
 
 # What only a run that is validated says.
 OF_VALIDATION = ("eval_steps", VALIDATION)
@@ -102,17 +95,6 @@ def identify(
     if parameters["validation_fraction"] is not None:
         identity[VALIDATION] = {"networks": "of its own", "seed of the part": split_seed}
     return describe_value(identity)
-
-
-def judgment(identity: Mapping) -> dict:
-    """Return what two validations must have in common, so that one may be better than the other.
-
-    Parameters
-    ----------
-    identity : mapping
-        The output of `identify`.
-    """
-    return {name: identity.get(name) for name in _JUDGMENT}
 
 
 def describe_value(value):

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from math import ceil
 from time import perf_counter
 
+import numpy as np
 from torch import Tensor
 
+from .._engine.data import as_tensor
 from .._engine.group import Group
 from .._engine.methods.base import Method, Problem
 from .._engine.outer import Limits, observed, update
@@ -20,7 +22,7 @@ from .held_out import HeldOut
 from .state import Best, Run, RunState
 from .watch import Watch
 
-__all__ = ["OuterLoop", "distill", "is_complete"]
+__all__ = ["OuterLoop", "distill", "is_complete", "validate_anew"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +157,44 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
     is_due = state.step % loop.validation_interval == 0
     if not is_due and state.step != loop.max_iter:
         return run.best, {"validation_accuracy": None}
-    synthetic = loop.parametrization.synthetic(state.result)
-    changes = loop.method.protocol(synthetic.extra)
-    accuracy = loop.held_out.accuracy(synthetic.X, synthetic.y, changes)
+    accuracy = _accuracy(state.result, loop, loop.held_out)
     best = run.best
     if is_due and (best is None or accuracy > best.accuracy):
-        tensors = {name: tensor.cpu().numpy() for name, tensor in state.result.items()}
-        best = Best(accuracy, state.step, tensors)
+        best = Best(accuracy, state.step, _arrays(state.result))
     return best, {"validation_accuracy": accuracy}
+
+
+def validate_anew(run: Run, loop: OuterLoop) -> None:
+    """Measure anew, in a run of an earlier fit, the accuracies that later ones are compared with.
+
+    Those are of its best samples and of its last. Data, weights, networks and their training may be
+    others than in that fit, and accuracies of two kinds cannot be compared. If all are the same, so
+    are the accuracies.
+    """
+    best, last = run.best, run.last if run.step else {}
+    if best is None or loop.held_out is None:
+        return
+    tensors = {name: as_tensor(x).to(loop.problem.device) for name, x in best.tensors.items()}
+    best = replace(best, accuracy=_accuracy(tensors, loop, loop.held_out))
+    if last.get("validation_accuracy") is not None:
+        accuracy = best.accuracy
+        if best.step != run.step:
+            accuracy = _accuracy(run.state.result, loop, loop.held_out)
+        run.raw_history["validation_accuracy"][run.step - 1] = accuracy
+        if run.step % loop.validation_interval == 0 and accuracy > best.accuracy:
+            best = Best(accuracy, run.step, _arrays(run.state.result))
+    run.state = replace(run.state, best=best)
+
+
+def _accuracy(tensors: Mapping[str, Tensor], loop: OuterLoop, held_out: HeldOut) -> float:
+    """Return the accuracy of the samples that these tensors stand for, on held-out data."""
+    synthetic = loop.parametrization.synthetic(tensors)
+    changes = loop.method.protocol(synthetic.extra)
+    return held_out.accuracy(synthetic.X, synthetic.y, changes)
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
 
 def has_stagnated(run: Run, n_iter_no_change: int | None, stops_every: int) -> bool:

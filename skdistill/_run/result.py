@@ -22,7 +22,7 @@ from ..networks import resolve_architecture
 from .state import Run
 from .synthetic import SyntheticSet
 
-__all__ = ["Result", "json_safe", "result_of", "to_dataset"]
+__all__ = ["Result", "result_of", "to_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def to_dataset(
     provenance = {
         "method": method,
         "parameters": {
-            name: json_safe(value)
+            name: _json_safe(value)
             for name, value in parameters.items()
             # A path on this machine means nothing to others.
             if not name.startswith(("cache", "checkpoint"))
@@ -151,7 +151,7 @@ def _recipe(
     return replace(usual, **changes)
 
 
-def json_safe(value):
+def _json_safe(value):
     """Return a parameter's value, or words for it that JSON can hold."""
     if isinstance(value, str | bool | type(None)):
         return value
@@ -160,7 +160,7 @@ def json_safe(value):
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, list | tuple):
-        return [json_safe(v) for v in value]
+        return [_json_safe(v) for v in value]
     if isinstance(value, Mapping):
-        return {str(k): json_safe(v) for k, v in value.items()}
+        return {str(k): _json_safe(v) for k, v in value.items()}
     return getattr(value, "__qualname__", None) or repr(value)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from .._data.columns import check_names
-from .._data.fingerprint import updated
 from .._data.seeds import draw_seed
 from .._data.training import Checked
 from .._data.units import some_rows, warn_of_other_units
@@ -24,11 +23,10 @@ from ..learning_rates import LearningRateSchedule, resolve_rate_schedule
 from .check import check_clipping, check_state, check_tensors
 from .checkpoint import Checkpoint, NoCheckpoint
 from .given import Given
-from .identity import BEGINNING, differences, identify, judgment
+from .identity import BEGINNING, differences, identify
 from .loop import is_complete
 from .network_scores import describe_scores
 from .processes import begin_together
-from .result import json_safe
 from .state import Run
 from .synthetic import SyntheticSet
 
@@ -48,11 +46,14 @@ class Resumed:
         Those parameters that may be "auto".
     run : Run or None
         The run at rest; None begins anew.
-    source : path or None
-        The checkpoint that the run comes from, if it does.
+    from_file : bool
+        Whether the run comes from a checkpoint; the same in all processes, of which only the first
+        needs a path.
     checkpoint : Checkpoint or NoCheckpoint
-    begun, judged_by : dict or None
+    begun : dict or None
         As in `Run`.
+    units : dict or None
+        What an earlier fit's run is standardized by, as in `Run`; None for all other runs.
     validates_as_before : bool
         Whether it is a run of 0.1.0, which validated in another way (`VALIDATION`).
     """
@@ -61,16 +62,16 @@ class Resumed:
     parameters: dict
     resolved: dict
     run: Run | None
-    source: str | os.PathLike | None
+    from_file: bool
     checkpoint: Checkpoint | NoCheckpoint
     begun: dict | None
-    judged_by: dict | None
+    units: dict | None
     validates_as_before: bool
 
     @property
-    def from_file(self) -> bool:
-        """Whether the run comes from a checkpoint; all processes of a run know it."""
-        return self.source is not None
+    def source(self) -> str | os.PathLike | None:
+        """The checkpoint that the run comes from, if it does and this process knows it."""
+        return self.parameters["checkpoint"] if self.from_file else None
 
     @property
     def stops_every(self) -> int:
@@ -201,7 +202,7 @@ def resume(
         given.factors,
         given.split_seed,
     )
-    begun, judged_by = {name: identity[name] for name in BEGINNING}, judgment(identity)
+    begun = {name: identity[name] for name in BEGINNING}
     _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
@@ -215,13 +216,12 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        return _choose(checkpoint, given, parameters, judged_by)
+        return _choose(checkpoint, given.earlier, parameters)
 
     # Without what is rounded in another way on another machine.
     shared = {name: part for name, part in identity.items() if name != NETWORK_SCORES}
     seed, known, run = begin_together(given.group, shared, begin)
     open_values, as_before = known["open values"], known["validates as before"]
-    source = path if known["from file"] else None
     if open_values:
         with _explaining_what_does_not_fit(path):
             check_values(open_values)
@@ -230,20 +230,19 @@ def resume(
         {**parameters, **open_values},
         {**resolved, **open_values},
         run,
-        source,
+        known["from file"],
         checkpoint,
         # Without, so that it goes on in its way next time, too.
         None if as_before else begun,
-        judged_by,
+        known["units"],
         as_before,
     )
 
 
 def _choose(
-    checkpoint: Checkpoint | NoCheckpoint, given: Given, parameters: Mapping, judged_by: dict
+    checkpoint: Checkpoint | NoCheckpoint, earlier: Run | None, parameters: Mapping
 ) -> tuple[int, dict, Run | None]:
     """Return the seed, what else is known of the run to continue, and that run, if there is one."""
-    earlier = given.earlier
     max_iter, random_state = parameters["max_iter"], parameters["random_state"]
     validates = parameters["validation_fraction"] is not None
 
@@ -261,36 +260,16 @@ def _choose(
     from_file, as_before = run is not None and run is not earlier, is_of_before(run)
     if as_before:
         checkpoint.validate_as_before()
-    if (
-        run is not None
-        and not from_file
-        and not (validates and _is_judged_alike(run, given, parameters, judged_by))
-    ):
-        # The best samples of the earlier fit are not the best by the validations of this one, which
-        # may be others or none.
+    if run is not None and not from_file and not validates:
+        # The earlier fit may have validated: its best samples are not the result of this one.
         run = replace(run, state=replace(run.state, best=None))
     known = {
         "open values": dict(checkpoint.open_values),
         "from file": from_file,
         "validates as before": as_before,
+        "units": None if run is None or from_file else run.units,
     }
     return seed, known, run
-
-
-def _is_judged_alike(run: Run, given: Given, parameters: Mapping, judged_by: dict) -> bool:
-    """Return whether an earlier fit's run was validated in the way of this one."""
-    if run.judged_by is not None:
-        return run.judged_by == judged_by
-    # A run of before does not say it. What is known of its result is less precise, and counts as
-    # another way if in doubt.
-    assert given.earlier_result is not None
-    provenance = given.earlier_result.provenance
-    before, data = provenance["parameters"], provenance.get("training_data")
-    names = ("architecture", "augmentation", "eval_steps", "class_weight")
-    same = all(before.get(name) == json_safe(parameters[name]) for name in names)
-    return same and updated(data, given.provenance, given.data.fingerprint_before) == (
-        given.provenance
-    )
 
 
 def _check_beginning(earlier: Run | None, begun: dict[str, Any]) -> None:
@@ -310,7 +289,7 @@ def continued(
     method: Method,
     problem: Problem,
     synthetic: SyntheticSet,
-    given: Given,
+    dtype: torch.dtype,
     data: Checked,
 ) -> Run:
     """Return a run at rest as one on the device that can continue; its contents are checked.
@@ -321,7 +300,8 @@ def continued(
     method : Method
     problem : Problem
     synthetic : SyntheticSet
-    given : Given
+    dtype : torch.dtype
+        Dtype of the learned tensors.
     data : Checked
         The data to train on.
 
@@ -338,7 +318,7 @@ def continued(
         placeholder = synthetic.first_tensors(
             lambda: torch.zeros(len(problem.rows), *problem.shape),
             problem.rngs.torch("synthetic", 0),
-            given.dtype,
+            dtype,
         )
         averages = resumed.parameters["ema_decay"] is not None
         fresh = initial_state(method, problem, placeholder, averages)
@@ -350,49 +330,49 @@ def continued(
     run = run.to_device(problem.device)
     with _explaining_what_does_not_fit(resumed.source):
         method.check_state(problem, run.state.method, run.step)
-    if resumed.from_file or given.earlier_result is None:
+    if resumed.units is None:
         return run
-    return _restandardized(run, given.earlier_result, synthetic, data)
+    return _in_units_of(synthetic, run, resumed.units, data)
 
 
-def _restandardized(
-    run: Run, before: DistilledDataset, synthetic: SyntheticSet, data: Checked
-) -> Run:
+def _in_units_of(synthetic: SyntheticSet, run: Run, units: dict, data: Checked) -> Run:
     """Return an earlier fit's run whose samples stay as they are in the units of X.
 
-    Its tensors are standardized by the mean and deviation of the data of then. With other data,
-    weights or held-out samples these are others.
+    Its tensors are standardized by ``units``, the mean and deviation of the data of then. With
+    other data, weights or held-out samples these are others.
     """
-    recipe, now = before.recipe, synthetic.data
-    mean, scale = (np.array(values) for values in (recipe.mean, recipe.scale))
+    now = synthetic.data
+    mean, scale, varied = (np.array(units[name]) for name in ("mean", "scale", "varies"))
     rounding = 1e-6 * scale + 1e-12 * np.abs(mean)
     if (np.maximum(abs(now.mean - mean), abs(now.scale - scale)) <= rounding).all():
         return run
-    layout, X, y = recipe.layout, some_rows(data.X), some_rows(data.y)
     # Samples that stay as they are would be far from those of X.
-    warn_of_other_units(X, layout, recipe.mean, recipe.scale, len(data.classes), y)
+    X, y = some_rows(data.X), some_rows(data.y)
+    warn_of_other_units(X, now.layout, mean, scale, len(data.classes), y)
     # What did not vary had its mean in all samples, whatever the tensors.
-    samples = layout.to_engine(before.X)
-    column = (-1, *[1] * (samples.ndim - 2))
-    same = (samples == mean.astype(samples.dtype).reshape(column)).all(
-        axis=(0, *range(2, samples.ndim))
+    factor, shift = (
+        torch.from_numpy(values).view(-1, *[1] * (len(now.layout.network_shape) - 1))
+        for values in (np.where(varied, scale / now.scale, 0.0), (mean - now.mean) / now.scale)
     )
-    factor = np.where(same & (scale == 1), 0, scale / now.scale)
-    shift = (mean - now.mean) / now.scale
 
     def moved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         like = next(iter(tensors.values()))
-        units = (torch.from_numpy(each).to(like).view(column) for each in (factor, shift))
-        return {**tensors, **synthetic.strategy.restandardized(tensors, *units)}
+        return {
+            **tensors,
+            **synthetic.strategy.restandardized(tensors, factor.to(like), shift.to(like)),
+        }
 
+    state = run.state
     # The moments of the optimizer are soon those of the new units.
-    slots = {name: slots.clone() for name, slots in run.state.slots.items()}
-    for name, values in moved(run.state.tensors).items():
+    slots = {name: rows.clone() for name, rows in state.slots.items()}
+    for name, values in moved(state.tensors).items():
         slots[name][0] = values
-    averages = run.state.averages
-    averages = None if averages is None else moved(averages)
-    # Other data, weights or held-out samples are another validation.
-    return replace(run, state=replace(run.state, slots=slots, averages=averages, best=None))
+    averages = None if state.averages is None else moved(state.averages)
+    best = state.best
+    if best is not None:
+        tensors = moved({name: torch.from_numpy(array) for name, array in best.tensors.items()})
+        best = replace(best, tensors={name: each.numpy() for name, each in tensors.items()})
+    return replace(run, state=replace(state, slots=slots, averages=averages, best=best))
 
 
 @contextmanager

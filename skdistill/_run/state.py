@@ -65,16 +65,16 @@ class Run:
     begun : dict or None, default=None
         What describes the samples that the run started from and how fast each moves; None if
         nothing is known (in pickles of older versions). A file has it in its identity.
-    judged_by : dict or None, default=None
-        What describes how its samples are validated (`judgment`); None if nothing is known. A file
-        has that in its identity, too.
+    units : dict or None, default=None
+        What the learned tensors are standardized by, JSON-safe: "mean" and "scale" of each channel
+        or feature, and whether it "varies". None if nothing is known; a file has the data for it.
     """
 
     seed: int
     state: RunState
     raw_history: dict[str, list] = field(default_factory=dict)
     begun: dict | None = None
-    judged_by: dict | None = None
+    units: dict | None = None
 
     def __setstate__(self, state: dict) -> None:
         """Restore a pickle; those of 0.1.0 have other names."""
@@ -133,14 +133,14 @@ class Run:
     def to_cpu_arrays(self) -> "Run":
         """Return a copy without tensors and without a device, for a pickle or a file."""
         state = _convert(vars(self.state), torch.Tensor, lambda tensor: tensor.cpu().numpy())
-        return Run(self.seed, RunState(**state), self.history, self.begun, self.judged_by)
+        return Run(self.seed, RunState(**state), self.history, self.begun, self.units)
 
     def to_device(self, device: torch.device) -> "Run":
         """Return a copy of a run at rest that can continue, on this device."""
         state = _convert(
             vars(self.state), np.ndarray, lambda array: torch.tensor(array, device=device)
         )
-        return Run(self.seed, RunState(**state), self.history, self.begun, self.judged_by)
+        return Run(self.seed, RunState(**state), self.history, self.begun, self.units)
 
     def to_plain(self) -> tuple[dict[str, np.ndarray], dict]:
         """Return arrays by names and JSON-safe values that together hold a run at rest."""

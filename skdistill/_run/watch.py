@@ -87,7 +87,9 @@ class Watch:
             self._look_ahead(run)
 
     def validated(self, run: Run, seconds: float, n_to_come: int) -> None:
-        """Warn of how long the run will take, if by the first validation most of it is that.
+        """Warn of how long the run will take, if the first validation makes that another matter.
+
+        So it is if nothing was said of the steps alone, or if most of the time is validation.
 
         Parameters
         ----------
@@ -102,7 +104,8 @@ class Watch:
         self._validations.append(seconds)
         steps = (self.max_iter - run.step) * self._seconds_per_step()
         validations = n_to_come * seconds
-        if self.n_blocks * (steps + validations) > _LONG and validations > steps:
+        is_news = validations > steps or self.n_blocks * steps <= _LONG
+        if is_news and self.n_blocks * (steps + validations) > _LONG:
             warn(
                 f"About {duration(steps + validations)} to go{self._of_block()}, "
                 f"{duration(validations)} of it for {n_to_come} validations of {seconds:.2g} s. "

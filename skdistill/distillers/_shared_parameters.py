@@ -209,9 +209,8 @@ class SharedParameters(Parameters):
         with the same versions, kind of processor and number of threads. With other data (or
         weights, or without a held-out part) samples stay as they are in the units of X, although
         networks see them by another mean and deviation; other parametrizations than "pixels" are
-        refused then. If samples are validated in another way now (other data, weights,
-        `architecture`, `augmentation` or `eval_steps`), the best ones of before are forgotten:
-        later validations decide.""",
+        refused then. The best samples of before are validated anew, because networks and data may
+        be others now.""",
         may_change=True,
     )
     checkpoint: str | os.PathLike[str] | None = param(

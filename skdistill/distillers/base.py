@@ -106,6 +106,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _needs_network = True
     # Blocks of a boosted run, this one included, of whose time to warn.
     _n_blocks_ahead = 1
+    # Outer steps that the last fit did; the others came from a checkpoint or an earlier fit.
+    _n_steps_here = 0
     # How often the method differentiates networks, the last time with respect to the samples. If
     # that is more than once, networks of the user's are tried for it before any work.
     _derivatives = 1
@@ -253,7 +255,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             resumed = self._resume(given, at_end)
             make_method = self._with(resumed.resolved)._make_method
             fit = assemble(given, resumed, make_method, self._weighs_terms)
-            run, checkpoint = fit.run, resumed.checkpoint
+            run, checkpoint, n_before = fit.run, resumed.checkpoint, fit.run.step
             watch = self._make_watch(given.group.rank == 0, given.start is None)
             # Values for callbacks; the attributes are computed only if a callback asks for them.
             offer = {
@@ -272,6 +274,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
                 finally:
                     # However the run ended, even with an error or Ctrl-C, its result so far is
                     # kept.
+                    self._n_steps_here = run.step - n_before
                     if run.step > 0:
                         self._set_fitted(fit)
                         self._run = run.to_cpu_arrays()
@@ -347,7 +350,6 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             start=start,
             factors=factors,
             earlier=earlier,
-            earlier_result=None if earlier is None else self.distilled_,
             learner=learner,
             provenance=data.fingerprint(),
             group=group,

@@ -222,7 +222,8 @@ class BoostedDistiller(
         budgets = self._budgets_after(done)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        for budget in budgets:
+        tells_time = True
+        for k, budget in enumerate(budgets):
             task = callbacks.subcontext(task_name="block")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             n_blocks = 0 if start is None else len(self.budgets_)
@@ -231,8 +232,9 @@ class BoostedDistiller(
                 # What "auto" stood for in the block before, perhaps of an older version.
                 used = self.distiller_._left_open(distiller)
                 distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
-            # The first block warns of how long all will take, the others of nothing more.
-            distiller._n_blocks_ahead = len(budgets) if budget == budgets[0] else 0
+            # The first block that does steps here (others may come from their files) warns of how
+            # long all will take, the others of nothing more.
+            distiller._n_blocks_ahead = len(budgets) - k if tells_time else 0
             factors = np.ones(budget)
             factors[: 0 if start is None else start.ipc] = self.beta
             try:
@@ -245,12 +247,14 @@ class BoostedDistiller(
                         learning_rate_factors=factors,
                     )
             finally:
+                vars(distiller).pop("_n_blocks_ahead")
                 # However the block ended, its result so far is kept. An earlier fit's result goes
                 # only now, because a block that has not begun has none.
                 if hasattr(distiller, "distilled_"):
                     if start is None:
                         self._begin_anew(seed)
                     self.distiller_: BaseDistiller = distiller
+            tells_time = tells_time and distiller._n_steps_here == 0
             start = self._add_block(distiller, budget)
             stop = task.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stop:

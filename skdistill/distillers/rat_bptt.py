@@ -234,7 +234,7 @@ class RaTBPTTDistiller(BaseDistiller):
     inner_architecture: Literal["auto"] | ArchitectureName | Architecture | None = param(
         default=AUTO,
         doc="""The networks to distill through. "auto" is, for images of more than 16 pixels per
-        side, if `architecture` is "auto" or "convnet", a ConvNet of width 32 (one channel) or 16
+        side, if `architecture` is "convnet" (or "auto", which it is for them), a ConvNet of width 32 (one channel) or 16
         (several), with which a CPU does many more outer steps in the same time; otherwise, and with
         None, they are those of `architecture`, which `score`, `evaluate` and validation during a
         run train in any case. Narrow ones were measured on 28 pixels (one channel) and 32 (three);

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .. import coresets
-from .._data.validation import check_count
+from .._data.validation import check_count, check_sample_weight
 from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
@@ -208,6 +208,8 @@ def compare(
     y_train = first.classes[y_index]
     _check_enough(first, y_index, baselines)
     tests = _test_data(sets, X_test, y_test)
+    if sample_weight is not None:
+        check_sample_weight(sample_weight, tests[reference][0], ensure_non_negative=True)
     # By row: the set whose rules it follows, its samples, and how many networks learn them.
     rows: dict[str, tuple[str, list[_Samples], int | None]] = {
         name: (name, [(data.X, data.y)], n_networks) for name, data in sets.items()

@@ -326,45 +326,40 @@ def test_the_end_off_the_interval_counts_only_if_it_is_the_end(images, scripted)
     np.testing.assert_array_equal(distiller.transform()[0], whole.transform()[0])
 
 
-@pytest.mark.parametrize(
-    ("change", "data", "best"),
-    [
-        ({"n_networks": 3, "batch_size": 8}, {}, 2),
-        ({"eval_steps": 6}, {}, 6),
-        ({"architecture": "convnet", "inner_architecture": tools.tiny}, {}, 6),
-        ({"augmentation": "flip_rotate"}, {}, 6),
-        ({"class_weight": {0: 2.0}}, {}, 6),
-        ({}, {"sample_weight": 2}, 6),
-        ({}, {"X": 1}, 6),
-        ({}, {"y": 1}, 6),
-    ],
-    ids=lambda each: str(list(each)) if isinstance(each, dict) else "",
-)
-@pytest.mark.parametrize("knows", [True, False])
-def test_the_best_by_other_validations_is_forgotten(images, scripted, change, data, best, knows):
-    X, y = images
-    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+VALIDATED = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
+
+
+@pytest.mark.parametrize(("now", "best"), [([0.3, 0.2, 0.8], 6), ([0.3, 0.2, 0.1], 2)])
+def test_the_best_of_an_earlier_fit_is_validated_anew(images, scripted, now, best):
     scripted([0.9, 0.4])
-    distiller = quick(max_iter=4, architecture=tools.tiny, **parameters).fit(X, y)
+    distiller = quick(max_iter=4, **VALIDATED).fit(*images)
     assert distiller.distilled_.provenance["best_iter"] == 2
-    if not knows:
-        # A pickle of an older version; the parameters of the set tell most of it.
-        del vars(distiller._run)["judged_by"]
-    others = {"X": X + 0.1 * X**2, "y": np.roll(y, 1), "sample_weight": y + 1.0}
-    data = {"X": X, "y": y, **{name: others[name] for name in data}}
-    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=6, **change)
-    scripted([0.8])
-    assert distiller.fit(**data).distilled_.provenance["best_iter"] == best
+    distiller = pickle.loads(pickle.dumps(distiller)).set_params(max_iter=6, eval_steps=6)
+    # The best, the last, and the step that is new.
+    scripted(now)
+    assert distiller.fit(*images).distilled_.provenance["best_iter"] == best
+    assert distiller.history_["validation_accuracy"][1::2] == [0.9, *now[1:]]
+    assert distiller._run.best.accuracy == max(now)
 
 
-def test_what_has_stagnated_by_other_validations_goes_on(images, scripted):
-    parameters = {"validation_fraction": 0.25, "validation_interval": 2, "warm_start": True}
-    scripted([0.9, 0.5, 0.5])
-    distiller = quick(max_iter=20, n_iter_no_change=3, **parameters).fit(*images)
-    assert distiller.n_iter_ == 6
-    scripted([0.6, 0.5, 0.5])
-    distiller.set_params(eval_steps=6).fit(*images)
-    assert (distiller.n_iter_, distiller.distilled_.provenance["best_iter"]) == (12, 8)
+@pytest.mark.parametrize(("now", "best"), [([0.3, 0.2], 2), ([0.3, 0.5], 4)])
+def test_the_best_of_before_may_be_the_last_by_other_validations(images, scripted, now, best):
+    scripted([0.9, 0.4])
+    distiller = quick(max_iter=4, **VALIDATED).fit(*images)
+    before = distiller.transform()[0]
+    scripted(now)
+    # With these weights the mean is another, and the samples of the best stay as they are.
+    after = distiller.set_params(class_weight={0: 5.0}).fit(*images)
+    assert after.distilled_.provenance["best_iter"] == best
+    assert np.allclose(after.transform()[0], before, atol=1e-5) == (best == 2)
+
+
+def test_validated_anew_in_the_same_way_it_is_the_same(images):
+    distiller = quick(max_iter=5, **VALIDATED).fit(*images)
+    best, history = distiller._run.best, distiller.history_
+    distiller.fit(*images)
+    assert distiller._run.best.accuracy == best.accuracy
+    assert distiller.history_ == history
 
 
 def test_what_continues_does_not_observe_the_end_off_the_interval(images, scripted):

@@ -206,6 +206,10 @@ def test_a_run_that_had_given_up_ends_in_all_processes(folder):
     assert ["up to outer step 10" in text for text in result["text"]] == [True, True]
 
 
+def test_samples_that_stay_in_other_units_are_the_same_in_all_processes(folder):
+    same_ranks(folder, "warm_start")
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 

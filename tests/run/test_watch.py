@@ -187,24 +187,32 @@ def test_the_first_of_several_blocks_tells_the_time_of_all():
     assert forecasts(seconds, max_iter=2000, n_blocks=0) == []
 
 
-@pytest.mark.parametrize(("taken", "n_to_come", "says"), [(100, 8, True), (100, 4, False)])
-def test_validations_that_take_most_of_a_run_are_told_once(taken, n_to_come, says):
+@pytest.mark.parametrize(
+    ("per_step", "n_to_come", "words"),
+    [
+        (0.1, 8, ["About 14 min to go, 13 min of it for 8 validations of 1e+02 s. A larger "]),
+        (0.1, 4, []),
+        # Neither is long by itself.
+        (2.0, 4, ["About 15 min to go, 7 min of it for 4 validations"]),
+        # The steps are, so that little is new.
+        (4.0, 4, ["About 16 min to go: 245 outer steps"]),
+        (4.0, 20, ["About 16 min to go: 245 outer steps", "About 50 min to go, 33 min of it"]),
+    ],
+)
+def test_the_time_of_validations_is_told_once(per_step, n_to_come, words):
     run = Run(0, RunState(slots=None, method={}))
     watch = Watch("Distiller", 250, 0, "Do better.")
     texts = []
-    for step in range(1, 3):
-        record = Record(1.0, 1.0, 1.0, False, 0.1, {})
+    for step in range(1, 8):
+        record = Record(1.0, 1.0, 1.0, False, per_step, {})
         run.advance(RunState(slots=None, method={}, step=step), record.row())
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             watch.step(run, record)
-            watch.validated(run, taken, n_to_come)
+            if step > 5:
+                watch.validated(run, 100, n_to_come)
         texts += [str(w.message) for w in caught]
-    if says:
-        (text,) = texts
-        assert text.startswith("About 14 min to go, 13 min of it for 8 validations of 1e+02 s. A ")
-    else:
-        assert texts == []
+    assert [text[: len(start)] for text, start in zip(texts, words, strict=True)] == words
 
 
 @pytest.mark.parametrize("options", [{}, {"speaks": False}])

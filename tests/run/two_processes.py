@@ -330,21 +330,31 @@ def not_a_number(group, folder):
 def gave_up(group, folder):
     """Go on from the file of a run that ended because nothing was finite; again nothing is."""
     text = []
-    for _ in range(2):
+    path = folder / "gave_up.npz"
+    # Only the first process needs to know the file.
+    for checkpoint in (path, path if group.rank == 0 else None):
         with OuterStep.spoil(lambda step: True):
             try:
-                quick(folder / "gave_up.npz", max_iter=20).fit(*table())
+                quick(checkpoint, max_iter=20).fit(*table())
             except DivergenceError as error:
                 text.append(str(error))
     return {"text": text}
+
+
+def warm_start(group, folder):
+    """Go on with data of another mean."""
+    distiller = quick(max_iter=2, warm_start=True).fit(*table())
+    X, y = table()
+    distiller.set_params(max_iter=4).fit(1.5 * X + 1, y)
+    return seen(distiller)
 
 
 # --- processes --------------------------------------------------------------------------------
 
 TOGETHER = [
     engine, fit, resume, no_seed, boosted, other_distiller, without_networks, from_experts,
-    all_that_is_learned, networks_of_a_pool, not_a_number, gave_up, other_data,
-    first_refuses,
+    all_that_is_learned, networks_of_a_pool, not_a_number, gave_up, warm_start,
+    other_data, first_refuses,
 ]  # fmt: skip
 
 
