@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,7 +14,13 @@ from ._data.validation import check_count
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset
 from .evaluation._comparison import Comparison
-from .evaluation._protocol import check_known_data, check_test_data, evaluate_checked
+from .evaluation._protocol import (
+    check_known_data,
+    check_test_data,
+    evaluate_checked,
+    in_words,
+    telling_what_is_done,
+)
 from .networks import Architecture
 
 __all__ = ["SubsampleCurve", "compare_blocks", "subsample_curve"]
@@ -222,12 +229,14 @@ def _over_draws(
         Returns those of the networks that a set trains.
     """
     values = []
-    for size in sizes.tolist():
-        for draw in range(n_draws):
+    with telling_what_is_done() as done:
+        for size, draw in product(sizes.tolist(), range(n_draws)):
             X, y = choose(size, draw)
             # As in `compare`: every draw has networks of its own.
             recipe = replace(distilled.recipe, seed=distilled.recipe.seed + draw)
-            values.append(accuracies(replace(distilled, X=X, y=y, ipc=size, recipe=recipe)))
+            found = accuracies(replace(distilled, X=X, y=y, ipc=size, recipe=recipe))
+            values.append(found)
+            done.append(in_words(f"{size} per class, draw {draw + 1}", found))
     return np.reshape(values, (len(sizes), n_draws, -1))
 
 
@@ -301,19 +310,22 @@ def compare_blocks(
         )
     ready = check_test_data(distilled, X, y)
     n_classes, results = len(distilled.classes), {}
-    for k, first in enumerate(range(0, distilled.ipc, block_size)):
-        last = min(first + block_size, distilled.ipc)
-        rows = slice(first * n_classes, last * n_classes)
-        block = replace(
-            distilled,
-            X=distilled.X[rows],
-            y=distilled.y[rows],
-            ipc=last - first,
-            bases=(),
-        )
-        results[f"block {k + 1}"] = evaluate_checked(
-            block, *ready, n_networks=n_networks, architecture=architecture, device=device
-        )
+    with telling_what_is_done() as done:
+        for k, first in enumerate(range(0, distilled.ipc, block_size)):
+            last = min(first + block_size, distilled.ipc)
+            rows = slice(first * n_classes, last * n_classes)
+            block = replace(
+                distilled,
+                X=distilled.X[rows],
+                y=distilled.y[rows],
+                ipc=last - first,
+                bases=(),
+            )
+            name = f"block {k + 1}"
+            results[name] = evaluate_checked(
+                block, *ready, n_networks=n_networks, architecture=architecture, device=device
+            )
+            done.append(in_words(name, results[name].accuracies))
     return Comparison(results)
 
 
@@ -375,7 +387,7 @@ def _check_real(
     if not isinstance(real, tuple | list) or len(real) != 2:
         raise ValueError(f"real must be (X_train, y_train); got {type(real).__name__}.")
     X_train, y_train = real
-    X, index = check_known_data(distilled, X_train, y_train, name="real")
+    X, index = check_known_data(distilled, X_train, y_train, "real", samples="real")
     fewest = np.bincount(index, minlength=len(distilled.classes)).min()
     if fewest < most:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import click
@@ -107,13 +108,13 @@ def distill(
     if training.encoder is not None:
         numbers = training.encoder.fit_transform(numbers)
 
-    def save() -> Any:
+    def save(path: Path) -> Any:
         about = {"data": source.resolve().name}
         if size is not None:
             # Test pictures are to be read in the same way.
             about["size"] = size_text(size)
         distilled = _distilled(distiller, training, about)
-        distilled.save(output)
+        distilled.save(path)
         return distilled
 
     try:
@@ -129,21 +130,41 @@ def distill(
     except DivergenceError as error:
         _save_what_is_there(save, distiller, error, output, "diverged")
         raise
-    distilled = save()
+    try:
+        distilled = save(output)
+    except Exception as error:
+        _save_elsewhere(save, error, output)
+        raise
     click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
 
 
+def _save_elsewhere(save: Callable[[Path], object], error: Exception, output: Path) -> None:
+    """Save the samples where temporary files are, and add to the error where that is.
+
+    They may have taken hours, and the disk may be full since.
+    """
+    try:
+        rescue = Path(mkdtemp(prefix="skdistill-")) / output.name
+        save(rescue)
+    except Exception as failure:
+        error.add_note(f"The samples are lost: {reason(failure)}")
+    else:
+        error.add_note(f"The samples are in {rescue}.")
+
+
 def _save_what_is_there(
-    save: Callable[[], object], distiller: Any, error: BaseException, output: Path, ending: str
+    save: Callable[[Path], object], distiller: Any, error: BaseException, output: Path, ending: str
 ) -> None:
     """Save the samples of a run that ended early, if it has any; `error` says how it ended."""
     if not hasattr(distiller, "distilled_"):
         return
     try:
-        save()
+        save(output)
     except Exception as failure:
         # Not in place of the error that ended the run.
-        error.add_note(f"{output} was not written: {reason(failure)}")
+        _save_elsewhere(save, failure, output)
+        notes = " ".join(failure.__notes__)
+        error.add_note(f"{output} was not written: {reason(failure)} {notes}")
         return
     click.echo(
         f"Wrote {output}: samples of outer step {distiller.n_iter_}; the run {ending}.",

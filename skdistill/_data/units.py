@@ -145,8 +145,12 @@ def warn_of_other_units(
     scale: Sequence[float],
     n_classes: int,
     y: np.ndarray | None = None,
+    name: str = "X",
 ) -> None:
-    """Warn if samples cannot be in the training data's units; parameters as in `moments`."""
+    """Warn if samples cannot be in the training data's units.
+
+    Parameters are those of `moments`, and what the samples are called.
+    """
     if len(X) < FEW:
         return
     found = moments(X, layout, mean, scale, n_classes, y)
@@ -154,10 +158,10 @@ def warn_of_other_units(
         return
     what = "channels" if layout.is_image else "features"
     warn(
-        "X does not seem to be in the units of the training data: standardized, its values have a "
-        f"mean size of {found.size:.3g} and a standard deviation of {found.spread:.3g}, where "
+        f"{name} does not seem to be in the units of the training data: standardized, its values "
+        f"have a mean size of {found.size:.3g} and a standard deviation of {found.spread:.3g}, where "
         f"about 1 is usual, and the means of its {what} are {found.shift:.3g} in size, where 0 is. "
-        "Treat X as the training data was treated before it was distilled (the same fitted "
+        f"Treat {name} as the training data was treated before it was distilled (the same fitted "
         "whitening, the same range of pixels), and in no other way.",
         UserWarning,
     )

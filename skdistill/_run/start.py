@@ -8,6 +8,7 @@ import numpy as np
 from .._data.columns import check_names
 from .._data.network_input import find_classes
 from .._data.training import Checked
+from .._data.units import are_known, some_rows, warn_of_other_units
 from ..distilled._dataset import DistilledDataset
 from ..parametrization import SampleParametrization
 
@@ -80,6 +81,11 @@ def check_start(
             "with_hard_labels() of a distilled set makes them."
         )
     parametrization.check(init, ipc, start)
+    recipe = start.recipe
+    if are_known(recipe.mean, recipe.scale):
+        # In other units its samples would be far from those of X.
+        X, y = some_rows(data.X), some_rows(data.y)
+        warn_of_other_units(X, data.layout, recipe.mean, recipe.scale, len(data.classes), y)
     return _in_order(start, name, parametrization)
 
 

@@ -154,7 +154,9 @@ def diagnose(
     )
     real = None
     if X_train is not None and y_train is not None:
-        real = check_known_data(distilled, X_train, y_train, "y_train", checks_columns=False)
+        real = check_known_data(
+            distilled, X_train, y_train, "y_train", samples="X_train", checks_columns=False
+        )
     outcomes = {name: check(case) for name, check in _OF_THE_CASE.items()}
     source = None if distiller is None else distiller._evaluates_like()
     if source is not None:

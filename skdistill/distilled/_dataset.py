@@ -219,8 +219,10 @@ class DistilledDataset:
         -------
         DistilledDataset
             Rows are ordered so that the first ``k * n_classes`` are ``k`` samples of every class,
-            by the largest of soft labels. These keep their order if their largest values are not
-            equally many of each class.
+            by the largest of soft labels. If these are not equally many of each class, the order is
+            kept where most rows are already of the class of their place, as in a set whose labels
+            were learned. Otherwise every class gets as many rows, so that labels have the most of
+            their mass there.
 
         Raises
         ------

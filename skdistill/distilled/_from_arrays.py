@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -107,7 +108,7 @@ def _labels(y: np.ndarray, classes: ArrayLike | None) -> tuple[np.ndarray, np.nd
         # One sample of every class, then the next of every class: each prefix is a set.
         order = np.argsort(index, kind="stable").reshape(len(known), -1).T.ravel()
     elif y.ndim == 2 and len(y) % len(known) == 0:
-        order = np.arange(len(y))
+        order = _order_of_soft_labels(y, index)
     else:
         found = dict(zip(known.tolist(), counts.tolist()))
         raise ValueError(
@@ -115,6 +116,23 @@ def _labels(y: np.ndarray, classes: ArrayLike | None) -> tuple[np.ndarray, np.nd
             f"got {found!r:.200}."
         )
     return y, known, order
+
+
+def _order_of_soft_labels(y: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return an order in which each prefix is a set, of labels whose largest are not balanced.
+
+    If most rows are of the class of their place, as in a set whose labels were learned, they are in
+    order. Otherwise as many rows go to every class, so that labels have the most of their mass
+    there.
+    """
+    n_classes = y.shape[1]
+    places = np.arange(len(y)) % n_classes
+    if (largest == places).mean() > 0.5:
+        return np.arange(len(y))
+    gain = np.repeat(y, len(y) // n_classes, axis=1)
+    _, columns = linear_sum_assignment(gain, maximize=True)
+    index = columns // (len(y) // n_classes)
+    return np.argsort(index, kind="stable").reshape(n_classes, -1).T.ravel()
 
 
 def _hard_labels(

@@ -17,7 +17,14 @@ from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
 from ._papers import check_said_once, resolve_protocol
-from ._protocol import EvaluationResult, check_known_data, check_test_data, evaluate_checked
+from ._protocol import (
+    EvaluationResult,
+    check_known_data,
+    check_test_data,
+    evaluate_checked,
+    in_words,
+    telling_what_is_done,
+)
 
 __all__ = ["BASELINES", "WHOLE", "Comparison", "baseline_samples", "compare"]
 
@@ -204,7 +211,7 @@ def compare(
     for protocol in resolved.values():
         check_said_once(protocol, None, architecture, augmentation)
     reference, first = next(iter(sets.items()))
-    X_train, y_index = check_known_data(first, X_train, y_train, "y_train")
+    X_train, y_index = check_known_data(first, X_train, y_train, "y_train", samples="X_train")
     y_train = first.classes[y_index]
     _check_enough(first, y_index, baselines)
     tests = _test_data(sets, X_test, y_test)
@@ -225,17 +232,11 @@ def compare(
         "device": device,
     }
     results: dict[tuple[str, str], EvaluationResult] = {}
-    try:
+    with telling_what_is_done() as done:
         for way, (row, (like, draws, n)) in product(ways, rows.items()):
-            results[row, way] = _judged(
-                sets[like], tests[like], resolved[like, way], draws, n, **how
-            )
-    except BaseException as error:
-        # Even Ctrl-C: the rows before may have taken hours.
-        for (row, way), result in results.items():
-            name = row if protocols is None else f"{row}, {way}"
-            error.add_note(f"{name}: {100 * result.mean:.1f} ± {100 * result.std:.1f} %")
-        raise
+            result = _judged(sets[like], tests[like], resolved[like, way], draws, n, **how)
+            results[row, way] = result
+            done.append(in_words(row if protocols is None else f"{row}, {way}", result.accuracies))
     if protocols is None:
         return Comparison({row: result for (row, _), result in results.items()})
     return Comparison({(row, way): results[row, way] for row in rows for way in ways})

@@ -17,7 +17,13 @@ from ..distilled._protocol import EvaluationProtocol
 from ..networks import Architecture
 from ._networks import with_what_is_not_kept
 from ._papers import check_said_once, resolve_protocol
-from ._protocol import EvaluationResult, check_test_data, evaluate_checked
+from ._protocol import (
+    EvaluationResult,
+    check_test_data,
+    evaluate_checked,
+    in_words,
+    telling_what_is_done,
+)
 
 __all__ = ["DistillerOutputMixin"]
 
@@ -256,19 +262,22 @@ class DistillerOutputMixin(TransformerMixin, OlderPicklesMixin, auto_wrap_output
             counts = [max(1, recipe.steps * k // 12) for k in (1, 2, 4, 8, 12)]
             steps = np.unique(counts).tolist()
         architecture, augmentation = with_what_is_not_kept(recipe, source, architecture)
-        return [
-            evaluate_checked(
-                distilled,
-                *test,
-                protocol=resolved,
-                steps=steps,
-                architecture=architecture,
-                augmentation=augmentation,
-                device=source.device,
-                **options,
-            )
-            for distilled, resolved in zip(sets, protocols)
-        ]
+        results = []
+        with telling_what_is_done() as done:
+            for distilled, resolved in zip(sets, protocols):
+                result = evaluate_checked(
+                    distilled,
+                    *test,
+                    protocol=resolved,
+                    steps=steps,
+                    architecture=architecture,
+                    augmentation=augmentation,
+                    device=source.device,
+                    **options,
+                )
+                results.append(result)
+                done.append(in_words(f"{distilled.ipc} per class", result.accuracies))
+        return results
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: a classifier that needs labels and takes images as well."""

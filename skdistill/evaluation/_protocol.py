@@ -7,7 +7,8 @@ fixed before the test set is seen; nothing is selected on it.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +51,8 @@ __all__ = [
     "check_test_data",
     "evaluate",
     "evaluate_checked",
+    "in_words",
+    "telling_what_is_done",
 ]
 
 
@@ -452,13 +455,40 @@ def check_known_data(
     y: ArrayLike,
     name: str = "y",
     *,
+    samples: str = "X",
     checks_columns: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples and class indices, or raise a ValueError for a label that is not a class."""
+    """Return samples and class indices, or raise a ValueError for a label that is not a class.
+
+    Warns of samples in other units: networks would learn nothing from them. ``name`` and
+    ``samples`` are what labels and samples are called.
+    """
     X, index = check_test_data(distilled, X, y, warns=False, checks_columns=checks_columns)
     if (index < 0).any():
         raise ValueError(
             f"{name} must hold only labels that the distilled set knows; "
             f"got {unknown_labels(column_or_1d(as_array(y)), index)} as well."
         )
+    recipe, n_classes = distilled.recipe, len(distilled.classes)
+    warn_of_other_units(X, recipe.layout, recipe.mean, recipe.scale, n_classes, index, samples)
     return X, index
+
+
+@contextmanager
+def telling_what_is_done() -> Iterator[list[str]]:
+    """Yield a list for lines on what is finished, which an error or Ctrl-C tells in its notes.
+
+    What comes before the end of a long evaluation may have taken hours.
+    """
+    lines: list[str] = []
+    try:
+        yield lines
+    except BaseException as error:
+        for line in lines:
+            error.add_note(line)
+        raise
+
+
+def in_words(name: str, accuracies: np.ndarray) -> str:
+    """Return a line on the accuracies of networks, for `telling_what_is_done`."""
+    return f"{name}: {100 * accuracies.mean():.1f} ± {100 * accuracies.std():.1f} %"

@@ -13,7 +13,7 @@ from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._comparison import WHOLE
 from ..evaluation._networks import training_samples
-from ..evaluation._protocol import check_known_data
+from ..evaluation._protocol import check_known_data, in_words, telling_what_is_done
 from ..networks import Architecture
 from ._common import check_scores, correct_while_training, family_of
 
@@ -149,22 +149,26 @@ def accuracy_by_hardness(
     place = np.minimum(np.searchsorted(edges, scores, side="right") - 1, len(edges) - 2)
     counts = np.bincount(place, minlength=len(edges) - 1)
     accuracies = {}
-    for name, data in sets.items():
-        # Each set keeps only what belongs to the data that it was distilled from.
-        recipe = replace(first.recipe, mean=data.recipe.mean, scale=data.recipe.scale)
-        data = replace(data, recipe=recipe)
-        family = family_of(data, architecture, device)
-        k_networks = n_whole if name == WHOLE else n_networks
-        trained = correct_while_training(
-            family,
-            training_samples(family, data),
-            k_networks,
-            [recipe.steps],
-            family.data(*samples[name]),
-        )
-        right = [np.bincount(place, correct, minlength=len(counts)) for _, _, correct in trained]
-        with np.errstate(invalid="ignore"):  # a bin without samples: 0 / 0
-            accuracies[name] = np.stack(right) / counts
+    with telling_what_is_done() as done:
+        for name, data in sets.items():
+            # Each set keeps only what belongs to the data that it was distilled from.
+            recipe = replace(first.recipe, mean=data.recipe.mean, scale=data.recipe.scale)
+            data = replace(data, recipe=recipe)
+            family = family_of(data, architecture, device)
+            k_networks = n_whole if name == WHOLE else n_networks
+            trained = correct_while_training(
+                family,
+                training_samples(family, data),
+                k_networks,
+                [recipe.steps],
+                family.data(*samples[name]),
+            )
+            right = np.stack(
+                [np.bincount(place, correct, minlength=len(counts)) for _, _, correct in trained]
+            )
+            with np.errstate(invalid="ignore"):  # a bin without samples: 0 / 0
+                accuracies[name] = right / counts
+            done.append(in_words(name, right.sum(axis=1) / n))
     return HardnessResult(edges, counts, accuracies)
 
 

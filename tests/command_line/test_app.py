@@ -163,7 +163,29 @@ def test_samples_that_cannot_be_saved_do_not_hide_how_the_run_ended(
     result = skdistill(*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=20")
     assert result.exit_code == 1
     assert "Error: 10 meta-gradients in a row were not finite" in result.stderr
-    assert result.stderr.endswith("\nset.npz was not written: No space left on device\n")
+    told = "\nset.npz was not written: No space left on device The samples are lost: No space left "
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_samples_that_cannot_be_saved_are_saved_elsewhere(
+    folder, outer_step, monkeypatch, tmp_path_factory, ends_early
+):
+    save, elsewhere = DistilledDataset.save, tmp_path_factory.mktemp("elsewhere")
+
+    def fail_here(distilled, path):
+        if not Path(path).is_relative_to(elsewhere):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(distilled, path)
+
+    monkeypatch.setattr(DistilledDataset, "save", fail_here)
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    if ends_early:
+        outer_step(KeyboardInterrupt, at=3)
+    result = skdistill(*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=3")
+    assert result.exit_code == (130 if ends_early else 1)
+    path = re.search(r"The samples are in (.*)\.\n", result.stderr).group(1)
+    assert DistilledDataset.load(path).provenance["n_iter"] == (2 if ends_early else 3)
 
 
 def test_an_interrupted_run_leaves_its_samples(folder, outer_step):

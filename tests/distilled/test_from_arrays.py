@@ -58,6 +58,16 @@ def test_soft_labels_of_any_sign_with_classes_in_any_order():
     assert from_arrays(X, y.detach().abs(), classes=["dog", "cat"]).recipe.loss == "cross-entropy"
 
 
+def test_soft_labels_in_blocks_are_put_in_order_by_their_mass():
+    X, _ = images(6)
+    # Class after class, as tensors of some codes are; the largest of row 2 is not its own.
+    y = np.array([[3, 0, 0], [3, 0, 0], [0.3, 0.2, 0], [0, 3, 0], [0, 0, 3], [0, 0, 3]])
+    made = from_arrays(X, y, classes=[0, 1, 2])
+    np.testing.assert_array_equal(made.y, y[[0, 2, 4, 1, 3, 5]])
+    np.testing.assert_array_equal(made.X, X[[0, 2, 4, 1, 3, 5]])
+    assert made.subset(1).y.argmax(axis=1).tolist() == [0, 0, 2]
+
+
 def test_soft_labels_whose_largest_are_not_balanced_keep_their_order():
     X, _ = images(4)
     y = np.array([[1, 0], [2, 0], [0.3, 0.2], [0, 1]])

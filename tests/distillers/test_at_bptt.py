@@ -49,6 +49,21 @@ SMALL = partial(
 )
 
 
+class Sized(WindowSchedule):
+    """A window of one's own that draws NumPy's integers."""
+
+    def draw(self, rng, window, unroll, state):
+        return rng.integers(unroll - window + 1), np.int64(window)
+
+
+def test_a_window_of_numpys_integers_is_saved(images, tmp_path):
+    path = tmp_path / "run.npz"
+    distiller = SMALL(schedule=Sized(), checkpoint=path).fit(*images)
+    assert [type(value) for value in distiller.history_["window"]] == [int] * distiller.n_iter_
+    again = SMALL(schedule=Sized(), checkpoint=path).fit(*images)
+    assert again.distilled_.X.tobytes() == distiller.distilled_.X.tobytes()
+
+
 class Curious(WindowSchedule):
     """A window that keeps what it is told."""
 

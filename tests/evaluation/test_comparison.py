@@ -155,6 +155,12 @@ def test_rows_that_were_finished_are_told_if_a_later_one_fails(data, sets, monke
     ]
 
 
+def test_real_samples_in_other_units_are_warned_of(data, sets):
+    X, y = data
+    with pytest.warns(UserWarning, match="X_train does not seem to be in the units of"):
+        compare({"small": sets["small"]}, X / 255, y, X, y, baselines=["herding"])
+
+
 def test_classes_that_are_too_small_for_baselines(data, sets):
     X, y = data
     rows = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:2]]

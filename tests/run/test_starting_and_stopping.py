@@ -1,6 +1,7 @@
 """Where a run starts, how it goes on, and when it ends."""
 
 import pickle
+import warnings
 from functools import partial
 from time import perf_counter
 
@@ -151,6 +152,19 @@ def test_columns_that_begin_or_cease_to_vary(table):
     after = distiller.set_params(**STILL).fit(other, y).transform()[0]
     np.testing.assert_allclose(after[:, [0, 1, 3]], before[:, [0, 1, 3]], atol=1e-5)
     assert (after[:, 2] == 5).all()
+
+
+@pytest.mark.parametrize("way", ["init", "start"])
+def test_a_set_in_other_units_is_warned_of(images, way):
+    X, y = images
+    start = quick().fit(X / 255, y).distilled_
+    parameters, arguments = ({"init": start}, {}) if way == "init" else ({}, {"start": start})
+    with pytest.warns(UserWarning, match="X does not seem to be in the units of the training data"):
+        quick(**parameters).fit(X, y, **arguments)
+    # In its own there is nothing to say.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(**parameters).fit(X / 255, y, **arguments)
 
 
 def test_data_in_other_units_is_warned_of_when_a_run_goes_on(images):

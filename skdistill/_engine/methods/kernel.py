@@ -57,7 +57,7 @@ class KernelRidge(RegressionMethod):
         if synthetic.learns_labels:
             y = in_double(synthetic.y.detach()).requires_grad_()
         else:
-            y = centered_one_hot(synthetic.y, n_classes, torch.float64).to(X.device)
+            y = centered_one_hot(synthetic.y.to(X.device), n_classes, torch.float64)
         with torch.enable_grad():
             fitted = ridge.fit(self.kernel(X), y, self.regularization)
         loss, X_bar, coefficients_bar = self._real_loss(problem, rows, index, X, fitted)
@@ -95,7 +95,9 @@ class KernelRidge(RegressionMethod):
             if draws is not None:
                 assert problem.augmentation is not None  # that they were drawn for
                 Z = problem.augmentation.apply(Z, draws[:, block])
-            target = centered_one_hot(labels, problem.rows.n_classes, torch.float64).to(X.device)
+            # There, because a device may have no double precision.
+            labels = labels.to(X.device)
+            target = centered_one_hot(labels, problem.rows.n_classes, torch.float64)
             with torch.enable_grad():
                 predicted = self.kernel(Z, X) @ coefficients
                 part = weights[block] @ (predicted - target).square().mean(dim=1) / 2

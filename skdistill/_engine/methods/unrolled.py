@@ -127,7 +127,9 @@ class Unrolled(Method):
             ),
         }
         rng = rngs.numpy("window", step)
-        start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
+        drawn = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
+        # NumPy's integers, as a schedule of the user's may return, cannot be saved.
+        start, window = map(int, drawn)
         # Only the window is shared by the processes of a run.
         index = rngs.draw_index(step)
         theta = self.steps.learner.init(rngs.integer("network", index))
