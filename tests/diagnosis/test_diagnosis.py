@@ -28,8 +28,10 @@ from skdistill import (
 )
 from skdistill.datasets import load_distilled
 from skdistill.diagnosis import CHECKS, Diagnosis, Finding, _diagnose
+from skdistill.diagnosis._answers import NOT_FINITE, Answers
 from skdistill.diagnosis._case import Case
 from skdistill.diagnosis._history import exploding_gradients, skipped_steps, stagnation
+from skdistill.diagnosis._networks import no_better_than_kmeans
 from skdistill.diagnosis._report import NotMade
 from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceError, DivergenceWarning
@@ -558,6 +560,20 @@ def test_networks_that_all_diverged_say_nothing_else(good_set, data):
     diagnosis = PLANTED["diverged-networks"](good_set, data, None)
     assert "3 of 3 networks" in diagnosis.findings[0].evidence
     assert diagnosis.not_made["few-classes"] == "All networks diverged: see diverged-networks."
+
+
+@pytest.mark.parametrize("n_lost", [1, 3])
+def test_a_rival_whose_networks_diverged_is_none(n_lost):
+    y = np.arange(4) % 2
+    own = Answers(np.tile(y, (3, 1)), y, 2, 30, 2)
+    indices = own.indices.copy()
+    indices[:n_lost] = NOT_FINITE
+    found = no_better_than_kmeans(own, replace(own, indices=indices))
+    assert isinstance(found, NotMade)
+    assert found.reason.startswith(f"{n_lost} of 3 networks diverged")
+    assert "compare(..., protocols=...)" in found.reason
+    # One that is merely worse is a rival.
+    assert no_better_than_kmeans(own, replace(own, indices=1 - own.indices)) is None
 
 
 # --- what is refused --------------------------------------------------------------------------
