@@ -62,8 +62,10 @@ def exploding_gradients(case: Case) -> Finding | NotMade | None:
     """Look for norms of the meta-gradient far above what they had been."""
     if case.history is None:
         return _NO_HISTORY
-    worst: tuple[float, float, int] | None = None
-    longest, is_over = 0, True
+    # Whether its run ended so, the highest median, the lowest before it, and where it was. A run
+    # that ended so is worse than a later block's higher norms that fell again.
+    worst: tuple[bool, float, float, int] | None = None
+    longest = 0
     for first, columns in _runs_in(case.history):
         # By the number of the first outer step of each block that counts.
         norms = {
@@ -73,21 +75,22 @@ def exploding_gradients(case: Case) -> Finding | NotMade | None:
         }
         starts, values = list(norms), list(norms.values())
         longest = max(longest, len(values))
+        ended_so = has_exploded(values)
         for k in range(1, len(values)):
             if not has_exploded(values[: k + 1]):
                 continue
-            if worst is None or values[k] > worst[0]:
-                worst = values[k], min(values[: k + 1]), starts[k]
-        is_over = not has_exploded(values)
+            found = ended_so, values[k], min(values[: k + 1]), starts[k]
+            if worst is None or found[:2] > worst[:2]:
+                worst = found
     if worst is None:
         if longest < 2:
             return NotMade(f"It compares blocks of {BLOCK} outer steps, and the run has only one.")
         return None
-    high, low, step = worst
-    then = "; it fell again later" if is_over else ", and the run ended so"
+    ended_so, high, low, step = worst
+    then = ", and the run ended so" if ended_so else "; it fell again later"
     return Finding(
         "exploding-gradients",
-        "warning" if is_over else "error",
+        "error" if ended_so else "warning",
         f"The median norm of the meta-gradient in {BLOCK} outer steps rose from {low:.3g} to "
         f"{high:.3g}, from outer step {step} on{then}.",
         case.advice,

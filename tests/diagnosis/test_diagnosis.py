@@ -309,6 +309,17 @@ def test_each_block_of_a_boosted_set_is_a_run_of_its_own():
     assert "from 30 to 900, from outer step 151 on" in found.evidence
 
 
+def test_a_block_that_ended_exploded_is_an_error_whatever_comes_after_it():
+    block = [0] * 100 + [1] * 100
+    norms = [1.0] * 75 + [30.0] * 25 + [1.0] * 100
+    # Of the blocks after it, one is calm, and one rises further and falls again.
+    for later in ([1.0] * 100, [1.0] * 25 + [900.0] * 25 + [1.0] * 50):
+        norms[100:] = later
+        found = exploding_gradients(case(history(norms, block=block)))
+        assert found.severity == "error"
+        assert "from 1 to 30, from outer step 76 on, and the run ended so" in found.evidence
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_stagnation(seed):
     noise = 0.2 * np.random.default_rng(seed).normal(size=200)
