@@ -16,6 +16,7 @@ from .._run.health import (
     has_fallen,
     in_blocks,
 )
+from ..hardness.sampler import HardnessSampler
 from ..windows import SCHEDULES, MovingWindow, StageAwareWindow
 from ._case import Case
 from ._report import Finding, NotMade
@@ -101,10 +102,11 @@ def stagnation(case: Case) -> Finding | NotMade | None:
     """Look whether the loss is lower in the second half of a run than at its beginning."""
     if case.history is None:
         return _NO_HISTORY
-    if _moves(case.parameters.get("schedule")):
+    change = _what_changes(case.parameters)
+    if change is not None:
         return NotMade(
-            "With this schedule the windows move, so that losses of early and late outer steps "
-            "cannot be compared."
+            f"With this {change}, so that losses of early and late outer steps cannot be "
+            "compared."
         )
     # Later blocks of a boosted set start from samples that were distilled before.
     _, columns = _runs_in(case.history)[0]
@@ -147,6 +149,21 @@ def _runs_in(history: Mapping[str, Sequence[Any]]) -> list[tuple[int, Mapping[st
         runs.append((first + 1, columns))
         first = after
     return runs
+
+
+def _what_changes(parameters: Mapping[str, Any]) -> str | None:
+    """Return the parameter by which later losses are meant to be others, and how, or None."""
+    if _moves(parameters.get("schedule")):
+        return "schedule the windows move"
+    # As in DATM: targets from later epochs of the experts are harder to match. With the same number
+    # the range does not grow.
+    if parameters.get("first_max_start") not in (None, parameters.get("max_start")):
+        return "first_max_start the range of start epochs grows"
+    # Provenances have a sampler as text.
+    kind, _, _ = str(parameters.get("sampler")).partition("(")
+    if kind == HardnessSampler.__name__:
+        return "sampler later batches are of harder or easier samples"
+    return None
 
 
 def _moves(schedule: object) -> bool:

@@ -35,6 +35,7 @@ from skdistill.diagnosis._networks import no_better_than_kmeans
 from skdistill.diagnosis._report import NotMade
 from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceError, DivergenceWarning
+from skdistill.hardness import HardnessSampler
 
 RESULTS = ROOT / "examples" / "reproduce" / "results"
 
@@ -345,11 +346,32 @@ def test_stagnation(seed):
             {"history": history(losses=np.ones(200)), "schedule": "StageAwareWindow(radius=8)"},
             "windows move",
         ),
+        (
+            {
+                "history": history(losses=np.ones(200)),
+                "parameters": {"first_max_start": 5, "max_start": 10},
+            },
+            "range of start epochs grows",
+        ),
+        (
+            {
+                "history": history(losses=np.ones(200)),
+                "parameters": {"sampler": repr(HardnessSampler(threshold=4, n_networks=2))},
+            },
+            "harder or easier samples",
+        ),
         ({}, "A set keeps no history"),
     ],
 )
 def test_stagnation_is_not_looked_for(changes, reason):
     assert reason in stagnation(case(**changes)).reason
+
+
+@pytest.mark.parametrize("first", [None, 10])
+def test_stagnation_is_looked_for_where_nothing_changes(first):
+    parameters = {"first_max_start": first, "max_start": 10, "sampler": "uniform"}
+    found = stagnation(case(history(losses=np.ones(200)), parameters=parameters))
+    assert found.name == "stagnation"
 
 
 def test_a_boosted_distiller_is_diagnosed(table):
