@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, ClassifierMixin
 from ._data.labels import classes_and_index
+from ._data.layout import Layout
 from ._data.validation import Interval, StrOptions, as_array, check_magnitude, fit_context
 from ._engine import ridge
 from ._engine.data import as_tensor
@@ -93,6 +94,9 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
+    # The shape of a sample in fit; None in pickles of earlier versions, which do not know it.
+    _sample_shape: tuple[int, ...] | None = None
+
     _parameter_constraints = {
         "kernel": [StrOptions(KERNELS)],
         "depth": [Interval(Integral, 0, None, closed="left")],
@@ -139,14 +143,21 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit.
         """
-        X, y = validate_data(self, _flat(as_array(X)), as_array(y), dtype="numeric")
+        given = as_array(X)
+        X, y = validate_data(self, _flat(given), as_array(y), dtype="numeric")
         check_magnitude(X)
         check_classification_targets(y)
         classes, index = classes_and_index(y)
         n_features = X.shape[1]
         one_hot = np.eye(len(classes))[index]
+        shape = tuple(given.shape[1:]) if _are_images(given) else (n_features,)
         return self._fit(
-            X, one_hot - 1 / len(classes), classes, np.zeros(n_features), np.ones(n_features)
+            X,
+            one_hot - 1 / len(classes),
+            classes,
+            np.zeros(n_features),
+            np.ones(n_features),
+            shape,
         )
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -183,11 +194,18 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         if distilled.feature_names is not None:
             self.feature_names_in_ = np.array(distilled.feature_names, dtype=object)
         self.n_features_in_ = prod(recipe.layout.user_shape)
-        return self._fit(_flat(distilled.X), y, distilled.classes.copy(), mean, scale)
+        shape = recipe.layout.user_shape
+        return self._fit(_flat(distilled.X), y, distilled.classes.copy(), mean, scale, shape)
 
     @own_settings()
     def _fit(
-        self, X: np.ndarray, y: np.ndarray, classes: np.ndarray, mean: np.ndarray, scale: np.ndarray
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        classes: np.ndarray,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        shape: tuple[int, ...],
     ) -> Self:
         X = (X.astype(np.float64) - mean) / scale
         Z, y = self._on_device(X), self._on_device(y)
@@ -201,6 +219,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, self.mean_, self.scale_ = classes, mean, scale
         self.X_fit_, self.dual_coef_ = X, fitted.coefficients.cpu().numpy()
         self.n_raised_ = fitted.n_raised
+        self._sample_shape = shape
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -209,6 +228,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Samples in the shape of those of `fit`, or flattened.
 
         Returns
         -------
@@ -223,6 +243,7 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Samples in the shape of those of `fit`, or flattened.
 
         Returns
         -------
@@ -237,7 +258,11 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, X: ArrayLike) -> np.ndarray:
         """Return the predictions ``(n, n_classes)``, computed in blocks."""
         check_is_fitted(self)
-        X = validate_data(self, _flat(as_array(X)), reset=False, dtype="numeric")
+        X = as_array(X)
+        # Flattened in another layout, images would have their pixels in another order.
+        if self._sample_shape is not None and _are_images(X):
+            Layout(self._sample_shape, self._sample_shape).check(X)
+        X = validate_data(self, _flat(X), reset=False, dtype="numeric")
         check_magnitude(X)
         support, coefficients = self._on_device(self.X_fit_), self._on_device(self.dual_coef_)
         scores = np.empty((len(X), len(self.classes_)))
@@ -262,6 +287,11 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
+def _are_images(X: Any) -> bool:
+    """Return whether ``X`` is an array of more than two dimensions."""
+    return bool(getattr(X, "ndim", 2) > 2)
+
+
 def _flat(X: Any) -> Any:
     """Return images as rows; what is no array of more than two dimensions stays as it is."""
-    return X.reshape(len(X), -1) if getattr(X, "ndim", 2) > 2 else X
+    return X.reshape(len(X), -1) if _are_images(X) else X

@@ -24,8 +24,10 @@ class TensorBoard:
     Raises
     ------
     ImportError
-        In the first outer step, if the package tensorboard is not installed
+        When it is made, if the package tensorboard is not installed
         (``pip install tensorboard``).
+    OSError
+        In ``fit``, before the first outer step, if `log_dir` can be no folder.
 
     Examples
     --------
@@ -38,6 +40,9 @@ class TensorBoard:
     max_propagation_depth = None
 
     def __init__(self, log_dir: str | os.PathLike[str] = "runs"):
+        # Here, as scikit-learn's ProgressBar does it: when a run sets its callbacks up, experts
+        # that take hours may have been trained.
+        _summary_writer()
         self.log_dir = log_dir
         self._writers: dict[Any, Any] = {}
 
@@ -46,7 +51,10 @@ class TensorBoard:
         return {"log_dir": self.log_dir, "_writers": {}}
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Do nothing: a run's files are opened in its first step."""
+        """Refuse what would fail in the first step, in which a run's files are opened."""
+        # A copy in another process was not made there, and may lack the package.
+        _summary_writer()
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
@@ -73,18 +81,24 @@ class TensorBoard:
     def _writer(self, fit: Any) -> Any:
         """Return the writer for the run of this task."""
         if fit not in self._writers:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ImportError(
-                    "TensorBoard needs the package tensorboard: pip install tensorboard."
-                ) from error
-            self._writers[fit] = SummaryWriter(os.fspath(Path(self.log_dir, *_folders(fit))))
+            folder = os.fspath(Path(self.log_dir, *_folders(fit)))
+            self._writers[fit] = _summary_writer()(folder)
         return self._writers[fit]
 
     def _close(self, fit: Any) -> None:
         if fit in self._writers:
             self._writers.pop(fit).close()
+
+
+def _summary_writer() -> Any:
+    """Return the class of TensorBoard's writers, or raise an ImportError that says the way out."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "TensorBoard needs the package tensorboard: pip install tensorboard."
+        ) from error
+    return SummaryWriter
 
 
 def _folders(fit: Any) -> list[str]:

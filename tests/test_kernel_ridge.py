@@ -1,5 +1,6 @@
 """Kernel ridge regression as a classifier, by itself and on distilled sets."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -107,6 +108,34 @@ def test_images_of_any_layout_or_flat(channels_last):
     np.testing.assert_allclose(other.decision_function(planes), scores, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="has 74 features, but KernelRidgeClassifier is expecting"):
         classifier.predict(X.reshape(24, -1)[:, 1:])
+    other_layout = np.moveaxis(X, -1, 1) if channels_last else np.moveaxis(X, 1, -1)
+    with pytest.raises(ValueError, match=r"X must hold samples of shape .*, as in fit; got"):
+        classifier.predict(other_layout)
+
+
+def test_images_in_another_layout_than_in_fit_are_refused():
+    X, y = np.random.default_rng(0).normal(size=(6, 4, 5, 3)), np.arange(6) % 2
+    planes, rows = np.moveaxis(X, -1, 1), X.reshape(6, -1)
+    classifier = KernelRidgeClassifier().fit(X, y)
+    scores = classifier.decision_function(X)
+    np.testing.assert_array_equal(classifier.decision_function(rows), scores)
+    with pytest.raises(ValueError, match=r"of shape \(4, 5, 3\), as in fit; .* \(3, 4, 5\)"):
+        classifier.predict(planes)
+    with pytest.raises(ValueError, match="X has 59 features, but KernelRidgeClassifier is expec"):
+        classifier.predict(rows[:, 1:])
+    # Whether rows were flattened in this order, nobody knows.
+    with pytest.raises(ValueError, match=r"of shape \(60,\), as in fit; .* \(4, 5, 3\)"):
+        KernelRidgeClassifier().fit(rows, y).predict(X)
+    assert classifier.fit(planes, y).predict(planes).shape == (6,)
+
+
+def test_a_pickle_that_does_not_know_the_shape_takes_any():
+    X, y = np.random.default_rng(0).normal(size=(6, 4, 5, 3)), np.arange(6) % 2
+    classifier = KernelRidgeClassifier().fit(X, y)
+    # As an earlier version wrote it.
+    del classifier._sample_shape
+    older = pickle.loads(pickle.dumps(classifier))
+    assert older.predict(np.moveaxis(X, -1, 1)).shape == (6,)
 
 
 def test_blocks_make_no_difference(table, monkeypatch):

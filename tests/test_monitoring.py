@@ -113,10 +113,25 @@ class Pickler(tools.Callback):
         self.copies.append(pickle.loads(pickle.dumps(self.callback)))
 
 
-def test_without_tensorboard_the_error_says_what_to_install(table, tmp_path, monkeypatch):
+def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install tensorboard"):
-        quick().set_callbacks(TensorBoard(tmp_path)).fit(*table)
+        TensorBoard(tmp_path)
+
+
+@pytest.mark.parametrize("boosts", [False, True])
+def test_what_is_missing_is_said_before_any_step(
+    boosts, table, tmp_path, writers, outer_step, monkeypatch
+):
+    outer_step.refuse()
+    distiller = BoostedDistiller(ipc=2, block_size=1, distiller=quick()) if boosts else quick()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        distiller.set_callbacks(TensorBoard(tmp_path / "file")).fit(*table)
+    distiller.set_callbacks(TensorBoard(tmp_path / "runs"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install tensorboard"):
+        distiller.fit(*table)
 
 
 def test_files_are_what_tensorboard_reads(table, tmp_path):

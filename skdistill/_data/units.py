@@ -69,6 +69,8 @@ class Moments(NamedTuple):
     @property
     def level(self) -> int:
         """0 if they fit, 1 if they are off, 2 if they are far off."""
+        if self.is_hopeless:
+            return 2
         chance = _ERRORS / sqrt(self.n)
         # Other shares of the classes move a mean by at most the root of their distance
         # (Cauchy-Schwarz), and multiply a variance by at most 1 more than it. Of two classes that
@@ -83,7 +85,7 @@ class Moments(NamedTuple):
             is_wide = self.median > factor * sqrt(1 + self.mix)
             if is_off or is_wide or self.largest < left / factor:
                 return level
-        return 2 if self.is_hopeless else 0
+        return 0
 
 
 def moments(

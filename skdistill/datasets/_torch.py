@@ -56,8 +56,9 @@ def from_torch(
         ``data``, array of shape (n, ...) in the samples' shape and dtype: bytes stay bytes, and
         channels stay where they are (``ToTensor`` puts them first); ``target``, ndarray of shape
         (n,), the labels; ``target_names``, ndarray of the classes' names, or None if the data set
-        does not have them (`target` holds positions in it) or its parts have different ones; and
-        ``DESCR``, a description.
+        does not have them (`target` holds positions in it), its ``target_transform`` changes the
+        labels, or its parts have different ones; and ``DESCR``, a description. Of what a data set
+        is made of, the names are taken for ``Subset`` and ``ConcatDataset`` alone.
     (data, target) : tuple of array
         With ``return_X_y=True``.
 
@@ -242,16 +243,24 @@ def _label(label: Any, i: int) -> bool | int | float | str:
 
 def _class_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:
     """Return the names of the classes, if the data set has them, or those that it is made of."""
+    from torch.utils.data import ConcatDataset, Subset
+
+    # Names are those of the labels before they are changed.
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
     names = getattr(dataset, "classes", None)
     if names is None:
         names = _hugging_face_names(dataset, keys)
     if names is not None:
         return list(map(str, names))
-    if hasattr(dataset, "dataset"):
+    # Of these the labels are those of what they are made of; of another wrapper nobody knows.
+    if isinstance(dataset, Subset):
         return _class_names(dataset.dataset, keys)
+    if not isinstance(dataset, ConcatDataset):
+        return None
     # The same number may be another class in each of several that were put together.
-    parts = [_class_names(part, keys) for part in getattr(dataset, "datasets", None) or ()]
-    return parts[0] if parts and all(names == parts[0] for names in parts) else None
+    parts = [_class_names(part, keys) for part in dataset.datasets]
+    return parts[0] if all(names == parts[0] for names in parts) else None
 
 
 def _hugging_face_names(dataset: Any, keys: Sequence[str] | None) -> Sequence[str] | None:

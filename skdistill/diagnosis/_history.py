@@ -16,6 +16,7 @@ from .._run.health import (
     has_fallen,
     in_blocks,
 )
+from ..hardness.sampler import HardnessSampler
 from ..windows import SCHEDULES, MovingWindow, StageAwareWindow
 from ._case import Case
 from ._report import Finding, NotMade
@@ -62,8 +63,10 @@ def exploding_gradients(case: Case) -> Finding | NotMade | None:
     """Look for norms of the meta-gradient far above what they had been."""
     if case.history is None:
         return _NO_HISTORY
-    worst: tuple[float, float, int] | None = None
-    longest, is_over = 0, True
+    # Whether its run ended so, the highest median, the lowest before it, and where it was. A run
+    # that ended so is worse than a later block's higher norms that fell again.
+    worst: tuple[bool, float, float, int] | None = None
+    longest = 0
     for first, columns in _runs_in(case.history):
         # By the number of the first outer step of each block that counts.
         norms = {
@@ -73,21 +76,22 @@ def exploding_gradients(case: Case) -> Finding | NotMade | None:
         }
         starts, values = list(norms), list(norms.values())
         longest = max(longest, len(values))
+        ended_so = has_exploded(values)
         for k in range(1, len(values)):
             if not has_exploded(values[: k + 1]):
                 continue
-            if worst is None or values[k] > worst[0]:
-                worst = values[k], min(values[: k + 1]), starts[k]
-        is_over = not has_exploded(values)
+            found = ended_so, values[k], min(values[: k + 1]), starts[k]
+            if worst is None or found[:2] > worst[:2]:
+                worst = found
     if worst is None:
         if longest < 2:
             return NotMade(f"It compares blocks of {BLOCK} outer steps, and the run has only one.")
         return None
-    high, low, step = worst
-    then = "; it fell again later" if is_over else ", and the run ended so"
+    ended_so, high, low, step = worst
+    then = ", and the run ended so" if ended_so else "; it fell again later"
     return Finding(
         "exploding-gradients",
-        "warning" if is_over else "error",
+        "error" if ended_so else "warning",
         f"The median norm of the meta-gradient in {BLOCK} outer steps rose from {low:.3g} to "
         f"{high:.3g}, from outer step {step} on{then}.",
         case.advice,
@@ -98,10 +102,11 @@ def stagnation(case: Case) -> Finding | NotMade | None:
     """Look whether the loss is lower in the second half of a run than at its beginning."""
     if case.history is None:
         return _NO_HISTORY
-    if _moves(case.parameters.get("schedule")):
+    change = _what_changes(case.parameters)
+    if change is not None:
         return NotMade(
-            "With this schedule the windows move, so that losses of early and late outer steps "
-            "cannot be compared."
+            f"With this {change}, so that losses of early and late outer steps cannot be "
+            "compared."
         )
     # Later blocks of a boosted set start from samples that were distilled before.
     _, columns = _runs_in(case.history)[0]
@@ -144,6 +149,21 @@ def _runs_in(history: Mapping[str, Sequence[Any]]) -> list[tuple[int, Mapping[st
         runs.append((first + 1, columns))
         first = after
     return runs
+
+
+def _what_changes(parameters: Mapping[str, Any]) -> str | None:
+    """Return the parameter by which later losses are meant to be others, and how, or None."""
+    if _moves(parameters.get("schedule")):
+        return "schedule the windows move"
+    # As in DATM: targets from later epochs of the experts are harder to match. With the same number
+    # the range does not grow.
+    if parameters.get("first_max_start") not in (None, parameters.get("max_start")):
+        return "first_max_start the range of start epochs grows"
+    # Provenances have a sampler as text.
+    kind, _, _ = str(parameters.get("sampler")).partition("(")
+    if kind == HardnessSampler.__name__:
+        return "sampler later batches are of harder or easier samples"
+    return None
 
 
 def _moves(schedule: object) -> bool:

@@ -68,6 +68,15 @@ def no_better_than_kmeans(own: Answers, rival: Answers) -> Finding | NotMade | N
         return NotMade("It needs n_networks of at least 2, for the deviation from each other.")
     if own.has_diverged.all():
         return _ALL_DIVERGED
+    n_lost = int(rival.has_diverged.sum())
+    if n_lost:
+        # Their scores count as errors, so that the set would seem better than it is.
+        return NotMade(
+            f"{n_lost} of {len(rival.indices)} networks diverged when they were trained on the "
+            "centroids by the set's recipe, so that these are no rival. Choose a protocol by which "
+            "networks learn from both: skdistill.evaluation.compare(..., protocols=...), with the "
+            'baseline "k-means centroids".'
+        )
     ours, theirs = own.result, rival.result
     difference = ours.mean - theirs.mean
     per_sample = own.right.mean(axis=0) - rival.right.mean(axis=0)

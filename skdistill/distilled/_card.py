@@ -84,7 +84,7 @@ def _preprocessing(distilled: "DistilledDataset") -> str:
 
 
 def _load(distilled: "DistilledDataset", repo_id: str | None) -> str:
-    name = mapping(distilled.provenance.get("about")).get("name")
+    name = _name_if_ready(distilled)
     more = ""
     if repo_id is not None:
         lines = [
@@ -97,7 +97,7 @@ def _load(distilled: "DistilledDataset", repo_id: str | None) -> str:
             "commit, it loads these samples even if others are pushed later. The file is an "
             "archive of plain arrays, which `numpy.load` opens as well."
         )
-    elif isinstance(name, str) and re.fullmatch("[a-z0-9-]+", name):
+    elif name is not None:
         lines = [
             "from skdistill.datasets import load_distilled",
             "",
@@ -114,6 +114,29 @@ def _load(distilled: "DistilledDataset", repo_id: str | None) -> str:
         "X_real, y_real = distilled.standardize(X_test), distilled.encode_labels(y_test)",
     ]
     return "\n".join(["```python", *lines, "```"]) + more
+
+
+def _name_if_ready(distilled: "DistilledDataset") -> str | None:
+    """Return the name by which `load_distilled` loads this very set, or None if it does not.
+
+    The file is not read for it: what has been changed since is told by what the set says of itself.
+    """
+    provenance, recipe = distilled.provenance, distilled.recipe
+    name = mapping(provenance.get("about")).get("name")
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9-]+", name):
+        return None
+    # A set that comes with the package claims an accuracy: not a part of it, and not by another
+    # way to train networks.
+    if accuracy(distilled) is None:
+        return None
+    # By these the claim is not judged.
+    made = mapping(provenance.get("parameters"))
+    is_as_made = (
+        (recipe.n_networks, recipe.seed) == (made.get("n_networks"), provenance.get("seed"))
+        and (distilled.y.ndim == 2) == made.get("learn_labels")
+        and distilled.preprocessing is None
+    )
+    return name if is_as_made else None
 
 
 def _how_well(distilled: "DistilledDataset", result: "EvaluationResult | None") -> str:

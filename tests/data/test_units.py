@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, load_iris
 from tools import make
 
 from skdistill import DistilledDataset
-from skdistill._data.units import moments
+from skdistill._data.units import Moments, moments
 from skdistill.datasets import load_distilled
 from skdistill.evaluation import evaluate
 
@@ -170,3 +170,12 @@ def test_what_the_classes_explain():
         (None, 1.0),
     ):
         assert moments(X, layout, [0.0] * 5, [2.0] * 5, 2, y).mix == pytest.approx(mix)
+
+
+def test_hopeless_values_are_far_off_even_if_a_milder_rule_holds():
+    # A table whose mean is off, which is strange by itself and not wrong.
+    off = Moments(100, False, 2.0, 1.0, 1.0, 2.0, 1.0, 0.0)
+    assert off.level == 1
+    for hopeless in (off._replace(size=6.0), off._replace(spread=0.01)):
+        assert hopeless.is_hopeless
+        assert hopeless.level == 2

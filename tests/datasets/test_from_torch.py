@@ -262,3 +262,17 @@ def test_names_of_several_sets_are_those_on_which_they_agree():
     ):
         names = from_torch(ConcatDataset(parts)).target_names
         assert (None if names is None else names.tolist()) == expected
+
+
+def test_names_are_not_given_to_labels_that_are_other_ones(folder):
+    merged = ImageFolder(folder, transforms.PILToTensor(), target_transform=lambda y: 1 - y)
+    for dataset in (merged, Subset(merged, [0, 3]), ConcatDataset([merged, merged])):
+        found = from_torch(dataset)
+        assert found.target[0] == 1
+        assert found.target_names is None
+    # A wrapper of one's own may have labels of its own.
+    items = [(np.zeros(2), 0), (np.ones(2), 1)]
+    named = Few(items, classes=["cat", "dog"])
+    swapped = [(x, 1 - y) for x, y in items]
+    for wrapper in (Few(swapped, dataset=named), Few(swapped, datasets=[named, named])):
+        assert from_torch(wrapper).target_names is None

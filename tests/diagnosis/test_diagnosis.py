@@ -28,11 +28,14 @@ from skdistill import (
 )
 from skdistill.datasets import load_distilled
 from skdistill.diagnosis import CHECKS, Diagnosis, Finding, _diagnose
+from skdistill.diagnosis._answers import NOT_FINITE, Answers
 from skdistill.diagnosis._case import Case
 from skdistill.diagnosis._history import exploding_gradients, skipped_steps, stagnation
+from skdistill.diagnosis._networks import no_better_than_kmeans
 from skdistill.diagnosis._report import NotMade
 from skdistill.evaluation import compare
 from skdistill.exceptions import DivergenceError, DivergenceWarning
+from skdistill.hardness import HardnessSampler
 
 RESULTS = ROOT / "examples" / "reproduce" / "results"
 
@@ -307,6 +310,17 @@ def test_each_block_of_a_boosted_set_is_a_run_of_its_own():
     assert "from 30 to 900, from outer step 151 on" in found.evidence
 
 
+def test_a_block_that_ended_exploded_is_an_error_whatever_comes_after_it():
+    block = [0] * 100 + [1] * 100
+    norms = [1.0] * 75 + [30.0] * 25 + [1.0] * 100
+    # Of the blocks after it, one is calm, and one rises further and falls again.
+    for later in ([1.0] * 100, [1.0] * 25 + [900.0] * 25 + [1.0] * 50):
+        norms[100:] = later
+        found = exploding_gradients(case(history(norms, block=block)))
+        assert found.severity == "error"
+        assert "from 1 to 30, from outer step 76 on, and the run ended so" in found.evidence
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_stagnation(seed):
     noise = 0.2 * np.random.default_rng(seed).normal(size=200)
@@ -332,11 +346,32 @@ def test_stagnation(seed):
             {"history": history(losses=np.ones(200)), "schedule": "StageAwareWindow(radius=8)"},
             "windows move",
         ),
+        (
+            {
+                "history": history(losses=np.ones(200)),
+                "parameters": {"first_max_start": 5, "max_start": 10},
+            },
+            "range of start epochs grows",
+        ),
+        (
+            {
+                "history": history(losses=np.ones(200)),
+                "parameters": {"sampler": repr(HardnessSampler(threshold=4, n_networks=2))},
+            },
+            "harder or easier samples",
+        ),
         ({}, "A set keeps no history"),
     ],
 )
 def test_stagnation_is_not_looked_for(changes, reason):
     assert reason in stagnation(case(**changes)).reason
+
+
+@pytest.mark.parametrize("first", [None, 10])
+def test_stagnation_is_looked_for_where_nothing_changes(first):
+    parameters = {"first_max_start": first, "max_start": 10, "sampler": "uniform"}
+    found = stagnation(case(history(losses=np.ones(200)), parameters=parameters))
+    assert found.name == "stagnation"
 
 
 def test_a_boosted_distiller_is_diagnosed(table):
@@ -558,6 +593,20 @@ def test_networks_that_all_diverged_say_nothing_else(good_set, data):
     diagnosis = PLANTED["diverged-networks"](good_set, data, None)
     assert "3 of 3 networks" in diagnosis.findings[0].evidence
     assert diagnosis.not_made["few-classes"] == "All networks diverged: see diverged-networks."
+
+
+@pytest.mark.parametrize("n_lost", [1, 3])
+def test_a_rival_whose_networks_diverged_is_none(n_lost):
+    y = np.arange(4) % 2
+    own = Answers(np.tile(y, (3, 1)), y, 2, 30, 2)
+    indices = own.indices.copy()
+    indices[:n_lost] = NOT_FINITE
+    found = no_better_than_kmeans(own, replace(own, indices=indices))
+    assert isinstance(found, NotMade)
+    assert found.reason.startswith(f"{n_lost} of 3 networks diverged")
+    assert "compare(..., protocols=...)" in found.reason
+    # One that is merely worse is a rival.
+    assert no_better_than_kmeans(own, replace(own, indices=1 - own.indices)) is None
 
 
 # --- what is refused --------------------------------------------------------------------------

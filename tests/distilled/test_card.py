@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from tools import make
 
 from skdistill import DistilledDataset
-from skdistill.datasets import load_distilled
+from skdistill.datasets import list_distilled, load_distilled
 from skdistill.evaluation import EvaluationResult
 
 
@@ -51,6 +51,27 @@ def test_a_card_says_what_the_set_knows():
 def test_lines_that_load_a_set_are_python():
     code = make("table").card().split("```python\n")[1].split("```")[0]
     assert "skdistill" in compile(code, "card", "exec").co_names
+
+
+def test_the_lines_load_a_ready_set_only_if_the_set_is_that_one():
+    for name, ipc in list_distilled():
+        code = f'distilled = load_distilled("{name}", ipc={ipc})'
+        assert code in load_distilled(name, ipc).card().splitlines()
+    digits, recipe = load_distilled("digits"), load_distilled("digits").recipe
+    for other in (
+        # There is a ready set of this size, and it is another one.
+        load_distilled("fashion-mnist", 10).subset(1),
+        digits.with_protocol("dm"),
+        replace(digits, recipe=replace(recipe, steps=100)),
+        replace(digits, recipe=replace(recipe, n_networks=3)),
+        replace(digits, recipe=replace(recipe, seed=1)),
+        replace(digits, y=np.eye(10)),
+        replace(digits, preprocessing=StandardScaler()),
+        make(provenance={"about": {"name": "lake"}}),
+    ):
+        card = other.card()
+        assert "load_distilled" not in card
+        assert 'distilled = DistilledDataset.load("set.npz")' in card
 
 
 def test_a_card_without_a_result_says_so():
