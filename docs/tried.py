@@ -20,7 +20,7 @@ def rows_of(report: dict) -> Iterator[list[str]]:
     """Yield the best setting of a file, and what the others change in it, with the difference.
 
     The best is one of those with the most seeds, and others are compared on the seeds that they
-    have.
+    share with it.
     """
     parameters, found = report["parameters"], report["summary"]["methods"]
     seeds: dict[str, dict[int, float]] = {}
@@ -28,7 +28,7 @@ def rows_of(report: dict) -> Iterator[list[str]]:
         seeds.setdefault(row["setting"], {})[row["seed"]] = row["accuracy"]
     best = max(seeds, key=lambda name: (len(seeds[name]), fmean(seeds[name].values())))
     points = {
-        name: 100 * fmean(own[seed] - seeds[best][seed] for seed in own)
+        name: 100 * fmean(own[seed] - seeds[best][seed] for seed in own.keys() & seeds[best].keys())
         for name, own in seeds.items()
     }
     data = f"{escape(report['data'])}, {parameters['ipc']} per class"

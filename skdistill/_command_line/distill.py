@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -143,10 +144,12 @@ def _save_elsewhere(save: Callable[[Path], object], error: Exception, output: Pa
 
     They may have taken hours, and the disk may be full since.
     """
+    folder = Path(mkdtemp(prefix="skdistill-"))
+    rescue = folder / output.name
     try:
-        rescue = Path(mkdtemp(prefix="skdistill-")) / output.name
         save(rescue)
     except Exception as failure:
+        rmtree(folder, ignore_errors=True)
         error.add_note(f"The samples are lost: {reason(failure)}")
     else:
         error.add_note(f"The samples are in {rescue}.")
@@ -164,7 +167,7 @@ def _save_what_is_there(
         # Not in place of the error that ended the run.
         _save_elsewhere(save, failure, output)
         notes = " ".join(failure.__notes__)
-        error.add_note(f"{output} was not written: {reason(failure)} {notes}")
+        error.add_note(f"{output} was not written: {reason(failure).rstrip('.')}. {notes}")
         return
     click.echo(
         f"Wrote {output}: samples of outer step {distiller.n_iter_}; the run {ending}.",

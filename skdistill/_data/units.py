@@ -161,10 +161,10 @@ def warn_of_other_units(
     what = "channels" if layout.is_image else "features"
     warn(
         f"{name} does not seem to be in the units of the training data: standardized, its values "
-        f"have a mean size of {found.size:.3g} and a standard deviation of {found.spread:.3g}, where "
-        f"about 1 is usual, and the means of its {what} are {found.shift:.3g} in size, where 0 is. "
-        f"Treat {name} as the training data was treated before it was distilled (the same fitted "
-        "whitening, the same range of pixels), and in no other way.",
+        f"have a mean size of {found.size:.3g} and a standard deviation of {found.spread:.3g}, "
+        f"where about 1 is usual, and the means of its {what} are {found.shift:.3g} in size, where "
+        f"0 is. Treat {name} as the training data was treated before it was distilled (the same "
+        "fitted whitening, the same range of pixels), and in no other way.",
         UserWarning,
     )
 

@@ -121,8 +121,10 @@ def assemble(
         made = method.stand_in(problem) if at_once else prepare()
         problem, synthetic = _completed(made, method, problem, synthetic)
         run = continued(resumed, method, problem, synthetic, given.dtype, data)
-        # A run at its end is returned without what only outer steps need.
-        if at_once and not resumed.is_at_end(run):
+        # A run at its end is returned without what only outer steps need. An earlier fit's that has
+        # stagnated may go on, because its samples are validated anew.
+        may_go_on = not resumed.from_file and run.step < parameters["max_iter"]
+        if at_once and (may_go_on or not resumed.is_at_end(run)):
             problem, synthetic = _completed(prepare(), method, problem, synthetic)
     held = None
     if held_out is not None:

@@ -348,7 +348,7 @@ def _in_units_of(synthetic: SyntheticSet, run: Run, units: dict, data: Checked) 
         return run
     # Samples that stay as they are would be far from those of X.
     X, y = some_rows(data.X), some_rows(data.y)
-    warn_of_other_units(X, now.layout, mean, scale, len(data.classes), y)
+    warn_of_other_units(X, now.layout, units["mean"], units["scale"], len(data.classes), y)
     # What did not vary had its mean in all samples, whatever the tensors.
     factor, shift = (
         torch.from_numpy(values).view(-1, *[1] * (len(now.layout.network_shape) - 1))

@@ -234,11 +234,12 @@ class RaTBPTTDistiller(BaseDistiller):
     inner_architecture: Literal["auto"] | ArchitectureName | Architecture | None = param(
         default=AUTO,
         doc="""The networks to distill through. "auto" is, for images of more than 16 pixels per
-        side, if `architecture` is "convnet" (or "auto", which it is for them), a ConvNet of width 32 (one channel) or 16
-        (several), with which a CPU does many more outer steps in the same time; otherwise, and with
-        None, they are those of `architecture`, which `score`, `evaluate` and validation during a
-        run train in any case. Narrow ones were measured on 28 pixels (one channel) and 32 (three);
-        other sizes of more than 16 take the same. For a long run on a GPU, take None.
+        side, if `architecture` is "convnet" (or "auto", which it is for them), a ConvNet of width
+        32 (one channel) or 16 (several), with which a CPU does many more outer steps in the same
+        time; otherwise, and with None, they are those of `architecture`, which `score`, `evaluate`
+        and validation during a run train in any case. Narrow ones were measured on 28 pixels (one
+        channel) and 32 (three); other sizes of more than 16 take the same. For a long run on a
+        GPU, take None.
         [Feng23] has no others than `architecture`.""",
     )
     schedule: ScheduleName | WindowSchedule = param(

@@ -164,7 +164,7 @@ def test_samples_that_cannot_be_saved_do_not_hide_how_the_run_ended(
     result = skdistill(*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=20")
     assert result.exit_code == 1
     assert "Error: 10 meta-gradients in a row were not finite" in result.stderr
-    told = "\nset.npz was not written: No space left on device The samples are lost: No space left "
+    told = "\nset.npz was not written: No space left on device. The samples are lost: No space left"
     assert told in result.stderr
 
 

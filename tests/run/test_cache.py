@@ -269,7 +269,7 @@ def test_a_cache_of_networks_with_other_weights_is_refused(table, cache):
     _npz.write(path, "skdistill.Prepared", 1, arrays, {"identity": meta["identity"]})
     for same in (usual, own):
         opened(same)
-    with pytest.raises(ValueError, match="did not note how weights are drawn, .* than 'he'"):
+    with pytest.raises(ValueError, match=r"did not note how weights are drawn, .* than 'he'"):
         opened(he)
 
 

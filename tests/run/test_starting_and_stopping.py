@@ -329,10 +329,10 @@ def test_the_end_off_the_interval_counts_only_if_it_is_the_end(images, scripted)
     scripted([0.5, 0.9, 0.6, 0.7])
     distiller = quick(max_iter=3, **parameters).fit(*images)
     assert distiller.distilled_.provenance["best_iter"] == 3
-    scripted([0.9])
-    # With nothing left to do, too.
+    # With nothing left to do, too: the best and the last are validated anew.
+    scripted([0.5, 0.9])
     assert distiller.fit(*images).distilled_.provenance["best_iter"] == 3
-    scripted([0.6, 0.7])
+    scripted([0.5, 0.9, 0.6, 0.7])
     distiller.set_params(max_iter=6).fit(*images)
     assert distiller.distilled_.provenance["best_iter"] == 6
     scripted([0.5, 0.6, 0.7])
