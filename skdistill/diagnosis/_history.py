@@ -105,8 +105,7 @@ def stagnation(case: Case) -> Finding | NotMade | None:
     change = _what_changes(case.parameters)
     if change is not None:
         return NotMade(
-            f"With this {change}, so that losses of early and late outer steps cannot be "
-            "compared."
+            f"With this {change}, so that losses of early and late outer steps cannot be compared."
         )
     # Later blocks of a boosted set start from samples that were distilled before.
     _, columns = _runs_in(case.history)[0]
