@@ -118,12 +118,30 @@ def distill(
         distilled.save(path)
         return distilled
 
+    _fit(distiller, numbers, training.y, save, output, keeps_run=checkpoint is not None)
+    try:
+        distilled = save(output)
+    except Exception as error:
+        _save_elsewhere(save, error, output)
+        raise
+    click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
+
+
+def _fit(
+    distiller: Any,
+    X: Any,
+    y: Any,
+    save: Callable[[Path], object],
+    output: Path,
+    keeps_run: bool,
+) -> None:
+    """Fit with a bar; if the run ends early, save its samples, or say how to have them."""
     try:
         with progress_bar(distiller):
-            distiller.fit(numbers, training.y)
+            distiller.fit(X, y)
     except KeyboardInterrupt as error:
         # A checkpoint keeps the run, and the same command, which goes on, must find no set.
-        if checkpoint is None:
+        if not keeps_run:
             _save_what_is_there(save, distiller, error, output, "was interrupted")
         elif (way := _way_to_a_set(distiller)) is not None:
             error.add_note(way)
@@ -131,12 +149,6 @@ def distill(
     except DivergenceError as error:
         _save_what_is_there(save, distiller, error, output, "diverged")
         raise
-    try:
-        distilled = save(output)
-    except Exception as error:
-        _save_elsewhere(save, error, output)
-        raise
-    click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
 
 
 def _save_elsewhere(save: Callable[[Path], object], error: Exception, output: Path) -> None:
