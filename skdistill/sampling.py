@@ -278,7 +278,7 @@ class ClusterSampler:
         distances = euclidean_distances(centers, features)
         order = np.argsort(distances, axis=1, kind="stable")
         if self._strategy.choose == "nearest":
-            return [[n, rows[nearest[:n]].tolist()] for n, nearest in zip(takes, order)]
+            return _nearest(rows, takes, order)
         labels = pairwise_distances_argmin(features, centers)
         members = [rows[labels == j] for j in range(k)]
         # A cluster without members, as mini-batches may leave one, has the sample nearest to it.
@@ -326,3 +326,23 @@ def shares(sizes: Sequence[int], total: int) -> list[int]:
         else:
             found[np.argmin(np.where(found > 1, lacks, np.inf))] -= 1
     return found.tolist()
+
+
+def _nearest(rows: np.ndarray, takes: Sequence[int], order: np.ndarray) -> list[list[Any]]:
+    """Return for each cluster the samples nearest to its center that no earlier one has.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,)
+    takes : sequence of int
+        How many samples each cluster has, at most ``n`` in all.
+    order : ndarray of shape (n_clusters, n)
+        Indices of the rows by their distance to each center.
+    """
+    free = np.ones(len(rows), dtype=bool)
+    clusters = []
+    for n, nearest in zip(takes, order):
+        own = nearest[free[nearest]][:n]
+        free[own] = False
+        clusters.append([n, rows[own].tolist()])
+    return clusters

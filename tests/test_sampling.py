@@ -181,6 +181,13 @@ def test_a_part_of_a_large_class_is_clustered(blobs, monkeypatch):
     assert len(set(map(tuple, members))) == 5
 
 
+def test_a_sample_near_to_two_centers_is_taken_once(images, rows):
+    # Of 40 samples nearly all, in a few clusters of which some are smaller than what they give.
+    sampler = ON_SAMPLES(per_cluster=6)
+    quick(sampler=sampler, batch_size=38, max_iter=1).fit(*images)
+    assert [len(set(batch)) for batch in rows] == [38]
+
+
 # In runs ------------------------------------------------------------------------------------------
 
 

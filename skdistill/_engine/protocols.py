@@ -179,7 +179,9 @@ def largest_stable_rate(learner: Learner, theta: Tensor, X: Tensor) -> float:
     ValueError
         If there is none, because the scores do not depend on the parameters.
     """
-    X, theta = X[:_N_SAMPLES], theta.detach().requires_grad_()
+    # From all over the set: the first samples of a sorted one are of one class.
+    rows = torch.linspace(0, len(X) - 1, min(len(X), _N_SAMPLES)).long()
+    X, theta = X[rows.to(X.device)], theta.detach().requires_grad_()
     v, largest = (X.new_ones(len(X)) / len(X) ** 0.5).requires_grad_(), 0.0
     with torch.enable_grad():
         scores = learner.logits(theta, X)

@@ -215,6 +215,17 @@ def _linear(shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(12, n_classes))
 
 
+def test_a_stable_rate_is_that_of_samples_from_all_over_the_set(soft):
+    learner = network_family(soft, partial(_linear), "cpu", None).learner
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(500, 3, 2, 2, generator=generator)
+    # Sorted: the last class has large samples, so that gradient descent soon diverges.
+    X[450:] *= 100
+    rate = largest_stable_rate(learner, learner.init(0), X)
+    first = largest_stable_rate(learner, learner.init(0), X[:50])
+    assert rate < first / 100
+
+
 def test_a_stable_rate_is_that_of_the_first_network(soft, unseen):
     protocol = replace(SHORT, optimizer="sgd", loss="mse", learning_rate="stable", n_networks=3)
     result = evaluate(soft, *unseen, protocol=protocol)
