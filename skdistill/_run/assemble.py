@@ -83,7 +83,6 @@ def assemble(
     """
     parameters, seed, group = resumed.parameters, resumed.seed, given.group
     data, held_out = _sides(given, resumed, weighs_terms)
-    X, y = data.X, data.y
     rngs = Streams(seed, group.rank, group.size)
     real, problem = pose(
         data,
@@ -95,7 +94,6 @@ def assemble(
         given.feature_names,
     )
     method = make_method(problem)
-    init = parameters["init"]
     synthetic = SyntheticSet(
         resolve_parametrization(parameters["parametrization"]),
         parameters["label_lr_scale"] if parameters["learn_labels"] else None,
@@ -107,25 +105,7 @@ def assemble(
         method,
         extra={},
     )
-
-    prepare = partial(_prepare, given, parameters, data, method, problem)
-    # What is unfit is refused before the method is prepared, which may take hours.
-    check_label_loss(given.start, synthetic.label_loss)
-    if resumed.run is None:
-        check_class_sizes(init, y, problem.rows, 0 if given.start is None else given.start.ipc)
-        problem, synthetic = _completed(prepare(), method, problem, synthetic)
-        averages = parameters["ema_decay"] is not None
-        run = first_run(seed, method, problem, synthetic, init, X, y, given.dtype, averages)
-    else:
-        at_once = _has_stand_in(method)
-        made = method.stand_in(problem) if at_once else prepare()
-        problem, synthetic = _completed(made, method, problem, synthetic)
-        run = continued(resumed, method, problem, synthetic, given.dtype, data)
-        # A run at its end is returned without what only outer steps need. An earlier fit's that has
-        # stagnated may go on, because its samples are validated anew.
-        may_go_on = not resumed.from_file and run.step < parameters["max_iter"]
-        if at_once and (may_go_on or not resumed.is_at_end(run)):
-            problem, synthetic = _completed(prepare(), method, problem, synthetic)
+    run, problem, synthetic = _begun(given, resumed, data, method, problem, synthetic)
     held = None
     if held_out is not None:
         of_networks = seed if resumed.validates_as_before else seed_of_networks(seed)
@@ -171,6 +151,39 @@ def _sides(
         return Checked(X, y, weight, classes, layout), None
     held_out = _part(X, y, None if as_before else weighed, rows[1])
     return Checked(*_part(X, y, weight, rows[0]), classes, layout), held_out
+
+
+def _begun(
+    given: Given,
+    resumed: Resumed,
+    data: Checked,
+    method: Method,
+    problem: Problem,
+    synthetic: SyntheticSet,
+) -> tuple[Run, Problem, SyntheticSet]:
+    """Return the run where it begins or goes on, and what it works with, prepared."""
+    parameters = resumed.parameters
+    prepare = partial(_prepare, given, parameters, data, method, problem)
+    # What is unfit is refused before the method is prepared, which may take hours.
+    check_label_loss(given.start, synthetic.label_loss)
+    if resumed.run is None:
+        init, start = parameters["init"], given.start
+        check_class_sizes(init, data.y, problem.rows, 0 if start is None else start.ipc)
+        problem, synthetic = _completed(prepare(), method, problem, synthetic)
+        averages = parameters["ema_decay"] is not None
+        samples = (init, data.X, data.y, given.dtype)
+        run = first_run(resumed.seed, method, problem, synthetic, *samples, averages)
+        return run, problem, synthetic
+    at_once = _has_stand_in(method)
+    made = method.stand_in(problem) if at_once else prepare()
+    problem, synthetic = _completed(made, method, problem, synthetic)
+    run = continued(resumed, method, problem, synthetic, given.dtype, data)
+    # A run at its end is returned without what only outer steps need. An earlier fit's that has
+    # stagnated may go on, because its samples are validated anew.
+    may_go_on = not resumed.from_file and run.step < parameters["max_iter"]
+    if at_once and (may_go_on or not resumed.is_at_end(run)):
+        problem, synthetic = _completed(prepare(), method, problem, synthetic)
+    return run, problem, synthetic
 
 
 def _prepare(
