@@ -1,6 +1,7 @@
 """A forecast of a run: how long, how much memory, and what to lower."""
 
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 
 from ._engine.memory import PeakMemory
@@ -80,7 +81,14 @@ class Forecast:
         -------
         int
             A value for `max_iter`; of a boosted run, the steps of all blocks together.
+
+        Raises
+        ------
+        ValueError
+            If ``seconds`` is not a positive, finite number.
         """
+        if not 0 < seconds < inf:
+            raise ValueError(f"seconds must be a positive, finite number; got {seconds!r}.")
         validation = self.validation_seconds / self.n_steps if self.n_steps else 0.0
         return max(1, int(seconds / (self.seconds_per_step + validation)))
 

@@ -119,6 +119,9 @@ def test_validations_are_part_of_the_time(images):
     made = replace(often, seconds_per_step=1.0, validation_seconds=7.0)
     assert (made.steps_in(60), made.steps_in(0.5)) == (30, 1)
     assert replace(made, n_steps=0).steps_in(60) == 60
+    for seconds in (0, -5, np.inf, np.nan):
+        with pytest.raises(ValueError, match="seconds must be a positive, finite number; got"):
+            made.steps_in(seconds)
     began = perf_counter()
     seconds = sum(quick(**options).fit(*images).history_["seconds"])
     validated = perf_counter() - began - seconds

@@ -8,9 +8,10 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -96,9 +97,16 @@ def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         yield partial
+        keep_mode(path, partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def keep_mode(path: Path, partial: Path) -> None:
+    """Give a file the permissions of the one that it will replace, if there is one."""
+    with suppress(OSError):
+        shutil.copymode(path, partial)
 
 
 def place_of(path: str | os.PathLike) -> Path:

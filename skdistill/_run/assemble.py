@@ -120,6 +120,7 @@ def assemble(
         ema_decay=parameters["ema_decay"],
         sample_norm=parameters["sample_norm"],
         max_iter=parameters["max_iter"],
+        last_step=resumed.last_step,
         held_out=held,
         validation_interval=parameters["validation_interval"],
         n_iter_no_change=parameters["n_iter_no_change"],
@@ -180,7 +181,7 @@ def _begun(
     run = continued(resumed, method, problem, synthetic, given.dtype, data)
     # A run at its end is returned without what only outer steps need. An earlier fit's that has
     # stagnated may go on, because its samples are validated anew.
-    may_go_on = not resumed.from_file and run.step < parameters["max_iter"]
+    may_go_on = not resumed.from_file and run.step < resumed.last_step
     if at_once and (may_go_on or not resumed.is_at_end(run)):
         problem, synthetic = _completed(prepare(), method, problem, synthetic)
     return run, problem, synthetic

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from .._engine.data import as_tensor
 from .._engine.learner import Learner
 from .._engine.methods.base import Keep
 from .._files import npz as _npz
-from .._files.formats import NETWORK_SCORES, PREPARED, VERSIONS
+from .._files.formats import BOOSTED_RUN, DISTILLED, NETWORK_SCORES, PREPARED, RUN, VERSIONS
 from .._files.lock import NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
@@ -90,7 +91,9 @@ class FolderCache:
             ) from error
         # Before any work, and those too that this run will not need: a folder is of one kind.
         for path in sorted(folder.glob("*.npz")):
-            self._read(path, identity, arrays=False)
+            # Checkpoints and sets may be in the same folder.
+            if _format_of(path) not in {DISTILLED, RUN, BOOSTED_RUN}:
+                self._read(path, identity, arrays=False)
 
         def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
             path = folder / f"{name}.npz"
@@ -189,6 +192,16 @@ class FolderCache:
                 "prepared is lost at its end.",
                 CheckpointWarning,
             )
+
+
+def _format_of(path: Path) -> Any:
+    """Return what a file says that it holds; None if it says nothing."""
+    try:
+        with open(path, "rb") as file:
+            return _npz.read_meta(file).get("format")
+    except Exception:
+        # Of many kinds: see `read_meta`. Whoever reads it says what is wrong.
+        return None
 
 
 def _arrays(result: Mapping[str, Tensor]) -> dict:

@@ -66,7 +66,8 @@ class Checkpoint:
         self._defaults = defaults
         self._data_before = data_before
         self._saved_step = 0
-        self._saved_at = perf_counter()
+        # The last attempt, which may have failed: the next one is not due before it would be.
+        self._tried_step, self._tried_at = 0, perf_counter()
         self._lock = WriteLock(self._file.path)
 
     def __repr__(self) -> str:
@@ -141,7 +142,7 @@ class Checkpoint:
         """
         run = self._file.load(self._complete, self._agree)
         if run is not None:
-            self._saved_step = run.step
+            self._saved_step = self._tried_step = run.step
         return run
 
     def _complete(self, saved: dict) -> dict:
@@ -170,8 +171,12 @@ class Checkpoint:
         """Save a run, however the block ends; SIGTERM ends it like Ctrl-C."""
         with sigterm_interrupts():
             try:
-                yield
+                try:
+                    yield
+                finally:
+                    self.save(run)
             except BaseException as error:
+                # Once more if Ctrl-C came while it was written; nothing if it has been.
                 self.save(run)
                 if self._saved_step > 0:
                     error.add_note(
@@ -179,15 +184,13 @@ class Checkpoint:
                         "with the same parameters and data goes on from there."
                     )
                 raise
-            else:
-                self.save(run)
 
     def save_if_due(self, run: Run) -> None:
         """Save a run if it was last saved long enough ago."""
         if isinstance(self._every, Integral):
-            due = run.step - self._saved_step >= self._every
+            due = run.step - self._tried_step >= self._every
         else:
-            due = perf_counter() - self._saved_at >= self._every
+            due = perf_counter() - self._tried_at >= self._every
         if due:
             self.save(run)
 
@@ -207,7 +210,7 @@ class Checkpoint:
             )
         else:
             self._saved_step = run.step
-        self._saved_at = perf_counter()
+        self._tried_step, self._tried_at = run.step, perf_counter()
 
 
 class NoCheckpoint:

@@ -46,6 +46,9 @@ class OuterLoop:
     sample_norm : float or None
         The norm to which samples are scaled after each outer step.
     max_iter : int
+        By which the schedule goes.
+    last_step : int
+        The outer step with which the run ends: `max_iter`, or an earlier one.
     held_out : HeldOut or None
         The data on which the samples are validated; None validates nothing.
     validation_interval : int
@@ -67,6 +70,7 @@ class OuterLoop:
     ema_decay: float | None
     sample_norm: float | None
     max_iter: int
+    last_step: int
     held_out: HeldOut | None
     validation_interval: int
     n_iter_no_change: int | None
@@ -103,7 +107,7 @@ def distill(
         Whether the run comes from a checkpoint, in whichever process.
     """
     began = perf_counter() - run.seconds
-    n_steps = loop.max_iter - run.step
+    n_steps = loop.last_step - run.step
     watch.begin(run)
     callbacks.fit_begins(n_steps)
     if from_file:

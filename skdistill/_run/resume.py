@@ -56,6 +56,8 @@ class Resumed:
         What an earlier fit's run is standardized by, as in `Run`; None for all other runs.
     validates_as_before : bool
         Whether it is a run of 0.1.0, which validated in another way (`VALIDATION`).
+    last_step : int
+        The outer step with which it ends: `max_iter`, or an earlier one.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class Resumed:
     begun: dict | None
     units: dict | None
     validates_as_before: bool
+    last_step: int
 
     @property
     def source(self) -> str | os.PathLike | None:
@@ -81,7 +84,7 @@ class Resumed:
     def is_at_end(self, run: Run) -> bool:
         """Return whether no outer steps are left to do."""
         n_iter_no_change = self.parameters["n_iter_no_change"]
-        return is_complete(run, self.parameters["max_iter"], n_iter_no_change, self.stops_every)
+        return is_complete(run, self.last_step, n_iter_no_change, self.stops_every)
 
 
 def stops_every(parameters: Mapping, validates_as_before: bool) -> int:
@@ -165,6 +168,7 @@ def resume(
     may_change: Collection[str],
     defaults: Mapping[str, Mapping],
     check_values: Callable[[dict], None],
+    last_step: int | None,
     at_end: ExitStack,
 ) -> Resumed:
     """Return the run that all processes continue, and its parameters.
@@ -186,6 +190,8 @@ def resume(
         As in `Checkpoint`.
     check_values : callable
         Raises if a run's own values of parameters are not allowed.
+    last_step : int or None
+        The outer step with which the run ends, if that may be before `max_iter`.
     at_end : ExitStack
         Resources to be released at the end go to it.
     """
@@ -203,6 +209,8 @@ def resume(
         given.split_seed,
     )
     begun = {name: identity[name] for name in BEGINNING}
+    max_iter = parameters["max_iter"]
+    last_step = max_iter if last_step is None else min(last_step, max_iter)
     _check_beginning(given.earlier, begun)
     checkpoint: Checkpoint | NoCheckpoint = NoCheckpoint()
 
@@ -216,7 +224,7 @@ def resume(
             # Twice, because Ctrl-C may interrupt the first.
             at_end.callback(checkpoint.release)
             at_end.callback(checkpoint.release)
-        return _choose(checkpoint, given.earlier, parameters)
+        return _choose(checkpoint, given.earlier, parameters, last_step)
 
     # Without what is rounded in another way on another machine.
     shared = {name: part for name, part in identity.items() if name != NETWORK_SCORES}
@@ -236,11 +244,15 @@ def resume(
         None if as_before else begun,
         known["units"],
         as_before,
+        last_step,
     )
 
 
 def _choose(
-    checkpoint: Checkpoint | NoCheckpoint, earlier: Run | None, parameters: Mapping
+    checkpoint: Checkpoint | NoCheckpoint,
+    earlier: Run | None,
+    parameters: Mapping,
+    last_step: int,
 ) -> tuple[int, dict, Run | None]:
     """Return the seed, what else is known of the run to continue, and that run, if there is one."""
     max_iter, random_state = parameters["max_iter"], parameters["random_state"]
@@ -253,7 +265,7 @@ def _choose(
 
     def is_at_end(run: Run) -> bool:
         every = stops_every(parameters, is_of_before(run))
-        return is_complete(run, max_iter, parameters["n_iter_no_change"], every)
+        return is_complete(run, last_step, parameters["n_iter_no_change"], every)
 
     run = checkpoint.resume(earlier, random_state, max_iter, is_at_end)
     seed = draw_seed(random_state) if run is None else run.seed

@@ -17,6 +17,8 @@ __all__ = ["RunFile"]
 
 # What distinguishes a file from others at the same place: its time and size.
 _Stamp = tuple[int, int]
+# What distinguishes a run from others, and from itself some steps before: its seed and its seconds.
+_State = tuple[int, float]
 
 
 class RunFile:
@@ -44,8 +46,11 @@ class RunFile:
         self.previous = self.path.with_name(f"{self.path.name}.previous")
         # A name nobody else uses: the folder is deleted with its contents.
         self._partial = self.path.with_name(f".{self.path.name}.skdistill-partial")
-        # Files that this run may replace: the one that it read and those that it wrote.
+        # What this run may replace: the files that it read and wrote, and, if only the time of one
+        # is another, as after `touch`, the states of the run that are in them. (None is a damaged
+        # file.)
         self._own: set[_Stamp | None] = set()
+        self._own_states: set[_State | None] = set()
         # Whether the file at `path` is worth keeping as the previous one.
         self._is_sound = False
 
@@ -106,18 +111,20 @@ class RunFile:
         ValueError
             If it is a different run.
         """
-        self._own, self._is_sound = set(), False
+        self._own, self._own_states, self._is_sound = set(), set(), False
         try:
             stamp, run = _read(self.path, complete, agree)
         except FileNotFoundError:
             return None
         except InvalidFileError as error:
-            if isinstance(error.__cause__, _npz.NewerVersionError):
-                # It is no damage: going on from the file before would write over a longer run.
+            if isinstance(error.__cause__, _npz.NewerVersionError | _npz.ForeignFileError):
+                # It is no damage: going on from the file before would write over a longer run, or
+                # over something else.
                 raise
+            self._own_states = {None}
             stamp, run = _stamp(self.path), self._load_previous(error, complete, agree)
         else:
-            self._is_sound = True
+            self._own_states, self._is_sound = {_state_of(run)}, True
         self._own = {stamp}
         return run
 
@@ -147,20 +154,23 @@ class RunFile:
             still there.
         """
         stamp = _stamp(self.path)
-        if stamp is not None and stamp not in self._own:
+        is_known = stamp is None or stamp in self._own
+        if not is_known and _state_in(self.path) not in self._own_states:
             raise FileExistsError("another run has written to it since")
         arrays, plain = run.to_cpu_arrays().to_plain()
         self._make_partial()
         try:
             new, kept = self._partial / "new", self._partial / "kept"
             _npz.write(new, RUN, VERSIONS[RUN], arrays, {"identity": identity, "run": plain})
+            _npz.keep_mode(self.path, new)
             if self._is_sound and stamp is not None:
                 _link(self.path, kept)
                 os.replace(kept, self.previous)
             # Before it is in place, because an interruption may come in between.
             self._own = {stamp, _stamp(new)}
+            self._own_states = {*self._own_states, _state_of(run)}
             os.replace(new, self.path)
-            self._is_sound = True
+            self._own_states, self._is_sound = {_state_of(run)}, True
         finally:
             self._remove_partial()
 
@@ -201,6 +211,21 @@ def _stamp(path: Path) -> _Stamp | None:
 def _stamp_of(status: os.stat_result) -> _Stamp:
     # Without the inode's number, which some network file systems make up anew.
     return status.st_mtime_ns, status.st_size
+
+
+def _state_of(run: Run) -> _State:
+    return run.seed, run.seconds
+
+
+def _state_in(path: Path) -> _State | None:
+    """Return the state of the run in a file; None if it holds none."""
+    try:
+        with open(path, "rb") as file:
+            run = _npz.read_meta(file)["run"]
+        return run["seed"], run["seconds"]
+    except Exception:
+        # Of many kinds: see `read_meta`.
+        return None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -106,6 +106,9 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
     _needs_network = True
     # Blocks of a boosted run, this one included, of whose time to warn.
     _n_blocks_ahead = 1
+    # The outer step with which a run ends if that is not max_iter: a block of a boosted run from
+    # which another began goes no further.
+    _last_step = None
     # Outer steps that the last fit did; the others came from a checkpoint or an earlier fit.
     _n_steps_here = 0
     # How often the method differentiates networks, the last time with respect to the samples. If
@@ -379,6 +382,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             may_change(self),
             describe_defaults(self),
             self._check_values,
+            self._last_step,
             at_end,
         )
 

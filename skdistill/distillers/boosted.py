@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,17 +18,13 @@ from .._data.older_versions import FORMER_AUTO
 from .._data.seeds import draw_seed
 from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
-from .._data.wording import reason
 from .._engine.group import join_group
-from .._files import npz as _npz
-from .._files.formats import BLOCKS, BOOSTED_RUN, VERSIONS
-from .._files.lock import InUseError, NoLocksError, WriteLock
+from .._run.block_folder import BlockFolder
 from .._run.callbacks import CallbackSupportMixin, with_callbacks
 from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..evaluation._output import DistillerOutputMixin
 from ..evaluation._protocol import EvaluationResult
-from ..exceptions import InvalidFileError
 from ..forecast import Forecast
 from ..networks import Architecture
 from ._parameters import Parameters, param
@@ -162,7 +156,9 @@ class BoostedDistiller(
         the distiller's `checkpoint_every` says. A later `fit` with the same parameters and data, or
         with a larger `ipc`, also in another process, takes finished blocks from there and continues
         the block that was interrupted. Other parameters or data are refused, as by
-        `RaTBPTTDistiller`. None writes nothing.""",
+        `RaTBPTTDistiller`; but blocks that others began from keep their outer steps, so that a
+        larger `max_iter` of the distiller is for the last one, and for those to come. None writes
+        nothing.""",
     )
     random_state: int | np.random.RandomState | None = param(
         default=None,
@@ -211,13 +207,16 @@ class BoostedDistiller(
         """
         done = self._check_blocks()
         # An error that would stop the last block must stop the first.
-        last = self._make_distiller(plain(self.ipc), 0, seed=0)
+        # Once, because the program may change its folder between two blocks.
+        folder = None if self.checkpoint is None else BlockFolder(self.checkpoint)
+        last = self._make_distiller(plain(self.ipc), 0, 0, folder)
         last._check_refusals(start=X)
         last._check_input(X, y, sample_weight)
         if done:
             self._check_continuation(last)
         # Only one of several processes looks into the folder, or makes it.
-        seed = join_group().decide(lambda: self._take_seed(self._seed if done else None))
+        group = join_group()
+        seed, ends = group.decide(lambda: self._begin(folder, self._seed if done else None))
         start = self.distilled_ if done else None
         budgets = self._budgets_after(done)
         callbacks = self._init_callback_context(max_subtasks=len(budgets))
@@ -227,8 +226,11 @@ class BoostedDistiller(
             task = callbacks.subcontext(task_name="block")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             n_blocks = 0 if start is None else len(self.budgets_)
-            distiller = self._make_distiller(budget, n_blocks, seed)
+            distiller = self._make_distiller(budget, n_blocks, seed, folder)
+            distiller._last_step = ends.get(str(budget))
             if start is not None:
+                if folder is not None and group.rank == 0:
+                    folder.note_end(start.ipc, self.distiller_.n_iter_)
                 # What "auto" stood for in the block before, perhaps of an older version.
                 used = self.distiller_._left_open(distiller)
                 distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
@@ -247,7 +249,8 @@ class BoostedDistiller(
                         learning_rate_factors=factors,
                     )
             finally:
-                vars(distiller).pop("_n_blocks_ahead")
+                for name in ("_n_blocks_ahead", "_last_step"):
+                    vars(distiller).pop(name)
                 # However the block ended, its result so far is kept. An earlier fit's result goes
                 # only now, because a block that has not begun has none.
                 if hasattr(distiller, "distilled_"):
@@ -309,15 +312,28 @@ class BoostedDistiller(
                 "would be held out now. Use warm_start=False to begin anew."
             )
 
-    def _take_seed(self, seed: int | None) -> int:
-        """Return the seed from which the blocks' seeds are made: given, saved or drawn."""
+    def _begin(self, folder: BlockFolder | None, seed: int | None) -> tuple[int, dict[str, int]]:
+        """Return the seed of the blocks' seeds, and the ends of blocks that must not change.
+
+        Parameters
+        ----------
+        folder : BlockFolder or None
+        seed : int or None
+            That of an earlier fit; None takes what is given, saved or drawn.
+
+        Returns
+        -------
+        seed : int
+        ends : dict of str to int
+            Outer steps of blocks that others began from, by their samples per class.
+        """
         state = self.random_state
         if state is None:
             state = getattr(self.distiller, "random_state", None)
         is_open = seed is None and state is None
         seed = draw_seed(state) if seed is None else seed
-        if self.checkpoint is None:
-            return seed
+        if folder is None:
+            return seed, {}
         # The seeds of the blocks depend on their number as well, and beta matters from the second
         # on.
         here: dict[str, Any] = {
@@ -325,8 +341,7 @@ class BoostedDistiller(
             "block_size": plain(self.block_size),
             "beta": float(self.beta),
         }
-        folder = self._folder()
-        saved = _common_to_all(folder, here)
+        saved = folder.share(here, is_open)
         if is_open:
             here["seed"] = saved["seed"]
         for name in here:
@@ -334,14 +349,9 @@ class BoostedDistiller(
                 wording = "the seed that random_state gives" if name == "seed" else name
                 raise ValueError(
                     f"{wording} must be {saved[name]}; got {here[name]}; as in the blocks that "
-                    f"checkpoint={str(folder)!r} holds. Give another folder to begin anew."
+                    f"{folder!r} holds. Give another folder to begin anew."
                 )
-        return here["seed"]
-
-    def _folder(self) -> Path:
-        """Return the folder of the checkpoints."""
-        assert self.checkpoint is not None
-        return Path(self.checkpoint).expanduser().absolute()
+        return here["seed"], saved["ends"]
 
     def _budgets_after(self, done: int) -> list[int]:
         """Return the samples per class after each block that comes when there are so many."""
@@ -350,7 +360,9 @@ class BoostedDistiller(
         last = budgets[-1] if budgets else done
         return budgets if last == ipc else [*budgets, ipc]
 
-    def _make_distiller(self, ipc: int, block: int, seed: int) -> BaseDistiller:
+    def _make_distiller(
+        self, ipc: int, block: int, seed: int, folder: BlockFolder | None = None
+    ) -> BaseDistiller:
         distiller = RaTBPTTDistiller() if self.distiller is None else clone(self.distiller)
         first, seed = (
             int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
@@ -359,9 +371,8 @@ class BoostedDistiller(
         # All blocks hold out what the first does: no block is validated on samples that an earlier
         # one was trained on.
         distiller._hold_out_as(draw_seed(first))
-        if self.checkpoint is not None:
-            # Named by its budget, so that a larger ipc finds the earlier blocks.
-            distiller.set_params(checkpoint=self._folder() / f"ipc-{ipc}.npz")
+        if folder is not None:
+            distiller.set_params(checkpoint=folder.of_block(ipc))
         return distiller.set_params(ipc=ipc, random_state=seed, warm_start=False)
 
     def _add_block(self, distiller: BaseDistiller, budget: int) -> DistilledDataset:
@@ -444,7 +455,7 @@ class BoostedDistiller(
         # With no block left, what the last one would take, for no steps.
         sizes = budgets or [plain(self.ipc)]
         first, last = (
-            self._make_distiller(ipc, 0, seed=0).estimate(
+            self._make_distiller(ipc, 0, 0).estimate(
                 X, y, sample_weight=sample_weight, n_steps=n_steps
             )
             for ipc in (sizes[0], sizes[-1])
@@ -544,48 +555,3 @@ class BoostedDistiller(
 
     def _evaluates_like(self) -> BaseDistiller:
         return self.distiller_
-
-
-def _common_to_all(folder: Path, here: dict[str, Any]) -> dict[str, Any]:
-    """Return what all blocks in a folder share: ``here`` if there is nothing yet."""
-    saved = _read_common(folder)
-    if saved is not None:
-        return saved
-    lock = WriteLock(folder / BLOCKS)
-    try:
-        if not folder.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {str(folder.parent)!r}; make it first")
-        folder.mkdir(exist_ok=True)
-        # If two fits begin in it at once, the second must find what the first has written.
-        with suppress(NoLocksError):
-            lock.acquire()
-        saved = _read_common(folder)
-        if saved is None:
-            _npz.write(folder / BLOCKS, BOOSTED_RUN, VERSIONS[BOOSTED_RUN], {}, here)
-        return saved or here
-    except InUseError as error:
-        raise ValueError(f"checkpoint={str(folder)!r} is in use by {error}.") from None
-    except OSError as error:
-        why = str(error).removesuffix(".")
-        raise ValueError(
-            f"checkpoint={str(folder)!r} must be a folder that can be written, or a place for one: "
-            f"{why}."
-        ) from error
-    finally:
-        lock.release()
-
-
-def _read_common(folder: Path) -> dict[str, Any] | None:
-    """Return what all blocks in a folder share; None if there is nothing yet."""
-    try:
-        with open(folder / BLOCKS, "rb") as file:
-            meta = _npz.read(file, BOOSTED_RUN, VERSIONS[BOOSTED_RUN], (), "blocks.")[1]
-        common = {name: meta[name] for name in ("seed", "block_size", "beta")}
-        kinds = [type(value) for value in common.values()]
-        if kinds != [int, int, float] or common["seed"] < 0:
-            raise ValueError(f"it must hold a seed, a block_size and a beta; got {common!r:.200}.")
-        return common
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except Exception as error:
-        raise InvalidFileError(f"{folder / BLOCKS} cannot be loaded: {reason(error)}") from error

@@ -1,5 +1,6 @@
 """Boost-DD: nested blocks, which samples stay and which move, budgets, resuming."""
 
+import os
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +13,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skdistill.distillers.boosted
 from skdistill import (
     BoostedDistiller,
     DistilledDataset,
@@ -20,6 +20,7 @@ from skdistill import (
     TrajectoryMatchingDistiller,
 )
 from skdistill._files import npz as _npz
+from skdistill._run.block_folder import BlockFolder
 from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
 from skdistill.exceptions import DivergenceError, InvalidFileError
@@ -578,25 +579,86 @@ def test_the_folder_may_be_in_the_home_folder(images, tmp_path, monkeypatch):
 
 def test_two_fits_that_begin_in_one_folder_share_a_seed(images, tmp_path, monkeypatch):
     first = checkpointed(tmp_path, ipc=1).fit(*images)
-    real, read = skdistill.distillers.boosted._read_common, iter([None])
+    real, read = BlockFolder._read, iter([None])
     # The second has looked into the folder before the first wrote to it.
-    monkeypatch.setattr(
-        "skdistill.distillers.boosted._read_common", lambda folder: next(read, real(folder))
-    )
+    monkeypatch.setattr(BlockFolder, "_read", lambda folder: next(read, real(folder)))
     second = checkpointed(tmp_path, ipc=1, random_state=None).fit(*images)
     assert second._seed == first._seed
 
 
 @pytest.mark.parametrize(
-    "common", [{"seed": "x"}, {"seed": -1}, {"block_size": 1.5}, {"beta": None}]
+    ("common", "message"),
+    [
+        *(({name: value}, "a seed") for name, value in (("seed", "x"), ("seed", -1))),
+        *(({name: value}, "a seed") for name, value in (("block_size", 1.5), ("beta", None))),
+        ({"ends": {"1": 0}}, "numbers of outer steps"),
+    ],
 )
-def test_a_forged_folder_is_refused(images, tmp_path, common):
+def test_a_forged_folder_is_refused(images, tmp_path, common, message):
     common = {"seed": 0, "block_size": 1, "beta": 0.0, **common}
     _npz.write(tmp_path / "boosted.npz", "skdistill.BoostedRun", 1, {}, common)
     with pytest.raises(
-        InvalidFileError, match=r"boosted\.npz cannot be loaded: it must hold a seed"
+        InvalidFileError,
+        match=rf"boosted\.npz cannot be loaded: it must hold {message}.* remove it, and give",
     ):
         checkpointed(tmp_path, random_state=None).fit(*images)
+
+
+def test_a_block_that_another_began_from_is_never_changed(images, tmp_path, outer_step):
+    first = checkpointed(tmp_path).fit(*images)
+    blocks = [tmp_path / f"ipc-{k}.npz" for k in (1, 2, 3)]
+    before = [block.read_bytes() for block in blocks]
+    done = outer_step().begun
+    longer = checkpointed(tmp_path)
+    longer.set_params(distiller__max_iter=5).fit(*images)
+    # The last block goes on.
+    assert done == [4, 5]
+    assert [block.read_bytes() == old for block, old in zip(blocks, before)] == [True, True, False]
+    X, X_longer = first.transform()[0], longer.transform()[0]
+    np.testing.assert_array_equal(X[:4], X_longer[:4])
+    assert not np.array_equal(X[4:], X_longer[4:])
+
+
+def test_blocks_that_a_callback_ended_stay_so(images, tmp_path, outer_step):
+    class Short(tools.Callback):
+        def on_fit_task_end(self, estimator, context):
+            return context.task_name == "outer step" and context.task_id == 1
+
+    def make():
+        distiller = quick(checkpoint_every=1).set_callbacks(Short())
+        return boosted(distiller=distiller, checkpoint=tmp_path)
+
+    whole = make().fit(*images)
+    assert whole.n_iter_ == 6
+    block = (tmp_path / "ipc-1.npz").read_bytes()
+    done = outer_step().begun
+    again = make().fit(*images)
+    # Only the last one may go on, as a run without blocks does.
+    assert len(done) == 1
+    np.testing.assert_array_equal(again.transform()[0][:4], whole.transform()[0][:4])
+    assert (tmp_path / "ipc-1.npz").read_bytes() == block
+    # A block that is lost is made as it was.
+    (tmp_path / "ipc-1.npz").unlink()
+    (tmp_path / "ipc-1.npz.previous").unlink()
+    lost = make().fit(*images)
+    np.testing.assert_array_equal(lost.transform()[0][:4], whole.transform()[0][:4])
+
+
+def test_the_folder_stays_where_it_was(images, tmp_path, monkeypatch, outer_step):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    outer_step(do=lambda state: os.chdir(tmp_path / "other"))
+    checkpointed("run").fit(*images)
+    assert list((tmp_path / "other").iterdir()) == []
+    assert (tmp_path / "run/ipc-3.npz").exists()
+
+
+def test_without_its_shared_file_blocks_need_their_seed(images, tmp_path):
+    checkpointed(tmp_path, random_state=None).fit(*images)
+    (tmp_path / "boosted.npz").unlink()
+    with pytest.raises(ValueError, match=r"holds ipc-1.npz, but no boosted.npz any more"):
+        checkpointed(tmp_path, random_state=None).fit(*images)
+    assert not (tmp_path / "boosted.npz").exists()
 
 
 def test_warm_start_writes_checkpoints_too(images, tmp_path, outer_step):

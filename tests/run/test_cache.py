@@ -317,6 +317,17 @@ def test_files_that_are_no_results_are_refused(table, cache, outer_step):
         quick(cache).fit(*table)
 
 
+def test_checkpoints_and_sets_may_be_in_the_same_folder(table, cache, outer_step):
+    cache.mkdir()
+    path = cache / "run.npz"
+    with outer_step(KeyboardInterrupt, at=3), pytest.raises(KeyboardInterrupt):
+        quick(cache, checkpoint=path).fit(*table)
+    whole = quick(cache, checkpoint=path).fit(*table)
+    whole.distilled_.save(cache / "set.npz")
+    again = quick(cache).fit(*table)
+    np.testing.assert_array_equal(again.transform()[0], whole.transform()[0])
+
+
 def test_a_place_that_is_no_folder_is_refused(table, tmp_path, outer_step):
     (tmp_path / "file").write_text("")
     outer_step.refuse()

@@ -299,6 +299,39 @@ def test_every_so_many_steps_and_at_the_end(table, path, saves):
     assert sorted(path.parent.iterdir()) == [path, previous_of(path)]
 
 
+def test_what_could_not_be_written_is_tried_again_when_it_is_due(table, path, monkeypatch):
+    tried = []
+
+    def fail(self, run, identity):
+        tried.append(run.step)
+        raise OSError("no")
+
+    monkeypatch.setattr(RunFile, "write", fail)
+    with pytest.warns(CheckpointWarning, match="could not be written: no"):
+        quick(path, checkpoint_every=3, max_iter=7).fit(*table)
+    assert tried == [3, 6, 7]
+
+
+@pytest.mark.parametrize("at", [None, 3])
+def test_ctrl_c_while_the_last_step_is_written_loses_nothing(
+    table, path, monkeypatch, outer_step, at
+):
+    write, interruptions = RunFile.write, [KeyboardInterrupt("of the write")]
+
+    def interrupted(self, run, identity):
+        if interruptions:
+            raise interruptions.pop()
+        write(self, run, identity)
+
+    monkeypatch.setattr(RunFile, "write", interrupted)
+    if at:
+        outer_step(KeyboardInterrupt, at=at)
+    kept = at - 1 if at else 4
+    with pytest.raises(KeyboardInterrupt, match=f"(?s)of the write.*up to outer step {kept} in"):
+        quick(path).fit(*table)
+    assert saved_step(path) == kept
+
+
 def test_every_so_many_seconds(table, path, saves, monkeypatch, outer_step):
     clock = [0.0]
     monkeypatch.setattr("skdistill._run.checkpoint.perf_counter", lambda: clock[0])
@@ -722,7 +755,10 @@ def test_nothing_is_begun_anew_over_damaged_files(table, path, outer_step, with_
     assert path.read_bytes() == b"PK\x03\x04 and nothing else"
 
 
-def test_a_file_of_another_kind_is_not_written_over(table, path):
+@pytest.mark.parametrize("with_previous", [True, False])
+def test_a_file_of_another_kind_is_not_written_over(table, path, with_previous):
+    if with_previous:
+        quick(path, checkpoint_every=1).fit(*table)
     quick().fit(*table).distilled_.save(path)
     before = path.read_bytes()
     message = r"format must be 'skdistill.Run'; got 'skdistill.D.*': it is a distilled set, which"
@@ -1048,6 +1084,35 @@ def test_two_runs_do_not_write_over_each_other(table, path, no_locks, outer_step
     assert distiller.n_iter_ == 4
     assert saved_step(path) == 2
     assert bits(quick(path, random_state=1, max_iter=2).fit(*table)) == bits(other)
+
+
+def test_another_time_of_its_file_does_not_stop_a_run_from_saving(table, path, outer_step):
+    outer_step(at=3, do=lambda state: os.utime(path, (0, 0)))
+    quick(path, checkpoint_every=1).fit(*table)
+    assert saved_step(path) == 4
+
+
+def test_a_damaged_file_may_be_touched_too(table, path, outer_step):
+    quick(path, checkpoint_every=1).fit(*table)
+    path.write_bytes(path.read_bytes()[:-100])
+    outer_step(at=4, do=lambda state: os.utime(path, (0, 0)))
+    with pytest.warns(CheckpointWarning, match="goes on from"):
+        quick(path, checkpoint_every=10).fit(*table)
+    assert saved_step(path) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_permissions_stay(table, path):
+    quick(path, checkpoint_every=1, max_iter=1).fit(*table)
+    path.chmod(0o640)
+    distiller = quick(path, checkpoint_every=1).fit(*table)
+    assert path.stat().st_mode & 0o777 == 0o640
+    place = path.with_name("set.npz")
+    for mode in (0o600, 0o644):
+        distiller.distilled_.save(place)
+        place.chmod(mode)
+        distiller.distilled_.save(place)
+        assert place.stat().st_mode & 0o777 == mode
 
 
 def test_a_file_that_is_removed_during_a_run_is_written_again(table, path, outer_step):
