@@ -22,12 +22,14 @@ from sklearn.utils.validation import (
 
 from ._data.bases import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, available_if
 from ._data.class_weight import check_class_weight, class_weights
-from ._data.frames import Origin, like_series
+from ._data.frames import Origin, like_series, plain_target
+from ._data.labels import refuse_missing
 from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import (
     BaseSearchCV,
     InvalidParameterError,
     as_array,
+    check_magnitude,
     check_sample_weight,
     check_samples,
 )
@@ -192,6 +194,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
             ensemble = _train_ensemble(_networks(distiller), distilled)
         elif hasattr(self.classifier, "fit_distilled"):
             classifier = clone(self.classifier).fit_distilled(distilled)
+            origin = Origin.of(X)  # it knows the names of the columns
         else:
             origin = Origin.of(X)
             X_syn = origin.frame(_flat(distilled.X.copy()))
@@ -317,6 +320,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
     @own_settings()
     def _probabilities(self, X: np.ndarray) -> np.ndarray:
         """Return the mean of the networks' probabilities ``(n, n_classes)``."""
+        check_magnitude(X)
         networks = _networks(self.distiller_)
         assert self.ensemble_ is not None  # what predicts, if no classifier does
         probabilities, n_diverged = _ensemble_probabilities(networks, self.ensemble_, X)
@@ -430,7 +434,8 @@ class DistillationSampler(_Adapter):
     def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike:
         """Return the samples' weights, multiplied by those of their classes."""
         # Checked here, because the errors below give less of a reason for impossible labels.
-        y = column_or_1d(y, warn=True, dtype=None)
+        y = column_or_1d(plain_target(as_array(y)), warn=True, dtype=None)
+        refuse_missing(y)
         check_classification_targets(y)
         if weight is not None:
             weight = check_sample_weight(weight, y, dtype=np.float64, ensure_non_negative=True)

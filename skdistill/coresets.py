@@ -12,11 +12,26 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from ._data.rows import Rows
+from ._data.validation import as_array, check_count
 
 __all__ = ["herding", "kmeans_centroids", "random_samples"]
 
 # Values that are held in double precision at a time.
 _MOST = 2**25
+
+
+def _as_arrays(
+    X: np.ndarray | Rows, y: ArrayLike, classes: ArrayLike, ipc: int
+) -> tuple[np.ndarray | Rows, np.ndarray, np.ndarray]:
+    """Return samples, labels and classes as arrays: a series is indexed by names, not by places."""
+    check_count("ipc", ipc, 1)
+    X = X if isinstance(X, Rows) else np.asarray(as_array(X))
+    y, classes = np.asarray(as_array(y)), np.asarray(as_array(classes))
+    if y.ndim != 1 or len(X) != len(y):
+        raise ValueError(
+            f"y must hold a label for each of the {len(X)} samples of X; got shape {y.shape}."
+        )
+    return X, y, classes
 
 
 def _rows_by_class(y: np.ndarray, classes: np.ndarray, ipc: int) -> list[np.ndarray]:
@@ -113,6 +128,7 @@ def random_samples(
     >>> X_2.shape, y_2.tolist()
     ((6, 4), [0, 1, 2, 0, 1, 2])
     """
+    X, y, classes = _as_arrays(X, y, classes, ipc)
     rows = _rows_by_class(y, classes, ipc)
     chosen = _interleave([rng.choice(r, ipc, replace=False) for r in rows])
     return X[chosen], y[chosen]
@@ -142,6 +158,7 @@ def kmeans_centroids(
     >>> np.allclose(means[0], X[y == 0].mean(axis=0))
     True
     """
+    X, y, classes = _as_arrays(X, y, classes, ipc)
     scale = _flat_scale(scale, X.shape[1:])
     most = max(ipc, _MOST // max(1, prod(X.shape[1:])))
     centroids = []
@@ -181,6 +198,7 @@ def herding(
     >>> bool((X == X_1[0]).all(axis=1).any())
     True
     """
+    X, y, classes = _as_arrays(X, y, classes, ipc)
     scale = _flat_scale(scale, X.shape[1:])
     size = max(1, _MOST // max(1, prod(X.shape[1:])))
     chosen = []
@@ -189,6 +207,8 @@ def herding(
         # A class need not fit into memory: it is read again for every chosen sample.
         blocks = [rows[first : first + size] for first in range(0, len(rows), size)]
         mean = sum(_members(X, b, scale, origin).sum(axis=0) for b in blocks) / len(rows)
+        if not np.isfinite(mean).all():
+            raise ValueError("X must hold finite numbers; it holds NaN or infinity.")
         total, picks = np.zeros_like(mean), list[int]()
         for k in range(1, ipc + 1):
             distances = []

@@ -12,7 +12,7 @@ from . import coresets
 from ._data.seeds import draw_seed
 from ._data.validation import check_count
 from ._engine.streams import Streams
-from .distilled._dataset import DistilledDataset
+from .distilled._dataset import DistilledDataset, check_is_set
 from .evaluation._comparison import Comparison
 from .evaluation._protocol import (
     check_known_data,
@@ -162,6 +162,7 @@ def subsample_curve(
     >>> curve.subsets.shape, list(curve.curves)
     ((2, 3, 1), ['random subsets', 'random real samples'])
     """
+    check_is_set(distilled)
     sizes = _check_sizes(sizes, distilled.ipc)
     n_networks = distilled.recipe.n_networks if n_networks is None else n_networks
     check_count("n_draws", n_draws, 1)
@@ -304,7 +305,9 @@ def compare_blocks(
     >>> [(name, result.n_samples) for name, result in blocks.results.items()]
     [('block 1', 6), ('block 2', 3)]
     """
-    if not 1 <= block_size <= distilled.ipc:
+    check_is_set(distilled)
+    check_count("block_size", block_size, 1)
+    if block_size > distilled.ipc:
         raise ValueError(
             f"block_size={block_size} must be between 1 and {distilled.ipc}, what was distilled."
         )

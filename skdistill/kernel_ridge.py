@@ -13,9 +13,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, ClassifierMixin
+from ._data.frames import plain_target
 from ._data.labels import classes_and_index
 from ._data.layout import Layout
-from ._data.validation import Interval, StrOptions, as_array, check_magnitude, fit_context
+from ._data.validation import (
+    Interval,
+    StrOptions,
+    as_array,
+    check_magnitude,
+    fit_context,
+    keeping_features,
+)
 from ._engine import ridge
 from ._engine.data import as_tensor
 from ._engine.kernels import FullyConnected, blocks
@@ -143,22 +151,23 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit.
         """
-        given = as_array(X)
-        X, y = validate_data(self, _flat(given), as_array(y), dtype="numeric")
-        check_magnitude(X)
-        check_classification_targets(y)
-        classes, index = classes_and_index(y)
-        n_features = X.shape[1]
-        one_hot = np.eye(len(classes))[index]
-        shape = tuple(given.shape[1:]) if _are_images(given) else (n_features,)
-        return self._fit(
-            X,
-            one_hot - 1 / len(classes),
-            classes,
-            np.zeros(n_features),
-            np.ones(n_features),
-            shape,
-        )
+        given, y = as_array(X), plain_target(as_array(y))
+        with keeping_features(self):
+            X, y = validate_data(self, _flat(given), y, dtype="numeric")
+            check_magnitude(X)
+            check_classification_targets(y)
+            classes, index = classes_and_index(y)
+            n_features = X.shape[1]
+            one_hot = np.eye(len(classes))[index]
+            shape = tuple(given.shape[1:]) if _are_images(given) else (n_features,)
+            return self._fit(
+                X,
+                one_hot - 1 / len(classes),
+                classes,
+                np.zeros(n_features),
+                np.ones(n_features),
+                shape,
+            )
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit_distilled(self, distilled: DistilledDataset) -> Self:
@@ -190,12 +199,13 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
             recipe.layout.spread(values).ravel().astype(np.float64)
             for values in (recipe.mean, recipe.scale)
         )
+        shape = recipe.layout.user_shape
+        self._fit(_flat(distilled.X), y, distilled.classes.copy(), mean, scale, shape)
         vars(self).pop("feature_names_in_", None)
         if distilled.feature_names is not None:
             self.feature_names_in_ = np.array(distilled.feature_names, dtype=object)
-        self.n_features_in_ = prod(recipe.layout.user_shape)
-        shape = recipe.layout.user_shape
-        return self._fit(_flat(distilled.X), y, distilled.classes.copy(), mean, scale, shape)
+        self.n_features_in_ = prod(shape)
+        return self
 
     @own_settings()
     def _fit(

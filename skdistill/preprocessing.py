@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ._data.bases import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from ._data.bases import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, available_if
 from ._data.older_versions import OlderPicklesMixin
 from ._data.validation import Interval, StrOptions, as_array, fit_context, keeping_features
 from ._files.array_file import filled
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["ZCAWhitener"]
+
+
+def _has_columns(whitener: Any) -> bool:
+    """Return whether samples are rows of a table; a frame has no room for images."""
+    return len(getattr(whitener, "sample_shape_", (0,))) == 1
 
 
 class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, BaseEstimator):
@@ -180,6 +185,20 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         self.per_sample_ = per_sample
         self.sample_shape_ = sample_shape
         self.n_features_in_ = prod(sample_shape)
+        return self
+
+    # Without it scikit-learn leaves the output of `transform` an array, whatever set_output says.
+    @available_if(_has_columns)
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
+        """Return the names of a table's features; images have none."""
+        return super().get_feature_names_out(input_features)
+
+    def set_output(
+        self, *, transform: Literal["default", "pandas", "polars"] | None = None
+    ) -> Self:
+        """Choose the form of what `transform` returns of tables; images stay arrays."""
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
         return self
 
     def transform(

@@ -1,6 +1,7 @@
 """Selections of real samples on sets small enough to know the answer."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
@@ -80,3 +81,35 @@ def test_one_scale_for_all_gives_the_bits_of_none():
 def test_a_scale_that_is_not_positive(choose):
     with pytest.raises(ValueError, match=r"scale must be positive; got 0\.0 for feature 1"):
         choose(MIXED, np.zeros(4), np.zeros(1), 1, np.random.default_rng(0), scale=[1.0, 0.0])
+
+
+@pytest.mark.parametrize("choose", [random_samples, kmeans_centroids, herding])
+def test_series_and_frames_are_taken_by_place(choose):
+    def chosen(X, y, classes=CLASSES):
+        return choose(X, y, classes, 1, np.random.default_rng(0))
+
+    samples, labels = chosen(X, Y)
+    index = [3, 5, 1, 0, 2, 4]
+    frame = pd.DataFrame(X, index=index)
+    found, names = chosen(frame, pd.Series(Y, index=index), ["a", "b"])
+    np.testing.assert_array_equal(found, samples)
+    assert names.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("choose", [random_samples, kmeans_centroids, herding])
+@pytest.mark.parametrize(
+    ("y", "ipc", "message"),
+    [
+        (Y[:4], 1, r"y must hold a label for each of the 6 samples of X; got shape \(4,\)"),
+        (Y, 0, "ipc must be an integer of at least 1; got 0"),
+        (Y, -1, "ipc must be an integer of at least 1; got -1"),
+    ],
+)
+def test_unfit_data(choose, y, ipc, message):
+    with pytest.raises(ValueError, match=message):
+        choose(X, y, CLASSES, ipc, np.random.default_rng(0))
+
+
+def test_herding_refuses_what_has_no_mean():
+    with pytest.raises(ValueError, match="X must hold finite numbers"):
+        herding(np.where(X > 5, np.nan, X), Y, CLASSES, 1, None)

@@ -1,15 +1,18 @@
 """Random subsets of a distilled set: which samples they hold, and what they are compared with."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from skdistill import DistilledDataset
+from skdistill import DistilledDataset, RaTBPTTDistiller
 from skdistill._data.layout import Layout
 from skdistill.distilled import EvaluationRecipe
 from skdistill.evaluation import EvaluationResult, evaluate
+from skdistill.hardness import accuracy_by_hardness, disagreement_scores
+from skdistill.inspection import DistilledImagesDisplay
 from skdistill.intercorrelation import SubsampleCurve, compare_blocks, subsample_curve
 
 CLASSES = np.array(["a", "b", "c"])
@@ -231,3 +234,24 @@ def test_bad_data(trained_on, test_data, real_data):
     with pytest.raises(ValueError, match="block_size=5 must be between 1 and 4"):
         compare_blocks(make_set(4), *test_data, block_size=5)
     assert not trained_on
+
+
+def test_a_distiller_is_no_set(test_data):
+    X, y = test_data
+    distiller = RaTBPTTDistiller()
+    for ask in (
+        partial(subsample_curve, distiller, X, y, sizes=[1]),
+        partial(compare_blocks, distiller, X, y, block_size=1),
+        partial(disagreement_scores, distiller, X, y),
+        partial(accuracy_by_hardness, distiller, X, y, np.zeros(len(y))),
+        partial(accuracy_by_hardness, {"one": distiller}, X, y, np.zeros(len(y))),
+        partial(DistilledImagesDisplay.from_distilled, distiller),
+    ):
+        with pytest.raises(TypeError, match="fitted distiller has one as distilled_"):
+            ask()
+
+
+@pytest.mark.parametrize("block_size", [0, 1.0, "1", True])
+def test_a_block_has_a_whole_number_of_samples(test_data, block_size):
+    with pytest.raises(ValueError, match="block_size must be an integer of at least 1; got"):
+        compare_blocks(make_set(4), *test_data, block_size=block_size)

@@ -203,3 +203,31 @@ def test_a_kernel_of_zeros_is_refused():
 def test_samples_are_no_distilled_set(table):
     with pytest.raises(ValueError, match="distilled must be a DistilledDataset; got ndarray"):
         KernelRidgeClassifier().fit_distilled(table[0])
+
+
+def test_a_fit_that_fails_leaves_an_earlier_one_as_it_was(table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    classifier = KernelRidgeClassifier(regularization=0.1).fit(frame, y)
+    accuracy = classifier.score(frame, y)
+    turned = frame[["c", "b", "a"]]
+    with pytest.raises(ValueError, match="class"):
+        classifier.fit(turned, np.zeros(30))
+    assert classifier.score(frame, y) == accuracy
+    with pytest.raises(ValueError, match="feature names should match"):
+        classifier.score(turned, y)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("Int64", "i"), ("boolean", "b")])
+def test_labels_of_a_dtype_that_may_have_gaps_stay_what_they_are(table, dtype, kind):
+    X, y = table
+    classifier = KernelRidgeClassifier(regularization=0.1).fit(X, pd.Series(y, dtype=dtype))
+    assert classifier.classes_.dtype.kind == kind
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_classifier_of_sets_knows_the_columns(table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    classifier = DistilledClassifier(quick(), KernelRidgeClassifier()).fit(frame, y)
+    assert classifier.predict(frame).shape == (30,)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -338,3 +339,16 @@ def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one():
     with pytest.raises(ValueError, match="per_sample=True needs samples of at least 2 features"):
         whitener.set_params(per_sample=True).fit(X[:, :1])
     assert whitener.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_images_stay_arrays_where_tables_become_frames(images, X, library):
+    pixels = images[0]
+    white = ZCAWhitener().fit_transform(pixels)
+    for whitener in (ZCAWhitener().set_output(transform=library), ZCAWhitener().fit(pixels)):
+        whitener.set_output(transform=library)
+        np.testing.assert_array_equal(whitener.fit(pixels).transform(pixels), white)
+        assert not isinstance(whitener.fit_transform(X), np.ndarray)
+    with config_context(transform_output=library):
+        np.testing.assert_array_equal(ZCAWhitener().fit_transform(pixels), white)
+        assert not isinstance(ZCAWhitener().fit_transform(X), np.ndarray)

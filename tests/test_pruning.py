@@ -151,3 +151,8 @@ def test_a_fit_that_fails_leaves_the_features_of_an_earlier_one(images):
     with pytest.raises(ValueError, match="image_shape"):
         pruner.set_params(image_shape=(1, 2, 2)).fit(X[:, :5], y)
     assert pruner.n_features_in_ == n_features
+
+
+def test_a_pruner_of_images_counts_their_values(images):
+    X, y = images
+    assert pruner(n_epochs=1).fit(X, y).n_features_in_ == 36

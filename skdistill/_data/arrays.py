@@ -33,7 +33,8 @@ def as_array(X: Any) -> Any:
             f"{type(X).__name__}. Use X, y = skdistill.datasets.from_torch(dataset, "
             "return_X_y=True)."
         )
-    if not hasattr(X, "detach"):
+    # A frame may have a column, and a series a row, of any name as an attribute.
+    if not callable(getattr(X, "detach", None)):
         return X
     X = X.detach().cpu()
     # NumPy has no bfloat16.

@@ -6,7 +6,14 @@ from typing import Any
 
 from .wording import listed
 
-__all__ = ["check_columns", "check_names", "column_names", "default_names", "other_columns"]
+__all__ = [
+    "are_comparable",
+    "check_columns",
+    "check_names",
+    "column_names",
+    "default_names",
+    "other_columns",
+]
 
 
 def column_names(X: Any) -> list | None:
@@ -55,6 +62,14 @@ def _difference(
     parts += [f"it has {listed(map(repr, unexpected))} besides"] if unexpected else []
     way = f"Pass {in_order}." if not missing else f"Name or make them as then, and pass {in_order}."
     return ", and ".join(parts), way
+
+
+def are_comparable(made: Any, feature_names: tuple[str, ...] | None) -> bool:
+    """Return whether what a preprocessing made has the names of the set's features, in any order.
+
+    It may have others than those that the set was given.
+    """
+    return sorted(map(str, column_names(made) or ())) == sorted(feature_names or ())
 
 
 def check_columns(X: Any, feature_names: tuple[str, ...] | None) -> None:

@@ -157,7 +157,7 @@ def plain_target(y: Any) -> Any:
 def _target_name(y: Any) -> str | None:
     name = None
     if nw.dependencies.is_into_series(y):
-        name = y.name
+        name = getattr(y, "name", None)  # a ChunkedArray of pyarrow has none
     elif nw.dependencies.is_into_dataframe(y) and len(_columns(y)) == 1:
         name = _columns(y)[0]
     return str(name) if isinstance(name, str) and name else None

@@ -2,7 +2,26 @@
 
 import numpy as np
 
-__all__ = ["classes_and_index", "plain_labels"]
+__all__ = ["classes_and_index", "plain_labels", "refuse_missing"]
+
+
+def refuse_missing(y: np.ndarray) -> None:
+    """Raise a ValueError if labels are missing: None, NaN, or a library's own NA."""
+    if y.ndim != 1:
+        return
+    if y.dtype.kind == "O":
+        missing = [
+            type(label).__name__ in ("NoneType", "NAType", "NaTType")
+            or (isinstance(label, float) and label != label)
+            for label in y.tolist()
+        ]
+    else:
+        missing = np.isnan(y) if y.dtype.kind == "f" else []
+    if n := int(np.sum(missing)):
+        raise ValueError(
+            "y must have no NaN or None: leave out samples whose label is missing, "
+            f"{n} of {len(y)} here."
+        )
 
 
 def classes_and_index(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from .arrays import LARGEST, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .gaps import explain_gaps
-from .labels import classes_and_index, plain_labels
+from .labels import classes_and_index, plain_labels, refuse_missing
 from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
@@ -136,6 +136,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     y = plain_target(y)
+    refuse_missing(np.asarray(y))
     try:
         X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
     except (TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from .._data import network_input as _network_input
 from .._data.arrays import as_array
+from .._data.columns import are_comparable
 from .._data.dtypes import Dtypes
 from .._data.labels import plain_labels
 from .._data.older_versions import stamped, unstamped
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ..evaluation._protocol import EvaluationResult
     from ._protocol import EvaluationProtocol
 
-__all__ = ["DistilledDataset", "EvaluationRecipe"]
+__all__ = ["DistilledDataset", "EvaluationRecipe", "check_is_set"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +145,12 @@ class DistilledDataset:
                 "pipeline must be a Pipeline that ends in a fitted distiller; "
                 f"got {pipeline!r:.200}."
             )
-        from ._way_back import dtypes_before, names_after, steps_before
+        from ._way_back import dtypes_before, names_after, steps_before, warn_of_target_before
 
         before, names = steps_before(pipeline), distilled.feature_names
         if before is None:
             return replace(distilled, preprocessing=None)
+        warn_of_target_before(before, distilled.target_name)
         return replace(
             distilled,
             preprocessing=before,
@@ -444,9 +446,9 @@ class DistilledDataset:
             If labels are objects other than strings, if recipe or provenance are not JSON-safe, if
             arrays and recipe do not fit each other, or if `preprocessing` is anything but
             scikit-learn's scalers, `PowerTransformer`, `QuantileTransformer`,
-            `FunctionTransformer`, `OneHotEncoder`, `OrdinalEncoder`, `SimpleImputer`,
-            `MissingIndicator` and `PCA`, `ZCAWhitener`, and `ColumnTransformer` and `Pipeline` of
-            them.
+            `FunctionTransformer` without functions, `OneHotEncoder`, `OrdinalEncoder`,
+            `SimpleImputer`, `MissingIndicator` and `PCA`, `ZCAWhitener`, and `ColumnTransformer`
+            and `Pipeline` of them.
         OSError
             If the file cannot be written, or its folder does not exist.
 
@@ -759,10 +761,11 @@ class DistilledDataset:
         >>> Z.dtype, Z.std(axis=0).round(3).tolist()
         (dtype('float32'), [1.0, 1.0, 1.0, 1.0])
         """
-        X = as_array(X)
+        X, names = as_array(X), self.feature_names
         if self.preprocessing is not None:
             X = self.preprocessing.transform(X)
-        X = _network_input.as_numbers(X, self.feature_names)
+            names = names if are_comparable(X, names) else None
+        X = _network_input.as_numbers(X, names)
         Z = self._standardized(X)
         recipe = self.recipe
         n_classes = len(self.classes)
@@ -1024,3 +1027,13 @@ def _first_samples(bases: tuple[Block, ...], n: int) -> tuple[Block, ...]:
         kept.append(block.first(n))
         n -= block.n_samples
     return tuple(kept)
+
+
+def check_is_set(distilled: object) -> None:
+    """Raise a TypeError, which says where sets are found, unless this is one."""
+    if not isinstance(distilled, DistilledDataset):
+        raise TypeError(
+            f"distilled must be a DistilledDataset; got {type(distilled).__name__}. A fitted "
+            "distiller has one as distilled_, DistilledDataset.from_pipeline(pipe) returns that of "
+            "a pipeline, and DistilledDataset.load(path) that of a file."
+        )

@@ -33,7 +33,7 @@ from .._data.dtypes import Dtypes
 from .._data.frames import Origin, dtypes_of
 from .._data.warn import warn
 
-__all__ = ["dtypes_before", "names_after", "original_columns"]
+__all__ = ["dtypes_before", "names_after", "original_columns", "warn_of_target_before"]
 
 # scikit-learn's name for all categories that its encoders pool because they are rare.
 _RARE = "infrequent_sklearn"
@@ -99,6 +99,17 @@ def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:
     except (AttributeError, ValueError):
         return None  # a step that does not know its names
     return None if len(names) != n or list(names) == default_names(n) else names
+
+
+def warn_of_target_before(preprocessing: Any, target_name: str | None) -> None:
+    """Warn if a table had a column of the name of y: behind an encoder it has another name."""
+    if target_name is not None and target_name in (_names_before(preprocessing) or ()):
+        warn(
+            f"The pipeline was fitted on a table with a column {target_name!r}, which is the name "
+            "of y: if it is the target, networks were given the answers, and accuracies say "
+            "nothing. Leave that column out of X.",
+            UserWarning,
+        )
 
 
 def dtypes_before(preprocessing: Any, X: Any) -> Dtypes | None:

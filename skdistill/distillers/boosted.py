@@ -496,7 +496,7 @@ class BoostedDistiller(
         X_syn, y_syn = super().transform(X)
         if ipc is None:
             return X_syn, y_syn
-        if ipc not in self.budgets_:
+        if type(plain(ipc)) is not int or ipc not in self.budgets_:
             raise ValueError(
                 f"ipc={ipc} must be one of {self.budgets_}, at which blocks end; "
                 "distilled_.subset takes any size, and block_size=1 builds every one."

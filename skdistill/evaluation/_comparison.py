@@ -196,7 +196,7 @@ def compare(
     >>> comparison["first flowers", "squared"].steps.tolist()
     [50]
     """
-    _check_baselines(baselines)
+    baselines = _check_baselines(baselines)
     check_count("n_draws", n_draws, 1)
     for name, n in (("n_networks", n_networks), ("n_networks_whole", n_networks_whole)):
         if n is not None:
@@ -242,13 +242,16 @@ def compare(
     return Comparison({(row, way): results[row, way] for row in rows for way in ways})
 
 
-def _check_baselines(names: Sequence[str]) -> None:
+def _check_baselines(names: Sequence[str]) -> tuple[str, ...]:
     """Raise ValueError unless these are names of baselines."""
     known = [*BASELINES, WHOLE]
     if isinstance(names, str):
         raise ValueError(f"baselines must be a sequence of names among {known}; got {names!r}.")
+    # A generator would be empty the second time.
+    names = tuple(names)
     if unknown := set(names) - set(known):
         raise ValueError(f"baselines must be among {known}; got {sorted(unknown)}.")
+    return names
 
 
 def _check_enough(distilled: DistilledDataset, y: np.ndarray, baselines: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
-from .._data.columns import check_columns, column_names
+from .._data.columns import are_comparable, check_columns
+from .._data.labels import refuse_missing
 from .._data.network_input import (
     find_classes,
     unknown_labels,
@@ -31,7 +32,7 @@ from .._data.warn import warn
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, check_is_set
 from ..distilled._protocol import EvaluationProtocol
 from ..distilled._recipe import EvaluationRecipe
 from ..networks import Architecture, resolve_architecture
@@ -203,12 +204,7 @@ def evaluate(
     >>> result.steps.tolist()
     [10]
     """
-    if not isinstance(distilled, DistilledDataset):
-        raise TypeError(
-            f"distilled must be a DistilledDataset; got {type(distilled).__name__}. A fitted "
-            "distiller has one as distilled_, DistilledDataset.from_pipeline(pipe) returns that of "
-            "a pipeline, and DistilledDataset.load(path) that of a file."
-        )
+    check_is_set(distilled)
     protocol = resolve_protocol(protocol, distilled)
     check_said_once(protocol, steps, architecture, augmentation)
     return evaluate_checked(
@@ -413,7 +409,7 @@ def check_test_data(
     if distilled.preprocessing is not None:
         X = distilled.preprocessing.transform(X)
         # What it makes may have other names than those that the set was given.
-        checks_columns &= sorted(map(str, column_names(X) or ())) == sorted(names or ())
+        checks_columns &= are_comparable(X, names)
     if checks_columns:
         check_columns(X, names)
     X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
@@ -423,8 +419,7 @@ def check_test_data(
     y = column_or_1d(y)
     if len(X) != len(y):
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
-    if y.dtype.kind == "f" and np.isnan(y).any():
-        raise ValueError("y must have no NaN: leave out samples whose label is missing.")
+    refuse_missing(y)
     index = find_classes(y, distilled.classes)
     if warns:
         n_classes = len(distilled.classes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from numbers import Real
 from typing import Any
 
@@ -97,6 +98,8 @@ def training_on_real_samples(
     X, y, _, classes, layout = check_training_data(
         estimator, X, y, None, check_image_shape(image_shape), 1
     )
+    # Of images, scikit-learn has counted the first axis alone.
+    estimator.n_features_in_ = prod(layout.user_shape)
     data = training_data(X, y, None, classes, layout, device, {})
     # As in an epoch of the mini-batches that `train_networks` draws, a remainder is left out.
     epoch = len(X) // min(batch_size, len(X))

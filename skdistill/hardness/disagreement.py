@@ -12,7 +12,7 @@ from .._data.validation import check_count
 from .._engine.methods.base import Problem
 from .._engine.runtime import chunk_size
 from .._engine.settings import own_settings
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, check_is_set
 from ..distilled._protocol import TrainingProtocol
 from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
 from ..evaluation._protocol import check_test_data
@@ -84,6 +84,7 @@ def disagreement_scores(
     ((150,), True)
     """
     check_count("n_networks", n_networks, 1)
+    check_is_set(distilled)
     X, index = check_test_data(distilled, X, y)
     recipe = distilled.recipe
     if random_state is not None:

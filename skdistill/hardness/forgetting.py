@@ -28,6 +28,11 @@ def count_forgetting_events(correct: ArrayLike) -> np.ndarray:
         From 0 to ``n_epochs // 2``; ``n_epochs``, more than any learned sample can have, for a
         sample about which the network was never right.
 
+    Raises
+    ------
+    ValueError
+        If ``correct`` has not two dimensions.
+
     Examples
     --------
     >>> from skdistill.hardness import count_forgetting_events
@@ -35,6 +40,8 @@ def count_forgetting_events(correct: ArrayLike) -> np.ndarray:
     [0, 2, 4]
     """
     correct = np.asarray(correct, dtype=bool)
+    if correct.ndim != 2:
+        raise ValueError(f"correct must be of shape (n_epochs, n); got shape {correct.shape}.")
     events = (correct[:-1] & ~correct[1:]).sum(axis=0)
     return np.where(correct.any(axis=0), events, len(correct))
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .._data.validation import check_count
 from .._engine.settings import own_settings
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, check_is_set
 from ..evaluation._comparison import WHOLE
 from ..evaluation._networks import training_samples
 from ..evaluation._protocol import check_known_data, in_words, telling_what_is_done
@@ -130,7 +130,9 @@ def accuracy_by_hardness(
     >>> int(result.counts.sum()), list(result.accuracies)
     (150, ['distilled', 'whole training set'])
     """
-    sets = {"distilled": distilled} if isinstance(distilled, DistilledDataset) else dict(distilled)
+    sets = dict(distilled) if isinstance(distilled, Mapping) else {"distilled": distilled}
+    for data in sets.values():
+        check_is_set(data)
     first = _check_sets(sets)
     n_networks = first.recipe.n_networks if n_networks is None else n_networks
     n_whole = n_networks if n_networks_whole is None else n_networks_whole

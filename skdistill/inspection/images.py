@@ -11,7 +11,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from .._files.images import to_pixels
-from ..distilled._dataset import DistilledDataset
+from ..distilled._dataset import DistilledDataset, check_is_set
 from ..distilled._known import mapping
 from ._panels import panels
 
@@ -121,6 +121,7 @@ class DistilledImagesDisplay:
             or blocks.
         """
         check_matplotlib_support(f"{cls.__name__}.from_distilled")
+        check_is_set(distilled)
         layout, n_classes = distilled.recipe.layout, len(distilled.classes)
         if not layout.is_image:
             raise ValueError(

@@ -209,7 +209,7 @@ def test_other_errors_of_data_with_gaps_are_as_they_were():
     X = FRAMES_WITH_GAPS["pandas"]
     with pytest.raises(ValueError, match="Found array with 1 sample"):
         quick(ipc=1).fit(X[:1], [0])
-    with pytest.raises(ValueError, match="Input y contains NaN"):
+    with pytest.raises(ValueError, match="y must have no NaN or None"):
         quick(ipc=1).fit(X[["b"]], [0, np.nan] * 3)
 
 
@@ -294,7 +294,7 @@ def test_labels_of_a_dtype_that_may_have_gaps_stay_what_they_are(y, dtype):
 
 
 def test_gaps_in_labels_are_refused():
-    with pytest.raises(ValueError, match="y contains NaN"):
+    with pytest.raises(ValueError, match=r"y must have no NaN or None: .* 2 of 6 here"):
         quick().fit(pd.DataFrame(NUMBERS), pd.Series([0, 1, None] * 2, dtype="Int64"))
 
 
@@ -770,3 +770,40 @@ def test_polars_is_resampled_to_polars(dtype):
     X_syn, y_syn = DistillationSampler(quick(ipc=2)).fit_resample(X, y)
     assert (type(X_syn), X_syn.columns, X_syn.height) == (pl.DataFrame, ["b", "a"], 4)
     assert (y_syn.name, y_syn.dtype, y_syn.to_list()) == ("kind", dtype, ["u", "v"] * 2)
+
+
+def test_a_chunked_array_of_pyarrow_is_a_target():
+    pa = pytest.importorskip("pyarrow")
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    chunks = pa.chunked_array([y[:8], y[8:]])
+    distiller = quick().fit(X, chunks)
+    np.testing.assert_array_equal(distiller.transform()[0], quick().fit(X, y).transform()[0])
+    assert distiller.score(X, chunks) == distiller.score(X, y)
+
+
+def test_columns_may_have_the_names_of_methods():
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    frame = pd.DataFrame(X, columns=["detach", "cpu"])
+    labels = pd.Series(y, index=["detach", *range(19)])
+    fitted = quick().fit(frame, labels)
+    np.testing.assert_array_equal(fitted.transform()[0], quick().fit(X, y).transform()[0])
+
+
+def test_a_target_behind_an_encoder_is_warned_of():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(kind=["no", "yes"] * 10)
+    encoder = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["kind"]), remainder="passthrough"
+    )
+    pipe = make_pipeline(encoder, quick()).fit(frame, frame["kind"])
+    with pytest.warns(UserWarning, match=r"a column 'kind', which is the name of y: if it is"):
+        DistilledDataset.from_pipeline(pipe, frame)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("make", [quick, lambda: DistillationSampler(quick())])
+def test_missing_labels_are_counted(make, missing):
+    X, y = np.zeros((20, 2)), np.array([missing, *(["a", "b"] * 10)[1:]], dtype=object)
+    fit = getattr(make(), "fit_resample", None) or make().fit
+    with pytest.raises(ValueError, match=r"y must have no NaN or None: .*, 1 of 20 here"):
+        fit(X, y)

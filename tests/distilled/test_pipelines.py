@@ -14,6 +14,7 @@ import pytest
 import tools
 import torch
 from PIL import Image
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
@@ -384,3 +385,14 @@ def test_a_set_with_preprocessing_standardizes_tensors(scaled, wine):
     scaled = replace(scaled, preprocessing=StandardScaler().fit(X))
     found = scaled.standardize(torch.tensor(X, requires_grad=True))
     np.testing.assert_array_equal(found, scaled.standardize(X))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_set_with_names_of_its_own_takes_what_its_steps_make(library):
+    X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+    pca = PCA(2).fit(X)
+    frame = pd.DataFrame(pca.transform(X)[:2], columns=["u", "v"])
+    data = DistilledDataset.from_arrays(frame, y[:2], preprocessing=pca)
+    expected = data.standardize(X)
+    with config_context(transform_output=library):
+        np.testing.assert_array_equal(data.standardize(X), expected)

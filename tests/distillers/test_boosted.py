@@ -454,6 +454,9 @@ def test_budgets_that_were_not_built(images):
     fitted = boosted(ipc=4, block_size=2).fit(*images)
     with pytest.raises(ValueError, match=r"ipc=3 must be one of \[2, 4\].*subset takes any size"):
         fitted.transform(ipc=3)
+    for ipc in (2.0, "2", True):
+        with pytest.raises(ValueError, match=r"must be one of \[2, 4\]"):
+            fitted.transform(ipc=ipc)
 
 
 def test_the_budget_is_no_metadata():

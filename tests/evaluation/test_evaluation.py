@@ -341,8 +341,13 @@ def test_bad_test_data(distilled, unseen):
         evaluate(distilled, X[:, :5], y)
     with pytest.raises(ValueError, match="must have the same length; got 60 and 59"):
         evaluate(distilled, X, y[:-1])
-    with pytest.raises(ValueError, match="y must have no NaN"):
-        evaluate(distilled, X, np.where(y == 0, np.nan, y))
+    pandas = pytest.importorskip("pandas")
+    gap = np.where(y == 0, np.nan, y)
+    objects = gap.astype(object)
+    nothing = [None if label != label else label for label in gap.tolist()]
+    for missing in (gap, objects, nothing, pandas.array(nothing, dtype="Int64")):
+        with pytest.raises(ValueError, match=r"y must have no NaN or None: .*, 30 of 60 here"):
+            evaluate(distilled, X, missing)
     with pytest.raises(TypeError, match=r"got RaTBPTTDistiller.* has one as distilled_"):
         evaluate(RaTBPTTDistiller(), X, y)
     with pytest.raises(ValueError, match="contains NaN"):
@@ -385,6 +390,8 @@ def test_comparison_with_some_baselines(distilled, unseen):
     chosen = ["whole training set", "herding"]
     comparison = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=chosen)
     assert list(comparison.results) == ["distilled", *chosen]
+    again = compare(distilled, X[:40], y[:40], X[40:], y[40:], baselines=iter(chosen))
+    assert list(again.results) == ["distilled", *chosen]
     with pytest.raises(ValueError, match=r"baselines must be a sequence of names .* got 'herding'"):
         compare(distilled, *unseen, *unseen, baselines="herding")
     for name in ("n_draws", "n_networks", "n_networks_whole"):

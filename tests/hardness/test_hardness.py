@@ -460,3 +460,8 @@ def test_negative_labels_that_cross_entropy_is_to_learn_are_warned_of(data):
         )
     with pytest.warns(UserWarning, match="4 of 4 soft labels have values below 0"):
         disagreement_scores(soft, *data, n_networks=1)
+
+
+def test_events_need_epochs_and_samples():
+    with pytest.raises(ValueError, match=r"correct must be of shape \(n_epochs, n\); got shape"):
+        count_forgetting_events([1, 0, 1, 0])
