@@ -99,7 +99,7 @@ def distill(
     given = {"ipc": ipc, "random_state": seed, "checkpoint": checkpoint, device_name: device}
     distiller = make_distiller(method, given, parse_settings(settings))
     if output is not None:
-        check_output(output, overwrite)
+        check_output(output, overwrite, source, checkpoint)
     training = read_training(source, target, drop, size, gray)
     if estimate or output is None:
         X = training.X

@@ -50,7 +50,7 @@ def export(
         raise click.UsageError("--value-range is for folders of pictures.")
     if encoded and not is_table:
         raise click.UsageError("--encoded is for tables: .csv or .parquet.")
-    place = check_output(output, overwrite) if is_table else output.expanduser()
+    place = check_output(output, overwrite, set_file) if is_table else output.expanduser()
     distilled = load_set(set_file, ipc)
     if is_table:
         frame = distilled.to_frame(original=not encoded)

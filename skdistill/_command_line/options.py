@@ -77,14 +77,18 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace a file that 
 json_flag = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
 
-def check_output(path: Path, overwrite: bool) -> Path:
+def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> Path:
     """Return where a file is to be written, with ``~`` expanded and links followed.
 
-    Raise an error if it cannot be written: before the work that it is to hold.
+    Raise an error if it cannot be written, or if it is one of the files or folders that the same
+    command reads: before the work that it is to hold.
     """
     from .._files.npz import place_of
 
     place = place_of(path)
+    # First of all, because the advice to overwrite would be a bad one.
+    if any(each is not None and _is_at(place, each) for each in inputs):
+        raise click.UsageError(f"{path} is read by this command; give another file.")
     if place.is_dir():
         raise IsADirectoryError(f"{path} must be a file; it is a folder.")
     if place.exists() and not overwrite:
@@ -92,6 +96,14 @@ def check_output(path: Path, overwrite: bool) -> Path:
     if not os.access(place.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: its folder is read-only.")
     return place
+
+
+def _is_at(place: Path, path: Path) -> bool:
+    """Return whether a path leads to a place."""
+    try:
+        return path.expanduser().resolve() == place
+    except RuntimeError:
+        return False  # a circle of links, as in `place_of`
 
 
 def write_text(place: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -328,3 +330,50 @@ def test_an_export_in_the_home_of_a_user_is_not_replaced_unasked(tmp_path, monke
     assert (tmp_path / "tree" / "labels.csv").exists()
     result = skdistill("export", "images.npz", "~/tree")
     assert (result.exit_code, "--overwrite replaces" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize("ways", [("--overwrite",), ()])
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("distill", "test.csv", "--target=bought", "-o", "test.csv"), "test.csv"),
+        (("distill", "link.csv", "--target=bought", "-o", "test.csv"), "test.csv"),
+        (
+            ("distill", "test.csv", "--target=bought", "-o", "run.npz", "--checkpoint=link.npz"),
+            "run.npz",
+        ),
+        (("evaluate", "run.npz", "test.csv", "--card", "run.npz"), "run.npz"),
+        (("evaluate", "run.npz", "test.csv", "--card", "link.csv"), "test.csv"),
+        (("doctor", "run.npz", "test.csv", "--html", "run.npz"), "run.npz"),
+        (("doctor", "run.npz", "test.csv", "--html", "test.csv"), "test.csv"),
+        (("doctor", "run.npz", "run.npz", "--train=test.csv", "--html", "test.csv"), "test.csv"),
+        (("show", "run.npz", "-o", "run.npz"), "run.npz"),
+        (("export", "test.csv", "link.csv"), "test.csv"),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(tmp_path, monkeypatch, words, name, ways):
+    # That is found before what is in the files.
+    for source, target in {"test.csv": "link.csv", "rows.npz": "link.npz"}.items():
+        place = tmp_path / source.replace("rows", "run")
+        shutil.copyfile(source, place)
+        (tmp_path / target).symlink_to(place)
+    monkeypatch.chdir(tmp_path)
+    before = Path(name).read_bytes()
+    result = skdistill(*words, *ways)
+    assert result.exit_code == 2
+    assert re.search(r"Error: \S+ is read by this command; give another file\.", result.stderr)
+    assert Path(name).read_bytes() == before
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_a_set_is_not_written_where_its_checkpoint_will_be(tmp_path, monkeypatch, outer_step):
+    outer_step.refuse()
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("people.csv", index=False)
+    words = ("distill", "people.csv", "--target=bought", "-o", "same.npz", "--checkpoint=same.npz")
+    for method in ("rat-bptt", "boosted"):
+        result = skdistill(*words, "--method", method)
+        assert result.exit_code == 2
+        assert "same.npz is read by this command; give another file." in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
