@@ -91,8 +91,6 @@ def distill(
     categories, and gaps in columns of numbers the mean; the set's samples have the columns of the
     file.
     """
-    from .._run.interruption import signals_interrupt
-
     if output is None and not estimate:
         raise click.UsageError("Missing option '-o' / '--output', the file for the set.")
     device_name = "distiller__device" if method == BOOSTED else "device"
@@ -111,12 +109,18 @@ def distill(
     if training.encoder is not None:
         numbers = training.encoder.fit_transform(numbers)
 
+    from .._engine.group import join_group
+    from .._run.interruption import signals_interrupt
+
     def save(path: Path, restores: bool = True) -> Any:
         about = {"data": source.resolve().name}
         if size is not None:
             # Test pictures are to be read in the same way.
             about["size"] = size_text(size)
         distilled = _distilled(distiller, training, about, restores)
+        # Once more, because another command may have written it in the hours of a run. The
+        # processes of one run, under torchrun, have the same set.
+        check_output(path, overwrite or join_group().size > 1)
         distilled.save(path)
         return distilled
 

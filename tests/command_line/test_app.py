@@ -214,6 +214,31 @@ def test_samples_are_saved_without_their_encoder_if_need_be(folder, monkeypatch,
     assert not (folder / "set.npz").exists()
 
 
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_a_set_that_appeared_during_the_run_is_not_replaced_unasked(
+    folder, outer_step, monkeypatch, tmp_path_factory, ends_early
+):
+    kept = folder / "set.npz"
+
+    def write_another(state):
+        kept.write_bytes(b"another set")
+        if ends_early:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("elsewhere")))
+    words = (*TABLE, "-o", "set.npz", *QUICK)
+    outer_step(write_another, at=2)
+    result = skdistill(*words)
+    assert result.exit_code == (130 if ends_early else 2)
+    told = r"set.npz exists; --overwrite replaces it\.\s(?:The samples are in )(.*)\.\n"
+    path = re.search(told, result.stderr).group(1)
+    assert DistilledDataset.load(path).provenance["n_iter"] == (1 if ends_early else 2)
+    assert kept.read_bytes() == b"another set"
+    result = skdistill(*words, "--overwrite")
+    assert result.exit_code == (130 if ends_early else 0)
+    assert DistilledDataset.load(kept).provenance["n_iter"] == (1 if ends_early else 2)
+
+
 @pytest.mark.parametrize(
     "error",
     [MemoryError, RuntimeError("a surprise"), OSError(errno.EIO, "a disk"), torch.OutOfMemoryError],
