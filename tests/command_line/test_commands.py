@@ -202,10 +202,12 @@ def test_info_of_checkpoints(tmp_path):
     assert found["distiller"] == "skdistill.RaTBPTTDistiller"
     assert (found["outer steps"], found["parameters"]["window"]) == (2, 2)
     assert 0 <= found["best validation accuracy"] <= 1
-    history = {"history": {"loss": [1.0], "validation_accuracy": [0.5, None, "best", 0.25]}}
-    _npz.write(tmp_path / "odd.npz", "skdistill.Run", 1, {}, {"run": history})
-    found = json.loads(run("info", tmp_path / "odd.npz", "--json").stdout)
-    assert found["best validation accuracy"] == 0.5
+    for odd in ("best", {"accuracy": "best"}):
+        odd_run = {"best": odd, "history": {"loss": [1.0], "validation_accuracy": [0.5, 0.25]}}
+        meta = {"run": odd_run, "identity": {"validation_fraction": 0.3}}
+        _npz.write(tmp_path / "odd.npz", "skdistill.Run", 1, {}, meta)
+        found = json.loads(run("info", tmp_path / "odd.npz", "--json").stdout)
+        assert found["best validation accuracy"] == 0.25
     assert "outer steps: 2" in run("info", checkpoint).stdout.splitlines()
     inner = [f"--set=distiller__{setting.removeprefix('--set=')}" for setting in QUICK]
     run(
@@ -227,6 +229,31 @@ def test_info_of_checkpoints(tmp_path):
         assert result.exit_code == 2
         assert result.stderr.startswith(f"Error: {path} cannot be loaded: its format must be")
         assert what in result.stderr
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_info_tells_the_accuracy_of_the_result(tmp_path, monkeypatch):
+    script = iter([0.5, 0.9, 0.6, 0.7, 0.3])
+    monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(script))
+    words = ("distill", "train.csv", "--target=bought", "--overwrite", "-o", tmp_path / "set.npz")
+    words = (*words, *QUICK[1:], "--set=validation_fraction=0.3", "--set=validation_interval=2")
+    # The end of the first run, off the interval, counts no longer for what goes on; that of the
+    # last does, and is no better.
+    for max_iter, step, accuracy in ((3, 3, 0.9), (6, 6, 0.7), (7, 6, 0.7)):
+        run(*words, f"--set=max_iter={max_iter}", "--checkpoint", tmp_path / "run.npz")
+        assert DistilledDataset.load(tmp_path / "set.npz").provenance["best_iter"] == step
+        found = json.loads(run("info", tmp_path / "run.npz", "--json").stdout)
+        assert found["best validation accuracy"] == accuracy
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_info_tells_no_accuracy_of_a_run_that_does_not_validate(tmp_path):
+    # An earlier fit did.
+    history = {"loss": [1.0], "validation_accuracy": [0.5]}
+    meta = {"run": {"best": None, "history": history}, "identity": {"validation_fraction": None}}
+    _npz.write(tmp_path / "run.npz", "skdistill.Run", 1, {}, meta)
+    found = json.loads(run("info", tmp_path / "run.npz", "--json").stdout)
+    assert "best validation accuracy" not in found
 
 
 def test_info_without_a_file_has_the_versions():
