@@ -10,7 +10,7 @@ import click
 
 from .._data.wording import reason
 from ..exceptions import DivergenceError
-from .options import Size, check_output, device, existing, new_file, overwrite, parse_size
+from .options import Size, check_output, device, existing, new_file, new_path, overwrite, parse_size
 from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
 from .pictures import size_text
 from .progress import progress_bar
@@ -60,7 +60,7 @@ __all__ = ["distill"]
 )
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=new_path,
     help="Keep the run in this file; the same command goes on from it. (A folder for boosted.)",
 )
 @device

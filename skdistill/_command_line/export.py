@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .options import check_output, ipc, overwrite, set_argument
+from .options import check_output, ipc, new_path, overwrite, set_argument
 from .reading import load_set
 
 __all__ = ["export"]
@@ -14,7 +14,7 @@ _TABLES = (".csv", ".parquet")
 
 @click.command()
 @set_argument
-@click.argument("output", metavar="FOLDER_OR_TABLE", type=click.Path(path_type=Path))
+@click.argument("output", metavar="FOLDER_OR_TABLE", type=new_path)
 @ipc
 @click.option(
     "--encoded",

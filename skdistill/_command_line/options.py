@@ -19,6 +19,7 @@ __all__ = [
     "json_flag",
     "networks",
     "new_file",
+    "new_path",
     "overwrite",
     "parse_size",
     "set_argument",
@@ -41,8 +42,24 @@ def parse_size(context: click.Context, parameter: click.Parameter, text: str | N
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+class NewPath(click.Path):
+    """A path to write to; if it begins with a home folder, that is known."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path as it is given."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            path.expanduser()
+        except RuntimeError:
+            home = path.parts[0]
+            text = f"{path}: the home folder {home} is not known; give the path without {home}."
+            self.fail(text, param, ctx)
+        return path
+
+
 existing = click.Path(exists=True, path_type=Path)
-new_file = click.Path(dir_okay=False, path_type=Path)
+new_path = NewPath(path_type=Path)
+new_file = NewPath(dir_okay=False, path_type=Path)
 
 set_argument = click.argument(
     "set_file",

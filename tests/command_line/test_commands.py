@@ -404,3 +404,25 @@ def test_a_set_is_not_written_where_its_checkpoint_will_be(tmp_path, monkeypatch
         assert result.exit_code == 2
         assert "same.npz is read by this command; give another file." in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("distill", "test.csv", "--target=bought", "-o"),
+        ("distill", "test.csv", "--target=bought", "-o", "set.npz", "--checkpoint"),
+        ("evaluate", "rows.npz", "test.csv", "--card"),
+        ("doctor", "rows.npz", "test.csv", "--html"),
+        ("show", "images.npz", "-o"),
+        ("export", "images.npz"),
+    ],
+)
+def test_an_unknown_home_is_told(outer_step, words):
+    outer_step.refuse()
+    before = {*Path().iterdir()}
+    for path in ("~nosuchuser/a", "~nosuchuser/a.csv"):
+        result = skdistill(*words, path)
+        assert result.exit_code == 2
+        assert f"{path}: the home folder ~nosuchuser is not known; give" in result.stderr
+    assert {*Path().iterdir()} == before
