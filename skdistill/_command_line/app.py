@@ -39,7 +39,7 @@ class Failed(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, or SIGTERM in a run with a checkpoint."""
+    """Ctrl-C or, in a run, SIGTERM or SIGHUP."""
 
     # What shells give a command that SIGINT ended.
     exit_code = 130

@@ -10,7 +10,7 @@ import click
 
 from .._data.wording import reason
 from ..exceptions import DivergenceError
-from .options import Size, check_output, device, existing, new_file, overwrite, parse_size
+from .options import Size, check_output, device, existing, new_file, new_path, overwrite, parse_size
 from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
 from .pictures import size_text
 from .progress import progress_bar
@@ -60,7 +60,7 @@ __all__ = ["distill"]
 )
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=new_path,
     help="Keep the run in this file; the same command goes on from it. (A folder for boosted.)",
 )
 @device
@@ -97,7 +97,7 @@ def distill(
     given = {"ipc": ipc, "random_state": seed, "checkpoint": checkpoint, device_name: device}
     distiller = make_distiller(method, given, parse_settings(settings))
     if output is not None:
-        check_output(output, overwrite)
+        check_output(output, overwrite, source, checkpoint)
     training = read_training(source, target, drop, size, gray)
     if estimate or output is None:
         X = training.X
@@ -109,21 +109,29 @@ def distill(
     if training.encoder is not None:
         numbers = training.encoder.fit_transform(numbers)
 
-    def save(path: Path) -> Any:
+    from .._engine.group import join_group
+    from .._run.interruption import signals_interrupt
+
+    def save(path: Path, restores: bool = True) -> Any:
         about = {"data": source.resolve().name}
         if size is not None:
             # Test pictures are to be read in the same way.
             about["size"] = size_text(size)
-        distilled = _distilled(distiller, training, about)
+        distilled = _distilled(distiller, training, about, restores)
+        # Once more, because another command may have written it in the hours of a run. The
+        # processes of one run, under torchrun, have the same set.
+        check_output(path, overwrite or join_group().size > 1)
         distilled.save(path)
         return distilled
 
-    _fit(distiller, numbers, training.y, save, output, keeps_run=checkpoint is not None)
-    try:
-        distilled = save(output)
-    except Exception as error:
-        _save_elsewhere(save, error, output)
-        raise
+    # Without a checkpoint, too: the samples are worth more than a minute.
+    with signals_interrupt():
+        _fit(distiller, numbers, training.y, save, output, keeps_run=checkpoint is not None)
+        try:
+            distilled = save(output)
+        except BaseException as error:
+            _save_elsewhere(save, error, output)
+            raise
     click.echo(f"Wrote {output}: {len(distilled)} samples, {distilled.ipc} per class.")
 
 
@@ -131,7 +139,7 @@ def _fit(
     distiller: Any,
     X: Any,
     y: Any,
-    save: Callable[[Path], object],
+    save: Callable[..., object],
     output: Path,
     keeps_run: bool,
 ) -> None:
@@ -146,36 +154,44 @@ def _fit(
         elif (way := _way_to_a_set(distiller)) is not None:
             error.add_note(way)
         raise
-    except DivergenceError as error:
-        _save_what_is_there(save, distiller, error, output, "diverged")
+    except Exception as error:
+        diverged = isinstance(error, DivergenceError)
+        # Here, too, unless the same command would only diverge again.
+        if diverged or not keeps_run:
+            ending = "diverged" if diverged else "failed"
+            _save_what_is_there(save, distiller, error, output, ending)
         raise
 
 
-def _save_elsewhere(save: Callable[[Path], object], error: Exception, output: Path) -> None:
+def _save_elsewhere(save: Callable[..., object], error: BaseException, output: Path) -> None:
     """Save the samples where temporary files are, and add to the error where that is.
 
     They may have taken hours, and the disk may be full since.
     """
     folder = Path(mkdtemp(prefix="skdistill-"))
     rescue = folder / output.name
-    try:
-        save(rescue)
-    except Exception as failure:
-        rmtree(folder, ignore_errors=True)
-        error.add_note(f"The samples are lost: {reason(failure)}")
-    else:
-        error.add_note(f"The samples are in {rescue}.")
+    failures = []
+    for restores, what in ((True, "samples"), (False, "samples, with the columns of networks,")):
+        try:
+            save(rescue, restores)
+        except Exception as failure:
+            failures.append(failure)
+        else:
+            error.add_note(f"The {what} are in {rescue}.")
+            return
+    rmtree(folder, ignore_errors=True)
+    error.add_note(f"The samples are lost: {reason(failures[0])}")
 
 
 def _save_what_is_there(
-    save: Callable[[Path], object], distiller: Any, error: BaseException, output: Path, ending: str
+    save: Callable[..., object], distiller: Any, error: BaseException, output: Path, ending: str
 ) -> None:
     """Save the samples of a run that ended early, if it has any; `error` says how it ended."""
     if not hasattr(distiller, "distilled_"):
         return
     try:
         save(output)
-    except Exception as failure:
+    except BaseException as failure:
         # Not in place of the error that ended the run.
         _save_elsewhere(save, failure, output)
         notes = " ".join(failure.__notes__)
@@ -214,8 +230,11 @@ def _way_to_a_set(distiller: Any) -> str | None:
     )
 
 
-def _distilled(distiller: Any, training: Training, about: dict[str, str]) -> Any:
-    """Return the set of a distiller, with what is known about the training set."""
+def _distilled(distiller: Any, training: Training, about: dict[str, str], restores: bool) -> Any:
+    """Return the set of a distiller, with what is known about the training set.
+
+    It restores the columns of the file or, if it is not to, has those that networks see.
+    """
     from dataclasses import replace
 
     from sklearn.pipeline import make_pipeline
@@ -223,6 +242,6 @@ def _distilled(distiller: Any, training: Training, about: dict[str, str]) -> Any
     from ..distilled import DistilledDataset
 
     distilled, encoder = distiller.distilled_, training.encoder
-    if encoder is not None:
+    if restores and encoder is not None:
         distilled = DistilledDataset.from_pipeline(make_pipeline(encoder, distiller), training.X)
     return replace(distilled, provenance={**distilled.provenance, "about": about})

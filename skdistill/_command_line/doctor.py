@@ -51,7 +51,7 @@ def doctor(
     """Look for faults of a set, with test data: each with its evidence and its remedy."""
     import skdistill
 
-    page = None if html is None else check_output(html, overwrite)
+    page = None if html is None else check_output(html, overwrite, set_file, data, train)
     distilled = load_set(set_file, ipc)
     training = () if train is None else read_for(distilled, train, target, size=size)
     test = read_for(distilled, data, target, size=size)

@@ -68,7 +68,7 @@ def evaluate(
     """
     from ..evaluation import evaluate as judge
 
-    page = None if card is None else check_output(card, overwrite)
+    page = None if card is None else check_output(card, overwrite, set_file, data)
     distilled = load_set(set_file, ipc)
     X, y = read_for(distilled, data, target, size=size)
     result = judge(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .options import check_output, ipc, overwrite, set_argument
+from .options import check_output, ipc, new_path, overwrite, set_argument
 from .reading import load_set
 
 __all__ = ["export"]
@@ -14,7 +14,7 @@ _TABLES = (".csv", ".parquet")
 
 @click.command()
 @set_argument
-@click.argument("output", metavar="FOLDER_OR_TABLE", type=click.Path(path_type=Path))
+@click.argument("output", metavar="FOLDER_OR_TABLE", type=new_path)
 @ipc
 @click.option(
     "--encoded",
@@ -50,7 +50,7 @@ def export(
         raise click.UsageError("--value-range is for folders of pictures.")
     if encoded and not is_table:
         raise click.UsageError("--encoded is for tables: .csv or .parquet.")
-    place = check_output(output, overwrite) if is_table else output.expanduser()
+    place = check_output(output, overwrite, set_file) if is_table else output.expanduser()
     distilled = load_set(set_file, ipc)
     if is_table:
         frame = distilled.to_frame(original=not encoded)

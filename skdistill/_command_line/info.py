@@ -120,7 +120,6 @@ def _of_set(distilled: "DistilledDataset") -> dict[str, Any]:
 
 def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._known import mapping
-    from ..distilled._rules import is_number
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
     if identity.get("clip_norm") == "auto":
@@ -129,9 +128,7 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     # No parameters.
     for name in (VALIDATION, NETWORK_SCORES):
         identity.pop(name, None)
-    history = mapping(run.get("history"))
-    losses, accuracies = history.get("loss"), history.get("validation_accuracy")
-    known = accuracies if isinstance(accuracies, list) else []
+    losses = mapping(run.get("history")).get("loss")
     found = {
         "kind": "a checkpoint of a run",
         "distiller": identity.pop("the distiller", None),
@@ -139,11 +136,26 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": run.get("seconds"),
         "seed": run.get("seed"),
         "last loss": losses[-1] if isinstance(losses, list) and losses else None,
-        "best validation accuracy": max(filter(is_number, known), default=None),
+        "best validation accuracy": _best_accuracy(run, identity),
         "training data": identity.pop("X, y and sample_weight", None),
         "parameters": {name: value for name, value in identity.items() if value is not None},
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _best_accuracy(run: Mapping[str, Any], identity: Mapping[str, Any]) -> float | None:
+    """Return the validation accuracy of a run's result, as `Run.best_or_last` finds it.
+
+    The history has others: of ends of a run that was longer afterwards, and of an earlier fit.
+    """
+    from ..distilled._known import mapping
+    from ..distilled._rules import is_number
+
+    if identity.get("validation_fraction") is None:
+        return None
+    accuracies = mapping(run.get("history")).get("validation_accuracy")
+    last = accuracies[-1:] if isinstance(accuracies, list) else []
+    return max(filter(is_number, [mapping(run.get("best")).get("accuracy"), *last]), default=None)
 
 
 def _of_boosted(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "json_flag",
     "networks",
     "new_file",
+    "new_path",
     "overwrite",
     "parse_size",
     "set_argument",
@@ -41,8 +42,24 @@ def parse_size(context: click.Context, parameter: click.Parameter, text: str | N
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+class NewPath(click.Path):
+    """A path to write to; if it begins with a home folder, that is known."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path as it is given."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            path.expanduser()
+        except RuntimeError:
+            home = path.parts[0]
+            text = f"{path}: the home folder {home} is not known; give the path without {home}."
+            self.fail(text, param, ctx)
+        return path
+
+
 existing = click.Path(exists=True, path_type=Path)
-new_file = click.Path(dir_okay=False, path_type=Path)
+new_path = NewPath(path_type=Path)
+new_file = NewPath(dir_okay=False, path_type=Path)
 
 set_argument = click.argument(
     "set_file",
@@ -77,14 +94,18 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace a file that 
 json_flag = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
 
-def check_output(path: Path, overwrite: bool) -> Path:
+def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> Path:
     """Return where a file is to be written, with ``~`` expanded and links followed.
 
-    Raise an error if it cannot be written: before the work that it is to hold.
+    Raise an error if it cannot be written, or if it is one of the files or folders that the same
+    command reads: before the work that it is to hold.
     """
     from .._files.npz import place_of
 
     place = place_of(path)
+    # First of all, because the advice to overwrite would be a bad one.
+    if any(each is not None and _is_at(place, each) for each in inputs):
+        raise click.UsageError(f"{path} is read by this command; give another file.")
     if place.is_dir():
         raise IsADirectoryError(f"{path} must be a file; it is a folder.")
     if place.exists() and not overwrite:
@@ -92,6 +113,14 @@ def check_output(path: Path, overwrite: bool) -> Path:
     if not os.access(place.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: its folder is read-only.")
     return place
+
+
+def _is_at(place: Path, path: Path) -> bool:
+    """Return whether a path leads to a place."""
+    try:
+        return path.expanduser().resolve() == place
+    except RuntimeError:
+        return False  # a circle of links, as in `place_of`
 
 
 def write_text(place: Path, text: str) -> None:

@@ -29,7 +29,7 @@ def show(set_file: Path, output: Path | None, ipc: int | None, overwrite: bool) 
     if output is None:
         distilled = load_set(set_file, ipc)
     else:
-        place = check_output(output, overwrite)
+        place = check_output(output, overwrite, set_file)
         distilled = load_set(set_file, ipc)
         # Of a link, the name says the format.
         _draw(distilled, place, output.suffix[1:] or "png")

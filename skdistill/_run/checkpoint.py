@@ -14,7 +14,7 @@ from .._files.formats import VALIDATION
 from .._files.lock import InUseError, NoLocksError, WriteLock
 from ..exceptions import CheckpointWarning
 from .agreement import agreed, completed, further_run
-from .interruption import sigterm_interrupts
+from .interruption import signals_interrupt
 from .run_file import RunFile
 from .state import Run
 
@@ -168,8 +168,8 @@ class Checkpoint:
 
     @contextmanager
     def saving(self, run: Run):
-        """Save a run, however the block ends; SIGTERM ends it like Ctrl-C."""
-        with sigterm_interrupts():
+        """Save a run, however the block ends; SIGTERM and SIGHUP end it like Ctrl-C."""
+        with signals_interrupt():
             try:
                 try:
                     yield

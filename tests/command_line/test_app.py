@@ -1,14 +1,18 @@
 """The command as a program: what it imports, how it ends, and what it says then."""
 
 import errno
+import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from running import QUICK, people, run, skdistill
 from tools import ROOT
 
@@ -169,14 +173,17 @@ def test_samples_that_cannot_be_saved_do_not_hide_how_the_run_ended(
 
 
 @pytest.mark.parametrize("ends_early", [False, True])
+@pytest.mark.parametrize(
+    "error", [partial(OSError, errno.ENOSPC, "No space left"), KeyboardInterrupt]
+)
 def test_samples_that_cannot_be_saved_are_saved_elsewhere(
-    folder, outer_step, monkeypatch, tmp_path_factory, ends_early
+    folder, outer_step, monkeypatch, tmp_path_factory, ends_early, error
 ):
     save, elsewhere = DistilledDataset.save, tmp_path_factory.mktemp("elsewhere")
 
     def fail_here(distilled, path):
         if not Path(path).is_relative_to(elsewhere):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise error()
         save(distilled, path)
 
     monkeypatch.setattr(DistilledDataset, "save", fail_here)
@@ -184,9 +191,96 @@ def test_samples_that_cannot_be_saved_are_saved_elsewhere(
     if ends_early:
         outer_step(KeyboardInterrupt, at=3)
     result = skdistill(*TABLE, "-o", "set.npz", *QUICK[1:], "--set=max_iter=3")
-    assert result.exit_code == (130 if ends_early else 1)
+    assert result.exit_code == (130 if ends_early or error is KeyboardInterrupt else 1)
     path = re.search(r"The samples are in (.*)\.\n", result.stderr).group(1)
-    assert DistilledDataset.load(path).provenance["n_iter"] == (2 if ends_early else 3)
+    distilled = DistilledDataset.load(path)
+    assert distilled.provenance["n_iter"] == (2 if ends_early else 3)
+    assert distilled.preprocessing is not None
+
+
+def test_samples_are_saved_without_their_encoder_if_need_be(folder, monkeypatch, tmp_path_factory):
+    def fail(*args):
+        raise RuntimeError("a surprise")
+
+    monkeypatch.setattr(DistilledDataset, "from_pipeline", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("elsewhere")))
+    result = skdistill(*TABLE, "-o", "set.npz", *QUICK)
+    assert result.exit_code == 1
+    assert "RuntimeError: a surprise" in result.stderr
+    told = r"The samples, with the columns of networks, are in (.*)\.\n"
+    distilled = DistilledDataset.load(re.search(told, result.stderr).group(1))
+    assert distilled.preprocessing is None
+    assert distilled.provenance["about"] == {"data": "people.csv"}
+    assert not (folder / "set.npz").exists()
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_a_set_that_appeared_during_the_run_is_not_replaced_unasked(
+    folder, outer_step, monkeypatch, tmp_path_factory, ends_early
+):
+    kept = folder / "set.npz"
+
+    def write_another(state):
+        kept.write_bytes(b"another set")
+        if ends_early:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("elsewhere")))
+    words = (*TABLE, "-o", "set.npz", *QUICK)
+    outer_step(write_another, at=2)
+    result = skdistill(*words)
+    assert result.exit_code == (130 if ends_early else 2)
+    told = r"set.npz exists; --overwrite replaces it\.\s(?:The samples are in )(.*)\.\n"
+    path = re.search(told, result.stderr).group(1)
+    assert DistilledDataset.load(path).provenance["n_iter"] == (1 if ends_early else 2)
+    assert kept.read_bytes() == b"another set"
+    result = skdistill(*words, "--overwrite")
+    assert result.exit_code == (130 if ends_early else 0)
+    assert DistilledDataset.load(kept).provenance["n_iter"] == (1 if ends_early else 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError, RuntimeError("a surprise"), OSError(errno.EIO, "a disk"), torch.OutOfMemoryError],
+)
+def test_a_run_that_fails_leaves_its_samples(folder, outer_step, error):
+    outer_step(error, at=3)
+    words = (*TABLE, *QUICK[1:], "--set=max_iter=9", "-o", "set.npz")
+    result = skdistill(*words)
+    assert result.exit_code == 1
+    told = "Wrote set.npz: samples of outer step 2; the run failed.\nError: "
+    assert result.stderr.startswith(told)
+    kept = folder / "set.npz"
+    assert DistilledDataset.load(kept).provenance["n_iter"] == 2
+    kept.unlink()
+    # A checkpoint keeps the run, and the same command, which goes on, must find no set.
+    words = (*words, "--checkpoint=run.npz")
+    result = skdistill(*words)
+    assert result.exit_code == 1
+    assert "The run is kept up to outer step 2 in" in result.stderr
+    assert not kept.exists()
+    steps = outer_step()
+    run(*words)
+    assert steps.begun[0] == 3
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_leaves_its_samples(folder, outer_step, name):
+    if not hasattr(signal, name) or signal.getsignal(getattr(signal, name)) is not signal.SIG_DFL:
+        pytest.skip("there is no such signal, or it is ignored, as under nohup")
+
+    def send(state):
+        # Otherwise the tests would end here.
+        assert signal.getsignal(getattr(signal, name)) is not signal.SIG_DFL
+        os.kill(os.getpid(), getattr(signal, name))
+
+    outer_step(send, at=3)
+    result = skdistill(*TABLE, *QUICK[1:], "--set=max_iter=9", "-o", "set.npz")
+    assert result.exit_code == 130
+    told = "Wrote set.npz: samples of outer step 2; the run was interrupted.\nError: interrupted.\n"
+    assert result.stderr == told
+    assert DistilledDataset.load("set.npz").provenance["n_iter"] == 2
+    assert signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
 
 
 def test_an_interrupted_run_leaves_its_samples(folder, outer_step):

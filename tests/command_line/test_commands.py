@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,10 +202,12 @@ def test_info_of_checkpoints(tmp_path):
     assert found["distiller"] == "skdistill.RaTBPTTDistiller"
     assert (found["outer steps"], found["parameters"]["window"]) == (2, 2)
     assert 0 <= found["best validation accuracy"] <= 1
-    history = {"history": {"loss": [1.0], "validation_accuracy": [0.5, None, "best", 0.25]}}
-    _npz.write(tmp_path / "odd.npz", "skdistill.Run", 1, {}, {"run": history})
-    found = json.loads(run("info", tmp_path / "odd.npz", "--json").stdout)
-    assert found["best validation accuracy"] == 0.5
+    for odd in ("best", {"accuracy": "best"}):
+        odd_run = {"best": odd, "history": {"loss": [1.0], "validation_accuracy": [0.5, 0.25]}}
+        meta = {"run": odd_run, "identity": {"validation_fraction": 0.3}}
+        _npz.write(tmp_path / "odd.npz", "skdistill.Run", 1, {}, meta)
+        found = json.loads(run("info", tmp_path / "odd.npz", "--json").stdout)
+        assert found["best validation accuracy"] == 0.25
     assert "outer steps: 2" in run("info", checkpoint).stdout.splitlines()
     inner = [f"--set=distiller__{setting.removeprefix('--set=')}" for setting in QUICK]
     run(
@@ -225,6 +229,31 @@ def test_info_of_checkpoints(tmp_path):
         assert result.exit_code == 2
         assert result.stderr.startswith(f"Error: {path} cannot be loaded: its format must be")
         assert what in result.stderr
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_info_tells_the_accuracy_of_the_result(tmp_path, monkeypatch):
+    script = iter([0.5, 0.9, 0.6, 0.7, 0.3])
+    monkeypatch.setattr("skdistill._run.held_out.HeldOut.accuracy", lambda *args: next(script))
+    words = ("distill", "train.csv", "--target=bought", "--overwrite", "-o", tmp_path / "set.npz")
+    words = (*words, *QUICK[1:], "--set=validation_fraction=0.3", "--set=validation_interval=2")
+    # The end of the first run, off the interval, counts no longer for what goes on; that of the
+    # last does, and is no better.
+    for max_iter, step, accuracy in ((3, 3, 0.9), (6, 6, 0.7), (7, 6, 0.7)):
+        run(*words, f"--set=max_iter={max_iter}", "--checkpoint", tmp_path / "run.npz")
+        assert DistilledDataset.load(tmp_path / "set.npz").provenance["best_iter"] == step
+        found = json.loads(run("info", tmp_path / "run.npz", "--json").stdout)
+        assert found["best validation accuracy"] == accuracy
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_info_tells_no_accuracy_of_a_run_that_does_not_validate(tmp_path):
+    # An earlier fit did.
+    history = {"loss": [1.0], "validation_accuracy": [0.5]}
+    meta = {"run": {"best": None, "history": history}, "identity": {"validation_fraction": None}}
+    _npz.write(tmp_path / "run.npz", "skdistill.Run", 1, {}, meta)
+    found = json.loads(run("info", tmp_path / "run.npz", "--json").stdout)
+    assert "best validation accuracy" not in found
 
 
 def test_info_without_a_file_has_the_versions():
@@ -328,3 +357,72 @@ def test_an_export_in_the_home_of_a_user_is_not_replaced_unasked(tmp_path, monke
     assert (tmp_path / "tree" / "labels.csv").exists()
     result = skdistill("export", "images.npz", "~/tree")
     assert (result.exit_code, "--overwrite replaces" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize("ways", [("--overwrite",), ()])
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("distill", "test.csv", "--target=bought", "-o", "test.csv"), "test.csv"),
+        (("distill", "link.csv", "--target=bought", "-o", "test.csv"), "test.csv"),
+        (
+            ("distill", "test.csv", "--target=bought", "-o", "run.npz", "--checkpoint=link.npz"),
+            "run.npz",
+        ),
+        (("evaluate", "run.npz", "test.csv", "--card", "run.npz"), "run.npz"),
+        (("evaluate", "run.npz", "test.csv", "--card", "link.csv"), "test.csv"),
+        (("doctor", "run.npz", "test.csv", "--html", "run.npz"), "run.npz"),
+        (("doctor", "run.npz", "test.csv", "--html", "test.csv"), "test.csv"),
+        (("doctor", "run.npz", "run.npz", "--train=test.csv", "--html", "test.csv"), "test.csv"),
+        (("show", "run.npz", "-o", "run.npz"), "run.npz"),
+        (("export", "test.csv", "link.csv"), "test.csv"),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(tmp_path, monkeypatch, words, name, ways):
+    # That is found before what is in the files.
+    for source, target in {"test.csv": "link.csv", "rows.npz": "link.npz"}.items():
+        place = tmp_path / source.replace("rows", "run")
+        shutil.copyfile(source, place)
+        (tmp_path / target).symlink_to(place)
+    monkeypatch.chdir(tmp_path)
+    before = Path(name).read_bytes()
+    result = skdistill(*words, *ways)
+    assert result.exit_code == 2
+    assert re.search(r"Error: \S+ is read by this command; give another file\.", result.stderr)
+    assert Path(name).read_bytes() == before
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_a_set_is_not_written_where_its_checkpoint_will_be(tmp_path, monkeypatch, outer_step):
+    outer_step.refuse()
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("people.csv", index=False)
+    words = ("distill", "people.csv", "--target=bought", "-o", "same.npz", "--checkpoint=same.npz")
+    for method in ("rat-bptt", "boosted"):
+        result = skdistill(*words, "--method", method)
+        assert result.exit_code == 2
+        assert "same.npz is read by this command; give another file." in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("distill", "test.csv", "--target=bought", "-o"),
+        ("distill", "test.csv", "--target=bought", "-o", "set.npz", "--checkpoint"),
+        ("evaluate", "rows.npz", "test.csv", "--card"),
+        ("doctor", "rows.npz", "test.csv", "--html"),
+        ("show", "images.npz", "-o"),
+        ("export", "images.npz"),
+    ],
+)
+def test_an_unknown_home_is_told(outer_step, words):
+    outer_step.refuse()
+    before = {*Path().iterdir()}
+    for path in ("~nosuchuser/a", "~nosuchuser/a.csv"):
+        result = skdistill(*words, path)
+        assert result.exit_code == 2
+        assert f"{path}: the home folder ~nosuchuser is not known; give" in result.stderr
+    assert {*Path().iterdir()} == before

@@ -1307,33 +1307,52 @@ def test_other_errors_have_nothing_to_do_with_memory(table, path, outer_step):
     assert not path.exists()
 
 
-# --- SIGTERM ----------------------------------------------------------------------------------
+# --- SIGTERM and SIGHUP -----------------------------------------------------------------------
 
 
-def terminate(state):
-    """Send SIGTERM to this process."""
-    # Otherwise the tests would end here.
-    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    os.kill(os.getpid(), signal.SIGTERM)
+def handler_of(name):
+    return signal.getsignal(getattr(signal, name))
 
 
-def test_sigterm_is_like_ctrl_c(table, path, outer_step):
-    outer_step(at=3, do=terminate)
+def is_ours(name):
+    # Under nohup, SIGHUP is not.
+    return hasattr(signal, name) and handler_of(name) is signal.SIG_DFL
+
+
+REQUESTS = [*filter(is_ours, ("SIGTERM", "SIGHUP"))]
+both = pytest.mark.parametrize("name", REQUESTS)
+
+
+def sends(name):
+    """Return what sends this process a signal in an outer step."""
+
+    def send(state=None):
+        # Otherwise the tests would end here.
+        assert handler_of(name) is not signal.SIG_DFL
+        os.kill(os.getpid(), getattr(signal, name))
+
+    return send
+
+
+@both
+def test_sigterm_is_like_ctrl_c(table, path, outer_step, name):
+    outer_step(at=3, do=sends(name))
     distiller = quick(path)
-    with pytest.raises(KeyboardInterrupt, match=r"(?s)SIGTERM.*kept up to outer step 2"):
+    with pytest.raises(KeyboardInterrupt, match=rf"(?s){name}.*kept up to outer step 2"):
         distiller.fit(*table)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert {handler_of(each) for each in REQUESTS} == {signal.SIG_DFL}
     assert distiller.transform()[0].shape == (2, 3)
     assert saved_step(path) == 2
 
 
-def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch, outer_step):
-    outer_step(at=3, do=terminate)
+@both
+@pytest.mark.parametrize("second", REQUESTS)
+def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch, outer_step, name, second):
+    outer_step(at=3, do=sends(name))
     write = RunFile.write
 
     def terminated(self, run, identity):
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        os.kill(os.getpid(), signal.SIGTERM)
+        sends(second)()
         write(self, run, identity)
 
     monkeypatch.setattr(RunFile, "write", terminated)
@@ -1342,33 +1361,40 @@ def test_a_second_sigterm_leaves_time_to_write(table, path, monkeypatch, outer_s
     assert saved_step(path) == 2
 
 
+@both
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *args: None], ids=["ignored", "own"])
-def test_a_programs_own_handler_of_sigterm_is_left_alone(table, path, handler, outer_step):
-    before = signal.signal(signal.SIGTERM, handler)
+def test_a_programs_own_handler_of_sigterm_is_left_alone(table, path, handler, outer_step, name):
+    before = signal.signal(getattr(signal, name), handler)
     try:
-        outer_step(at=3, do=terminate)
+        outer_step(at=3, do=sends(name))
         assert quick(path).fit(*table).n_iter_ == 4
-        assert signal.getsignal(signal.SIGTERM) is handler
+        assert handler_of(name) is handler
+        # The other one is handled all the same.
+        for other in {*REQUESTS} - {name}:
+            outer_step(at=5, do=sends(other))
+            with pytest.raises(KeyboardInterrupt, match=other):
+                quick(path, max_iter=6).fit(*table)
+            assert handler_of(name) is handler
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(getattr(signal, name), before)
 
 
 def test_signals_are_left_alone_without_a_checkpoint_and_in_other_threads(table, path, outer_step):
     handlers = []
-    outer_step(do=lambda state: handlers.append(signal.getsignal(signal.SIGTERM)))
+    outer_step(do=lambda state: handlers.extend(map(handler_of, REQUESTS)))
     quick().fit(*table)
     thread = threading.Thread(target=quick(path).fit, args=table)
     thread.start()
     thread.join()
     assert saved_step(path) == 4
-    assert handlers == [signal.SIG_DFL] * 8
+    assert handlers == [signal.SIG_DFL] * 8 * len(REQUESTS)
 
 
-def test_the_handler_is_put_back_after_an_error():
+def test_the_handlers_are_put_back_after_an_error():
     def fail():
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.SIG_DFL not in map(handler_of, REQUESTS)
         raise Crash
 
-    with pytest.raises(Crash), _interruption.sigterm_interrupts():
+    with pytest.raises(Crash), _interruption.signals_interrupt():
         fail()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert {handler_of(name) for name in REQUESTS} == {signal.SIG_DFL}
