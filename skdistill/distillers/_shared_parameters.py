@@ -234,8 +234,8 @@ class SharedParameters(Parameters):
         constraints=[Interval(Real, 0, None, closed="neither")],
         kind="int or float",
         doc="""Outer steps (an int) or seconds (a float) between two writings of `checkpoint`. It is
-        written at the end as well, however `fit` ends: by an error, by Ctrl-C, or by SIGTERM, which
-        raises KeyboardInterrupt in the main thread during a run with a checkpoint.""",
+        written at the end as well, however `fit` ends: by an error, by Ctrl-C, or by SIGTERM or
+        SIGHUP, which raise KeyboardInterrupt in the main thread during a run with a checkpoint.""",
         may_change=True,
     )
     random_state: int | np.random.RandomState | None = param(
