@@ -27,7 +27,7 @@ class TensorBoard:
         When it is made, if the package tensorboard is not installed
         (``pip install tensorboard``).
     OSError
-        In ``fit``, before the first outer step, if `log_dir` can be no folder.
+        In ``fit``, before any work, if `log_dir` can be no folder.
 
     Examples
     --------
@@ -40,8 +40,7 @@ class TensorBoard:
     max_propagation_depth = None
 
     def __init__(self, log_dir: str | os.PathLike[str] = "runs"):
-        # Here, as scikit-learn's ProgressBar does it: when a run sets its callbacks up, experts
-        # that take hours may have been trained.
+        # Here, as scikit-learn's ProgressBar does it.
         _summary_writer()
         self.log_dir = log_dir
         self._writers: dict[Any, Any] = {}

@@ -29,28 +29,34 @@ else:
 class OuterCallbacks:
     """Calls an estimator's callbacks during a run, in the first of its processes.
 
+    They are set up when it is made.
+
     Parameters
     ----------
     estimator : estimator
-    offer : dict
-        What callbacks may ask for.
+    n_steps : int
+        Outer steps to come.
     group : Group
     """
 
-    def __init__(self, estimator: Any, offer: dict[str, Any], group: Group):
-        self._estimator, self._group = estimator, group
-        self._offer = {"estimator": estimator, **offer}
+    def __init__(self, estimator: Any, n_steps: int, group: Group):
+        self._group, self._offer = group, {"estimator": estimator}
         # scikit-learn keeps the context of every task, so steps without callbacks get none.
         self._are_there = bool(getattr(estimator, "_skl_callbacks", None))
-        if self._are_there:
-            # Callbacks are promised arrays; only for them, samples that are `Rows` are copied.
-            self._offer["X"] = np.asarray(self._offer["X"])
         self._fit: Any = None
+        if group.rank == 0:
+            self._fit = estimator._init_callback_context(max_subtasks=n_steps)
 
-    def fit_begins(self, n_steps: int) -> None:
-        """Report the beginning of a run of so many outer steps."""
-        if self._group.rank == 0:
-            self._fit = self._estimator._init_callback_context(max_subtasks=n_steps)
+    def offer(self, **values: Any) -> None:
+        """Give callbacks what they may ask for."""
+        self._offer |= values
+        if self._are_there:
+            # They are promised arrays; only for them, samples that are `Rows` are copied.
+            self._offer["X"] = np.asarray(self._offer["X"])
+
+    def fit_begins(self) -> None:
+        """Report the beginning of a run."""
+        if self._fit is not None:
             self._fit.call_on_fit_task_begin(**self._offer)
 
     def step_begins(self) -> None:

@@ -109,7 +109,7 @@ def distill(
     began = perf_counter() - run.seconds
     n_steps = loop.last_step - run.step
     watch.begin(run)
-    callbacks.fit_begins(n_steps)
+    callbacks.fit_begins()
     if from_file:
         # A run that had stopped after failures when it was saved stops again.
         watch.give_up_after_many_failures(run)

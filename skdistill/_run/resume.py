@@ -81,6 +81,11 @@ class Resumed:
         """Steps between two at which a run may end without a better validation."""
         return stops_every(self.parameters, self.validates_as_before)
 
+    @property
+    def n_steps(self) -> int:
+        """Outer steps to come, if the run does not end before."""
+        return self.last_step - (0 if self.run is None else self.run.step)
+
     def is_at_end(self, run: Run) -> bool:
         """Return whether no outer steps are left to do."""
         n_iter_no_change = self.parameters["n_iter_no_change"]

@@ -257,16 +257,17 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             given = self._check(X, y, sample_weight, start, learning_rate_factors)
             resumed = self._resume(given, at_end)
             make_method = self._with(resumed.resolved)._make_method
+            # Before the method is prepared, which may take hours: one may refuse to be set up.
+            callbacks = OuterCallbacks(self, resumed.n_steps, given.group)
             fit = assemble(given, resumed, make_method, self._weighs_terms)
             run, checkpoint, n_before = fit.run, resumed.checkpoint, fit.run.step
             watch = self._make_watch(given.group.rank == 0, given.start is None)
-            # Values for callbacks; the attributes are computed only if a callback asks for them.
-            offer = {
-                "X": fit.data.X,
-                "y": fit.data.classes[fit.data.y],
-                "reconstruction_attributes": lambda: self._fitted_attributes(fit),
-            }
-            callbacks = OuterCallbacks(self, offer, given.group)
+            callbacks.offer(
+                X=fit.data.X,
+                y=fit.data.classes[fit.data.y],
+                # They are computed only if a callback asks for them.
+                reconstruction_attributes=lambda: self._fitted_attributes(fit),
+            )
             with checkpoint.saving(run):
                 try:
                     with (

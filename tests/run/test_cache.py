@@ -317,6 +317,16 @@ def test_files_that_are_no_results_are_refused(table, cache, outer_step):
         quick(cache).fit(*table)
 
 
+def test_a_callback_that_cannot_be_set_up_stops_a_fit_before_anything_is_made(table, cache):
+    class Refusing(tools.Callback):
+        def setup(self, estimator, context):
+            raise OSError("no place")
+
+    with pytest.raises(OSError, match="no place"):
+        quick(cache).set_callbacks(Refusing()).fit(*table)
+    assert MADE == []
+
+
 def test_checkpoints_and_sets_may_be_in_the_same_folder(table, cache, outer_step):
     cache.mkdir()
     path = cache / "run.npz"
