@@ -295,6 +295,28 @@ def test_what_comes_out(images):
 
 
 @pytest.mark.parametrize(
+    ("shape", "rate"),
+    [((2,), 0.25 / 8), ((6, 6), 0.25 / 8), ((8, 8), 0.25 / 8), ((10, 10), 0.25 / 10)],
+    ids=str,
+)
+def test_automatic_steps_are_a_small_share_of_the_length(shape, rate):
+    X, y = np.random.default_rng(0).normal(size=(12, *shape)), np.arange(12) % 2
+
+    def moved(**parameters):
+        distiller = quick(max_iter=1, **parameters).fit(X, y)
+        return distiller, np.concatenate(distiller._run.state.slots["X"][0])
+
+    _, first = moved(learning_rate=1e-9)
+    distiller, last = moved()
+    assert np.linalg.norm(last - first) == pytest.approx(rate * np.linalg.norm(first), rel=1e-3)
+    # Labels move by the same share.
+    expected = pytest.approx({"X": rate, "y": rate})
+    assert distiller.distilled_.provenance["learning_rate"] == expected
+    assert distiller.learning_rate_ in (rate, "auto")
+    assert moved(learning_rate=0.2)[0].learning_rate_ == 0.2
+
+
+@pytest.mark.parametrize(
     "parameters",
     [
         {"flips": True},
