@@ -163,7 +163,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         default="real",
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Cazenavette22]), the centroids of k-means in every class, or a set that was distilled
-        before.""",
+        before. ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     eval_steps: int = param(
         default=300,
