@@ -289,7 +289,8 @@ class Color(Augmentation):
     ----------
     brightness : float or None, default=1.0
         A number uniform in ``[-brightness / 2, brightness / 2]`` is added to all values. Images are
-        standardized: 1 is a standard deviation.
+        standardized: 1 is a standard deviation. (In the codes of DSA, DM and IDC that of CIFAR-10
+        is 1.25, so that the same number is less there.)
     saturation : float or None, default=2.0
         The distance of a pixel's channels from their mean is multiplied by a factor uniform in
         ``[0, saturation]``. With one channel this changes nothing.

@@ -184,17 +184,16 @@ def _rat_bptt(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
-def _bptt(dataset: str, ipc: int) -> dict[str, Any]:
-    # configs/compressors_bptt_interventions.yml, runners/sgld_runner_standard.py and the command in
-    # the README of [Deng22]'s code.
+def _deng22(ipc: int) -> dict[str, Any]:
+    # What BPTT and LinBa have in common: configs/compressors_bptt_interventions.yml,
+    # runners/sgld_runner_standard.py and the commands in the README of [Deng22]'s code.
     return {
         "ipc": ipc,
         "schedule": "bptt",
         "unroll": 150,
         "max_iter": 500_000,
-        # 64 of each class.
+        # 64 of each class there; here they are drawn from all.
         "batch_size": 640,
-        "inner_batch_size": 32 if ipc > 32 else None,
         "inner_optimizer": "sgd",
         "inner_lr": 0.01,
         "inner_momentum": 0.9,
@@ -215,6 +214,19 @@ def _bptt(dataset: str, ipc: int) -> dict[str, Any]:
     }
 
 
+def _bptt(dataset: str, ipc: int) -> dict[str, Any]:
+    # The code's samples are the rows of an embedding that starts uniform (Xavier): values have a
+    # variance of 2 / (rows + columns), and samples this norm. Ours start with norm 1.
+    n_values = 3 * 32 * 32
+    norm = sqrt(2 * n_values / (10 * ipc + n_values))
+    return _deng22(ipc) | {
+        "inner_batch_size": 10 if ipc > 10 else None,
+        "learning_rate": _descent_rate(0.1, norm),
+        # Samples that are as many times smaller have so many times larger gradients.
+        "clip_norm": 2.0 * norm,
+    }
+
+
 # Bases, and the factor by which they are smaller per side, in the command of [Deng22]'s README.
 _N_BASIS, _DOWNSAMPLE = 16, 2
 
@@ -224,8 +236,10 @@ def _linba(dataset: str, ipc: int) -> dict[str, Any]:
     # ``ipc`` images of each of ten classes.
     n_values = 3 * 32 * 32
     left = 10 * ipc * n_values - _N_BASIS * n_values // _DOWNSAMPLE**2
-    return _bptt(dataset, left // (10 * _N_BASIS)) | {
-        "parametrization": LinearBasis(_N_BASIS, _DOWNSAMPLE)
+    return _deng22(left // (10 * _N_BASIS)) | {
+        "inner_batch_size": 32,
+        # Bases and coefficients start as there, so that the rate needs no other units.
+        "parametrization": LinearBasis(_N_BASIS, _DOWNSAMPLE),
     }
 
 
@@ -559,9 +573,13 @@ def _trajectories(
         "augmentation": "dsa",
         "architecture": "convnet",
         "n_networks": 5,
-        # 1001 epochs of batches of 256.
-        "eval_steps": 1001 * -(-ipc * _N_CLASSES[dataset] // 256),
+        "eval_steps": _epochs(dataset, ipc, batch_size=256),
     }
+
+
+def _epochs(dataset: str, ipc: int, batch_size: int) -> int:
+    """Return the steps of 1001 epochs of the synthetic samples."""
+    return 1001 * -(-ipc * _N_CLASSES[dataset] // batch_size)
 
 
 def _mtt(dataset: str, ipc: int) -> dict[str, Any]:
@@ -614,6 +632,8 @@ def _datm(dataset: str, ipc: int) -> dict[str, Any]:
         "expert_labels": True,
         "label_lr_scale": label_rate / parameters["learning_rate"],
         "inner_batch_size": 10 if (dataset, ipc) == ("cifar100", 50) else None,
+        # batch_train in the configurations. Those of a recipe are of 256.
+        "eval_steps": _epochs(dataset, ipc, batch_size=128),
     }
 
 

@@ -138,9 +138,11 @@ class KMeansSampler(BatchStrategy):
 
     Notes
     -----
-    Clusters are those of `sklearn.cluster.MiniBatchKMeans`. If a class has more than 2**25 values,
-    a random part of that size, drawn anew each time, is clustered and gives the samples. If
-    features are not finite, the last clusters are kept; without any, the batch is uniform.
+    Clusters are those of `sklearn.cluster.MiniBatchKMeans`. ``sample_weight`` plays no part in
+    clusters, choice and frequencies: it weighs the losses of the samples that are chosen. If a
+    class has more than 2**25 values, a random part of that size, drawn anew each time, is clustered
+    and gives the samples. If features are not finite, the last clusters are kept; without any, the
+    batch is uniform.
 
     References
     ----------

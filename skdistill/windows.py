@@ -392,15 +392,16 @@ class StageAwareWindow(WindowSchedule):
     Notes
     -----
     Values are those of the code of [Li25], which draws a window once in an epoch and not in every
-    outer step. Late windows are mirrored early ones there, ``unroll - width - start`` for a start
-    drawn with ``softmax(norms)``. Where all norms are small, both draws are spread over all steps;
-    where those of the first steps are some units larger, the code nearly always takes the last
-    window, and here all steps whose norms are small have a part. The code waits for exactly
-    ``0.125 * unroll`` periods before the late stage, which for an `unroll` of 300 is no whole
-    number: it never begins there. Its approximation of Hessians is not in that code, and not here:
-    gradients are exact. For the settings of its successor, AT-BPTT++, whose policy for the windows
-    is another, take ``window=16, unroll=32, sample_norm=1.0`` and ``augmentation="flip_rotate"``
-    with `radius` 8.
+    outer step, and takes its length from the one before in place of `window`, so that lengths
+    drift; here each is drawn from `window`. Late windows are mirrored early ones there, ``unroll -
+    width - start`` for a start drawn with ``softmax(norms)``. Where all norms are small, both draws
+    are spread over all steps; where those of the first steps are some units larger, the code nearly
+    always takes the last window, and here all steps whose norms are small have a part. The code
+    waits for exactly ``0.125 * unroll`` periods before the late stage, which for an `unroll` of 300
+    is no whole number: it never begins there. Its approximation of Hessians is not in that code,
+    and not here: gradients are exact. For the settings of its successor, AT-BPTT++, whose policy
+    for the windows is another, take ``window=16, unroll=32, sample_norm=1.0`` and
+    ``augmentation="flip_rotate"`` with `radius` 8.
 
     References
     ----------

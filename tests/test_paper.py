@@ -337,6 +337,9 @@ def test_trajectory_matching_has_the_values_of_four_papers():
         assert grown.label_lr_scale * grown.learning_rate == pytest.approx(label_rate)
     assert (grown.learn_labels, grown.expert_labels, grown.cache) == (True, True, "experts")
     assert (grown.expert_rho, grown.expert_alpha, grown.ema_decay) == (0.01, 0.3, None)
+    # 1001 epochs of batches of 256, and in the code of DATM of 128.
+    assert make("cifar10", 50, paper="ftd").eval_steps == 1001 * 2
+    assert make("cifar10", 50, paper="datm").eval_steps == 1001 * 4
     for paper, dataset, ipc, message in [
         ("mtt", "cifar10", 50, r"ipc must be one of 1, 10 for 'cifar10', as in the known runs"),
         ("tesla", "tinyimagenet", 1, r"dataset must be one of 'cifar10', 'cifar100'"),

@@ -98,7 +98,8 @@ class SharedParameters(Parameters):
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1 [Feng23, C.1], which found random
         and real starts comparable; random real samples; the centroids of k-means in every class; or
-        a set that was distilled before.""",
+        a set that was distilled before. ``sample_weight`` plays no part in choosing samples and
+        clustering.""",
     )
     parametrization: Literal["pixels"] | SampleParametrization = param(
         default="pixels",

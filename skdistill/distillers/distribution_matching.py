@@ -60,9 +60,11 @@ class DistributionMatchingDistiller(MatchingDistiller):
     in `skdistill.paper_settings`: [Zhao23] evaluates by 1000 epochs of SGD.
 
     Augmentation is "siamese": the same for all samples of a class in a step, real and synthetic,
-    drawn anew for each class and step. [Zhao23] uses that of DSA, "dsa". Learned labels are not in
-    [Zhao23]: with them a sample counts in the mean of every class with the weight of its label for
-    that class. The network must end in a linear layer; the input of that layer is matched.
+    drawn anew for each class and step. [Zhao23] uses that of DSA, "dsa", on images whose deviation
+    is 1.25 for CIFAR-10: what it adds to the brightness is a quarter more here. Learned labels are
+    not in [Zhao23]: with them a sample counts in the mean of every class with the weight of its
+    label for that class. The network must end in a linear layer; the input of that layer is
+    matched.
 
     A network that couples the samples of a batch, as batch normalization does, embeds the real
     batch of all classes together, and the synthetic samples together.

@@ -1,7 +1,8 @@
 """FRePo: neural feature regression with a pool of networks."""
 
+from math import prod, sqrt
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
@@ -16,6 +17,10 @@ from ._pool_parameters import PoolParameters
 from .base import BaseDistiller
 
 __all__ = ["FRePoDistiller"]
+
+# The most that "auto" comes to, which is what it is for 8 x 8 pixels. LAMB's steps are a share of
+# the samples' length: a quarter of the size of a value would be 18 % of it for two features.
+_MOST_AUTO = 0.25 / 8
 
 
 class FRePoDistiller(PoolParameters, BaseDistiller):
@@ -48,6 +53,8 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
         up to this step), "n_raised" (how often the ridge was raised because the kernel was
         singular), and with `validation_fraction` "validation_accuracy". None stands for values that
         were not finite or not measured.
+    learning_rate_ : float or "auto"
+        The value of `learning_rate` that was used, a number where "auto" is at its bound.
     {fitted}
 
     See Also
@@ -109,7 +116,8 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Zhou22]), the centroids of k-means in every class, or a set that was distilled before.""",
+        [Zhou22]), the centroids of k-means in every class, or a set that was distilled before.
+        ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     batch_size: int = param(
         default=256,
@@ -122,7 +130,8 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
         kind='float or "auto"',
         doc="""By which part of its length the tensor of all samples moves in an outer step; lengths
         of more than ten times that of as many real samples do not count. "auto"
-        is ``0.25 / sqrt(number of values in a sample)``: 0.031 for 8 x 8 pixels, 0.009 for 28 x 28.
+        is ``0.25 / sqrt(number of values in a sample)``: 0.009 for 28 x 28 pixels, 0.031 for 8 x 8,
+        and as much for samples of fewer values, which longer steps throw far from real ones.
         [Zhou22]: 0.0003, falling to a tenth of it, for 500,000 steps; "auto" is for some hundreds
         to thousands.""",
     )
@@ -179,6 +188,12 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     )
 
     _paper = PAPER
+
+    def _resolve(self, sample_shape: tuple[int, ...]) -> dict[str, Any]:
+        rate = self.learning_rate
+        if rate == "auto" and 0.25 / sqrt(prod(sample_shape)) > _MOST_AUTO:
+            rate = _MOST_AUTO
+        return {"learning_rate": rate}
 
     def _make_method(self, problem: Problem) -> FeatureRegression:
         self._check_flips(problem)

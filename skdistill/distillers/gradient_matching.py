@@ -70,10 +70,11 @@ class GradientMatchingDistiller(MatchingDistiller):
     -----
     With ``g`` and ``h`` a layer's gradients of the mean cross-entropy on a class's real and
     synthetic samples, as matrices with a row for each output, "cosine" is ``sum(1 - g_i h_i /
-    (norm(g_i) norm(h_i) + 1e-6))`` over the rows. Biases, and scales and shifts of normalizations,
-    do not count. ``fit(X, y, sample_weight=...)`` weighs the losses of the real samples. All
-    classes count the same, however many samples they have, unless ``class_weight`` weighs their
-    terms of the sum.
+    (norm(g_i) norm(h_i) + 1e-6))`` over the rows. Parameters with one value per output do not
+    count: biases, and scales and shifts of normalizations. Those of layer normalization over images
+    have one for each pixel, and count, as in the codes of DSA and IDC. ``fit(X, y,
+    sample_weight=...)`` weighs the losses of the real samples. All classes count the same, however
+    many samples they have, unless ``class_weight`` weighs their terms of the sum.
 
     Augmentation is "siamese": the same for all samples of a class in a step, real and synthetic,
     drawn anew for each class and step. Networks are trained on augmented samples, too. Learned
@@ -84,7 +85,9 @@ class GradientMatchingDistiller(MatchingDistiller):
     moments of real samples, which are fixed for a step, and here those of each class's samples.
     [Zhao21a]_ starts from noise of variance 1 (and reports about the same from real samples).
     [Kim22]_ moves the samples after each class instead of after all, matches at most 128 samples of
-    a class at a time, and mixes the real images that train its networks (CutMix).
+    a class at a time, mixes the real images that train its networks (CutMix), which it augments
+    without the cutout that CutMix takes the place of (here they are augmented as in the matching),
+    and clamps the samples once per network, before its 100 updates, and not after each.
 
     ``from_paper("cifar10", ipc)`` has the values of DC, ``from_paper("cifar10", ipc, paper="dsa")``
     those of DSA, ``paper="idc"`` those of IDC, whose samples are tiles, four for each of `ipc`, and
@@ -95,7 +98,9 @@ class GradientMatchingDistiller(MatchingDistiller):
     `learning_rate` is their step in standardized units: DC and DSA divide samples by other
     deviations than those of the data for CIFAR-10, which leaves one of 1.25; IDC learns pixels
     between 0 and 1, of deviation 0.25 (CIFAR-10) and 0.353 (Fashion-MNIST), and multiplies its rate
-    by ``ipc / 10`` and by the pixels of an image over 32 x 32. `eval_steps` is ours, as in
+    by ``ipc / 10`` and by the pixels of an image over 32 x 32. The networks of all three see
+    CIFAR-10 with a deviation of 1.25: what "dsa" and `Color` add to the brightness, in standardized
+    units, is a quarter more than there. `eval_steps` is ours, as in
     `skdistill.paper_settings`; ``distiller.evaluate(X, y, protocol="dsa")`` is the evaluation of
     DSA, and "dc" that of DC.
 
@@ -134,7 +139,8 @@ class GradientMatchingDistiller(MatchingDistiller):
         constraints=[StrOptions({"weights", "convolutions"})],
         kind='{"weights", "convolutions"}',
         doc="""The layers that count: "weights" are all matrices and kernels [Zhao21a],
-        "convolutions" the kernels alone [Kim22].""",
+        "convolutions" the kernels alone [Kim22]. With either, so do scales and shifts of layer
+        normalization over images, as in both codes.""",
     )
     outer_loop: int | Literal["auto"] = param(
         default="auto",

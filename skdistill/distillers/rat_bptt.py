@@ -89,11 +89,16 @@ class RaTBPTTDistiller(BaseDistiller):
     other optimizers. ``from_paper("cifar10", ipc, paper="bptt")`` has it for 1, 10 and 50 samples
     per class, and ``from_paper("cifar10", 1, paper="linba")`` for 115 samples per class that are
     combinations of 16 bases of half the height and width, which take the storage of one. The values
-    are those of the one command in its code's README and of its configuration file; what both leave
-    open is ours. The code puts `augmentation` in by hand: ``OneOf([Flip(), Rotation()])``.
-    The penalty of the coefficients in its command has no effect there: the parameters of the
-    networks, by which the loss is differentiated first, are not in it. The code's samples start
-    uniform (Xavier), with a norm of about 1.4 (1.3 for 50 per class), here Gaussian, with norm 1.
+    are those of the two commands in its code's README, one for each, and of its configuration file;
+    what these leave open is ours. The command for BPTT whitens the images, so put
+    ``ZCAWhitener(0.1)`` in front; that for LinBa does not. The code puts `augmentation` in by hand:
+    ``OneOf([Flip(), Rotation()])``. Its real batches have 64 samples of each class, while here as
+    many are drawn from all classes together. The penalty of the coefficients in the command for
+    LinBa has no effect there: the parameters of the networks, by which the loss is differentiated
+    first, are not in it. Bases and coefficients start as there. But samples start uniform (Xavier)
+    there, with a norm of 1.41 (1.31 for 50 per class), and here Gaussian, with norm 1: in these
+    units the rate of 0.1 and the clipping at 2 become a `learning_rate` of 0.05 and a `clip_norm`
+    of 2.8.
 
     ``from_paper(dataset, 10, paper="at-bptt")`` has the commands of the README of AT-BPTT's code,
     for CIFAR-10, CIFAR-100 and Tiny-ImageNet; see `skdistill.windows.StageAwareWindow`.

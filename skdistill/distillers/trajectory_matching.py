@@ -103,7 +103,9 @@ class TrajectoryMatchingDistiller(BaseDistiller):
 
     `from_paper` has the values of the codes, also those named with each parameter, for the runs
     whose values are known: ``paper`` is "mtt" (the default), "tesla", "ftd" or "datm". `eval_steps`
-    is that of the papers, too, for the training of the recipe. The codes whiten the images of these
+    is that of the codes, too, for the training of the recipe: 1001 epochs, in batches of 256, and
+    for "datm" as many steps as its batches of 128 make (those of the recipe are of 256 in any
+    case). The codes whiten the images of these
     runs, but for those of TESLA on CIFAR-10 and of FTD on Tiny-ImageNet, which are divided by
     constants. They add 0.1 to the eigenvalues of pixels between 0 and 1, as
     ``ZCAWhitener(1.6, per_sample=False)`` does for CIFAR-10, and do not standardize what comes out,
@@ -161,7 +163,7 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         default="real",
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
         [Cazenavette22]), the centroids of k-means in every class, or a set that was distilled
-        before.""",
+        before. ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     eval_steps: int = param(
         default=300,

@@ -91,15 +91,24 @@ def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol
       that rate on 50 validation images; here it is estimated on the first 50 samples of the set.
     - "rfad" [Loo22]_: a ConvNet of width 1024 without normalization, squared error on scores minus
       the initial ones, SGD with momentum, 20,000 steps. The paper's code stops when the accuracy on
-      5000 training images has stopped rising; a set has none.
+      5000 training images has stopped rising; a set has none. Rate and label scale are those for
+      CIFAR-10, whatever the data. For CIFAR-100 the code has a rate of 0.1 and a scale of 8 (one
+      sample per class) or 2 (ten); for Fashion-MNIST 0.001 and 8 (one), 0.01 and 8 with a weight
+      decay of 0.001 (ten), and 0.001 and 2 (50). In a protocol such a rate is ``learning_rate=rate
+      * 2 / (n_classes * label_scale**2)``. Color images are whitened there and have a deviation of
+      0.447, while here networks see one of 1. Without normalization, the rate then acts about five
+      times as strongly.
     - "frepo" [Zhou22]_ and "rcig" [Loo23]_: a ConvNet of widths 128, 256, 512 without
-      normalization, squared error, Adam with a warm-up and a cosine schedule, augmentation.
+      normalization, squared error, Adam with a warm-up and a cosine schedule, augmentation. Their
+      networks see the same deviations as those of "rfad", with less effect on Adam's steps.
 
     Cutmix, which IDC needs, mixes samples and is not here.
 
     The papers distill images. For a table, networks are multilayer perceptrons of the paper's
     width, without normalization if the paper has none, and nothing is augmented. One channel stands
-    for digits and the like, which are not mirrored.
+    for digits and the like, which are not mirrored. A set does not say what its images show: the
+    commands of DSA and DM mirror Fashion-MNIST, and DSA's do not mirror SVHN, so for these replace
+    the ``augmentation`` of "dsa", "dm", "mtt" and "ftd".
 
     References
     ----------

@@ -12,6 +12,7 @@ from .._data.validation import check_count
 from .._engine.methods.base import Problem
 from .._engine.runtime import chunk_size
 from .._engine.settings import own_settings
+from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset, check_is_set
 from ..distilled._protocol import TrainingProtocol
 from ..evaluation._networks import NetworkFamily, TrainingSamples, training_samples
@@ -105,6 +106,9 @@ def scores_in_a_run(
 ) -> np.ndarray:
     """Return the `disagreement_scores` of a run's real samples for its current synthetic ones.
 
+    The networks are those that the run distills through, which may be narrower than those of an
+    evaluation, and are trained with the run's augmentation, as in an evaluation.
+
     Parameters
     ----------
     problem : Problem
@@ -116,7 +120,10 @@ def scores_in_a_run(
     step : int
         The outer step; together with the run's seed it determines the networks.
     """
-    family = NetworkFamily(problem.networks, chunk_size(problem.networks, problem.shape))
+    augmentation = problem.augmentation
+    assert augmentation is None or isinstance(augmentation, Augmentation)
+    chunk = chunk_size(problem.networks, problem.shape)
+    family = NetworkFamily(problem.networks, chunk, augmentation=augmentation)
     seed = problem.rngs.integer("hardness", step)
     training = TrainingSamples(X, y, TrainingProtocol(steps), seed)
     wrong = np.zeros(len(problem.real), dtype=np.int64)

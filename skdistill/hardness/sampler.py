@@ -205,7 +205,9 @@ class HardnessSampler(BatchStrategy):
         Networks that make the scores, at least 2 (with one, all weights are the same); 8 as in
         [Feng23].
     steps : int, default=300
-        Steps of Adam, learning rate 0.001, that train each of these networks, as in an evaluation.
+        Steps of Adam, learning rate 0.001, that train each of these networks, with the run's
+        augmentation, as in an evaluation. The networks are those that the run distills through
+        (``inner_architecture``), which may be narrower than those of an evaluation.
     renew_every : int, default=50
         Epochs between two computations of the scores; 50 as in [Feng23]. An epoch has as many outer
         steps as batches fit into the training set.

@@ -36,7 +36,10 @@ class Hallucinated(BlockParametrization):
     the hallucinators, each about two samples: much for few classes or few bases.
 
     This is the parametrization of [Liu22] without its adversarial term, which keeps the
-    hallucinators different from each other: here only the loss of the method does.
+    hallucinators different from each other: here only the loss of the method does. Its code also
+    draws one hallucinator per inner step for all bases, where here an inner step has all pairs or
+    a random choice of samples, and moves all with a momentum of 0.95, where distillers that move
+    them by gradient descent have 0.5.
 
     Bases start from the samples of the distiller's ``init``, [Liu22]: "real"; kernels from the
     uniform distribution of torch's layers, scales from 1 and shifts from 0. All have the same

@@ -39,7 +39,7 @@ class Tiled(BlockParametrization):
     clamp : bool, default=False
         Whether the values of tiles are kept between the least and the greatest value of the
         training data, in each channel, after every outer step. The code of [Kim22] keeps pixels
-        between 0 and 1.
+        between 0 and 1, and does so once per network, that is every 100 steps.
 
     References
     ----------

@@ -224,18 +224,40 @@ def test_the_values_are_those_of_its_code():
     expected = {
         "schedule": "bptt", "unroll": 150, "inner_optimizer": "sgd", "inner_lr": 0.01,
         "inner_momentum": 0.9, "outer_optimizer": "sgd", "outer_momentum": 0.5,
-        "learning_rate": 0.1, "clip_norm": 2, "max_iter": 500_000, "batch_size": 64 * 10,
+        "max_iter": 500_000, "batch_size": 64 * 10,
         "n_networks": 10, "eval_steps": 300, "inner_batch_size": None, "learn_labels": False,
         "parametrization": "pixels", "shared_augmentation": True,
     }  # fmt: skip
     assert {name: getattr(distiller, name) for name in expected} == expected
-    assert RaTBPTTDistiller.from_paper("cifar10", 50, paper="bptt").inner_batch_size == 32
+    # The command for BPTT has mini-batches of ten per class; that with bases of 32.
+    batches = [
+        RaTBPTTDistiller.from_paper("cifar10", ipc, paper="bptt").inner_batch_size
+        for ipc in (1, 10, 50)
+    ]
+    assert batches == [None, None, 10]
+
+
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+def test_steps_are_those_of_the_code_whose_samples_are_larger(ipc):
+    samples = torch.empty(10 * ipc, 3 * 32 * 32)
+    torch.nn.init.xavier_uniform_(samples, generator=torch.Generator().manual_seed(0))
+    norm = samples.norm(dim=1).square().mean().sqrt().item()
+    distiller = RaTBPTTDistiller.from_paper("cifar10", ipc, paper="bptt")
+    assert distiller.learning_rate * norm**2 == pytest.approx(0.1, rel=0.02)
+    assert distiller.clip_norm / norm == pytest.approx(2, rel=0.01)
+    # The step that the code does with a gradient there, and ours with the same one here.
+    for size in (1.0, 5.0):
+        theirs = 0.1 * min(size, 2.0) / norm
+        ours = distiller.learning_rate * min(size * norm, distiller.clip_norm)
+        assert ours == pytest.approx(theirs, rel=0.02)
 
 
 def test_bases_take_the_storage_of_the_samples_that_are_asked_for():
     distiller = RaTBPTTDistiller.from_paper("cifar10", 1, paper="linba", max_iter=1, batch_size=10)
     basis = distiller.parametrization
     assert (basis.n_basis, basis.downsample, distiller.inner_batch_size) == (16, 2, 32)
+    # Bases and coefficients start as in the code.
+    assert (distiller.learning_rate, distiller.clip_norm) == (0.1, 2.0)
     distiller.set_params(unroll=1, architecture=tiny)
     X = np.random.default_rng(0).normal(size=(1200, 3, 32, 32)).astype(np.float32)
     distilled = distiller.fit(X, np.arange(1200) % 10).distilled_

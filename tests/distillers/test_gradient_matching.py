@@ -26,6 +26,7 @@ from skdistill._engine.siamese import class_draws
 from skdistill._engine.steps import Autograd, Steps
 from skdistill._engine.streams import Streams
 from skdistill.augmentation import Rotation, check_augmentation
+from skdistill.networks import ConvNet
 
 SHAPE = (1, 8, 8)
 quick = partial(tools.quick, GradientMatchingDistiller, batch_size=16)
@@ -159,6 +160,26 @@ def test_convolutions_alone(learner, problem):
     loss, X_bar = by_autograd(learner, X, y, weight, X_syn, labels, "cosine", n_axes=3)
     assert found.loss.item() == pytest.approx(loss.item(), rel=1e-9)
     assert (found.X - X_bar).norm() < 1e-9 * X_bar.norm()
+
+
+@pytest.mark.parametrize(
+    ("norm", "n_axes", "expected"),
+    [
+        # Kernels 4 x 1 x 3 x 3 and 4 x 4 x 3 x 3, and 3 x 16 of the last layer.
+        ("instance", 2, 180 + 48),
+        ("instance", 3, 180),
+        ("batch", 2, 180 + 48),
+        # Scales and shifts of 4 x 8 x 8 and 4 x 4 x 4, too.
+        ("layer", 2, 180 + 48 + 640),
+        ("layer", 3, 180 + 640),
+    ],
+)
+def test_what_counts(norm, n_axes, expected):
+    learner = Learner(partial(ConvNet, SHAPE, 3, width=4, depth=2, norm=norm))
+    distance = GradientDistance(learner, DISTANCES["l1"], n_axes)
+    real = torch.zeros(sum(learner.sizes))
+    value, slope = distance(real, torch.ones_like(real))
+    assert value == slope.count_nonzero() == expected
 
 
 @pytest.mark.parametrize(

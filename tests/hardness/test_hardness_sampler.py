@@ -8,7 +8,13 @@ import tools
 
 from skdistill import BoostedDistiller
 from skdistill._engine.methods.unrolled import Unrolled
-from skdistill.hardness import HardnessSampler, WeightedSampler, disagreement_scores
+from skdistill.augmentation import Flip, OneOf, Rotation
+from skdistill.hardness import (
+    HardnessSampler,
+    WeightedSampler,
+    disagreement,
+    disagreement_scores,
+)
 
 # 40 images and batches of 8: an epoch is five outer steps.
 quick = partial(tools.quick, max_iter=7, batch_size=8, eval_steps=20)
@@ -58,6 +64,26 @@ def test_scores_are_those_of_the_current_samples(images, monkeypatch):
     )
     assert np.corrcoef(found[5], reference)[0, 1] > 0.6
     assert distiller.n_iter_ == 6
+
+
+@pytest.mark.parametrize("augmentation", [None, OneOf([Flip(), Rotation(30.0)])], ids=str)
+def test_networks_are_those_of_the_run_and_trained_with_its_augmentation(
+    images, monkeypatch, augmentation
+):
+    families, original = [], disagreement.correct_while_training
+
+    def noted(family, *rest):
+        families.append(family)
+        return original(family, *rest)
+
+    monkeypatch.setattr(disagreement, "correct_while_training", noted)
+    narrow = partial(tools.tiny, width=3)
+    quick(
+        max_iter=1, sampler=ONCE_AN_EPOCH(), augmentation=augmentation, inner_architecture=narrow
+    ).fit(*images)
+    (family,) = families
+    assert family.augmentation is augmentation
+    assert family.learner.module[1].out_features == 3
 
 
 def test_scores_are_renewed_from_the_samples_of_that_step(images, monkeypatch):

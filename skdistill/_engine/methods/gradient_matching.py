@@ -72,7 +72,8 @@ class GradientDistance:
         One of `DISTANCES`.
     n_axes : int, default=2
         Axes of the parameters that count, at least: 2 leaves out biases and the scales and shifts
-        of normalizations, 3 linear layers as well.
+        of normalizations, 3 linear layers as well. Scales and shifts of layer normalization over
+        images have three axes, and count in either case, as in the codes of DC and IDC.
 
     Raises
     ------
