@@ -45,6 +45,7 @@ class MatchingDistiller(BaseDistiller):
         kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in DSA,
         DM and IDC), the centroids of k-means in every class, or a set that was distilled before.
+        ``sample_weight`` plays no part in choosing samples and clustering.
         """,
     )
     outer_optimizer: Literal["adam", "sgd"] = param(

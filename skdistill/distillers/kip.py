@@ -123,7 +123,8 @@ class KIPDistiller(BaseDistiller):
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Code]), the centroids of k-means in every class, or a set that was distilled before.""",
+        [Code]), the centroids of k-means in every class, or a set that was distilled before.
+        ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     learn_labels: bool = param(
         default=False,

@@ -139,7 +139,8 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
     init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
         default="real",
         doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Loo23]), the centroids of k-means in every class, or a set that was distilled before.""",
+        [Loo23]), the centroids of k-means in every class, or a set that was distilled before.
+        ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     batch_size: int = param(
         default=256,
