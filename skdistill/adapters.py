@@ -194,7 +194,8 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
             ensemble = _train_ensemble(_networks(distiller), distilled)
         elif hasattr(self.classifier, "fit_distilled"):
             classifier = clone(self.classifier).fit_distilled(distilled)
-            origin = Origin.of(X)  # it knows the names of the columns
+            # One that knows the names of the columns is to be asked with them.
+            origin = Origin.of(X) if hasattr(classifier, "feature_names_in_") else None
         else:
             origin = Origin.of(X)
             X_syn = origin.frame(_flat(distilled.X.copy()))
@@ -434,8 +435,8 @@ class DistillationSampler(_Adapter):
     def _weigh_classes(self, y: ArrayLike, weight: ArrayLike | None) -> ArrayLike:
         """Return the samples' weights, multiplied by those of their classes."""
         # Checked here, because the errors below give less of a reason for impossible labels.
-        y = column_or_1d(plain_target(as_array(y)), warn=True, dtype=None)
         refuse_missing(y)
+        y = column_or_1d(plain_target(as_array(y)), warn=True, dtype=None)
         check_classification_targets(y)
         if weight is not None:
             weight = check_sample_weight(weight, y, dtype=np.float64, ensure_non_negative=True)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, ClassifierMixin
 from ._data.frames import plain_target
-from ._data.labels import classes_and_index
+from ._data.labels import classes_and_index, refuse_missing
 from ._data.layout import Layout
 from ._data.validation import (
     Interval,
@@ -151,7 +151,9 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter or the data is unfit.
         """
-        given, y = as_array(X), plain_target(as_array(y))
+        given, y = as_array(X), as_array(y)
+        refuse_missing(y)
+        y = plain_target(y)
         with keeping_features(self):
             X, y = validate_data(self, _flat(given), y, dtype="numeric")
             check_magnitude(X)

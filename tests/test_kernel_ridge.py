@@ -225,6 +225,13 @@ def test_labels_of_a_dtype_that_may_have_gaps_stay_what_they_are(table, dtype, k
     assert classifier.classes_.dtype.kind == kind
 
 
+@pytest.mark.parametrize("missing", [None, pd.NA, float("nan")])
+def test_missing_labels_are_refused(table, missing):
+    X, y = table
+    with pytest.raises(ValueError, match=r"y must have no NaN or None: .*, 1 of 30 here"):
+        KernelRidgeClassifier().fit(X, [missing, *np.array(["no", "yes"])[y[1:]]])
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_classifier_of_sets_knows_the_columns(table):
     X, y = table

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .._data.wording import reason
+from .._files.paths import expanded
 from ..exceptions import DivergenceError
 from .options import Size, check_output, device, existing, new_file, new_path, overwrite, parse_size
 from .parameters import BOOSTED, METHODS, make_distiller, parse_settings
@@ -97,7 +98,9 @@ def distill(
     given = {"ipc": ipc, "random_state": seed, "checkpoint": checkpoint, device_name: device}
     distiller = make_distiller(method, given, parse_settings(settings))
     if output is not None:
-        check_output(output, overwrite, source, checkpoint)
+        place = check_output(output, overwrite, source, checkpoint)
+        if checkpoint is not None and place.parent == expanded(checkpoint).resolve():
+            raise click.UsageError(f"{output} is in the folder of checkpoints; give another file.")
     training = read_training(source, target, drop, size, gray)
     if estimate or output is None:
         X = training.X
@@ -149,7 +152,7 @@ def _fit(
             distiller.fit(X, y)
     except KeyboardInterrupt as error:
         # A checkpoint keeps the run, and the same command, which goes on, must find no set.
-        if not keeps_run:
+        if not (keeps_run and _is_kept(distiller)):
             _save_what_is_there(save, distiller, error, output, "was interrupted")
         elif (way := _way_to_a_set(distiller)) is not None:
             error.add_note(way)
@@ -157,7 +160,7 @@ def _fit(
     except Exception as error:
         diverged = isinstance(error, DivergenceError)
         # Here, too, unless the same command would only diverge again.
-        if diverged or not keeps_run:
+        if diverged or not (keeps_run and _is_kept(distiller)):
             ending = "diverged" if diverged else "failed"
             _save_what_is_there(save, distiller, error, output, ending)
         raise
@@ -201,6 +204,16 @@ def _save_what_is_there(
         f"Wrote {output}: samples of outer step {distiller.n_iter_}; the run {ending}.",
         err=True,
     )
+
+
+def _is_kept(distiller: Any) -> bool:
+    """Return whether the checkpoint has the last step of a run; its disk may be full."""
+    from .._run.run_file import steps_in
+
+    # Of a boosted run, that of the block in progress.
+    run = getattr(distiller, "distiller_", distiller)
+    n_steps = getattr(run, "n_iter_", None)
+    return n_steps is None or steps_in(expanded(run.checkpoint)) == n_steps
 
 
 def _way_to_a_set(distiller: Any) -> str | None:

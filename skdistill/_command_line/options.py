@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._files.paths import expanded
+
 if TYPE_CHECKING:
     from ..evaluation import EvaluationResult
 
@@ -49,11 +51,9 @@ class NewPath(click.Path):
         """Return the path as it is given."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         try:
-            path.expanduser()
-        except RuntimeError:
-            home = path.parts[0]
-            text = f"{path}: the home folder {home} is not known; give the path without {home}."
-            self.fail(text, param, ctx)
+            expanded(path)
+        except FileNotFoundError as error:
+            self.fail(str(error), param, ctx)
         return path
 
 
@@ -118,9 +118,11 @@ def check_output(path: Path, overwrite: bool, *inputs: Path | None) -> Path:
 def _is_at(place: Path, path: Path) -> bool:
     """Return whether a path leads to a place."""
     try:
-        return path.expanduser().resolve() == place
+        path = expanded(path).resolve()
     except RuntimeError:
         return False  # a circle of links, as in `place_of`
+    # By a second name of the same file, too: a hard link, or one in other letters.
+    return path == place or (path.exists() and place.exists() and path.samefile(place))
 
 
 def write_text(place: Path, text: str) -> None:

@@ -1,27 +1,45 @@
 """Labels: their classes, and what a file can hold of them without a pickle."""
 
+from typing import Any
+
 import numpy as np
 
 __all__ = ["classes_and_index", "plain_labels", "refuse_missing"]
 
 
-def refuse_missing(y: np.ndarray) -> None:
-    """Raise a ValueError if labels are missing: None, NaN, or a library's own NA."""
+def refuse_missing(y: Any) -> None:
+    """Raise a ValueError if labels are missing: None, NaN, or a library's own NA.
+
+    They are looked for before labels become an array, in which NaN among text is the text "nan".
+    """
+    y = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
     if y.ndim != 1:
         return
+    missing: Any = []
     if y.dtype.kind == "O":
-        missing = [
-            type(label).__name__ in ("NoneType", "NAType", "NaTType")
-            or (isinstance(label, float) and label != label)
-            for label in y.tolist()
-        ]
-    else:
-        missing = np.isnan(y) if y.dtype.kind == "f" else []
+        labels = y.tolist()
+        # Of millions, most are of a type that has nothing missing.
+        kinds = set(map(type, labels))
+        if odd := {kind for kind in kinds if not issubclass(kind, str | bytes | int)}:
+            missing = [type(label) in odd and _is_missing(label) for label in labels]
+    elif y.dtype.kind in "fmM":
+        missing = np.isnan(y) if y.dtype.kind == "f" else np.isnat(y)
     if n := int(np.sum(missing)):
         raise ValueError(
             "y must have no NaN or None: leave out samples whose label is missing, "
             f"{n} of {len(y)} here."
         )
+
+
+def _is_missing(label: Any) -> bool:
+    if type(label).__name__ in ("NoneType", "NAType", "NaTType"):
+        return True
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):
+        return False  # an array, say: others say what is wrong
 
 
 def classes_and_index(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

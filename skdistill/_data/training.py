@@ -135,8 +135,8 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
+    refuse_missing(y)
     y = plain_target(y)
-    refuse_missing(np.asarray(y))
     try:
         X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
     except (TypeError, ValueError) as error:

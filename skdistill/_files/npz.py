@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .formats import BOOSTED_RUN, DISTILLED, RUN
+from .paths import expanded
 
 # The member that holds the metadata: JSON in UTF-8, as bytes.
 _META = "meta"
@@ -105,8 +106,10 @@ def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def keep_mode(path: Path, partial: Path) -> None:
     """Give a file the permissions of the one that it will replace, if there is one."""
-    with suppress(OSError):
-        shutil.copymode(path, partial)
+    # On Windows a file that may only be read can be neither replaced nor removed.
+    if os.name != "nt":
+        with suppress(OSError):
+            shutil.copymode(path, partial)
 
 
 def place_of(path: str | os.PathLike) -> Path:
@@ -117,7 +120,7 @@ def place_of(path: str | os.PathLike) -> Path:
     OSError
         If there is no such folder, or links lead in a circle.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         place = path.resolve()
     except RuntimeError:
@@ -209,14 +212,18 @@ def _check_version(there, version: int) -> None:
 
 
 def _check_start(start: bytes) -> None:
-    """Raise ValueError unless a file that starts like this may be an ``.npz``."""
+    """Raise ValueError unless a file that starts like this may be an ``.npz``.
+
+    One that is empty, or lost its content in a crash, may have been one.
+    """
     if start[:1] == b"\x80":
-        raise ValueError(
+        raise ForeignFileError(
             "it is a pickle, which may run code and is never loaded here; joblib.load reads it, "
             "if you trust where it comes from."
         )
     if start != b"PK\x03\x04":
-        raise ValueError("it is not an .npz file.")
+        was_one = start.startswith(b"PK") or not start.strip(b"\0")
+        raise (ValueError if was_one else ForeignFileError)("it is not an .npz file.")
 
 
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:

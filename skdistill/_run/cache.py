@@ -18,6 +18,7 @@ from .._engine.methods.base import Keep
 from .._files import npz as _npz
 from .._files.formats import BOOSTED_RUN, DISTILLED, NETWORK_SCORES, PREPARED, RUN, VERSIONS
 from .._files.lock import NoLocksError, WriteLock
+from .._files.paths import expanded
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .identity import describe_value, differences
 from .network_scores import TAKEN_FOR_GRANTED
@@ -62,7 +63,7 @@ class FolderCache:
         initialization: str | None = None,
     ):
         # The program may change its folder during a run.
-        self._folder = None if folder is None else Path(folder).expanduser().absolute()
+        self._folder = None if folder is None else expanded(folder).absolute()
         self._data, self._learner, self._writes = data, learner, writes
         self._scores, self._initialization = scores, initialization
 
@@ -92,7 +93,7 @@ class FolderCache:
         # Before any work, and those too that this run will not need: a folder is of one kind.
         for path in sorted(folder.glob("*.npz")):
             # Checkpoints and sets may be in the same folder.
-            if _format_of(path) not in {DISTILLED, RUN, BOOSTED_RUN}:
+            if _format_of(path) not in (DISTILLED, RUN, BOOSTED_RUN):
                 self._read(path, identity, arrays=False)
 
         def keep(name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:

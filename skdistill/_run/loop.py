@@ -139,7 +139,7 @@ def distill(
         run.advance(state, record.row() | validated)
         watch.step(run, record)
         if accuracy is not None:
-            n_to_come = ceil(loop.max_iter / loop.validation_interval) - ceil(
+            n_to_come = ceil(loop.last_step / loop.validation_interval) - ceil(
                 run.step / loop.validation_interval
             )
             watch.validated(run, validation_seconds, n_to_come)
@@ -159,7 +159,7 @@ def validate(run: Run, state: RunState, loop: OuterLoop) -> tuple[Best | None, d
     if loop.held_out is None:
         return run.best, {}
     is_due = state.step % loop.validation_interval == 0
-    if not is_due and state.step != loop.max_iter:
+    if not is_due and state.step != loop.last_step:
         return run.best, {"validation_accuracy": None}
     accuracy = _accuracy(state.result, loop, loop.held_out)
     best = run.best

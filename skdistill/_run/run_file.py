@@ -4,21 +4,23 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .._data.warn import warn
 from .._data.wording import reason
 from .._files import npz as _npz
 from .._files.formats import RUN, VERSIONS
+from .._files.paths import expanded
 from ..exceptions import CheckpointWarning, InvalidFileError
 from .check import check_values
 from .state import Run
 
-__all__ = ["RunFile"]
+__all__ = ["RunFile", "steps_in"]
 
 # What distinguishes a file from others at the same place: its time and size.
 _Stamp = tuple[int, int]
 # What distinguishes a run from others, and from itself some steps before: its seed and its seconds.
-_State = tuple[int, float]
+_State = tuple[Any, ...]
 
 
 class RunFile:
@@ -41,7 +43,7 @@ class RunFile:
 
     def __init__(self, path: str | os.PathLike):
         # Once and for all, because the program may change its folder during a run.
-        self._given = Path(path).expanduser().absolute()
+        self._given = expanded(path).absolute()
         self.path = self._find_place()
         self.previous = self.path.with_name(f"{self.path.name}.previous")
         # A name nobody else uses: the folder is deleted with its contents.
@@ -218,14 +220,25 @@ def _state_of(run: Run) -> _State:
 
 
 def _state_in(path: Path) -> _State | None:
-    """Return the state of the run in a file; None if it holds none."""
+    """Return the state of the run in a file: nothing if it is of another kind, None if damaged."""
     try:
         with open(path, "rb") as file:
-            run = _npz.read_meta(file)["run"]
-        return run["seed"], run["seconds"]
+            run = _npz.read_meta(file).get("run")
     except Exception:
         # Of many kinds: see `read_meta`.
         return None
+    return (run.get("seed"), run.get("seconds")) if isinstance(run, dict) else ()
+
+
+def steps_in(path: Path) -> int | None:
+    """Return the outer steps of the run in a file, without checks; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            step = _npz.read_meta(file)["run"]["state"]["step"]
+    except Exception:
+        # No file, or of many kinds: see `read_meta`.
+        return None
+    return step if type(step) is int else None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Set
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .._data.wording import reason
 from .._files import estimators as _estimator_state
 from .._files import npz as _npz
 from .._files.formats import DISTILLED, VERSIONS
+from .._files.paths import expanded
 from ..exceptions import InvalidFileError
 from ._blocks import Block, block_from_arrays
 from ._consistency import check_consistency
@@ -56,7 +56,7 @@ def write(path: str | os.PathLike[str], distilled: "DistilledDataset") -> None:
 
 def read(path: str | os.PathLike[str], kind: type["DistilledDataset"]) -> "DistilledDataset":
     """Read a set of this class from a file, and check it, as `DistilledDataset.load` says."""
-    with open(Path(path).expanduser(), "rb") as file:
+    with open(expanded(path), "rb") as file:
         try:
             prefixes = (_estimator_state.PREFIX, _BASES)
             arrays, meta = _npz.read(file, DISTILLED, VERSIONS[DISTILLED], _ARRAYS, prefixes)

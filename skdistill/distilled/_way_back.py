@@ -70,6 +70,20 @@ def _names_before(preprocessing: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
+def _names_used(preprocessing: Any) -> list[str]:
+    """Return the names of the columns that preprocessing does not drop at once."""
+    names = _names_before(preprocessing) or []
+    first = preprocessing.steps[0][1] if isinstance(preprocessing, Pipeline) else preprocessing
+    if not isinstance(first, ColumnTransformer):
+        return names
+    return [
+        names[j]
+        for name, inner, _ in first.transformers_
+        if not (isinstance(inner, str) and inner == "drop")
+        for j in (first._transformer_to_input_indices[name] if names else ())
+    ]
+
+
 def steps_before(pipeline: Any) -> Pipeline | None:
     """Return a copy of what a fitted pipeline does to test data before its last step."""
     steps = [
@@ -103,7 +117,7 @@ def names_after(preprocessing: Any, n: int) -> tuple[str, ...] | None:
 
 def warn_of_target_before(preprocessing: Any, target_name: str | None) -> None:
     """Warn if a table had a column of the name of y: behind an encoder it has another name."""
-    if target_name is not None and target_name in (_names_before(preprocessing) or ()):
+    if target_name in _names_used(preprocessing):
         warn(
             f"The pipeline was fitted on a table with a column {target_name!r}, which is the name "
             "of y: if it is the target, networks were given the answers, and accuracies say "

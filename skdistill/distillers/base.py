@@ -262,6 +262,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             fit = assemble(given, resumed, make_method, self._weighs_terms)
             run, checkpoint, n_before = fit.run, resumed.checkpoint, fit.run.step
             watch = self._make_watch(given.group.rank == 0, given.start is None)
+            watch = replace(watch, max_iter=fit.loop.last_step)
             callbacks.offer(
                 X=fit.data.X,
                 y=fit.data.classes[fit.data.y],

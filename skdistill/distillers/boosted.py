@@ -18,6 +18,7 @@ from .._data.older_versions import FORMER_AUTO
 from .._data.seeds import draw_seed
 from .._data.strategy import plain, plain_parameters
 from .._data.validation import Interval, fit_context
+from .._data.warn import warn
 from .._engine.group import join_group
 from .._run.block_folder import BlockFolder
 from .._run.callbacks import CallbackSupportMixin, with_callbacks
@@ -25,6 +26,7 @@ from ..distilled._dataset import DistilledDataset
 from ..distilled._protocol import EvaluationProtocol
 from ..evaluation._output import DistillerOutputMixin
 from ..evaluation._protocol import EvaluationResult
+from ..exceptions import CheckpointWarning
 from ..forecast import Forecast
 from ..networks import Architecture
 from ._parameters import Parameters, param
@@ -157,8 +159,8 @@ class BoostedDistiller(
         with a larger `ipc`, also in another process, takes finished blocks from there and continues
         the block that was interrupted. Other parameters or data are refused, as by
         `RaTBPTTDistiller`; but blocks that others began from keep their outer steps, so that a
-        larger `max_iter` of the distiller is for the last one, and for those to come. None writes
-        nothing.""",
+        larger `max_iter` of the distiller is for the last one, and for those to come, which is
+        warned of. None writes nothing.""",
     )
     random_state: int | np.random.RandomState | None = param(
         default=None,
@@ -206,9 +208,9 @@ class BoostedDistiller(
             Ctrl-C, ``distiller_`` is that of the block in progress, with its samples so far.
         """
         done = self._check_blocks()
-        # An error that would stop the last block must stop the first.
         # Once, because the program may change its folder between two blocks.
         folder = None if self.checkpoint is None else BlockFolder(self.checkpoint)
+        # An error that would stop the last block must stop the first.
         last = self._make_distiller(plain(self.ipc), 0, 0, folder)
         last._check_refusals(start=X)
         last._check_input(X, y, sample_weight)
@@ -227,10 +229,11 @@ class BoostedDistiller(
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             n_blocks = 0 if start is None else len(self.budgets_)
             distiller = self._make_distiller(budget, n_blocks, seed, folder)
-            distiller._last_step = ends.get(str(budget))
+            distiller._last_step = ends.get(str(budget), [None])[0]
             if start is not None:
                 if folder is not None and group.rank == 0:
-                    folder.note_end(start.ipc, self.distiller_.n_iter_)
+                    block = start.provenance["blocks"][-1]
+                    folder.note_end(start.ipc, block["n_iter"], block["parameters"]["max_iter"])
                 # What "auto" stood for in the block before, perhaps of an older version.
                 used = self.distiller_._left_open(distiller)
                 distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
@@ -312,7 +315,9 @@ class BoostedDistiller(
                 "would be held out now. Use warm_start=False to begin anew."
             )
 
-    def _begin(self, folder: BlockFolder | None, seed: int | None) -> tuple[int, dict[str, int]]:
+    def _begin(
+        self, folder: BlockFolder | None, seed: int | None
+    ) -> tuple[int, dict[str, list[int]]]:
         """Return the seed of the blocks' seeds, and the ends of blocks that must not change.
 
         Parameters
@@ -324,8 +329,9 @@ class BoostedDistiller(
         Returns
         -------
         seed : int
-        ends : dict of str to int
-            Outer steps of blocks that others began from, by their samples per class.
+        ends : dict of str to list of int
+            Outer steps of blocks that others began from, and of how many they were to have, by
+            their samples per class.
         """
         state = self.random_state
         if state is None:
@@ -351,6 +357,16 @@ class BoostedDistiller(
                     f"{wording} must be {saved[name]}; got {here[name]}; as in the blocks that "
                     f"{folder!r} holds. Give another folder to begin anew."
                 )
+        distiller = RaTBPTTDistiller() if self.distiller is None else self.distiller
+        max_iter = plain(distiller.max_iter)
+        short = [int(ipc) for ipc, end in saved["ends"].items() if end[1] < max_iter]
+        if short:
+            warn(
+                f"Blocks of up to {max(short)} samples per class keep their outer steps, because "
+                f"others began from them: distiller's max_iter={max_iter} is for those after. "
+                f"Another folder than {folder!r} gives it to all.",
+                CheckpointWarning,
+            )
         return here["seed"], saved["ends"]
 
     def _budgets_after(self, done: int) -> list[int]:

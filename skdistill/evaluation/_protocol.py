@@ -416,10 +416,10 @@ def check_test_data(
     check_magnitude(X)
     recipe = distilled.recipe
     recipe.layout.check(X)
+    refuse_missing(y)
     y = column_or_1d(y)
     if len(X) != len(y):
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
-    refuse_missing(y)
     index = find_classes(y, distilled.classes)
     if warns:
         n_classes = len(distilled.classes)

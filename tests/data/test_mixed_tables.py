@@ -800,7 +800,27 @@ def test_a_target_behind_an_encoder_is_warned_of():
         DistilledDataset.from_pipeline(pipe, frame)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_target_that_the_encoder_drops_is_not_warned_of():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(kind=["no", "yes"] * 10)
+    encoder = make_column_transformer((StandardScaler(), ["a", "b"]), remainder="drop")
+    pipe = make_pipeline(encoder, quick()).fit(frame, frame["kind"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DistilledDataset.from_pipeline(pipe, frame)
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda y: pd.DataFrame({"y": y})])
+def test_missing_labels_in_other_forms(form):
+    X, y = np.zeros((20, 2)), [float("nan"), *(["a", "b"] * 10)[1:]]
+    y = form(y) if form is not np.array else np.array(y, dtype=object)[:, None]
+    with pytest.raises(ValueError, match=r"y must have no NaN or None: .*, 1 of 20 here"):
+        quick().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), np.float32("nan"), decimal.Decimal("nan"), pd.NA, pd.NaT]
+)
 @pytest.mark.parametrize("make", [quick, lambda: DistillationSampler(quick())])
 def test_missing_labels_are_counted(make, missing):
     X, y = np.zeros((20, 2)), np.array([missing, *(["a", "b"] * 10)[1:]], dtype=object)

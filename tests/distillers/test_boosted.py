@@ -23,7 +23,7 @@ from skdistill._files import npz as _npz
 from skdistill._run.block_folder import BlockFolder
 from skdistill._run.held_out import hold_out
 from skdistill.evaluation import evaluate
-from skdistill.exceptions import DivergenceError, InvalidFileError
+from skdistill.exceptions import CheckpointWarning, DivergenceError, InvalidFileError
 from skdistill.parametrization import LinearBasis
 
 quick = partial(tools.quick, eval_steps=20, random_state=None)
@@ -594,7 +594,10 @@ def test_two_fits_that_begin_in_one_folder_share_a_seed(images, tmp_path, monkey
     [
         *(({name: value}, "a seed") for name, value in (("seed", "x"), ("seed", -1))),
         *(({name: value}, "a seed") for name, value in (("block_size", 1.5), ("beta", None))),
-        ({"ends": {"1": 0}}, "numbers of outer steps"),
+        *(
+            ({"ends": ends}, "numbers of outer steps")
+            for ends in (3, {"1": 3}, {"1": [0, 1]}, {"x": [1, 1]}, {"1": [1.0, 1]})
+        ),
     ],
 )
 def test_a_forged_folder_is_refused(images, tmp_path, common, message):
@@ -602,7 +605,7 @@ def test_a_forged_folder_is_refused(images, tmp_path, common, message):
     _npz.write(tmp_path / "boosted.npz", "skdistill.BoostedRun", 1, {}, common)
     with pytest.raises(
         InvalidFileError,
-        match=rf"boosted\.npz cannot be loaded: it must hold {message}.* remove it, and give",
+        match=rf"boosted\.npz cannot be loaded: it must hold {message}.* remove this file, and",
     ):
         checkpointed(tmp_path, random_state=None).fit(*images)
 
@@ -613,13 +616,64 @@ def test_a_block_that_another_began_from_is_never_changed(images, tmp_path, oute
     before = [block.read_bytes() for block in blocks]
     done = outer_step().begun
     longer = checkpointed(tmp_path)
-    longer.set_params(distiller__max_iter=5).fit(*images)
+    with pytest.warns(CheckpointWarning, match=r"up to 2 samples per class keep .*max_iter=5 is"):
+        longer.set_params(distiller__max_iter=5).fit(*images)
     # The last block goes on.
     assert done == [4, 5]
     assert [block.read_bytes() == old for block, old in zip(blocks, before)] == [True, True, False]
     X, X_longer = first.transform()[0], longer.transform()[0]
     np.testing.assert_array_equal(X[:4], X_longer[:4])
     assert not np.array_equal(X[4:], X_longer[4:])
+
+
+def ends(folder):
+    with open(folder / "boosted.npz", "rb") as file:
+        return _npz.read(file, "skdistill.BoostedRun", 1, (), "blocks.")[1]["ends"]
+
+
+def test_of_blocks_that_are_gone_nothing_is_known(images, tmp_path):
+    checkpointed(tmp_path).fit(*images)
+    for path in tmp_path.glob("ipc-*"):
+        path.unlink()
+    longer = checkpointed(tmp_path).set_params(distiller__max_iter=5).fit(*images)
+    assert longer.n_iter_ == 15
+    assert ends(tmp_path) == {"1": [5, 5], "2": [5, 5]}
+
+
+def test_blocks_of_a_folder_of_before_are_not_changed(images, tmp_path):
+    first = checkpointed(tmp_path).fit(*images)
+    path = tmp_path / "boosted.npz"
+    with open(path, "rb") as file:
+        meta = _npz.read(file, "skdistill.BoostedRun", 1, (), "blocks.")[1]
+    assert meta.pop("ends") == {"1": [3, 3], "2": [3, 3]}
+    _npz.write(path, "skdistill.BoostedRun", 1, {}, meta)
+    longer = checkpointed(tmp_path).set_params(distiller__max_iter=5)
+    with pytest.warns(CheckpointWarning, match="keep their outer steps"):
+        longer.fit(*images)
+    assert longer.n_iter_ == 3 + 3 + 5
+    np.testing.assert_array_equal(first.transform()[0][:4], longer.transform()[0][:4])
+
+
+@pytest.mark.parametrize("at", [5, 6])
+def test_an_interrupted_block_is_not_taken_for_the_one_before(images, tmp_path, outer_step, at):
+    growing = checkpointed(tmp_path, warm_start=True)
+    # In the second block, of three steps.
+    with outer_step(total=at, do=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        growing.fit(*images)
+    growing.fit(*images)
+    assert ends(tmp_path) == {"1": [3, 3], "2": [3, 3]}
+
+
+def test_a_lost_block_is_made_as_it_was(images, tmp_path):
+    validated = {"validation_fraction": 0.3, "validation_interval": 2}
+    first = checkpointed(tmp_path).set_params(distiller=quick(checkpoint_every=1, **validated))
+    first.fit(*images)
+    for path in tmp_path.glob("ipc-1*"):
+        path.unlink()
+    longer = clone(first).set_params(distiller__max_iter=5)
+    with pytest.warns(CheckpointWarning, match="keep their outer steps"):
+        longer.fit(*images)
+    np.testing.assert_array_equal(first.transform()[0][:4], longer.transform()[0][:4])
 
 
 def test_blocks_that_a_callback_ended_stay_so(images, tmp_path, outer_step):
@@ -640,11 +694,6 @@ def test_blocks_that_a_callback_ended_stay_so(images, tmp_path, outer_step):
     assert len(done) == 1
     np.testing.assert_array_equal(again.transform()[0][:4], whole.transform()[0][:4])
     assert (tmp_path / "ipc-1.npz").read_bytes() == block
-    # A block that is lost is made as it was.
-    (tmp_path / "ipc-1.npz").unlink()
-    (tmp_path / "ipc-1.npz.previous").unlink()
-    lost = make().fit(*images)
-    np.testing.assert_array_equal(lost.transform()[0][:4], whole.transform()[0][:4])
 
 
 def test_the_folder_stays_where_it_was(images, tmp_path, monkeypatch, outer_step):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import re
 import signal
 import socket
@@ -20,7 +21,12 @@ import torch
 from tools import ROOT, StopAfter, tiny
 from torch import nn
 
-from skdistill import BoostedDistiller, DistributionMatchingDistiller, RaTBPTTDistiller
+from skdistill import (
+    BoostedDistiller,
+    DistilledDataset,
+    DistributionMatchingDistiller,
+    RaTBPTTDistiller,
+)
 from skdistill._engine import outer
 from skdistill._files import lock as _lock
 from skdistill._files import npz as _npz
@@ -753,6 +759,28 @@ def test_nothing_is_begun_anew_over_damaged_files(table, path, outer_step, with_
     with pytest.raises(InvalidFileError, match=message):
         quick(path).fit(*table)
     assert path.read_bytes() == b"PK\x03\x04 and nothing else"
+
+
+@pytest.mark.parametrize("content", [pickle.dumps([1]), b"x,y\n1,2\n"], ids=["pickle", "text"])
+def test_what_was_never_a_checkpoint_is_not_taken_for_a_damaged_one(table, path, content):
+    quick(path, checkpoint_every=1).fit(*table)
+    path.write_bytes(content)
+    with pytest.raises(InvalidFileError, match="cannot be loaded: it is "):
+        quick(path).fit(*table)
+    assert path.read_bytes() == content
+
+
+def test_a_set_that_comes_to_the_place_of_a_damaged_file_stays(table, path, outer_step):
+    distilled = quick().fit(*table).distilled_
+    quick(path, checkpoint_every=1).fit(*table)
+    path.write_bytes(path.read_bytes()[:-100])
+    outer_step(at=4, do=lambda state: distilled.save(path))
+    with (
+        pytest.warns(CheckpointWarning, match="goes on from"),
+        pytest.warns(CheckpointWarning, match="another run has written to it since"),
+    ):
+        quick(path, checkpoint_every=10).fit(*table)
+    assert len(DistilledDataset.load(path)) == len(distilled)
 
 
 @pytest.mark.parametrize("with_previous", [True, False])
