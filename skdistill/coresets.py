@@ -116,7 +116,8 @@ def random_samples(
     Raises
     ------
     ValueError
-        If a class has fewer samples, or a scale is not positive.
+        If a class has fewer samples, if a scale is not positive, or if samples and labels are not
+        as many.
 
     Examples
     --------
@@ -185,8 +186,9 @@ def herding(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the real samples whose running mean follows the class mean (Welling 2009).
 
-    Parameters, result and error are those of `random_samples`; ``rng`` is not used. Distances are
-    taken between samples, not in the feature space of a trained network as some papers do.
+    Parameters, result and error are those of `random_samples`; ``rng`` is not used, and samples
+    must be finite. Distances are taken between samples, not in the feature space of a trained
+    network as some papers do.
 
     Examples
     --------

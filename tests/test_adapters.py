@@ -13,7 +13,7 @@ import pytest
 import sklearn
 import tools
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
@@ -704,6 +704,24 @@ def test_a_distiller_that_fails_leaves_an_earlier_fit_as_it_was(table):
         classifier.set_params(distiller__ipc=1000).fit(X[:, :2], y)
     assert classifier.n_features_in_ == 3
     assert classifier.predict(X).shape == (45,)
+
+
+def test_a_classifier_of_sets_that_knows_no_columns_gets_arrays(table):
+    class Nearest(ClassifierMixin, BaseEstimator):
+        def fit_distilled(self, distilled):
+            self.classes_, self.X_, self.y_ = distilled.classes, distilled.X, distilled.y
+            return self
+
+        def predict(self, X):
+            distances = ((X[:, None] - self.X_) ** 2).sum(axis=2)
+            return self.y_[distances.argmin(axis=1)]
+
+        fit = None
+
+    X, y = table
+    frame = pd.DataFrame(X, columns=["p", "q", "r"])
+    classifier = DistilledClassifier(quick(), Nearest()).fit(frame, y)
+    np.testing.assert_array_equal(classifier.predict(frame), classifier.classifier_.predict(X))
 
 
 def test_classifiers_get_the_columns(table):

@@ -18,6 +18,7 @@ from tools import ROOT
 
 from skdistill import DistilledDataset, _command_line
 from skdistill._command_line.app import commands
+from skdistill._run.run_file import RunFile
 
 TABLE = ("distill", "people.csv", "--target", "bought")
 
@@ -281,6 +282,23 @@ def test_a_run_that_is_told_to_end_leaves_its_samples(folder, outer_step, name):
     assert result.stderr == told
     assert DistilledDataset.load("set.npz").provenance["n_iter"] == 2
     assert signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("a surprise")])
+def test_a_checkpoint_that_could_not_be_written_keeps_nothing(
+    folder, monkeypatch, outer_step, error
+):
+    def full(self, run, identity):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFile, "write", full)
+    outer_step(error, at=3)
+    words = (*TABLE, *QUICK[1:], "--set=max_iter=9", "-o", "set.npz", "--checkpoint=run.npz")
+    result = skdistill(*words)
+    assert result.exit_code in (1, 130)
+    assert "Wrote set.npz: samples of outer step 2" in result.stderr
+    assert "writes the set of these steps" not in result.stderr
+    assert DistilledDataset.load("set.npz").provenance["n_iter"] == 2
 
 
 def test_an_interrupted_run_leaves_its_samples(folder, outer_step):

@@ -404,6 +404,15 @@ def test_a_set_is_not_written_where_its_checkpoint_will_be(tmp_path, monkeypatch
         assert result.exit_code == 2
         assert "same.npz is read by this command; give another file." in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
+    (tmp_path / "blocks").mkdir()
+    words = (*words[:3], "-o", "blocks/ipc-1.npz", "--checkpoint=blocks", "--method=boosted")
+    result = skdistill(*words)
+    assert result.exit_code == 2
+    assert "blocks/ipc-1.npz is in the folder of checkpoints; give another" in result.stderr
+    os.link("people.csv", "another-name.csv")
+    result = skdistill(*words[:3], "-o", "another-name.csv", "--overwrite")
+    assert result.exit_code == 2
+    assert "another-name.csv is read by this command" in result.stderr
 
 
 @pytest.mark.usefixtures("in_folder")
