@@ -1,7 +1,6 @@
 """A network as a pure function of one flat parameter vector."""
 
 from collections.abc import Callable
-from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +8,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from .attention import without_fused_attention
+from .generators import GLOBAL_GENERATOR
 from .settings import float32_by_default, on_the_cpu
 from .transfer import to_device
-
-# torch's layers initialize themselves from the global generator; this lock keeps two threads of
-# this package from borrowing it at once.
-GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:

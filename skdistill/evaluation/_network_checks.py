@@ -6,18 +6,14 @@ must be a fresh one for every seed. Its layers tell some of that (`skdistill._en
 rest is tried on two samples, and on three.
 """
 
-import random
-from collections.abc import Callable
-from typing import Any
-
-import joblib
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .._data.warn import warn
+from .._engine.generators import watched
 from .._engine.group import join_group
-from .._engine.learner import GLOBAL_GENERATOR, Learner
+from .._engine.learner import Learner
 from ..networks import Architecture, describe_architecture, network_factory
 from ._plain_architecture import to_plain
 
@@ -110,13 +106,8 @@ def _check_scores(
 
 
 def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]:
-    """Return the scores of a batch, and whose global random states changed (they are restored).
-
-    The lock keeps other threads of this package from changing them meanwhile.
-    """
-    generators = _global_generators(X.device)
-    with GLOBAL_GENERATOR:
-        before = {whose: get() for whose, (get, _) in generators.items()}
+    """Return the scores of a batch, and whose global random states changed (they are restored)."""
+    with watched(X.device) as moved:
         try:
             scores = learner.module(X)
         except Exception as error:
@@ -124,12 +115,6 @@ def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]
                 f"{parameter} must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}"
                 f"); the network built failed on one: {error}"
             ) from error
-        finally:
-            moved = set()
-            for whose, (get, put_back) in generators.items():
-                if joblib.hash(get()) != joblib.hash(before[whose]):
-                    put_back(before[whose])
-                    moved.add(whose)
     return scores, moved
 
 
@@ -196,26 +181,6 @@ def _samples_move_scores(learner: Learner, X: Tensor) -> bool:
 
 def _moves(grad: Tensor | None) -> bool:
     return grad is not None and bool((grad != 0).any())
-
-
-def _global_generators(
-    device: torch.device,
-) -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """Return the functions that get and set the state of each global generator, by its owner."""
-    generators: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-        "torch's": (
-            lambda: torch.get_rng_state().numpy(),
-            lambda state: torch.set_rng_state(torch.from_numpy(state)),
-        ),
-        "NumPy's": (np.random.get_state, np.random.set_state),
-        "Python's": (random.getstate, random.setstate),
-    }
-    if device.type == "cuda":
-        generators["CUDA's"] = (
-            lambda: torch.cuda.get_rng_state(device).numpy(),
-            lambda state: torch.cuda.set_rng_state(torch.from_numpy(state), device),
-        )
-    return generators
 
 
 def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> None:

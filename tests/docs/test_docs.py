@@ -25,6 +25,7 @@ from tools import ROOT
 
 import skdistill
 from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill.augmentation import Flip, OneOf
 
 DOCS = ROOT / "docs"
 
@@ -297,6 +298,20 @@ def test_the_inner_optimizer_of_the_how_to_works(digits):
     loss = distiller.set_params(random_state=0).fit(digits[0], digits[2]).history_["loss"]
     plain = clone(distiller).set_params(inner_momentum=0.0).fit(digits[0], digits[2])
     assert loss != plain.history_["loss"]
+
+
+def test_the_augmentation_of_the_how_to_works(digits):
+    names = {}
+    (code,) = (c for c in code_blocks(DOCS / "howto" / "extend.rst") if "(Augmentation)" in c)
+    exec(code, names)
+    augmentation = OneOf([names["Waves"](size=0.5), Flip()])
+    X = torch.zeros(2, 1, 8, 8)
+    assert torch.equal(augmentation.apply(X, augmentation.identity(2, (1, 8, 8))), X)
+    waves = augmentation.steps[0].apply(X, torch.tensor([[0.0, 0.25], [1.0, 1.0]]))
+    assert waves.std(dim=2)[0].max() == 0  # to the right
+    assert waves.std(dim=3)[1].max() < 1e-5  # down
+    distiller = tools.quick(image_shape=(1, 8, 8), augmentation=augmentation)
+    assert distiller.fit(digits[0], digits[2]).n_iter_ == 3
 
 
 def test_links_between_pages_lead_somewhere():
