@@ -26,6 +26,8 @@ from tools import ROOT
 import skdistill
 from skdistill import BoostedDistiller, RaTBPTTDistiller
 from skdistill.augmentation import Flip, OneOf
+from skdistill.datasets import load_distilled
+from skdistill.networks import ConvNet
 
 DOCS = ROOT / "docs"
 
@@ -213,6 +215,24 @@ def test_the_lines_of_the_first_page_run(tmp_path, monkeypatch):
     exec("\n".join(code_blocks(DOCS / "getting_started.rst")), names)
     assert names["both"].preprocessing is not None
     assert names["y_pred"].shape == names["y_test"].shape
+
+
+@pytest.mark.parametrize("protocol", [None, "frepo"])
+def test_the_loop_elsewhere_learns(protocol, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    distilled = load_distilled("digits")
+    if protocol is not None:
+        distilled = distilled.with_protocol(protocol)
+        assert (distilled.recipe.loss, distilled.recipe.targets) == ("mse", "centered")
+    distilled.save("digits.npz")
+    (code,) = (c for c in code_blocks(DOCS / "howto" / "elsewhere.rst") if "optimizer" in c)
+    assert code.count("recipe.steps") == 1
+    torch.manual_seed(0)
+    network = ConvNet((1, 8, 8), 10, width=16, depth=1)
+    names = {"network": network, "X_test": digits[1], "y_test": digits[3]}
+    names["optimizer"] = torch.optim.Adam(network.parameters(), 0.01)
+    exec(code.replace("recipe.steps", "60"), names)
+    assert names["accuracy"] > 0.6
 
 
 def test_the_schedule_of_the_how_to_works(digits):
