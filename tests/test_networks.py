@@ -125,13 +125,24 @@ def test_a_perceptron_without_normalization():
         (ConvNet, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
         (MLP, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
         (MLP, {"norm": "instance"}, "norm must be one of 'layer', 'none'; got 'instance'"),
-        (ConvNet, {"padding": -1}, "padding=-1 must be at least 0"),
+        (ConvNet, {"padding": -1}, "padding must be an integer of at least 0; got -1"),
+        (ConvNet, {"width": 0}, "width must be an integer of at least 1; got 0"),
+        (ConvNet, {"width": -1}, "width must be an integer of at least 1; got -1"),
+        (ConvNet, {"width": 2.5}, r"width must be an integer of at least 1; got 2\.5"),
+        (ConvNet, {"depth": 1.0}, r"depth must be an integer of at least 1; got 1\.0"),
+        (MLP, {"width": 0}, "width must be an integer of at least 1; got 0"),
+        (MLP, {"depth": -1}, "depth must be an integer of at least 0; got -1"),
         (ConvNet, {"padding": 0, "depth": 3}, "needs images of at least 10 .*; got 8 x 8"),
     ],
 )
 def test_bad_initializations_norms_and_paddings(kind, options, message):
     with pytest.raises(ValueError, match=message):
         kind((1, 8, 8), 3, **options)
+
+
+def test_widths_may_be_numpys_and_a_perceptron_may_be_linear():
+    assert ConvNet((1, 8, 8), 3, width=np.int64(4))[0].out_channels == 4
+    assert len(layers(MLP((5,), 2, depth=0), nn.Linear)) == 1
 
 
 # What a recipe keeps of a network -----------------------------------------------------------------
@@ -873,7 +884,7 @@ def test_without_pooling_the_image_keeps_its_size_and_may_be_small():
         ({"pooling": "sum"}, "pooling must be one of 'avg', 'max', 'none'; got 'sum'"),
         ({"activation": None}, "activation must be one of 'relu', .*; got None"),
         ({"norm": "group", "width": 6}, "width=6 must be divisible by 4 for norm='group'"),
-        ({"depth": 0}, "depth=0 must be at least 1"),
+        ({"depth": 0}, "depth must be an integer of at least 1; got 0"),
     ],
 )
 def test_bad_options(options, message):
