@@ -499,6 +499,11 @@ class Doubling(Brighter):
         return X.double() + more
 
 
+class Mixing(Brighter):
+    def _apply(self, X, more):
+        return more * X + (1 - more) * X.flip(0)
+
+
 class Detaching(Brighter):
     def _apply(self, X, more):
         return X.detach() + more
@@ -515,6 +520,7 @@ UNFIT = {
     Unfinished: "failed on two samples .*_apply",
     Shrinking: r"must return samples of the shape .*returned \(2, 2, 4, 5\)",
     Doubling: "must return samples of the shape and dtype .*returned .*float64",
+    Mixing: "must mix no samples",
     Detaching: "must be differentiable; nothing leads from its result back to the samples",
 }
 

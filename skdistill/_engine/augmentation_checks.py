@@ -47,6 +47,13 @@ def check_is_pure(augmentation: _Augmentation, shape: tuple[int, ...]) -> None:
             "again it returned something else. It must draw nothing in _apply, and remember "
             "nothing."
         )
+    with torch.no_grad():
+        alone = augmentation.apply(X[1:].clone(), draws[:, 1:].clone())
+    if not torch.allclose(changed[1:], alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise ValueError(
+            f"{name} must mix no samples; one came out otherwise beside another than alone. "
+            "A batch may be taken in chunks, and with those of other networks."
+        )
     if not changed_again.requires_grad:
         raise ValueError(
             f"{name} must be differentiable; nothing leads from its result back to the samples. "
