@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ._data.strategy import Strategy
 from ._data.validation import Interval, InvalidParameterError
+from ._engine.augmentation_checks import check_is_pure
 
 __all__ = [
     "AUGMENTATIONS",
@@ -527,8 +528,8 @@ def check_augmentation(
         something else: for those use the others of DSA, ``OneOf([Color(), Cutout(), Rotation(),
         Crop(), Scale()])``.
     shape : tuple of int or None, default=None
-        Shape of a sample, which must be that of an image, ``(channels, height, width)``. None skips
-        this check.
+        Shape of a sample, which must be that of an image, ``(channels, height, width)``. On two
+        samples of it classes that are not the package's are tried. None skips both checks.
 
     Returns
     -------
@@ -537,8 +538,8 @@ def check_augmentation(
     Raises
     ------
     ValueError
-        If it is none of these, if one of its parameters is out of range, or if the samples are not
-        images.
+        If it is none of these, if one of its parameters is out of range, if the samples are not
+        images, or if a class of the user's cannot be replayed: it changes samples in place, say.
 
     References
     ----------
@@ -557,6 +558,11 @@ def check_augmentation(
     augmentation.validate()
     if shape is not None:
         _check_shape(shape)
+        own = [leaf for leaf in augmentation._leaves() if type(leaf).__module__ != __name__]
+        if own or type(augmentation).__module__ != __name__:
+            # Each by itself, so that errors name its class; and as they are composed.
+            for each in {id(part): part for part in (*own, augmentation)}.values():
+                check_is_pure(each, shape)
     return augmentation
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 from torch import nn
 
 from ._data.layout import usual_architecture
-from ._data.validation import InvalidParameterError
+from ._data.validation import InvalidParameterError, check_count
 
 __all__ = [
     "ARCHITECTURES",
@@ -101,7 +101,7 @@ class ConvNet(nn.Sequential):
     Raises
     ------
     ValueError
-        If an option is unknown or the images are too small.
+        If an option is unknown, a number is out of range or the images are too small.
 
     Notes
     -----
@@ -166,13 +166,12 @@ class ConvNet(nn.Sequential):
         _check_option("pooling", pooling, _POOLINGS)
         _check_option("activation", activation, _ACTIVATIONS)
         _check_option("initialization", initialization, _INITIALIZATIONS)
-        if padding < 0:
-            raise ValueError(f"padding={padding} must be at least 0.")
+        check_count("width", width, 1)
+        check_count("depth", depth, 1)
+        check_count("padding", padding, 0)
         if norm == "group" and width % 4:
             raise ValueError(f"width={width} must be divisible by 4 for norm='group'.")
         shrink = 1 if pooling == "none" else 2
-        if depth < 1:
-            raise ValueError(f"depth={depth} must be at least 1.")
         # A convolution adds twice its padding and takes two pixels.
         sides = [n + 2 * (padding - 1) for n in sides]
         if min(sides) < shrink**depth:
@@ -258,7 +257,7 @@ class MLP(nn.Sequential):
     width : int, default=128
         Units of each hidden layer.
     depth : int, default=2
-        Number of hidden layers.
+        Number of hidden layers; 0 is for a linear classifier.
     norm : {"layer", "none"}, default="layer"
     initialization : {"torch", "lecun", "he"}, default="torch"
         As in `ConvNet`.
@@ -284,6 +283,8 @@ class MLP(nn.Sequential):
     ):
         _check_option("norm", norm, {"layer": None, "none": None})
         _check_option("initialization", initialization, _INITIALIZATIONS)
+        check_count("width", width, 1)
+        check_count("depth", depth, 0)
         features = prod(input_shape)
         layers: list[nn.Module] = [nn.Flatten()]
         for _ in range(depth):

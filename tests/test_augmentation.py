@@ -11,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from skdistill._engine.learner import Learner
 from skdistill.augmentation import (
     AUGMENTATIONS,
+    Augmentation,
     Color,
     Compose,
     Crop,
@@ -21,6 +22,8 @@ from skdistill.augmentation import (
     Scale,
     check_augmentation,
 )
+from skdistill.distilled import DistilledDataset
+from skdistill.evaluation import evaluate
 from skdistill.evaluation._plain_augmentation import from_plain, to_plain
 from skdistill.networks import ConvNet
 
@@ -426,6 +429,139 @@ def test_tables_are_refused():
         Flip().draw(generator(), 3, (7,))
     with pytest.raises(ValueError, match=message):
         Flip().identity(3, (7,))
+
+
+# Augmentations of a user --------------------------------------------------------------------------
+
+
+class Brighter(Augmentation):
+    """A correct one; the tests change one of its parts."""
+
+    n_parameters = 1
+
+    def _identity(self, shape):
+        return [0.0]
+
+    def _draw(self, generator, n, shape):
+        return torch.rand(1, n, generator=generator)
+
+    def _apply(self, X, more):
+        return X + more
+
+
+class InPlace(Brighter):
+    def _apply(self, X, more):
+        return X.add_(more)
+
+
+class DrawsInPlace(Brighter):
+    def _apply(self, X, more):
+        return X + more.mul_(2)
+
+
+class Global(Brighter):
+    def _draw(self, generator, n, shape):
+        return torch.rand(1, n)
+
+
+class Unseeded(Brighter):
+    def _draw(self, generator, n, shape):
+        return torch.from_numpy(np.random.default_rng().random((1, n)))
+
+
+class Noise(Brighter):
+    generator = torch.Generator()
+
+    def _apply(self, X, more):
+        return X + torch.randn(X.shape, generator=self.generator)
+
+
+class Flat(Brighter):
+    def _draw(self, generator, n, shape):
+        return torch.rand(n, generator=generator)
+
+
+class Uncounted(Augmentation):
+    _draw, _apply, _identity = Brighter._draw, Brighter._apply, Brighter._identity
+
+
+class Unfinished(Augmentation):
+    n_parameters, _draw = 1, Brighter._draw
+
+
+class Shrinking(Brighter):
+    def _apply(self, X, more):
+        return X[..., :-1] + more
+
+
+class Doubling(Brighter):
+    def _apply(self, X, more):
+        return X.double() + more
+
+
+class Mixing(Brighter):
+    def _apply(self, X, more):
+        return more * X + (1 - more) * X.flip(0)
+
+
+class Detaching(Brighter):
+    def _apply(self, X, more):
+        return X.detach() + more
+
+
+UNFIT = {
+    InPlace: r"leave the samples and the numbers as they are; .*Take X \+ ",
+    DrawsInPlace: "leave the samples and the numbers as they are",
+    Global: "all from the generator that it is given",
+    Unseeded: "all from the generator that it is given",
+    Noise: "must be a function of the samples and of the numbers of _draw",
+    Flat: r"failed .*_draw must return a tensor of shape \(n_parameters, n\), here \(1, 2\)",
+    Uncounted: "failed on two samples .*n_parameters",
+    Unfinished: "failed on two samples .*_apply",
+    Shrinking: r"must return samples of the shape .*returned \(2, 2, 4, 5\)",
+    Doubling: "must return samples of the shape and dtype .*returned .*float64",
+    Mixing: "must mix no samples",
+    Detaching: "must be differentiable; nothing leads from its result back to the samples",
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT, ids=lambda kind: kind.__name__)
+def test_what_cannot_be_replayed_is_refused(kind):
+    assert check_augmentation(kind()) is not None  # without samples nothing is tried
+    before = torch.get_rng_state()
+    for augmentation in (kind(), Compose([Flip(), OneOf([kind(), Crop()])])):
+        with pytest.raises(ValueError, match=f"^augmentation {kind.__name__} .*{UNFIT[kind]}"):
+            check_augmentation(augmentation, SHAPE)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Choosing(OneOf):
+    def _draw(self, generator, n, shape):
+        return torch.cat([step.draw(generator, n, shape) for step in self.steps[:1]])
+
+
+def test_what_is_composed_is_tried_as_a_whole():
+    class NoIdentity(Brighter):
+        _identity = None
+
+    assert check_augmentation(NoIdentity(), SHAPE) is not None
+    with pytest.raises(ValueError, match=r"augmentation OneOf failed .*within OneOf, _identity"):
+        check_augmentation(OneOf([Flip(), NoIdentity()]), SHAPE)
+    with pytest.raises(ValueError, match=r"augmentation Choosing failed .*\(2, 2\)"):
+        check_augmentation(Choosing([Flip(), Flip()]), SHAPE)
+
+
+@pytest.mark.parametrize("augmentation", [Brighter(), OneOf([Brighter(), Flip()])])
+def test_what_can_be_replayed_is_taken(augmentation):
+    with torch.inference_mode(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        assert check_augmentation(augmentation, SHAPE) is augmentation
+
+
+def test_an_evaluation_tries_it_too():
+    X = np.random.default_rng(0).normal(size=(4, 1, 6, 6))
+    distilled = DistilledDataset.from_arrays(X, [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="augmentation InPlace must leave the samples"):
+        evaluate(distilled, X, [0, 0, 1, 1], architecture="mlp", augmentation=InPlace())
 
 
 # plain forms -------------------------------------------------------------------------------------

@@ -125,13 +125,24 @@ def test_a_perceptron_without_normalization():
         (ConvNet, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
         (MLP, {"initialization": "glorot"}, "initialization must be one of 'torch', 'lecun'"),
         (MLP, {"norm": "instance"}, "norm must be one of 'layer', 'none'; got 'instance'"),
-        (ConvNet, {"padding": -1}, "padding=-1 must be at least 0"),
+        (ConvNet, {"padding": -1}, "padding must be an integer of at least 0; got -1"),
+        (ConvNet, {"width": 0}, "width must be an integer of at least 1; got 0"),
+        (ConvNet, {"width": -1}, "width must be an integer of at least 1; got -1"),
+        (ConvNet, {"width": 2.5}, r"width must be an integer of at least 1; got 2\.5"),
+        (ConvNet, {"depth": 1.0}, r"depth must be an integer of at least 1; got 1\.0"),
+        (MLP, {"width": 0}, "width must be an integer of at least 1; got 0"),
+        (MLP, {"depth": -1}, "depth must be an integer of at least 0; got -1"),
         (ConvNet, {"padding": 0, "depth": 3}, "needs images of at least 10 .*; got 8 x 8"),
     ],
 )
 def test_bad_initializations_norms_and_paddings(kind, options, message):
     with pytest.raises(ValueError, match=message):
         kind((1, 8, 8), 3, **options)
+
+
+def test_widths_may_be_numpys_and_a_perceptron_may_be_linear():
+    assert ConvNet((1, 8, 8), 3, width=np.int64(4))[0].out_channels == 4
+    assert len(layers(MLP((5,), 2, depth=0), nn.Linear)) == 1
 
 
 # What a recipe keeps of a network -----------------------------------------------------------------
@@ -217,6 +228,18 @@ def test_initializations_are_repeatable_and_differ():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def with_weight(change):
+    layer = nn.Linear(3, 3)
+    layer.weight = nn.Parameter(change(layer.weight.detach()))
+    return layer
+
+
+def with_hook(register):
+    layer = nn.Linear(3, 3)
+    getattr(layer.weight, register)(lambda grad: None)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
@@ -227,6 +250,13 @@ def test_initializations_are_repeatable_and_differ():
             r"must have no dropout; layer '1' \(Dropout\(p=0.2.*Leave it out, or build it with p=0",
         ),
         (lambda: nn.LazyLinear(3), "must give its layers their sizes"),
+        (
+            lambda: with_weight(lambda weight: torch.complex(weight, weight)),
+            r"real parameters; .* 'weight' of torch.complex64.*\(\.\.\., 2\).*view_as_complex",
+        ),
+        (lambda: nn.Linear(3, 3, device="meta"), "must build its layers with values; .* 'weight'"),
+        (lambda: with_hook("register_hook"), "no hooks on parameters; .* 'weight'.* in forward"),
+        (lambda: with_hook("register_post_accumulate_grad_hook"), "no hooks on parameters"),
     ],
 )
 def test_modules_that_are_not_pure_functions(factory, message):
@@ -389,16 +419,85 @@ def half_frozen(shape, n_classes):
     return network
 
 
+class InAList(Own):
+    """Its hidden layer is in a list, where torch does not look for parameters."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.hidden = [nn.Linear(36, 36)]
+
+    def forward(self, X):
+        return super().forward(self.hidden[0](X.flatten(1)))
+
+
+class Attribute(Own):
+    """A random tensor is an attribute, and a last layer of zeros hides it at first."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__(shape, n_classes)
+        self.projection = torch.randn(36, 36)
+        nn.init.zeros_(self.layers[1].weight)
+
+    def forward(self, X):
+        return super().forward(X.flatten(1) @ self.projection)
+
+
+def of_random_width(shape, n_classes):
+    width = int(torch.randint(2, 1000, ()))
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.Linear(width, n_classes))
+
+
+class Pair(Own):
+    """It takes two samples and no other number of them."""
+
+    def forward(self, X):
+        return super().forward(X.reshape(2, -1))
+
+
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
         (Projected, "buffer 'projection' differs between two of them"),
         (half_frozen, r"has 'layers.1.bias' with requires_grad=False"),
+        (InAList, r"^architecture must register all .* nn.ModuleList, not in a list"),
+        (Attribute, r"must register all that differs .* tensors as nn.Parameter"),
+        (of_random_width, "networks of the same parameters for every seed"),
+        (Pair, "batches of any size; the one built took two samples, and failed on 3: "),
     ],
 )
 def test_networks_of_which_parts_would_be_ignored_are_refused(architecture, message, images):
     with pytest.raises(ValueError, match=message):
         quick(architecture=architecture).fit(*images)
+    with pytest.raises(ValueError, match=message):
+        quick().fit(*images).evaluate(*images, architecture=architecture)
+
+
+class Softmax(Own):
+    def changed(self, scores):
+        return scores.softmax(dim=1)
+
+
+def test_networks_that_end_in_softmax_raise_one_warning(images):
+    message = "architecture=Softmax builds networks that end in softmax.*Leave it out"
+    with pytest.warns(UserWarning, match=message) as caught:
+        quick(architecture=Softmax).fit(*images)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_last_layer_of_zeros_hides_no_batch_normalization(norm):
+    def factory():
+        network = ConvNet((1, 8, 8), 3, width=4, depth=1, norm=norm)
+        nn.init.zeros_(network[-1].weight)
+        return network
+
+    assert Learner(factory).couples_samples((1, 8, 8)) == (norm == "batch")
+
+
+@pytest.mark.parametrize("architecture", [*TRANSFER, "mlp", partial(ConvNet, norm="none")])
+def test_no_other_network_of_the_package_couples_samples(architecture):
+    factory = network_factory(architecture, (3, 16, 16), 3)
+    assert not Learner(factory).couples_samples((3, 16, 16))
 
 
 # Derivatives of a user's networks
@@ -609,7 +708,7 @@ def test_a_single_sample_for_batch_normalization_is_a_clear_error(images):
     assert distiller.score(X[:2], y[:2]) >= 0
 
 
-def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
+def test_a_checked_network_moves_no_global_state_and_costs_four_passes():
     n_calls = []
 
     class Counting(Own):
@@ -621,7 +720,7 @@ def test_a_checked_network_moves_no_global_state_and_costs_two_passes():
 
     before = global_states()
     make_learner(Counting, (1, 6, 6), 2, torch.device("cpu"))
-    assert n_calls == [2, 2]
+    assert n_calls == [2, 2, 3, 3]
     assert global_states() == before
 
 
@@ -639,7 +738,7 @@ def test_a_thread_that_draws_numbers_is_not_the_networks_fault():
     from skdistill.evaluation._network_checks import make_learner
 
     make_learner(Disturbed, (1, 6, 6), 2, torch.device("cpu"))
-    assert Disturbed.n_calls == 2
+    assert Disturbed.n_calls == 4
 
 
 def same_network(shape, n_classes):
@@ -785,7 +884,7 @@ def test_without_pooling_the_image_keeps_its_size_and_may_be_small():
         ({"pooling": "sum"}, "pooling must be one of 'avg', 'max', 'none'; got 'sum'"),
         ({"activation": None}, "activation must be one of 'relu', .*; got None"),
         ({"norm": "group", "width": 6}, "width=6 must be divisible by 4 for norm='group'"),
-        ({"depth": 0}, "depth=0 must be at least 1"),
+        ({"depth": 0}, "depth must be an integer of at least 1; got 0"),
     ],
 )
 def test_bad_options(options, message):

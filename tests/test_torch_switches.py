@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from tools import quick
+from tools import quick, smallest
 
 from skdistill import (
     BoostedDistiller,
@@ -103,6 +103,17 @@ def test_no_switch_changes_a_bit_of_a_distiller(switch, name, images):
         found = results(DISTILLERS[name], *images)
     for part, expected in zip(found, EXPECTED[name], strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("kind", [FRePoDistiller, KIPDistiller, RFADDistiller, RCIGDistiller])
+def test_first_labels_are_in_single_precision_whatever_the_default(kind):
+    # A third is another number in double precision; a half, of two classes, is not.
+    X, y = np.random.default_rng(0).normal(size=(36, 1, 6, 6)), np.arange(36) % 3
+    expected = smallest(kind, learn_labels=True).fit(X, y).distilled_
+    with default_dtype(torch.float64):
+        found = smallest(kind, learn_labels=True).fit(X, y).distilled_
+    np.testing.assert_array_equal(found.y, expected.y)
+    np.testing.assert_array_equal(found.X, expected.X)
 
 
 def test_no_switch_changes_a_bit_of_what_else_computes(switch, images):

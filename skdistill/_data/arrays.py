@@ -16,7 +16,8 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 def as_array(X: Any) -> Any:
     """Return a torch tensor as an array on the CPU, and anything else as it is.
 
-    A torch dataset or data loader, a Hugging Face dataset or a lazy frame raises a TypeError.
+    A torch dataset or data loader, a Hugging Face dataset, a lazy frame or a tensor that NumPy
+    cannot take (on the meta device, sparse, nested, quantized) raises a TypeError.
     """
     if type(X).__name__ == "LazyFrame":
         raise TypeError(
@@ -36,6 +37,15 @@ def as_array(X: Any) -> Any:
     # A frame may have a column, and a series a row, of any name as an attribute.
     if not callable(getattr(X, "detach", None)):
         return X
-    X = X.detach().cpu()
-    # NumPy has no bfloat16.
-    return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    try:
+        X = X.detach().cpu().resolve_conj().resolve_neg()
+        # NumPy has no bfloat16.
+        return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    except (TypeError, RuntimeError) as error:
+        # On the meta device, nested, sparse, quantized, or of eight bits.
+        raise TypeError(
+            "X, y and weights must be dense tensors with values, of a type that NumPy has; got a "
+            f"{type(X).__name__} of {X.dtype} on {X.device} ({str(error).splitlines()[0]}). Take "
+            ".to_dense() of a sparse one, .dequantize() of a quantized one, .float() of small "
+            "floats."
+        ) from error

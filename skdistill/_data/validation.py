@@ -14,8 +14,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils._set_output import _get_output_config as get_output_config
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from .arrays import LARGEST, as_array
 from .bases import MYPY
@@ -112,6 +111,11 @@ def keeping_features(estimator: object) -> Iterator[None]:
                 vars(estimator).pop(name, None)
             vars(estimator).update(before)
         raise
+
+
+def check_sample_weight(sample_weight: Any, X: Any, **options: Any) -> np.ndarray:
+    """Return weights as an array, as scikit-learn checks them; they may be a tensor of torch."""
+    return _check_sample_weight(as_array(sample_weight), X, **options)
 
 
 def check_magnitude(X: np.ndarray) -> None:

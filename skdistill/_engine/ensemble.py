@@ -257,6 +257,7 @@ def _in_threads(
         # Calling a network with other parameters swaps them in its module: each thread needs its
         # own.
         learners = [_twin(shared.learner) for _ in range(n_workers)]
+        _check_twin(shared, learners[0])
     except Exception as error:
         _logger.debug("one network after the other: %s", error)
         yield from (_train_one(shared, shared.learner, member) for member in members)
@@ -294,6 +295,19 @@ def _twin(learner: Learner) -> Learner:
     twin = copy(learner)
     twin.module = deepcopy(learner.module)
     return twin
+
+
+@torch.no_grad()
+def _check_twin(shared: SharedTraining, twin: Learner) -> None:
+    """Raise a ValueError if a network is computed by layers of the one that it is a copy of.
+
+    A copy shares its functions: a hook, or a lambda among its attributes, may hold on to the
+    layers of the first network, and with them to the parameters of another thread.
+    """
+    theta, X = shared.learner.near(shared.learner.init(0)), shared.X[:2]
+    scores, of_twin = (learner.logits(theta, X) for learner in (shared.learner, twin))
+    if not torch.allclose(scores, of_twin, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ValueError("a copy of the network computes other scores")
 
 
 def _keep_to_one_core() -> None:

@@ -1,7 +1,6 @@
 """A network as a pure function of one flat parameter vector."""
 
 from collections.abc import Callable
-from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +8,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from .attention import without_fused_attention
+from .generators import GLOBAL_GENERATOR
 from .settings import float32_by_default, on_the_cpu
 from .transfer import to_device
-
-# torch's layers initialize themselves from the global generator; this lock keeps two threads of
-# this package from borrowing it at once.
-GLOBAL_GENERATOR = Lock()
 
 
 def _build_seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -47,6 +43,7 @@ def _check_is_pure(module: nn.Module) -> None:
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError("architecture must have trainable parameters; the network built has none.")
     for name, parameter in module.named_parameters():
+        _check_is_real(name, parameter)
         if not parameter.requires_grad:
             raise ValueError(
                 "architecture must have no parameters that are not trained; the network built has "
@@ -68,6 +65,27 @@ def _check_is_pure(module: nn.Module) -> None:
                 "it with track_running_stats=False: predictions then depend on the other samples "
                 "of a batch."
             )
+
+
+def _check_is_real(name: str, parameter: Tensor) -> None:
+    """Refuse a parameter of which the flat vector of all would lose a part."""
+    if parameter.is_meta:
+        raise ValueError(
+            "architecture must build its layers with values; the network built has parameter "
+            f"{name!r} on the meta device. Leave device='meta' out."
+        )
+    if parameter.is_complex():
+        raise ValueError(
+            "architecture must have real parameters; the network built has "
+            f"{name!r} of {parameter.dtype}. Make it a real one of shape (..., 2), and take "
+            "torch.view_as_complex of it in forward."
+        )
+    if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+        raise ValueError(
+            "architecture must have no hooks on parameters; the network built has one on "
+            f"{name!r}, which would never be called: a network gets its parameters with every "
+            "call. Multiply in forward instead."
+        )
 
 
 def _check_is_plain(name: str, module: nn.Module) -> None:
@@ -205,9 +223,14 @@ class Learner:
     def couples_samples(self, sample_shape: tuple[int, ...]) -> bool:
         """Return whether a sample's scores depend on its batch, as with batch normalization."""
         X = self.probes(4, sample_shape)
+        # A last layer of zeros, as a fresh one may be, would hide what comes before it.
+        parameters = self.parameters(self.near(self.flat(self.module)))
+
+        def scores(X: Tensor) -> Tensor:
+            return torch.func.functional_call(self.module, parameters, (X,))
+
         with torch.no_grad():
-            together = self.module(X)
-            apart = torch.cat([self.module(X[:2]), self.module(X[2:])])
+            together, apart = scores(X), torch.cat([scores(X[:2]), scores(X[2:])])
         return not torch.allclose(together, apart, rtol=1e-3, atol=1e-4)
 
     def activation_bytes(self, sample_shape: tuple[int, ...]) -> int:

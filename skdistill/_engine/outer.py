@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import inf, isfinite, nan
 from time import perf_counter
 from typing import TypeVar
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .group import Group
-from .methods.base import Method, Problem, State
+from .methods.base import Gradient, Method, Problem, State, Synthetic
 from .observation import Observation
 from .parametrization import LABELS, Parametrization
 
@@ -94,6 +94,13 @@ class Record:
         return {name: value if isfinite(value) else None for name, value in row.items()}
 
 
+# What else the history has of a step is measured by the run.
+_OWN_NAMES = {each.name for each in fields(Record)} - {"detail"} | {
+    "batch_accuracy",
+    "validation_accuracy",
+}
+
+
 def gaussian_rows(n: int, sample_shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Return ``n`` Gaussian samples, each scaled to norm 1 [Feng23, C.1], on the CPU."""
     X = torch.randn(n, *sample_shape, generator=generator, dtype=torch.float64)
@@ -140,7 +147,16 @@ def update(
     began = perf_counter()
     tensors = state.tensors
     synthetic = parametrization.synthetic(tensors)
+    given = [synthetic.X, synthetic.y, *tensors.values()]
+    versions = [tensor._version for tensor in given]
     local, method_state = method.gradient(problem, synthetic, state.method, state.step)
+    # By torch's count of changes.
+    if [tensor._version for tensor in given] != versions:
+        raise ValueError(
+            "synthetic.X and labels must be left as they are; the method or the augmentation "
+            "changed them in place. Take X + ... instead of X += ... or X.add_(...)."
+        )
+    _check_gradient(method, local, synthetic)
     gradient = group.averaged(local)
     grads = parametrization.pull_back(tensors, gradient)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
@@ -181,6 +197,39 @@ def update(
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def _check_gradient(method: Method, gradient: Gradient, synthetic: Synthetic) -> None:
+    """Raise a ValueError unless a method's gradient is one of the tensors that are learned.
+
+    One of another shape could be broadcast, and a name that is not learned would count in the norm.
+    """
+    kind = type(method).__name__
+    loss = gradient.loss
+    if not isinstance(loss, Tensor) or loss.ndim:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"the loss of a Gradient must be a scalar tensor; {kind} gave {got}.")
+    if gradient.extra.keys() != synthetic.extra.keys():
+        raise ValueError(
+            f"extra of a Gradient must have the names that the method's extra(problem) declares, "
+            f"{sorted(synthetic.extra)}; {kind} gave {sorted(gradient.extra)}."
+        )
+    learned = {"X": (gradient.X, synthetic.X)}
+    if synthetic.learns_labels and gradient.y is not None:
+        learned["y"] = gradient.y, synthetic.y
+    learned |= {f"extra[{k!r}]": (bar, synthetic.extra[k]) for k, bar in gradient.extra.items()}
+    for name, (bar, tensor) in learned.items():
+        if bar.numel() != tensor.numel():
+            raise ValueError(
+                f"{name} of a Gradient must have the shape of what it is the derivative by, "
+                f"{tuple(tensor.shape)}; that of {kind} has {tuple(bar.shape)}."
+            )
+    taken = gradient.record.keys() & _OWN_NAMES
+    if taken:
+        raise ValueError(
+            f"record of a Gradient must have names of its own; history_ has {sorted(taken)} "
+            f"already. {kind} has to call them something else."
+        )
 
 
 def _project(

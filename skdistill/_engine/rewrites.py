@@ -52,14 +52,24 @@ def _group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     return _InstanceNorm.apply(input, weight.view(1, -1, 1, 1), bias.view(1, -1, 1, 1), eps)
 
 
-def _avg_pool2d(input, kernel_size, stride=None, padding=0, *args, **kwargs):
+def _avg_pool2d(
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+):
     """Return an average pooling of disjoint windows rewritten; None for others."""
     size = _pair(kernel_size)
-    if input.ndim != 4 or args or kwargs or _pair(padding) != (0, 0):
+    if input.ndim != 4 or len(size) != 2 or _pair(padding) != (0, 0):
         return None
-    if stride is not None and _pair(stride) != size:
+    if ceil_mode or divisor_override or (stride is not None and _pair(stride) != size):
         return None
     height, width = (n // k for n, k in zip(input.shape[2:], size))
+    if not height or not width:
+        return None  # torch has an error for it
     input = input[..., : height * size[0], : width * size[1]]
     return input.unflatten(3, (width, size[1])).unflatten(2, (height, size[0])).mean((3, 5))
 

@@ -86,7 +86,7 @@ class SyntheticSet:
 
     def _first_labels(self) -> Tensor:
         """Return the labels that a run starts with: soft ones of ``start``, then the method's."""
-        one_hot = torch.eye(self.rows.n_classes).repeat(self.rows.ipc, 1)
+        one_hot = torch.eye(self.rows.n_classes, dtype=torch.float32).repeat(self.rows.ipc, 1)
         return self.with_given_labels(self.method.first_labels(one_hot))
 
     def with_given_labels(self, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._data.arrays import as_array
 from .._files.array_file import filled
 from ._arguments import Answer, answer, check_arguments
 
@@ -209,13 +210,10 @@ def _sample(sample: Any, i: int) -> np.ndarray:
             "is Hugging Face's; or read a folder of images with "
             "skdistill.datasets.load_image_folder(folder, size=...)."
         )
-    if hasattr(sample, "detach"):
-        import torch
-
-        sample = sample.detach().cpu()
-        # NumPy has no bfloat16.
-        sample = sample.float() if sample.dtype == torch.bfloat16 else sample
-    array = np.asarray(sample)
+    try:
+        array = np.asarray(as_array(sample))
+    except TypeError as error:
+        raise TypeError(f"dataset must hold samples for arrays; dataset[{i}]: {error}") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(
             "dataset must hold samples that are tensors or arrays of real numbers; that of "

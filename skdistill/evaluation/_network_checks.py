@@ -3,21 +3,17 @@
 It must be a pure function of its parameters and the batch, because a step and its derivative call
 it twice and must get the same answer; it must be as differentiable as the work needs it; and it
 must be a fresh one for every seed. Its layers tell some of that (`skdistill._engine.learner`); the
-rest is tried on two samples.
+rest is tried on two samples, and on three.
 """
 
-import random
-from collections.abc import Callable
-from typing import Any
-
-import joblib
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._data.warn import warn
+from .._engine.generators import watched
 from .._engine.group import join_group
-from .._engine.learner import GLOBAL_GENERATOR, Learner
+from .._engine.learner import Learner
 from ..networks import Architecture, describe_architecture, network_factory
 from ._plain_architecture import to_plain
 
@@ -59,11 +55,16 @@ def make_learner(
     factory = network_factory(architecture, input_shape, n_classes, parameter)
     learner = Learner(factory, device, autocast=autocast, twice=derivatives > 1)
     if check and to_plain(architecture) is None:
+        name = f"{parameter}={describe_architecture(architecture)}"
         X = learner.probes(2, input_shape)
         scores = _check_scores(learner, X, n_classes, parameter, derivatives > 0)
         _check_derivatives(learner, X, scores, parameter, derivatives)
-        _check_buffers(learner, parameter)
-        _check_initialization(learner, f"{parameter}={describe_architecture(architecture)}")
+        first, second = learner.fresh(0), learner.fresh(1)
+        _check_buffers(first, second, parameter)
+        _check_is_registered(learner, second, learner.probes(3, input_shape), n_classes, parameter)
+        if join_group().rank == 0:
+            _check_initialization(learner, first, second, name)
+            _check_is_no_softmax(scores.detach(), name)
     return learner
 
 
@@ -105,13 +106,8 @@ def _check_scores(
 
 
 def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]:
-    """Return the scores of a batch, and whose global random states changed (they are restored).
-
-    The lock keeps other threads of this package from changing them meanwhile.
-    """
-    generators = _global_generators(X.device)
-    with GLOBAL_GENERATOR:
-        before = {whose: get() for whose, (get, _) in generators.items()}
+    """Return the scores of a batch, and whose global random states changed (they are restored)."""
+    with watched(X.device) as moved:
         try:
             scores = learner.module(X)
         except Exception as error:
@@ -119,12 +115,6 @@ def _run(learner: Learner, X: Tensor, parameter: str) -> tuple[Tensor, set[str]]
                 f"{parameter} must accept batches of shape (n, {', '.join(map(str, X.shape[1:]))}"
                 f"); the network built failed on one: {error}"
             ) from error
-        finally:
-            moved = set()
-            for whose, (get, put_back) in generators.items():
-                if joblib.hash(get()) != joblib.hash(before[whose]):
-                    put_back(before[whose])
-                    moved.add(whose)
     return scores, moved
 
 
@@ -193,26 +183,6 @@ def _moves(grad: Tensor | None) -> bool:
     return grad is not None and bool((grad != 0).any())
 
 
-def _global_generators(
-    device: torch.device,
-) -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """Return the functions that get and set the state of each global generator, by its owner."""
-    generators: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-        "torch's": (
-            lambda: torch.get_rng_state().numpy(),
-            lambda state: torch.set_rng_state(torch.from_numpy(state)),
-        ),
-        "NumPy's": (np.random.get_state, np.random.set_state),
-        "Python's": (random.getstate, random.setstate),
-    }
-    if device.type == "cuda":
-        generators["CUDA's"] = (
-            lambda: torch.cuda.get_rng_state(device).numpy(),
-            lambda state: torch.cuda.set_rng_state(torch.from_numpy(state), device),
-        )
-    return generators
-
-
 def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> None:
     """Raise a ValueError unless the output is the scores of a batch ``X``."""
     if not isinstance(scores, Tensor):
@@ -233,15 +203,15 @@ def _check_output(scores: object, X: Tensor, n_classes: int, parameter: str) -> 
         )
 
 
-def _check_buffers(learner: Learner, parameter: str) -> None:
-    """Raise a ValueError if fresh networks differ in more than their parameters.
+def _check_buffers(first: nn.Module, second: nn.Module, parameter: str) -> None:
+    """Raise a ValueError if fresh networks differ in their buffers.
 
-    Only these are a network's own: all have the buffers of the first.
+    All have those of the first. The two are as they were built: one that has seen a batch may have
+    kept something for the next.
     """
-    # Both as they were built: one that has seen a batch may have kept something for the next.
-    first, second = (dict(learner.fresh(seed).named_buffers()) for seed in (0, 1))
-    for name in first.keys() | second.keys():
-        one, other = (_dense(buffers.get(name)) for buffers in (first, second))
+    of_first, of_second = dict(first.named_buffers()), dict(second.named_buffers())
+    for name in of_first.keys() | of_second.keys():
+        one, other = (_dense(buffers.get(name)) for buffers in (of_first, of_second))
         if not np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"):
             raise ValueError(
                 f"{parameter} must build networks that differ in their parameters alone; buffer "
@@ -260,15 +230,60 @@ def _dense(buffer: Tensor | None) -> np.ndarray:
     return (buffer.double() if buffer.is_floating_point() else buffer).numpy()
 
 
-def _check_initialization(learner: Learner, name: str) -> None:
+@torch.no_grad()
+def _check_is_registered(
+    learner: Learner, fresh: nn.Module, X: Tensor, n_classes: int, parameter: str
+) -> None:
+    """Raise a ValueError unless a fresh network is the first one with other parameters.
+
+    For all networks are computed so. ``X`` has another number of samples than the first batch.
+    """
+    fresh = fresh.eval().to(device=learner.device, dtype=learner.dtype)
+    named = dict(fresh.named_parameters())
+    if [each.shape for each in named.values()] != learner.shapes:
+        raise ValueError(
+            f"{parameter} must build networks of the same parameters for every seed; those of two "
+            "networks have other shapes, or are other ones."
+        )
+    # Not those it was built with, of which a last layer of zeros would hide what comes before it.
+    parameters = learner.parameters(learner.near(learner.flat(fresh)))
+    own = dict(zip(named, parameters.values()))
+    try:
+        scores = torch.func.functional_call(fresh, own, (X,))
+    except Exception as error:
+        raise ValueError(
+            f"{parameter} must build a network that takes batches of any size; the one built took "
+            f"two samples, and failed on {len(X)}: {error}"
+        ) from error
+    _check_output(scores, X, n_classes, parameter)
+    expected = torch.func.functional_call(learner.module, parameters, (X,))
+    if not torch.allclose(scores, expected, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ValueError(
+            f"{parameter} must register all that differs between networks; two networks gave other "
+            "scores with the same parameters. Keep layers in nn.ModuleList, not in a list, and "
+            "tensors as nn.Parameter, not as plain attributes."
+        )
+
+
+def _check_is_no_softmax(scores: Tensor, name: str) -> None:
+    """Warn if the scores of a batch are probabilities; ``name`` as in `_check_initialization`."""
+    totals = scores.sum(dim=1)
+    if (scores >= 0).all() and torch.allclose(totals, torch.ones_like(totals), atol=1e-4):
+        warn(
+            f"{name} builds networks that end in softmax. Cross-entropy applies one itself, and "
+            "learns little from probabilities. Leave it out: scores may be any numbers.",
+            UserWarning,
+        )
+
+
+def _check_initialization(learner: Learner, first: nn.Module, second: nn.Module, name: str) -> None:
     """Warn if networks do not depend on the seed, or on more than the seed.
 
-    ``name`` is their name in messages: ``architecture=...``.
+    They are fresh ones of the seeds 0 and 1, and ``name`` is their name in messages:
+    ``architecture=...``.
     """
-    if join_group().rank > 0:
-        return
-    first = learner.flat(learner.module)  # of seed 0
-    if torch.equal(first, learner.init(1)):
+    of_module = learner.flat(learner.module)  # of seed 0, too
+    if torch.equal(of_module, learner.flat(second)):
         warn(
             f"{name} builds the same network each time, whatever the seed, so all fresh networks "
             "are the same: samples are made for one network, and the spread over networks says "
@@ -276,7 +291,7 @@ def _check_initialization(learner: Learner, name: str) -> None:
             "torch's layers do, and not return or copy one network.",
             UserWarning,
         )
-    elif not torch.equal(first, learner.init(0)):
+    elif not torch.equal(of_module, learner.flat(first)):
         warn(
             f"{name} builds two networks from one seed that differ, so that "
             "random_state does not determine the result. Every call must draw its parameters from "

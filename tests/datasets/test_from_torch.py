@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tools import quick
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -123,6 +124,41 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     X, _ = from_torch(TENSORS, mmap_path="~/set.npy", return_X_y=True)
     np.testing.assert_array_equal(np.load(tmp_path / "set.npy"), X)
+
+
+NO_ARRAYS = {
+    "meta": lambda X: X.to("meta"),
+    "sparse": torch.Tensor.to_sparse,
+    "nested": lambda X: torch.nested.nested_tensor(list(X)),
+    "float8": lambda X: X.to(torch.float8_e4m3fn),
+    "quantized": lambda X: torch.quantize_per_tensor(X, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(nested|quantize|Quantize)")
+@pytest.mark.parametrize("change", NO_ARRAYS.values(), ids=NO_ARRAYS)
+def test_tensors_that_numpy_cannot_take_are_refused_by_name(change):
+    X, y = torch.randn(6, 4), torch.arange(6) % 2
+    changed, distiller = change(X), quick()
+    message = r"X, y and weights must be dense tensors .*\.to_dense\(\)"
+    with pytest.raises(TypeError, match=message):
+        distiller.fit(changed, y)
+    with pytest.raises(TypeError, match=message):
+        distiller.fit(X, changed)
+    with pytest.raises(TypeError, match=r"dataset\[0\]: X, y and weights must be dense"):
+        from_torch([(changed, 0)])
+
+
+def test_other_tensors_are_taken():
+    X, y = torch.randn(6, 4), torch.arange(6) % 2
+    weight = torch.linspace(0.5, 1, 6)
+    expected = quick().fit(X, y, sample_weight=weight.numpy()).distilled_.X
+    for view in (torch._neg_view(-X), X.clone().requires_grad_()):
+        found = quick().fit(view, y, sample_weight=weight.clone().requires_grad_()).distilled_.X
+        np.testing.assert_array_equal(found, expected)
+    weighed = quick().fit(X, y).evaluate(X, y, sample_weight=weight.clone().requires_grad_())
+    assert 0 <= weighed.mean <= 1
+    assert from_torch([(torch._neg_view(-X), 0)]).data.shape == (1, 6, 4)
 
 
 def test_what_fails_leaves_no_file(tmp_path):

@@ -25,6 +25,7 @@ from skdistill.augmentation import Rotation
 from skdistill.exceptions import InvalidFileError
 from skdistill.networks import MLP
 from skdistill.parametrization import LinearBasis
+from skdistill.sampling import BatchStrategy
 from skdistill.windows import StageAwareWindow, WindowSchedule
 
 # No accuracy rises by 1: a stage ends after one period of two outer steps.
@@ -62,6 +63,76 @@ def test_a_window_of_numpys_integers_is_saved(images, tmp_path):
     assert [type(value) for value in distiller.history_["window"]] == [int] * distiller.n_iter_
     again = SMALL(schedule=Sized(), checkpoint=path).fit(*images)
     assert again.distilled_.X.tobytes() == distiller.distilled_.X.tobytes()
+
+
+class Drawing(WindowSchedule):
+    """A window that is what one passes."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def draw(self, rng, window, unroll, state):
+        return self.drawn
+
+
+@pytest.mark.parametrize(
+    "drawn", [(5, 3), (2, 0), (-2, 3), (4, 2), (1.7, 2.9), (1, 2, 3), (1, "2"), None, torch.eye(2)]
+)
+def test_windows_that_are_not_within_the_unrolling_are_refused(drawn, images, tmp_path):
+    path = tmp_path / "run.npz"
+    message = r"schedule Drawing must give a window within 5 steps: .* returned"
+    with pytest.raises(ValueError, match=message):
+        SMALL(schedule=Drawing(drawn), checkpoint=path).fit(*images)
+
+
+@pytest.mark.parametrize("drawn", [(0, 5), (3, 2), [1, 2], (torch.tensor(1), torch.tensor(2))])
+def test_windows_within_the_unrolling_are_taken(drawn, images):
+    history = SMALL(schedule=Drawing(drawn)).fit(*images).history_
+    assert (history["start"][0], history["window"][0]) == tuple(map(int, drawn))
+
+
+class Taking(BatchStrategy):
+    """A sampler whose batches are what one passes, and its own sampler."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def during(self, problem, batch_size):
+        return self
+
+    def init_state(self):
+        return {}
+
+    def prepare(self, X, y, step, state):
+        return state
+
+    def batch(self, step, state):
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([-1, 0]),
+        np.array([0, 99]),
+        np.arange(24) < 4,
+        np.array([0.0, 1.0]),
+        np.array([], dtype=int),
+        [],
+        np.array([[0, 1]]),
+        3,
+    ],
+)
+def test_rows_that_are_not_of_the_training_set_are_refused(rows, images):
+    with pytest.raises(ValueError, match=r"sampler Taking must give rows of the training set, "):
+        SMALL(sampler=Taking(rows)).fit(*images)
+
+
+def test_rows_may_be_any_whole_numbers(images):
+    expected = SMALL(sampler=Taking(np.arange(5))).fit(*images).distilled_.X
+    for rows in (range(5), [0, 1, 2, 3, 4], np.arange(5, dtype=np.uint8), torch.arange(5)):
+        found = SMALL(sampler=Taking(rows)).fit(*images).distilled_.X
+        np.testing.assert_array_equal(found, expected)
 
 
 class Curious(WindowSchedule):

@@ -554,3 +554,17 @@ def test_samples_pass_as_features_of_themselves(problem):
     X, y, *_ = problem
     batch = Features(lambda X: X, 7).of_real(a_problem(X, y, 2), np.arange(3, 15), 0)
     torch.testing.assert_close(batch.features, X[3:15])
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_a_last_layer_without_weights_of_its_own_is_refused(images, norm, outer_step):
+    def architecture(shape, n_classes):
+        network = tools.tiny(shape, n_classes)
+        norm(network[-1])
+        return network
+
+    step = outer_step()
+    with pytest.raises(ValueError, match=r"last linear layer .* as by weight_norm\. Leave it out"):
+        quick(architecture=architecture).fit(*images)
+    assert not step.begun

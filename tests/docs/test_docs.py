@@ -25,6 +25,9 @@ from tools import ROOT
 
 import skdistill
 from skdistill import BoostedDistiller, RaTBPTTDistiller
+from skdistill.augmentation import Flip, OneOf
+from skdistill.datasets import load_distilled
+from skdistill.networks import ConvNet
 
 DOCS = ROOT / "docs"
 
@@ -214,6 +217,24 @@ def test_the_lines_of_the_first_page_run(tmp_path, monkeypatch):
     assert names["y_pred"].shape == names["y_test"].shape
 
 
+@pytest.mark.parametrize("protocol", [None, "frepo"])
+def test_the_loop_elsewhere_learns(protocol, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    distilled = load_distilled("digits")
+    if protocol is not None:
+        distilled = distilled.with_protocol(protocol)
+        assert (distilled.recipe.loss, distilled.recipe.targets) == ("mse", "centered")
+    distilled.save("digits.npz")
+    (code,) = (c for c in code_blocks(DOCS / "howto" / "elsewhere.rst") if "optimizer" in c)
+    assert code.count("recipe.steps") == 1
+    torch.manual_seed(0)
+    network = ConvNet((1, 8, 8), 10, width=16, depth=1)
+    names = {"network": network, "X_test": digits[1], "y_test": digits[3]}
+    names["optimizer"] = torch.optim.Adam(network.parameters(), 0.01)
+    exec(code.replace("recipe.steps", "60"), names)
+    assert names["accuracy"] > 0.6
+
+
 def test_the_schedule_of_the_how_to_works(digits):
     names = {}
     exec(code_blocks(DOCS / "howto" / "extend.rst")[0], names)
@@ -297,6 +318,20 @@ def test_the_inner_optimizer_of_the_how_to_works(digits):
     loss = distiller.set_params(random_state=0).fit(digits[0], digits[2]).history_["loss"]
     plain = clone(distiller).set_params(inner_momentum=0.0).fit(digits[0], digits[2])
     assert loss != plain.history_["loss"]
+
+
+def test_the_augmentation_of_the_how_to_works(digits):
+    names = {}
+    (code,) = (c for c in code_blocks(DOCS / "howto" / "extend.rst") if "(Augmentation)" in c)
+    exec(code, names)
+    augmentation = OneOf([names["Waves"](size=0.5), Flip()])
+    X = torch.zeros(2, 1, 8, 8)
+    assert torch.equal(augmentation.apply(X, augmentation.identity(2, (1, 8, 8))), X)
+    waves = augmentation.steps[0].apply(X, torch.tensor([[0.0, 0.25], [1.0, 1.0]]))
+    assert waves.std(dim=2)[0].max() == 0  # to the right
+    assert waves.std(dim=3)[1].max() < 1e-5  # down
+    distiller = tools.quick(image_shape=(1, 8, 8), augmentation=augmentation)
+    assert distiller.fit(digits[0], digits[2]).n_iter_ == 3
 
 
 def test_links_between_pages_lead_somewhere():

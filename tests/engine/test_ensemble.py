@@ -255,6 +255,30 @@ def test_networks_that_share_a_module_do_not_meet_in_threads():
     assert_same(thetas(shared, Plan(workers=4)), thetas(shared, ONE_AFTER_THE_OTHER))
 
 
+class Captured(nn.Module):
+    """A network with a function that holds on to it, as an attribute or a hook."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(64, 16), nn.Linear(16, 3)
+        self.scale = nn.Parameter(torch.ones(16))
+        if how == "hook":
+            self.hidden.register_forward_hook(lambda layer, args, out: torch.tanh(out * self.scale))
+            self.block = self.hidden
+        else:
+            self.block = lambda X: torch.tanh(self.hidden(X) * self.scale)
+
+    def forward(self, X):
+        return self.head(self.block(X.flatten(1)))
+
+
+@pytest.mark.parametrize("how", ["attribute", "hook"])
+def test_networks_whose_copies_would_share_layers_have_no_threads(how, cores):
+    cores(3)
+    shared = make_shared(Learner(lambda: Captured(how)))
+    assert_same(thetas(shared, Plan(workers=2)), thetas(shared, ONE_AFTER_THE_OTHER))
+
+
 def test_a_network_that_cannot_be_copied_has_no_thread():
     class Uncopyable(nn.Sequential):
         def __deepcopy__(self, memo):

@@ -92,6 +92,35 @@ def test_the_second_derivative_has_ordinary_kernels(bias):
     assert kernels(Rewrites) == {(3, 3)}
 
 
+def pooling_kernels(pool, X):
+    """Return what a pooling gives with the rewrites, and whether torch's own computed it."""
+    with torch.autograd.profiler.profile() as profile, Rewrites():
+        pooled = pool(X)
+    return pooled, any(event.name == "aten::avg_pool2d" for event in profile.function_events)
+
+
+@pytest.mark.parametrize(
+    ("pool", "is_rewritten"),
+    [
+        (nn.AvgPool2d(2), True),
+        (nn.AvgPool2d((1, 3), count_include_pad=False), True),
+        (partial(F.avg_pool2d, kernel_size=2), True),
+        (nn.AvgPool2d(2, stride=1), False),
+        (nn.AvgPool2d(2, padding=1), False),
+        (nn.AvgPool2d(2, ceil_mode=True), False),
+        (nn.AvgPool2d(2, divisor_override=3), False),
+    ],
+    ids=str,
+)
+def test_average_pooling_of_disjoint_windows_is_rewritten(pool, is_rewritten):
+    X = torch.randn(2, 3, 7, 9)
+    pooled, is_torchs = pooling_kernels(pool, X)
+    assert is_torchs != is_rewritten
+    torch.testing.assert_close(pooled, pool(X))
+    with pytest.raises(RuntimeError, match="Output size is too small"), Rewrites():
+        nn.AvgPool2d(8)(X)
+
+
 def test_what_is_not_rewritten_is_left_alone():
     X = torch.randn(2, 3, 8, 8)
     weight = torch.randn(3, 1, 3, 3)

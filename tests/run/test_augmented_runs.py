@@ -37,6 +37,9 @@ def samples(distiller, data):
 class Spy(Rotation):
     """A rotation that records its draws and the samples that it was applied to, in order."""
 
+    # As one of the package's, it is not tried before a run.
+    __module__ = Rotation.__module__
+
     def draw(self, generator, n, shape):
         parameters = super().draw(generator, n, shape)
         self.__dict__.setdefault("drawn", []).append(parameters)

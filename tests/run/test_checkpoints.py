@@ -859,7 +859,7 @@ FORGED = {
         lambda arrays, run: run["state"]["memory"].update(schedule={}),
         "state's schedule must be a mapping with .'start', 'smoothed', ",
     ),
-    "window": (method_state("schedule", start=10**9), "window within 3 steps; got start=10+,"),
+    "window": (method_state("schedule", start=10**9), r"window within 3 steps.* returned \(10+, "),
     "part of a step": (method_state("schedule", start=0.5), "must give a window within 3 steps"),
     "text": (method_state("schedule", smoothed="x", best=1.0), "can't multiply"),
     "few scores": (method_state("sampler", scores=[0] * 29), "scores must be 30, .*; got 29"),

@@ -225,6 +225,10 @@ class ImplicitGradient(PooledRegression):
     optimizer = OuterAdaBelief()
     _peak = staticmethod(linearized_peak)
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError, before any work, if the last layer has no weights of its own."""
+        _ = self.embed.body
+
     def extra(self, problem: Problem) -> dict[str, Extra]:
         """Return the logarithm of the scale of the scores."""
         return {LOG_SCALE: scale_of_scores(problem, self.embed, self.log_scale_lr)}

@@ -47,11 +47,20 @@ class Embedding:
 
     @property
     def body(self) -> Tensor:
-        """Which of the network's parameters are no weights of that layer: 1 or 0 for each."""
-        weight, sizes = self._layer.weight, self.learner.sizes
+        """Which of the network's parameters are no weights of that layer: 1 or 0 for each.
+
+        A ValueError if its weights are no parameter, because they are computed from others.
+        """
+        weight, parameters = self._layer.weight, [*self.learner.module.parameters()]
+        if not any(parameter is weight for parameter in parameters):
+            raise ValueError(
+                "architecture must build a network whose last linear layer has its weights as a "
+                "parameter, which is told from the others; those of the one built are computed "
+                "from others, as by weight_norm. Leave it out of the last layer."
+            )
         parts = [
             torch.full((size,), float(parameter is not weight))
-            for parameter, size in zip(self.learner.module.parameters(), sizes)
+            for parameter, size in zip(parameters, self.learner.sizes)
         ]
         return to_device(torch.cat(parts), self.learner.device, self.learner.dtype)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
+from operator import index as whole
 from typing import Protocol
 
 import numpy as np
@@ -126,14 +126,11 @@ class Unrolled(Method):
                 state["schedule"],
             ),
         }
-        rng = rngs.numpy("window", step)
-        drawn = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
-        # NumPy's integers, as a schedule of the user's may return, cannot be saved.
-        start, window = map(int, drawn)
+        start, window = self._draw_window(rngs.numpy("window", step), state)
         # Only the window is shared by the processes of a run.
         index = rngs.draw_index(step)
         theta = self.steps.learner.init(rngs.integer("network", index))
-        real = self.sampler.batch(index, state["sampler"])
+        real = self._real_rows(problem, index, state)
         shared = self._shared_draw(problem, index)
         on_real = self._real_batch(problem, real, index, shared)
         ends: list[Tensor] = []
@@ -155,14 +152,8 @@ class Unrolled(Method):
         """Raise any error if a run cannot continue from a state that was read from a file."""
         super().check_state(problem, state, step)
         # The draw is thrown away: the numbers of a step do not depend on earlier ones.
-        rng = np.random.default_rng(0)
-        start, window = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
-        whole = isinstance(start, Integral) and isinstance(window, Integral)
-        if not whole or window < 1 or start not in range(self.unroll - window + 1):
-            raise ValueError(
-                f"its state must give a window within {self.unroll} steps; got {start=}, {window=}."
-            )
-        self.sampler.batch(step, state["sampler"])
+        self._draw_window(np.random.default_rng(0), state)
+        self._real_rows(problem, step, state)
 
     def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
         """Return the memory that an outer step takes."""
@@ -178,6 +169,35 @@ class Unrolled(Method):
             problem.real.n_bytes,
             self.steps.is_fused,
         )
+
+    def _draw_window(self, rng: np.random.Generator, state: State) -> tuple[int, int]:
+        """Return ``(start, window)`` as the schedule draws them, or raise a ValueError."""
+        drawn = self.schedule.draw(rng, self.window, self.unroll, state["schedule"])
+        try:
+            # NumPy's integers, as a schedule of the user's may return, cannot be saved.
+            start, window = map(whole, drawn)
+        except (TypeError, ValueError):
+            start = window = -1
+        if window < 1 or start not in range(self.unroll - window + 1):
+            raise ValueError(
+                f"schedule {type(self.schedule).__name__} must give a window within {self.unroll} "
+                "steps: whole numbers (start, window), window at least 1 and start + window at "
+                f"most {self.unroll}; its draw returned {drawn!r:.100}."
+            )
+        return start, window
+
+    def _real_rows(self, problem: Problem, index: int, state: State) -> np.ndarray:
+        """Return the rows that the sampler gives, as int64, or raise a ValueError."""
+        rows, n = np.asarray(self.sampler.batch(index, state["sampler"])), len(problem.real)
+        # Negative rows would count from the end, and a mask would be taken for the rows 0 and 1.
+        is_fit = rows.ndim == 1 and rows.size > 0 and rows.dtype.kind in "iu"
+        if not is_fit or rows.min() < 0 or rows.max() >= n:
+            raise ValueError(
+                f"sampler {type(self.sampler).__name__} must give rows of the training set, one or "
+                f"more whole numbers from 0 to {n - 1} in one dimension; its batch returned "
+                f"{rows!r:.100}."
+            )
+        return rows.astype(np.int64, copy=False)
 
     def _shared_draw(self, problem: Problem, index: int) -> Tensor | None:
         """Draw the numbers ``(n_numbers, 1)`` that all samples share, if they share some."""
