@@ -227,16 +227,11 @@ class BoostedDistiller(
         for k, budget in enumerate(budgets):
             task = callbacks.subcontext(task_name="block")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            n_blocks = 0 if start is None else len(self.budgets_)
-            distiller = self._make_distiller(budget, n_blocks, seed, folder)
+            if start is not None and folder is not None and group.rank == 0:
+                block = start.provenance["blocks"][-1]
+                folder.note_end(start.ipc, block["n_iter"], block["parameters"]["max_iter"])
+            distiller = self._next_distiller(budget, start is None, seed, folder)
             distiller._last_step = ends.get(str(budget), [None])[0]
-            if start is not None:
-                if folder is not None and group.rank == 0:
-                    block = start.provenance["blocks"][-1]
-                    folder.note_end(start.ipc, block["n_iter"], block["parameters"]["max_iter"])
-                # What "auto" stood for in the block before, perhaps of an older version.
-                used = self.distiller_._left_open(distiller)
-                distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
             # The first block that does steps here (others may come from their files) warns of how
             # long all will take, the others of nothing more.
             distiller._n_blocks_ahead = len(budgets) - k if tells_time else 0
@@ -375,6 +370,18 @@ class BoostedDistiller(
         budgets = list(range(done + size, ipc + 1, size))
         last = budgets[-1] if budgets else done
         return budgets if last == ipc else [*budgets, ipc]
+
+    def _next_distiller(
+        self, budget: int, is_first: bool, seed: int, folder: BlockFolder | None
+    ) -> BaseDistiller:
+        """Return the distiller of the block that begins."""
+        number = 0 if is_first else len(self.budgets_)
+        distiller = self._make_distiller(budget, number, seed, folder)
+        if not is_first:
+            # What "auto" stood for in the block before, perhaps of an older version.
+            used = self.distiller_._left_open(distiller)
+            distiller.set_params(**{n: used[n] for n in FORMER_AUTO if n in used})
+        return distiller
 
     def _make_distiller(
         self, ipc: int, block: int, seed: int, folder: BlockFolder | None = None

@@ -807,7 +807,7 @@ def test_a_target_that_the_encoder_drops_is_not_warned_of():
     pipe = make_pipeline(encoder, quick()).fit(frame, frame["kind"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        DistilledDataset.from_pipeline(pipe, frame)
+        assert DistilledDataset.from_pipeline(pipe, frame).target_name == "kind"
 
 
 @pytest.mark.parametrize("form", [list, np.array, lambda y: pd.DataFrame({"y": y})])
