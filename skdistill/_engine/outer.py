@@ -147,16 +147,7 @@ def update(
     began = perf_counter()
     tensors = state.tensors
     synthetic = parametrization.synthetic(tensors)
-    given = [synthetic.X, synthetic.y, *tensors.values()]
-    versions = [tensor._version for tensor in given]
-    local, method_state = method.gradient(problem, synthetic, state.method, state.step)
-    # By torch's count of changes.
-    if [tensor._version for tensor in given] != versions:
-        raise ValueError(
-            "synthetic.X and labels must be left as they are; the method or the augmentation "
-            "changed them in place. Take X + ... instead of X += ... or X.add_(...)."
-        )
-    _check_gradient(method, local, synthetic)
+    local, method_state = _checked_gradient(method, problem, synthetic, state)
     gradient = group.averaged(local)
     grads = parametrization.pull_back(tensors, gradient)
     norm = torch.cat([grad.flatten() for grad in grads.values()]).norm()
@@ -197,6 +188,23 @@ def update(
         clip_average=average,
     )
     return new, Record(loss, norm, level, False, perf_counter() - began, detail)
+
+
+def _checked_gradient(
+    method: Method, problem: Problem, synthetic: Synthetic, state: OuterState
+) -> tuple[Gradient, State]:
+    """Return a method's gradient and its next state, or raise a ValueError if they cannot be."""
+    given = [synthetic.X, synthetic.y, *state.tensors.values()]
+    versions = [tensor._version for tensor in given]
+    gradient, next_state = method.gradient(problem, synthetic, state.method, state.step)
+    # By torch's count of changes.
+    if [tensor._version for tensor in given] != versions:
+        raise ValueError(
+            "synthetic.X and labels must be left as they are; the method or the augmentation "
+            "changed them in place. Take X + ... instead of X += ... or X.add_(...)."
+        )
+    _check_gradient(method, gradient, synthetic)
+    return gradient, next_state
 
 
 def _check_gradient(method: Method, gradient: Gradient, synthetic: Synthetic) -> None:

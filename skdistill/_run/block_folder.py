@@ -89,7 +89,8 @@ class BlockFolder:
                 if saved is None:
                     if seed_is_drawn:
                         self._refuse_blocks()
-                    saved = {**here, _ENDS: {}}
+                    # Not that there are none: blocks may be there, if this file was lost.
+                    saved = {**here, _ENDS: None}
                     self._write(saved)
             return {**saved, _ENDS: self._with_files(saved[_ENDS])}
         except InUseError as error:
@@ -138,7 +139,8 @@ class BlockFolder:
     def _with_files(self, ends: dict[str, list[int]] | None) -> dict[str, list[int]]:
         """Return the ends of blocks that are still there, or from which one is that is there.
 
-        Folders of before note none (None): what has a later block beside it has ended.
+        None is noted (None) in folders of before, and if the shared file was lost: then what has a
+        later block beside it has ended.
         """
         files = self._files()
         last = max(files, default=0)

@@ -654,6 +654,16 @@ def test_blocks_of_a_folder_of_before_are_not_changed(images, tmp_path):
     np.testing.assert_array_equal(first.transform()[0][:4], longer.transform()[0][:4])
 
 
+def test_blocks_whose_shared_file_was_lost_are_not_changed(images, tmp_path):
+    first = checkpointed(tmp_path).fit(*images)
+    (tmp_path / "boosted.npz").unlink()
+    longer = checkpointed(tmp_path).set_params(distiller__max_iter=5)
+    with pytest.warns(CheckpointWarning, match="keep their outer steps"):
+        longer.fit(*images)
+    assert longer.n_iter_ == 3 + 3 + 5
+    np.testing.assert_array_equal(first.transform()[0][:4], longer.transform()[0][:4])
+
+
 @pytest.mark.parametrize("at", [5, 6])
 def test_an_interrupted_block_is_not_taken_for_the_one_before(images, tmp_path, outer_step, at):
     growing = checkpointed(tmp_path, warm_start=True)
