@@ -35,6 +35,9 @@ from .rat_bptt import RaTBPTTDistiller
 
 __all__ = ["BoostedDistiller"]
 
+# What the provenance of a set tells of its run, which of several runs is the sum.
+_COSTS = "n_iter", "n_skipped", "seconds"
+
 
 class BoostedDistiller(
     Parameters,
@@ -404,15 +407,20 @@ class BoostedDistiller(
         earlier = self.distilled_.provenance["blocks"] if self.budgets_ else []
         params = plain_parameters(self)
         of_budget = {"ipc": budget, "recipe_learning_rate": block.recipe.learning_rate}
+        blocks = [*earlier, {**of_budget, **block.provenance}]
         provenance = {
             **block.provenance,
+            # What the set has cost is what all blocks have.
+            **{name: sum(each.get(name, 0) for each in blocks) for name in _COSTS},
             "method": type(self).__name__,
             "parameters": {
                 name: params[name] for name in ("ipc", "block_size", "beta", "warm_start")
             },
             "seed": self._seed,
-            "blocks": [*earlier, {**of_budget, **block.provenance}],
+            "blocks": blocks,
         }
+        # It is told of each block, and there is none of a whole set.
+        provenance.pop("best_iter", None)
         self.distilled_ = replace(block, provenance=provenance)
         self.classes_ = distiller.classes_
         self.n_features_in_ = distiller.n_features_in_

@@ -208,6 +208,11 @@ def test_fitted_attributes(images):
     assert [block["ipc"] for block in provenance["blocks"]] == [1, 2, 3]
     assert len({block["seed"] for block in provenance["blocks"]}) == 3
     assert provenance["parameters"]["block_size"] == 1
+    # What all blocks cost, and not the last.
+    assert provenance["n_iter"] == fitted.n_iter_ > provenance["blocks"][-1]["n_iter"]
+    assert provenance["n_skipped"] == sum(fitted.history_["skipped"])
+    assert provenance["seconds"] == sum(block["seconds"] for block in provenance["blocks"])
+    assert "best_iter" not in provenance
 
 
 def test_saved_and_loaded_sets_keep_their_budgets(images, tmp_path):
