@@ -111,26 +111,31 @@ def result_table(report: dict, results: dict) -> str:
 
 
 def summary_table(methods: dict) -> str:
-    """Return what was measured of each method, as mean ± standard deviation over seeds."""
+    """Return what was measured of each method, as mean ± standard deviation over seeds.
+
+    A single seed has no deviation: the file has 0 in its place.
+    """
     methods = {name: values for name, values in methods.items() if isinstance(values, dict)}
     measures = list(dict.fromkeys(name for values in methods.values() for name in values))
     rows = []
     for name, values in methods.items():
         pairs = [values.get(measure) for measure in measures]
-        # These may be any quantity: in the units of the file, no percent.
         texts = [
-            " ± ".join(f"{number:.{decimals(pair[0])}f}" for number in pair)
-            if isinstance(pair, list) and fits_a_cell(pair)
-            else cell(pair)
+            measured(*pair) if isinstance(pair, list) and fits_a_cell(pair) else cell(pair)
             for pair in pairs
         ]
         rows.append([escape(name), *texts])
     return table(["mean ± standard deviation", *map(escape, measures)], rows)
 
 
-def decimals(mean: float) -> int:
-    """Return the decimals that show three digits of a mean, and its deviation to the same place."""
-    return max(0, 2 - floor(log10(abs(mean)))) if mean and isfinite(mean) else 3
+def measured(mean: float, deviation: float) -> str:
+    """Return three digits of a mean, and its deviation to the same place.
+
+    It may be any quantity: in the units of the file, no percent.
+    """
+    decimals = max(0, 2 - floor(log10(abs(mean)))) if mean and isfinite(mean) else 3
+    numbers = [mean, deviation] if deviation else [mean]
+    return " ± ".join(f"{number:.{decimals}f}" for number in numbers)
 
 
 def row_table(report: dict, rows: list[dict]) -> str:

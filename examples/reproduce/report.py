@@ -171,12 +171,17 @@ def _name_all(*heads: dict) -> None:
             head["machine"] = " and ".join(machines)
 
 
-def mean_std(values: Sequence[float]) -> str:
-    """Return the mean and standard deviation of accuracies, in percent."""
-    return f"{100 * np.mean(values):5.1f} ± {100 * np.std(values):3.1f}"
+def mean_std(values: Iterable[float]) -> str:
+    """Return the mean and standard deviation of accuracies over seeds, in percent."""
+    mean, std = mean_and_std(values)
+    return f"{100 * mean:5.1f} ± {100 * std:3.1f}"
 
 
 def mean_and_std(values: Iterable[float]) -> list[float]:
-    """Return mean and standard deviation, as a report's summary holds them."""
+    """Return the mean over seeds and its standard deviation, as a report's summary holds them.
+
+    Seeds are a few of many, so the deviation is the sample's (divided by one less than there are);
+    0 stands for that of a single one.
+    """
     values = list(values)
-    return [float(np.mean(values)), float(np.std(values))]
+    return [float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0]
