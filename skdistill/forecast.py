@@ -42,7 +42,9 @@ class Forecast:
     ----------
     seconds_per_step : float
         Mean over the measured outer steps. The length of the unrolled training is random, so a few
-        steps give the mean within about a tenth.
+        steps give the mean within about a tenth. Not counted are what a sampler does once in many
+        steps (clusters, scores of hardness), and that a window which moves takes longer in another
+        place: the first is what is measured.
     n_steps : int
         Outer steps of the run.
     memory : PeakMemory

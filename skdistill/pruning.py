@@ -179,8 +179,9 @@ class LossPruner(OlderPicklesMixin, BaseEstimator):
         for c in range(len(on_real.classes)):
             rows = np.flatnonzero(index == c)
             order = rows[np.argsort(scores[rows], kind="stable")]
-            # 0.7 * 10 is more than 7 by a rounding.
-            n = ceil(self.keep * len(rows) - 1e-9)
+            # 0.7 * 10 is more than 7 by a rounding; a share so small that this leaves nothing of it
+            # keeps one as well.
+            n = max(1, ceil(self.keep * len(rows) - 1e-9))
             kept.append(order[:n] if self.favor == "small" else order[-n:])
         self.scores_ = scores
         self.sample_indices_ = np.sort(np.concatenate(kept))

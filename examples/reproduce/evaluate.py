@@ -64,10 +64,9 @@ def main() -> None:
     )
     there = report["results"]["distilled"]
     print(f"{report['data']}, {distilled.ipc} per class: {result}")
-    print(
-        f"in the report: {100 * there['mean']:.1f} ± {100 * there['std']:.1f} % "
-        f"({there['n_networks']} networks)"
-    )
+    n = there["n_networks"]
+    deviation = f" ± {100 * there['std']:.1f}" if n > 1 else ""
+    print(f"in the report: {100 * there['mean']:.1f}{deviation} % ({n} network{'s' * (n > 1)})")
 
 
 def published(report: Path) -> DistilledDataset:

@@ -3,7 +3,9 @@
 Figure 10: networks train on all of the training set, and a sample's score is how often one of them
 forgets it; samples about which one of them was never right are told apart. The accuracy of networks
 that are trained on distilled sets, and on everything, is then told by score, on the training
-samples that were scored. Others than those of the scores are tested.
+samples that were scored. The networks that are tested are not those of the scores. The first one on
+each set has the initialization of one of these, though, and the first one on everything sees the
+samples in its order, too, in batches of another size.
 
 Figure 15: the formula in [Feng23, D.2] draws the easiest and the hardest samples most ("extremes"),
 its text those in between ("medium"); both are measured against uniform batches, after the same

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["listed", "reason"]
+__all__ = ["listed", "percent", "reason"]
 
 
 def reason(error: BaseException) -> str:
@@ -19,3 +19,8 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def percent(mean: float, std: float, n: int) -> str:
+    """Return the mean and standard deviation of ``n`` accuracies, which one has none of."""
+    return f"{100 * mean:.1f}" + (f" ± {100 * std:.1f}" if n > 1 else "")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._data.wording import percent
 from ._protocol import TrainingProtocol
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def accuracy(distilled: "DistilledDataset") -> str | None:
             return None  # of the whole set, of which this is a part
         if not _is_first_recipe(distilled, known):
             return None
-        return f"{100 * mean:.1f} ± {100 * std:.1f} % ({n:d} networks)"
+        return f"{percent(mean, std, n)} % ({n:d} network{'s' * (n > 1)})"
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

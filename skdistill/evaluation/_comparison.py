@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from .. import coresets
 from .._data.validation import check_count, check_sample_weight
+from .._data.wording import percent
 from .._engine.streams import Streams
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
@@ -55,7 +56,7 @@ class Comparison:
         width = max(map(len, self.results))
         lines = [f"{'training set':<{width}}  samples  networks  test accuracy (%)"]
         for name, r in self.results.items():
-            accuracy = f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
+            accuracy = percent(r.mean, r.std, len(r.accuracies))
             lines.append(
                 f"{name:<{width}}  {r.n_samples:7d}  {len(r.accuracies):8d}  {accuracy:>17}"
                 + (f"  ({r.n_diverged} diverged)" if r.n_diverged else "")
@@ -69,7 +70,7 @@ class Comparison:
         for row in rows:
             results = [self.results[row, protocol] for protocol in protocols]
             cells = [
-                f"{100 * r.mean:.1f} ± {100 * r.std:.1f}"
+                percent(r.mean, r.std, len(r.accuracies))
                 + (f" ({r.n_diverged} diverged)" if r.n_diverged else "")
                 for r in results
             ]

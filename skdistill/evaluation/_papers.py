@@ -93,9 +93,10 @@ def paper_protocol(name: str, distilled: DistilledDataset) -> EvaluationProtocol
       the initial ones, SGD with momentum, 20,000 steps. The paper's code stops when the accuracy on
       5000 training images has stopped rising; a set has none. Rate and label scale are those for
       CIFAR-10, whatever the data. For CIFAR-100 the code has a rate of 0.1 and a scale of 8 (one
-      sample per class) or 2 (ten); for Fashion-MNIST 0.001 and 8 (one), 0.01 and 8 with a weight
-      decay of 0.001 (ten), and 0.001 and 2 (50). In a protocol such a rate is ``learning_rate=rate
-      * 2 / (n_classes * label_scale**2)``. Color images are whitened there and have a deviation of
+      sample per class) or 2 (ten); for Fashion-MNIST 0.001 and 8 (one), 0.01 and 8 (ten; with a
+      weight decay, which is not to be had here beside scores minus the initial ones), and 0.001
+      and 2 (50). In a protocol such a rate is ``learning_rate=rate * 2 / (n_classes *
+      label_scale**2)``. Color images are whitened there and have a deviation of
       0.447, while here networks see one of 1. Without normalization, the rate then acts about five
       times as strongly.
     - "frepo" [Zhou22]_ and "rcig" [Loo23]_: a ConvNet of widths 128, 256, 512 without

@@ -29,6 +29,7 @@ from .._data.rows import Rows
 from .._data.units import warn_of_other_units
 from .._data.validation import as_array, check_count, check_magnitude, check_sample_weight
 from .._data.warn import warn
+from .._data.wording import percent
 from .._engine.group import join_group
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
@@ -76,6 +77,8 @@ class EvaluationResult:
     recipe : EvaluationRecipe or None, default=None
         How the networks were trained: the set's recipe, with the changes that a protocol and other
         arguments made. Its architecture is None if it was a callable that has no plain form.
+    weighted : bool, default=False
+        Whether test samples had weights: the accuracy is then their mean by these.
     """
 
     accuracies: np.ndarray
@@ -84,6 +87,7 @@ class EvaluationResult:
     n_samples: int
     n_diverged: int = 0
     recipe: EvaluationRecipe | None = None
+    weighted: bool = False
 
     @property
     def mean(self) -> float:
@@ -96,10 +100,12 @@ class EvaluationResult:
         return float(self.accuracies.std())
 
     def __str__(self) -> str:
-        diverged = f"; {self.n_diverged} diverged" if self.n_diverged else ""
+        remarks = "; test samples weighted" if self.weighted else ""
+        remarks += f"; {self.n_diverged} diverged" if self.n_diverged else ""
+        n = len(self.accuracies)
         return (
-            f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % "
-            f"({len(self.accuracies)} networks, {self.steps[-1]} steps{diverged})"
+            f"{percent(self.mean, self.std, n)} % "
+            f"({n} network{'s' * (n > 1)}, {self.steps[-1]} steps{remarks})"
         )
 
 
@@ -276,7 +282,13 @@ def evaluate_checked(
     )
     warn_of_divergence(n_diverged, n_networks)
     return EvaluationResult(
-        curve[:, -1].copy(), counts, curve, len(distilled), n_diverged, as_evaluated
+        accuracies=curve[:, -1].copy(),
+        steps=counts,
+        curve=curve,
+        n_samples=len(distilled),
+        n_diverged=n_diverged,
+        recipe=as_evaluated,
+        weighted=sample_weight is not None,
     )
 
 
@@ -486,4 +498,4 @@ def telling_what_is_done() -> Iterator[list[str]]:
 
 def in_words(name: str, accuracies: np.ndarray) -> str:
     """Return a line on the accuracies of networks, for `telling_what_is_done`."""
-    return f"{name}: {100 * accuracies.mean():.1f} ± {100 * accuracies.std():.1f} %"
+    return f"{name}: {percent(accuracies.mean(), accuracies.std(), accuracies.size)} %"

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .._data.validation import check_count
+from .._data.wording import percent
 from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset, check_is_set
 from ..evaluation._comparison import WHOLE
@@ -49,8 +50,8 @@ class HardnessResult:
         for i, name in enumerate(names):
             cells = [f"{name:<{width}}", f"{self.counts[i]:7d}"]
             for head, values in zip(heads, self.accuracies.values()):
-                mean, std = 100 * values[:, i].mean(), 100 * values[:, i].std()
-                cell = "-" if np.isnan(mean) else f"{mean:.1f} ± {std:.1f}"
+                mean, std = values[:, i].mean(), values[:, i].std()
+                cell = "-" if np.isnan(mean) else percent(mean, std, len(values))
                 cells.append(f"{cell:>{max(12, len(head))}}")
             lines.append("  ".join(cells))
         return "\n".join(lines)

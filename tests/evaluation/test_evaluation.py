@@ -126,6 +126,15 @@ def test_curve_ends_at_the_accuracy_that_counts(distilled, unseen):
     assert str(result).endswith("(3 networks, 40 steps)")
 
 
+def test_what_is_printed_of_a_result(distilled, unseen):
+    # One network has no deviation, and weights are told.
+    one = evaluate(distilled, *unseen, n_networks=1, steps=2)
+    assert str(one) == f"{100 * one.mean:.1f} % (1 network, 2 steps)"
+    weight = np.ones(len(unseen[1]))
+    weighted = evaluate(distilled, *unseen, n_networks=2, steps=2, sample_weight=weight)
+    assert str(weighted).endswith("(2 networks, 2 steps; test samples weighted)")
+
+
 def test_networks_differ_and_repeat(distilled, unseen):
     first = evaluate(distilled, *unseen, steps=[1, 2], n_networks=4)
     again = evaluate(distilled, *unseen, steps=[1, 2], n_networks=4)

@@ -592,8 +592,8 @@ def test_table_1_resumes_only_the_same_run(start, tmp_path, docs):
     done = start("evaluate", path, "--networks", "1")
     assert done.returncode == 0, done.stderr
     here, there = done.stdout.splitlines()
-    accuracy = here.split("per class: ")[1].split(" ±")[0]
-    assert there == f"in the report: {accuracy} ± 0.0 % (1 networks)"
+    accuracy = here.split("per class: ")[1].split(" (")[0]
+    assert there == f"in the report: {accuracy} (1 network)"
 
     # A run that was stopped before it came to the chosen samples.
     stopped = json.loads(path.read_text())

@@ -263,6 +263,13 @@ def test_no_loss_has_no_mean():
     np.testing.assert_array_equal(display.lines_["loss_mean"].get_ydata(), [np.nan, np.nan, 2])
 
 
+def test_a_large_loss_is_forgotten_by_the_mean():
+    display = TrainingCurveDisplay(
+        loss=[1e20, 1, 2, 3], grad_norm=[1] * 4, clip_level=[1] * 4, skipped=[0] * 4
+    ).plot(smoothing=2)
+    np.testing.assert_array_equal(display.lines_["loss_mean"].get_ydata(), [1e20, 5e19, 1.5, 2.5])
+
+
 def test_runs_are_compared_in_the_same_axes():
     first = TrainingCurveDisplay.from_estimator(RUN, label="RaT-BPTT")
     first.axes_[2].plot([1], [1])  # a panel's own lines do not move the colors of a run
