@@ -1,4 +1,4 @@
-"""The names of modules in 0.1.0, which pickles use, and perhaps code of that time.
+"""The names of modules in 0.1.0 that pickles use.
 
 An import of an old name gives the module that replaces it.
 """
@@ -11,29 +11,7 @@ from importlib.machinery import ModuleSpec
 __all__ = ["install"]
 
 _NEW_NAMES = {
-    "_agreement": "_run.processes",
-    "_checkpoint": "_run.checkpoint",
-    "_consistency": "distilled._consistency",
-    "_engine.matching": "_engine.methods.matching",
-    "_engine.objective": "_engine.methods.unrolled",
-    "_estimator_state": "_files.estimators",
-    "_fresh_networks": "evaluation._networks",
-    "_held_out": "_run.held_out",
-    "_identity": "_run.identity",
-    "_image_folder": "_files.images",
-    "_interruption": "_run.interruption",
     "_layout": "_data.layout",
-    "_learned": "_run.synthetic",
-    "_npz": "_files.npz",
-    "_outer_callbacks": "_run.callbacks",
-    "_output": "evaluation._output",
-    "_plain_augmentation": "evaluation._plain_augmentation",
-    "_seeds": "_data.seeds",
-    "_training_data": "_data.training",
-    "_validation": "_data.validation",
-    "_warn": "_data.warn",
-    "_watch": "_run.watch",
-    "_whitening": "_data.whitening",
     "base": "distillers.base",
     "boosted": "distillers.boosted",
     "distribution_matching": "distillers.distribution_matching",

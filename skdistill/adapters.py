@@ -79,7 +79,11 @@ class _Adapter(MetaEstimatorMixin, OlderPicklesMixin, BaseEstimator):
 
     def get_metadata_routing(self) -> Any:
         """Return scikit-learn's router: weights in `fit` go to the distiller."""
-        return _router(self)
+        to_fit = MethodMapping().add(caller="fit", callee="fit")
+        # scikit-learn knows this method only if imbalanced-learn has registered it.
+        with suppress(ValueError):
+            to_fit.add(caller="fit_resample", callee="fit")
+        return MetadataRouter(owner=self).add(distiller=_distiller(self), method_mapping=to_fit)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: labels are needed, images have more than two dimensions."""
@@ -512,15 +516,6 @@ def _that_weighs_terms(distiller: Any) -> Any:
 
 def _routing_enabled() -> bool:
     return sklearn.get_config()["enable_metadata_routing"]
-
-
-def _router(owner: Any) -> MetadataRouter:
-    """Return the router of the owner's metadata to its distiller's `fit`."""
-    to_fit = MethodMapping().add(caller="fit", callee="fit")
-    # scikit-learn knows this method only if imbalanced-learn has registered it.
-    with suppress(ValueError):
-        to_fit.add(caller="fit_resample", callee="fit")
-    return MetadataRouter(owner=owner).add(distiller=_distiller(owner), method_mapping=to_fit)
 
 
 def _routed(owner: Any, sample_weight: ArrayLike | None) -> ArrayLike | None:

@@ -135,7 +135,7 @@ def forecast(
     return Forecast(
         seconds_per_step=sum(seconds[1:]) / n_steps,
         n_steps=max_iter,
-        memory=method.peak(problem, synthetic),
+        memory=method.peak(problem),
         compiled=isinstance(getattr(method, "steps", None), CompiledSteps),
         device=str(synthetic.X.device),
         hints=hints,

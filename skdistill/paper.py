@@ -114,8 +114,7 @@ def paper_settings(dataset: str, ipc: int) -> dict[str, Any]:
     - `schedule`: the random window of Algorithm 1.
     - `init`: Gaussian noise of norm 1 (Appendix C.1).
     - `learn_labels`: True for CIFAR-10 with 50 samples per class, and for all data with more
-      classes
-      (Appendix C.1).
+      classes (Appendix C.1).
     - `augmentation`: flip and rotation (section 4, which says "on the target set"; the paper's code
       augments the synthetic samples as well, and so does `RaTBPTTDistiller`); `score` trains its
       networks on augmented samples, too (Appendix C.1).

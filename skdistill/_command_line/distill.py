@@ -102,15 +102,13 @@ def distill(
         if checkpoint is not None and place.parent == expanded(checkpoint).resolve():
             raise click.UsageError(f"{output} is in the folder of checkpoints; give another file.")
     training = read_training(source, target, drop, size, gray)
-    if estimate or output is None:
-        X = training.X
-        X = X if training.encoder is None else training.encoder.fit_transform(X)
-        click.echo(distiller.estimate(X, training.y))
-        return
     numbers = training.X
     # Step by step, because the bar is the distiller's alone.
     if training.encoder is not None:
         numbers = training.encoder.fit_transform(numbers)
+    if estimate or output is None:
+        click.echo(distiller.estimate(numbers, training.y))
+        return
 
     from .._engine.group import join_group
     from .._run.interruption import signals_interrupt

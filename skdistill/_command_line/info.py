@@ -122,9 +122,8 @@ def _of_run(meta: Mapping[str, Any]) -> dict[str, Any]:
     from ..distilled._known import mapping
 
     run, identity = mapping(meta.get("run")), dict(mapping(meta.get("identity")))
-    if identity.get("clip_norm") == "auto":
-        # As files said before it stood for something else.
-        identity |= FORMER_AUTO
+    # As files said before "auto" stood for something else.
+    identity |= {name: was for name, was in FORMER_AUTO.items() if identity.get(name) == "auto"}
     # No parameters.
     for name in (VALIDATION, NETWORK_SCORES):
         identity.pop(name, None)

@@ -34,6 +34,8 @@ class Standardizer:
         One value per channel or feature.
     sample_shape : tuple of int
         ``(features,)`` or ``(channels, height, width)``.
+    device, dtype
+        Of the standardized samples.
     """
 
     def __init__(

@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from .._data.class_weight import weigh_samples
 from .._data.rows import Rows, take
 from .._data.training import Checked
 from .._engine.memory import PeakMemory
-from .._engine.methods.base import Method, Problem, Synthetic
+from .._engine.methods.base import Method, Problem
 from .._engine.streams import Streams
 from ..learning_rates import resolve_rate_schedule
 from ..parametrization import resolve_parametrization
@@ -58,9 +57,7 @@ class Fit:
 
     def peak(self) -> PeakMemory:
         """Return the memory that an outer step takes."""
-        problem = self.loop.problem
-        placeholder = torch.empty(len(problem.rows), *problem.shape, device="meta")
-        return self.method.peak(problem, Synthetic(placeholder, problem.rows.labels("meta")))
+        return self.method.peak(self.loop.problem)
 
 
 def assemble(

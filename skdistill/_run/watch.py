@@ -31,8 +31,10 @@ class Watch:
     ----------
     name : str
         The estimator's class.
-    max_iter, verbose : int
-        Its parameters: with ``verbose=1`` about ten lines a run, with more one for each step.
+    max_iter : int
+        The outer step at which the run ends.
+    verbose : int
+        Its parameter: with 1 about ten lines a run, with more one for each step.
     advice : str
         What to change if a run does not go well.
     speaks : bool

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.arrays import as_array
+from .._data.validation import check_count
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
 from ..distillers._all import all_distillers
@@ -135,8 +135,7 @@ def diagnose(
     >>> diagnosis.not_made["stagnation"]
     'A set keeps no history of its run: pass the fitted distiller instead of the set.'
     """
-    if not isinstance(n_networks, Integral) or n_networks < 0:
-        raise ValueError(f"n_networks must be an integer of at least 0; got {n_networks!r}.")
+    check_count("n_networks", n_networks, 0)
     if (X_train is None) != (y_train is None):
         missing = "X_train" if X_train is None else "y_train"
         raise ValueError(f"X_train and y_train must be given together; {missing} is missing.")

@@ -6,15 +6,15 @@ from typing import Any, ClassVar, Literal
 
 from .._data.validation import Interval, StrOptions
 from .._engine.outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer, OuterSGD
-from ..distilled._dataset import DistilledDataset
 from ._parameter_checks import check_rate
 from ._parameters import param
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["MatchingDistiller"]
 
 
-class MatchingDistiller(BaseDistiller):
+class MatchingDistiller(StartsFromReal, BaseDistiller):
     """Base class of the distillers whose loss is a sum over classes of distances.
 
     Parameters
@@ -38,15 +38,6 @@ class MatchingDistiller(BaseDistiller):
         count the same, however many samples they have. Held-out samples (`validation_fraction`)
         are weighed as in other distillers: with None each counts the same, as in `score`, and with
         "balanced" each class.""",
-    )
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
-        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in DSA,
-        DM and IDC), the centroids of k-means in every class, or a set that was distilled before.
-        ``sample_weight`` plays no part in choosing samples and clustering.
-        """,
     )
     outer_optimizer: Literal["adam", "sgd"] = param(
         default="adam",

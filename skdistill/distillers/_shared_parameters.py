@@ -17,7 +17,7 @@ from ..networks import ARCHITECTURES, Architecture, ArchitectureName
 from ..parametrization import SampleParametrization
 from ._parameters import Parameters, param
 
-__all__ = ["SharedParameters"]
+__all__ = ["SharedParameters", "StartsFromReal"]
 
 
 class SharedParameters(Parameters):
@@ -272,4 +272,17 @@ class SharedParameters(Parameters):
         doc="""1 prints about ten lines per run, 2 one line per outer step. For a progress bar, call
         ``set_callbacks(sklearn.callback.ProgressBar())``.""",
         may_change=True,
+    )
+
+
+class StartsFromReal(Parameters):
+    """The start of the samples for methods whose papers begin with real ones."""
+
+    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
+        default="real",
+        constraints=[StrOptions({"gaussian", "real", "kmeans"}), DistilledDataset],
+        kind='{"gaussian", "real", "kmeans"} or DistilledDataset',
+        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in the
+        code of the paper), the centroids of k-means in every class, or a set that was distilled
+        before. ``sample_weight`` plays no part in choosing samples and clustering.""",
     )

@@ -25,6 +25,7 @@ from .._data.strategy import plain_parameters
 from .._data.training import Checked, check_training_data
 from .._data.validation import check_count, check_image_shape, fit_context, keeping_features
 from .._engine.group import join_group
+from .._engine.learner import Learner
 from .._engine.methods.base import Method, Problem
 from .._engine.runtime import resolve_device
 from .._engine.settings import own_settings
@@ -261,8 +262,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             callbacks = OuterCallbacks(self, resumed.n_steps, given.group)
             fit = assemble(given, resumed, make_method, self._weighs_terms)
             run, checkpoint, n_before = fit.run, resumed.checkpoint, fit.run.step
-            watch = self._make_watch(given.group.rank == 0, given.start is None)
-            watch = replace(watch, max_iter=fit.loop.last_step)
+            watch = self._make_watch(fit.loop.last_step, given.group.rank == 0, given.start is None)
             callbacks.offer(
                 X=fit.data.X,
                 y=fit.data.classes[fit.data.y],
@@ -344,10 +344,6 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         start = check_start(
             start, self.init, data, self.ipc, self.learn_labels, parametrization, names
         )
-        parameters = self._parameters(data.layout)
-        learner = make_networks(
-            parameters, data, self._needs_network, self._autocast(), self._derivatives
-        )
         return Given(
             data=data,
             origin=origin,
@@ -355,7 +351,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             start=start,
             factors=factors,
             earlier=earlier,
-            learner=learner,
+            learner=self._make_networks(data),
             provenance=data.fingerprint(),
             group=group,
             split_seed=getattr(self, "_split_seed", None),
@@ -413,18 +409,25 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         """Raise ValueError for what the method cannot do, given parameters and arguments."""
         check_refusals(type(self), self._refuses, given)
 
-    def _make_watch(self, speaks: bool, expects_progress: bool) -> Watch:
+    def _make_watch(self, last_step: int, speaks: bool, expects_progress: bool) -> Watch:
         """Return the object that reports on a run in progress."""
         shows_progress = bool(self.verbose or getattr(self, "_skl_callbacks", None))
         return Watch(
             type(self).__name__,
-            self.max_iter,
+            last_step,
             self.verbose,
             self._advice,
             speaks,
             expects_progress,
             ways_out(shows_progress, self.checkpoint is not None, self._hints.time),
             self._n_blocks_ahead,
+        )
+
+    def _make_networks(self, data: Checked) -> Learner | None:
+        """Return the networks to distill through, or None if the method needs none."""
+        parameters = self._parameters(data.layout)
+        return make_networks(
+            parameters, data, self._needs_network, self._autocast(), self._derivatives
         )
 
     def _with(self, resolved: dict[str, Any]) -> Self:
@@ -478,9 +481,7 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
         other = other._with(other._with({})._resolve(data.layout.network_shape))
         names = getattr(other, "feature_names_in_", None)
         parameters = other._parameters(data.layout)
-        learner = make_networks(
-            parameters, data, self._needs_network, self._autocast(), self._derivatives
-        )
+        learner = other._make_networks(data)
         real, problem = pose(data, learner, Streams(0), {}, parameters, self._weighs_terms, names)
         method = other._make_method(problem)
         if type(method).peak is Method.peak:

@@ -8,12 +8,12 @@ from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.feature_regression import FeatureRegression
 from .._engine.methods.matching import Embedding
-from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import FREPO as PAPER
 from ..sampling import uniform_batches
 from ._parameters import param
 from ._pool_parameters import PoolParameters
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["FRePoDistiller"]
@@ -23,7 +23,7 @@ __all__ = ["FRePoDistiller"]
 _MOST_AUTO = 0.25 / 8
 
 
-class FRePoDistiller(PoolParameters, BaseDistiller):
+class FRePoDistiller(PoolParameters, StartsFromReal, BaseDistiller):
     """Distill a data set by neural feature regression with a pool of networks (FRePo).
 
     Learns ``ipc`` synthetic samples per class and their labels. Every outer step takes a network
@@ -113,12 +113,6 @@ class FRePoDistiller(PoolParameters, BaseDistiller):
     ((20, 64), (20, 10), 'mse')
     """
 
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Zhou22]), the centroids of k-means in every class, or a set that was distilled before.
-        ``sample_weight`` plays no part in choosing samples and clustering.""",
-    )
     batch_size: int = param(
         default=256,
         doc="""Real samples in each outer step; at most all of the training set. [Zhou22]: 1024. The

@@ -12,17 +12,17 @@ from .._engine.kernels import FullyConnected
 from .._engine.methods.base import Problem
 from .._engine.methods.kernel import KernelRidge
 from .._engine.rows import rows_by_class
-from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..kernel_ridge import KERNELS, KernelRidgeClassifier
 from ..paper import KIP as PAPER
 from ._parameters import param
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["KIPDistiller"]
 
 
-class KIPDistiller(BaseDistiller):
+class KIPDistiller(StartsFromReal, BaseDistiller):
     """Distill a data set by kernel inducing points (KIP).
 
     Learns ``ipc`` synthetic samples per class, and perhaps their labels, such that a kernel ridge
@@ -119,12 +119,6 @@ class KIPDistiller(BaseDistiller):
         doc="""Learning rate of Adam, for samples that are standardized. The default is that of
         [Code]. "auto" is ``0.25 / sqrt(number of values in a sample)``, which suits a start from
         Gaussian rows.""",
-    )
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Code]), the centroids of k-means in every class, or a set that was distilled before.
-        ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     learn_labels: bool = param(
         default=False,

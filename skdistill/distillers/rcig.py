@@ -11,12 +11,12 @@ from .._engine.methods.base import Problem
 from .._engine.methods.implicit import ImplicitGradient
 from .._engine.methods.matching import Embedding
 from .._engine.tuned_rate import TunedRate
-from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import RCIG as PAPER
 from ..sampling import uniform_batches
 from ._parameters import param
 from ._pool_parameters import PoolParameters
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["RCIGDistiller"]
@@ -26,7 +26,7 @@ __all__ = ["RCIGDistiller"]
 _FIRST_INNER, _FIRST_INVERSE = 1e-5, 5e-5
 
 
-class RCIGDistiller(PoolParameters, BaseDistiller):
+class RCIGDistiller(PoolParameters, StartsFromReal, BaseDistiller):
     """Distill a data set by implicit gradients of linearized networks (RCIG).
 
     Learns ``ipc`` synthetic samples per class and their labels. Every outer step takes a network
@@ -96,10 +96,10 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
     gradients as well, up and not down (by very little), and has them among the parameters of the
     Hessian matrix; a network's Adam counts the steps of all earlier descents; whether a descent
     falls is told without its last value, and rates are tried one after the other, here by doubling
-    and halving the exponent; a network is replaced when it reaches `pool_max_age`, here when it is
-    next drawn, and all begin with age 0, not spread evenly; and of thousands of synthetic samples
-    it differentiates 2000 at a time, which here are taken in chunks, all of them. The regression is
-    in double precision here.
+    and halving the exponent; a network is replaced as soon as it reaches `pool_max_age`, and all
+    begin with age 0, where here it is replaced when it is next drawn, and first ages are spread
+    evenly; and of thousands of synthetic samples it differentiates 2000 at a time, which here are
+    taken in chunks, all of them. The regression is in double precision here.
 
     `augmentation` changes the real batch, and the synthetic samples on which the networks of the
     pool are trained, as those of the evaluation. The code augments nothing in distillation but by
@@ -136,12 +136,6 @@ class RCIGDistiller(PoolParameters, BaseDistiller):
     ((10, 64), (10, 10), 'mse')
     """
 
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Loo23]), the centroids of k-means in every class, or a set that was distilled before.
-        ``sample_weight`` plays no part in choosing samples and clustering.""",
-    )
     batch_size: int = param(
         default=256,
         doc="""Real samples in each outer step; at most all of the training set. [Loo23]: 1024.""",

@@ -7,17 +7,17 @@ from .._data.validation import Interval, StrOptions
 from .._engine.methods.base import Problem
 from .._engine.methods.matching import Embedding
 from .._engine.methods.random_features import RandomFeatures
-from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import RFAD as PAPER
 from ..sampling import uniform_batches
 from ._parameters import param
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["RFADDistiller"]
 
 
-class RFADDistiller(BaseDistiller):
+class RFADDistiller(StartsFromReal, BaseDistiller):
     """Distill a data set by random feature approximation (RFAD).
 
     Learns ``ipc`` synthetic samples per class from which a kernel regression predicts the real
@@ -96,12 +96,6 @@ class RFADDistiller(BaseDistiller):
     ((20, 64), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
     """
 
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Loo22]), the centroids of k-means in every class, or a set that was distilled before.
-        ``sample_weight`` plays no part in choosing samples and clustering.""",
-    )
     batch_size: int = param(
         default=256,
         doc="""Real samples in each outer step; at most all of the training set. [Loo22]: 5120, in

@@ -13,17 +13,17 @@ from .._engine.optimizers import SGD
 from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
 from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
-from ..distilled._dataset import DistilledDataset
 from ..forecast import Hints
 from ..paper import DATM, FTD, MTT, TESLA
 from ._parameter_checks import check_classes_per_step, check_inner_batch_size, check_rate
 from ._parameters import param
+from ._shared_parameters import StartsFromReal
 from .base import BaseDistiller
 
 __all__ = ["TrajectoryMatchingDistiller"]
 
 
-class TrajectoryMatchingDistiller(BaseDistiller):
+class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
     """Distill a data set by matching training trajectories (MTT, TESLA, FTD, DATM).
 
     Learns ``ipc`` synthetic samples per class on which a network trains as on the real ones. Before
@@ -158,12 +158,6 @@ class TrajectoryMatchingDistiller(BaseDistiller):
         doc="""Real samples in each step of an expert's training; at most all of the training set.
         [Cazenavette22]: 256. The default is half of that, because on a CPU experts may take as long
         as a short run.""",
-    )
-    init: Literal["gaussian", "real", "kmeans"] | DistilledDataset = param(
-        default="real",
-        doc="""The start of the samples: Gaussian noise of norm 1, random real samples (as in
-        [Cazenavette22]), the centroids of k-means in every class, or a set that was distilled
-        before. ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
     eval_steps: int = param(
         default=300,

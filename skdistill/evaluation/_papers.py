@@ -235,7 +235,7 @@ def with_recipe(
                 f"{describe_architecture(resolved.architecture)}."
             )
         recipe = replace(recipe, architecture=architecture)
-    if resolved.augmentation is None or resolved.augmentation != "recipe":
+    if resolved.augmentation != "recipe":
         augmentation = check_augmentation(resolved.augmentation, recipe.layout.network_shape)
         recipe = replace(recipe, augmentation=_plain_augmentation.to_plain(augmentation))
     return replace(distilled, recipe=recipe, provenance=without_accuracy(distilled.provenance))

@@ -248,7 +248,7 @@ def evaluate_checked(
     if protocol is not None:
         distilled = under(distilled, protocol)
         architecture = architecture if protocol.architecture is None else protocol.architecture
-        if protocol.augmentation is None or protocol.augmentation != "recipe":
+        if protocol.augmentation != "recipe":
             augmentation = protocol.augmentation
     recipe = distilled.recipe
     architecture = recipe.architecture if architecture is None else architecture

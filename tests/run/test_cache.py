@@ -67,7 +67,7 @@ class ToAnchors(Method):
     def stand_in(self, problem):
         return torch.zeros(problem.rows.n_classes, *problem.shape)
 
-    def peak(self, problem, synthetic):
+    def peak(self, problem):
         return PeakMemory(states=0, activations=0, real=0, data=problem.real.n_bytes)
 
     def extra(self, problem):

@@ -223,7 +223,7 @@ def test_a_short_run_is_silent(options):
 
 def test_the_advice_leaves_out_what_is_done_already(tmp_path):
     def ways_out(**parameters):
-        return RaTBPTTDistiller(**parameters)._make_watch(True, True).ways_out
+        return RaTBPTTDistiller(**parameters)._make_watch(200, True, True).ways_out
 
     assert "ProgressBar" in ways_out()
     assert "checkpoint=" in ways_out()

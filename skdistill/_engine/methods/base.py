@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import RealData
@@ -265,7 +266,7 @@ class Method:
         """Raise any error if a run cannot continue from a state that was read from a file."""
         self.observe(Observation(1.0, 1.0, batch_accuracy=1.0), state)
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         raise NotImplementedError
 
@@ -280,3 +281,9 @@ class RegressionMethod(Method):
     def first_labels(self, one_hot: Tensor) -> Tensor:
         """Return centered labels."""
         return centered(one_hot)
+
+    def labels(self, synthetic: Synthetic, n_classes: int, dtype: torch.dtype) -> Tensor:
+        """Return the labels of the regression: those learned, or what learned ones start as."""
+        if synthetic.learns_labels:
+            return synthetic.y
+        return self.first_labels(F.one_hot(synthetic.y, n_classes).to(dtype))

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ridge
@@ -51,7 +50,7 @@ class PooledRegression(RegressionMethod):
         super().check_state(problem, state, step)
         self.pool.check(state["pool"])
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         return self._peak(
             self.embed.learner,
@@ -114,10 +113,7 @@ class FeatureRegression(PooledRegression):
         The network of the step before is trained first, on the samples as that step left them.
         """
         X, n_classes, rngs = synthetic.X, problem.rows.n_classes, problem.rngs
-        learns = synthetic.learns_labels
-        y = synthetic.y
-        if not learns:
-            y = self.first_labels(F.one_hot(y, n_classes).to(X.dtype))
+        y = self.labels(synthetic, n_classes, X.dtype)
         pool = state["pool"]
         if step > 0:
             last = self.pool.draw(rngs, step - 1)
@@ -134,7 +130,7 @@ class FeatureRegression(PooledRegression):
             predicted, n_raised = predictions(inputs[0], labels, real.features, self.regularization)
             target = centered_one_hot(real.y, n_classes, X.dtype).to(predicted)
             loss = real.mean(mean_squared_error(predicted, target, reduction="none"))
-            if learns:
+            if synthetic.learns_labels:
                 loss = loss + label_term(inputs[1])
         phi_bar, y_bar = torch.autograd.grad(loss, inputs)
         X_bar = self._folded(features.pulled_back(support, phi, phi_bar))
@@ -142,7 +138,9 @@ class FeatureRegression(PooledRegression):
         if n_raised is None:
             pool = self.pool.diverged(pool, k, rngs, step)
         record = {"age": age, "n_diverged": pool["n_diverged"], "n_raised": n_raised or 0}
-        found = Gradient(loss.detach().to(X), X_bar, y_bar if learns else None, record=record)
+        found = Gradient(
+            loss.detach().to(X), X_bar, y_bar if synthetic.learns_labels else None, record=record
+        )
         return found, {"pool": pool}
 
 

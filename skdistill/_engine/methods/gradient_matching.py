@@ -180,7 +180,7 @@ class GradientMatching(Method):
         super().check_state(problem, state, step)
         self.pool.check(state["pool"])
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         n = len(problem.real if self.on_real else problem.rows)
         return gradients_peak(

@@ -28,7 +28,6 @@ from torch import Tensor
 
 from .. import ridge
 from ..features import Features, RealFeatures
-from ..labels import centered_one_hot
 from ..linearized import Linearized
 from ..memory import linearized_peak
 from ..optimizers import Adam
@@ -247,9 +246,7 @@ class ImplicitGradient(PooledRegression):
         network with which the loss is not finite is replaced.
         """
         rngs, X = problem.rngs, synthetic.X
-        y = synthetic.y
-        if not synthetic.learns_labels:
-            y = centered_one_hot(y, problem.rows.n_classes, X.dtype)
+        y = self.labels(synthetic, problem.rows.n_classes, X.dtype)
         support, pool = self._support(X), state["pool"]
         if step > 0:
             last = self.pool.draw(rngs, step - 1)

@@ -72,7 +72,7 @@ class KernelRidge(RegressionMethod):
         )
         return found, state
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         n = len(problem.rows)
         n_rows = min(rows_of_a_block(n, problem.device), self.batch_size)

@@ -140,7 +140,7 @@ class DistributionMatching(Method):
             return self._soft_distance(problem, theta, synthetic, real, draws), state
         return self._distance(problem, theta, synthetic.X, real, draws), state
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         n_real = sum(min(len(rows), self.batch_size) for rows in self.real_rows)
         # Whole classes make a chunk of the synthetic samples.

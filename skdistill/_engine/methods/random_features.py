@@ -74,8 +74,7 @@ class RandomFeatures(RegressionMethod):
     ) -> tuple[Gradient, State]:
         """Return the loss of outer step ``step`` with its derivatives, and the (empty) state."""
         X, n_classes = synthetic.X, problem.rows.n_classes
-        learns = synthetic.learns_labels
-        y = synthetic.y if learns else centered_one_hot(synthetic.y, n_classes, X.dtype)
+        y = self.labels(synthetic, n_classes, X.dtype)
         features, real = self._of_stretch(problem, step)
         X, phi = features.of(X)
         inputs = [
@@ -96,13 +95,13 @@ class RandomFeatures(RegressionMethod):
         found = Gradient(
             loss=loss.detach().to(X),
             X=features.pulled_back(X, phi, phi_bar),
-            y=y_bar if learns else None,
+            y=y_bar if synthetic.learns_labels else None,
             extra=dict(zip(synthetic.extra, extra_bars)),
             record={"n_raised": n_raised or 0},
         )
         return found, state
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         learner = self.embed.learner
         return features_peak(

@@ -190,7 +190,7 @@ class TrajectoryMatching(Method):
         )
         return found, state
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         steps, experts = self.training.steps, 0
         if steps.learner.device.type == "cpu" and isinstance(problem.prepared, Trajectories):

@@ -155,7 +155,7 @@ class Unrolled(Method):
         self._draw_window(np.random.default_rng(0), state)
         self._real_rows(problem, step, state)
 
-    def peak(self, problem: Problem, synthetic: Synthetic) -> PeakMemory:
+    def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
         return unrolled_peak(
             self.steps.learner,
