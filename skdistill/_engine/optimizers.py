@@ -86,11 +86,15 @@ class SGD:
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Gradient descent whose learning rate is a tensor without axes, because it is learned."""
+    """Gradient descent whose learning rate is a tensor without axes, because it is learned.
+
+    A state keeps the gradient of the step that led to it, to which the rate is sensitive: what the
+    step has moved, divided by a small rate, would have lost its digits.
+    """
 
     lr: Tensor
 
-    n_slots = 1
+    n_slots = 2
 
     def init(self, theta: Tensor) -> Tensor:
         return _initial(theta, self.n_slots)
@@ -99,15 +103,15 @@ class GradientDescent:
         return ()
 
     def step(self, state: Tensor, grad: Tensor) -> Tensor:
-        return state - self.lr * grad
+        return torch.stack((state[0] - self.lr * grad, grad))
 
     def adjoint(self, state: Tensor, new: Tensor, bar: Tensor):
-        return -self.lr * bar[0], bar.clone()
+        # No step reads the gradient of the one before.
+        return -self.lr * bar[0], torch.stack((bar[0], torch.zeros_like(bar[0])))
 
-    def rate_bar(self, state: Tensor, new: Tensor, bar: Tensor) -> Tensor:
-        """Return the sensitivity to the learning rate, through this step alone."""
-        # The step is the gradient times the rate: the gradient need not be computed again.
-        return (bar[0] @ (new[0] - state[0])) / self.lr
+    def rate_bar(self, new: Tensor, bar: Tensor) -> Tensor:
+        """Return the sensitivity to the learning rate, through the step to ``new`` alone."""
+        return -(bar[0] @ new[1])
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def pull_back(
     for k in reversed(range(len(states) - 1)):
         i = first + k
         if isinstance(optimizer, GradientDescent):
-            lr_bars.append(optimizer.rate_bar(states[k], states[k + 1], bar))
+            lr_bars.append(optimizer.rate_bar(states[k + 1], bar))
         before, X_bar, *y_bar = loop.steps.adjoint(states[k : k + 2], *loop.batch(i), bar, i + 1)
         if not first_order:
             bar = before

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from skdistill._engine.learner import Learner
-from skdistill._engine.optimizers import SGD, Adam
+from skdistill._engine.optimizers import SGD, Adam, GradientDescent
 from skdistill._engine.real_batch import RealBatch
 from skdistill._engine.steps import CompiledSteps, Steps
 from skdistill._engine.unroll import InnerLoop, meta_gradient, run
@@ -488,3 +488,17 @@ def test_compiled_augmented_steps_equal_the_plain_ones():
         "forward": [True],
         "adjoint": [True],
     }
+
+
+def test_the_derivative_in_a_small_rate_keeps_its_digits():
+    # What a step has moved, in single precision, has lost most of the gradient's.
+    def rate_bar(dtype):
+        learner = Learner(partial(ConvNet, (1, 8, 8), 3, width=6), dtype=dtype)
+        X = torch.linspace(-1, 1, 6 * 64, dtype=dtype).reshape(6, 1, 8, 8).sin()
+        along = torch.linspace(-1, 1, learner.n_parameters, dtype=dtype)
+        rate = torch.tensor(1e-6, dtype=dtype)
+        loop = InnerLoop(Steps(learner, GradientDescent(rate)), X, torch.arange(6) % 3)
+        found = meta_gradient(loop, learner.init(0), 0, 3, lambda theta: (theta @ along, along))
+        return found.lr.item()
+
+    assert rate_bar(torch.float32) == pytest.approx(rate_bar(torch.float64), rel=1e-4)
