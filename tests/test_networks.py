@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from functools import partial
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -209,6 +210,20 @@ def test_a_set_keeps_the_options_of_its_networks(tmp_path):
     assert "fresh networks (ConvNet(width=4, norm='none'))" in loaded._repr_html_().replace(
         "&#x27;", "'"
     )
+
+
+def test_what_builds_a_network_may_build_others_first():
+    def factory():
+        width = Learner(partial(nn.Linear, 3, 2)).n_parameters
+        return nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 2))
+
+    found = []
+    # In a thread that does not outlive the test, if it waits for itself.
+    thread = Thread(target=lambda: found.append(Learner(factory).init(0)), daemon=True)
+    thread.start()
+    thread.join(30)
+    alone = Learner(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
+    assert torch.equal(found[0], alone.init(0))
 
 
 def test_learner_equals_the_module():

@@ -63,6 +63,7 @@ class Chain:
 
     def __init__(self, learner: Learner, layers: Sequence[Layer], kernels: CDLL | None = None):
         self._sizes, self._n_parameters = learner.sizes, learner.n_parameters
+        self._dtype = learner.dtype
         self._kernels = kernels
         self._layers = layers if kernels is None else blocks.replaced(layers, kernels)
         self.is_fused = any(isinstance(layer, blocks.LAYERS) for layer in self._layers)
@@ -112,7 +113,7 @@ class Chain:
         """Return what computes whole steps of what `optimizer` returned, or None."""
         if self._kernels is None or self._parts is None or not isinstance(optimizer, FusedAdam):
             return None
-        return WholeSteps(self._parts, optimizer, self._n_parameters, self._kernels)
+        return WholeSteps(self._parts, optimizer, self._n_parameters, self._dtype, self._kernels)
 
     def scores(self, theta: Tensor, X: Tensor) -> Tensor:
         """Return the class scores ``(n, n_classes)``, which do not go into autograd's graphs."""
@@ -155,11 +156,11 @@ class Chain:
 
     def _laid_out(self, X: Tensor, theta: Tensor) -> Tensor:
         """Return samples as layers take them. C functions would not notice what does not fit."""
-        n_in = self._n_channels
-        if self.is_fused and (X.ndim != 4 or X.shape[1] != n_in or X.dtype != theta.dtype):
+        n_in, dtypes = self._n_channels, {X.dtype, theta.dtype}
+        if self.is_fused and (X.ndim != 4 or X.shape[1] != n_in or dtypes != {self._dtype}):
             raise ValueError(
-                f"the network takes images (n, {n_in}, height, width) of {theta.dtype}; got "
-                f"{tuple(X.shape)} of {X.dtype}."
+                f"the network takes images (n, {n_in}, height, width) and parameters of "
+                f"{self._dtype}; got {tuple(X.shape)} of {X.dtype}, and {theta.dtype}."
             )
         return channels_last(X)
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import joblib
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 # torch's layers initialize themselves from the global generator; this lock keeps two threads of
-# this package from borrowing it at once.
-GLOBAL_GENERATOR = Lock()
+# this package from borrowing it at once. One thread may borrow it again: a function that builds a
+# network may call the package itself.
+GLOBAL_GENERATOR = RLock()
 
 
 @contextmanager

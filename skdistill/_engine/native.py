@@ -106,7 +106,7 @@ def _library(real: str) -> ctypes.CDLL:
         # The disk may be full, say, or run no programs.
         _logger.info("the functions of native.c are not kept: %s", error)
     with tempfile.TemporaryDirectory(prefix="skdistill-") as work:
-        if openmp is not None and not _has_threads(tuple(compiler), openmp):
+        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
             openmp = None
         return ctypes.CDLL(str(_made(compiler, flags, openmp, Path(work))))
 
@@ -116,6 +116,7 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
     identity = [
         *(part.read_text() for part in sorted(_SOURCE.parent.glob("*.[ch]"))),
         *compiler,
+        *_version(compiler[0]),
         *flags,
         str(openmp),
         platform.machine(),
@@ -129,7 +130,7 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
             return ctypes.CDLL(str(file))
     # What has been loaded cannot be removed from a network's file system.
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as work:
-        if openmp is not None and not _has_threads(tuple(compiler), openmp):
+        if openmp is not None and not _has_threads(compiler, openmp, Path(work)):
             return _kept(folder, compiler, flags, None)
         made = _made(compiler, flags, openmp, Path(work))
         library = ctypes.CDLL(str(made))
@@ -144,22 +145,21 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
     return library
 
 
-@cache
-def _has_threads(compiler: tuple[str, ...], openmp: str) -> bool:
+def _has_threads(compiler: list[str], openmp: str, work: Path) -> bool:
     """Return whether what a compiler makes can use an OpenMP library.
 
-    Another compiler than gcc may know no ``-fopenmp``, or call another library than torch's.
+    Another compiler than gcc may know no ``-fopenmp``, or call another library than torch's. It is
+    tried in the folder from which the functions will be loaded: not every one allows that.
     """
-    with tempfile.TemporaryDirectory(prefix="skdistill-", ignore_cleanup_errors=True) as work:
-        source, made = Path(work, "threads.c"), Path(work, "threads.so")
-        source.write_text(_THREADS)
-        command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
-        try:
-            _run(command)
-            ctypes.CDLL(str(made))
-        except (RuntimeError, OSError) as error:
-            _logger.info("the functions of native.c are compiled for one core: %s", error)
-            return False
+    source, made = work / "threads.c", work / "threads.so"
+    source.write_text(_THREADS)
+    command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
+    try:
+        _run(command)
+        ctypes.CDLL(str(made))
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        _logger.info("the functions of native.c are compiled for one core: %s", error)
+        return False
     return True
 
 
@@ -170,6 +170,12 @@ def _made(compiler: list[str], flags: list[str], openmp: str | None, work: Path)
     _run([*compiler, *flags, *threads, "-c", str(_SOURCE), "-o", str(of_source)])
     _run([*compiler, "-shared", str(of_source), *linked, "-lm", "-o", str(made)])
     return made
+
+
+def _version(compiler: str) -> tuple[str, ...]:
+    """Return what changes with a compiler's version, without asking it, which would take time."""
+    about = Path(shutil.which(compiler) or compiler).stat()
+    return str(about.st_size), str(about.st_mtime_ns)
 
 
 def _is_whole(file: Path) -> bool:
@@ -209,7 +215,10 @@ def _folder() -> Path:
     OSError
         If there is none.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # a user without a home
+        raise FileNotFoundError(str(error)) from error
     folder = Path(caches) / "skdistill"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o022:
@@ -224,6 +233,9 @@ def _folder() -> Path:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    # A compiler speaks the language of its user, in any encoding.
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+    )
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip()}")

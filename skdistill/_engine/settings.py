@@ -1,9 +1,13 @@
 """Torch's global settings: a caller's choices for other work must not change a result."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import parent_process
 
 import torch
+
+_PROCESS = os.getpid()
 
 
 @contextmanager
@@ -17,6 +21,10 @@ def own_settings() -> Iterator[None]:
 
     It is also a decorator, for every function through which a caller reaches our tensors.
     """
+    if os.getpid() != _PROCESS and parent_process() is not None:
+        # A worker that was forked, as those of joblib's backend "multiprocessing": it would wait
+        # for ever for threads of OpenMP's that stayed in its parent.
+        torch.set_num_threads(1)
     with ExitStack() as settings:
         # This turns gradients on as well.
         settings.enter_context(torch.inference_mode(False))

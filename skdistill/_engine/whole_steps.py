@@ -124,15 +124,24 @@ class WholeSteps:
     parts : Parts
     optimizer : FusedAdam
     n_parameters : int
+    dtype : torch.dtype
+        The precision of the functions.
     kernels : ctypes.CDLL
     """
 
-    def __init__(self, parts: Parts, optimizer: FusedAdam, n_parameters: int, kernels: CDLL):
+    def __init__(
+        self,
+        parts: Parts,
+        optimizer: FusedAdam,
+        n_parameters: int,
+        dtype: torch.dtype,
+        kernels: CDLL,
+    ):
         self._parts, self._blocks, classifier = parts, parts.blocks, parts.classifier
         hidden = [_Hidden.of(*layer) for layer in parts.hidden]
         self._hidden = (_Hidden * len(hidden))(*hidden)
         self._n_classes, self._has_bias = classifier.n_out, classifier.n_parameters == 2
-        self._n_parameters = n_parameters
+        self._n_parameters, self._dtype = n_parameters, dtype
         self._optimizer = optimizer
         self._kernels = kernels
         self._sized: dict[tuple, tuple] = {}
@@ -226,8 +235,11 @@ class WholeSteps:
     ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None], Tensor | None]:
         """Return samples, class indices or soft labels, and rows as native.c takes them."""
         size = 3, self._n_parameters
-        if state.shape[-2:] != size:
-            raise ValueError(f"a state must have the shape {size}; got {tuple(state.shape[-2:])}.")
+        if state.shape[-2:] != size or state.dtype != self._dtype:
+            raise ValueError(
+                f"a state must have the shape {size} and be {self._dtype}; got "
+                f"{tuple(state.shape[-2:])} and {state.dtype}."
+            )
         is_soft = y.is_floating_point()
         shape = (len(X), self._n_classes) if is_soft else (len(X),)
         if X.dtype != state.dtype or y.shape != shape or X.device.type != "cpu":

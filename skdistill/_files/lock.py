@@ -31,8 +31,8 @@ class WriteLock:
 
     It is a lock of the operating system, which ends with the process that has it, even if that is
     killed. It is on a hidden file beside the one to be written. The holder writes its identity into
-    the hidden file and removes it at the end; a hidden file that a killed process left blocks
-    nobody.
+    the hidden file and removes it at the end; one that a killed process left blocks nobody who may
+    write it, as other users of a shared folder may not.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ class WriteLock:
             fallback_to_soft=False,
             on_acquired=_sign,
         )
+        self._is_there = False
 
     def acquire(self) -> None:
         """Acquire the right.
@@ -68,6 +69,7 @@ class WriteLock:
         """
         try:
             self._lock.acquire()
+            self._is_there = True
         except Timeout:
             raise InUseError(_holder(self.path)) from None
         except OSError as error:
@@ -81,9 +83,12 @@ class WriteLock:
             return
         try:
             # Removed while it is held: whoever has opened the file before sees that it is gone, and
-            # makes another. Windows does not allow an open file to be removed.
-            with suppress(OSError):
-                self.path.unlink()
+            # makes another. Windows does not allow an open file to be removed. Only once, even if
+            # this was interrupted and is called again: the file may be another's by then.
+            if self._is_there:
+                self._is_there = False
+                with suppress(OSError):
+                    self.path.unlink()
         finally:
             self._lock.release()
 

@@ -175,13 +175,16 @@ def test_what_was_compiled_is_kept(load, tmp_path, monkeypatch):
     monkeypatch.setattr(native, "_run", pytest.fail)
     assert load(torch.float32) is not None
     assert file.stat().st_mtime_ns == made
-    # A home folder may be shared by machines whose processors have other instructions.
-    load.cache_clear()
-    commands = []
-    monkeypatch.setattr(native, "_processor", lambda: "another")
-    monkeypatch.setattr(native, "_run", commands.append)
-    assert load(torch.float32) is None
-    assert commands
+    # A home folder may be shared by machines whose processors have other instructions, or that have
+    # other compilers of the same name.
+    for name, changed in (("_processor", lambda: "another"), ("_version", lambda cc: ("another",))):
+        load.cache_clear()
+        commands = []
+        with monkeypatch.context() as patched:
+            patched.setattr(native, name, changed)
+            patched.setattr(native, "_run", commands.append)
+            assert load(torch.float32) is None
+        assert commands
 
 
 @pytest.fixture
@@ -257,7 +260,6 @@ def test_a_compiler_without_openmp_makes_functions_for_one_core(
     assert [command for command in commands if str(native._SOURCE) in command] == []
     # And another, with threads, if there are.
     compiler.write_text('#!/bin/sh\nexec cc "$@"\n')
-    native._has_threads.cache_clear()
     load.cache_clear()
     assert load(torch.float64) is not None
     assert len([*(tmp_path / "skdistill").iterdir()]) == 2
@@ -369,3 +371,37 @@ def test_threads_do_not_change_a_bit(side, monkeypatch):
         torch.set_num_threads(before)
     for a, b in zip(one, two, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_user_without_a_home_whose_compiler_speaks_latin_1(
+    load, tmp_path, monkeypatch, caplog, quick_to_compile
+):
+    compiler = tmp_path / "cc"
+    compiler.write_bytes(b'#!/bin/sh\necho "\xe9" >&2\nexec cc "$@"\n')
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CC", os.environ["CC"].replace("cc", str(compiler), 1))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", unknown)
+    with caplog.at_level(logging.INFO, "skdistill._engine.native"):
+        assert load(torch.float32) is not None
+    assert caplog.messages == [
+        "the functions of native.c are not kept: Could not determine home directory."
+    ]
+
+
+def test_threads_are_tried_where_the_functions_will_lie(
+    load, tmp_path, monkeypatch, quick_to_compile
+):
+    has_threads, folders = native._has_threads, []
+
+    def tried(compiler, openmp, work):
+        folders.append(work.parent)
+        return has_threads(compiler, openmp, work)
+
+    monkeypatch.setattr(native, "_has_threads", tried)
+    assert load(torch.float32) is not None
+    assert folders in ([], [tmp_path / "skdistill"])

@@ -221,6 +221,16 @@ def test_a_state_of_another_network_is_an_error():
         steps.forward(other.optimizer.init(other.learner.init(0)), *samples(), 1)
 
 
+def test_another_precision_is_an_error():
+    # The functions would take the bytes of one for those of the other.
+    steps = Steps(learner_of(dtype=torch.float32), ADAM)
+    (X, y), theta = samples(), steps.learner.init(0).double()
+    with pytest.raises(ValueError, match=r"be torch\.float32; got \(3, \d+\) and torch\.float64"):
+        steps.forward(steps.optimizer.init(theta), X, y, 1)
+    with pytest.raises(ValueError, match=r"parameters of torch\.float32; got"):
+        steps.gradient(theta, X, y)
+
+
 @pytest.mark.parametrize("row", [-1, 7])
 def test_a_row_of_no_sample_is_an_error(row):
     X, y = samples()

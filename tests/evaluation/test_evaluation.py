@@ -1,5 +1,6 @@
 """The evaluation: its measurements, their repeatability, and the baselines."""
 
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -552,3 +553,27 @@ def test_parameters_that_were_set_after_the_fit_do_not_count(unseen):
     np.testing.assert_array_equal(found.curve, expected.curve)
     assert quick.score(*unseen) == score
     assert found.recipe == quick.distilled_.recipe
+
+
+FORKED = """
+import sys
+import torch
+from joblib import parallel_config
+from skdistill.datasets import load_digits, load_distilled
+from skdistill.evaluation import evaluate
+
+torch.set_num_threads(2)
+torch.ones(2**20).exp()  # by threads, which stay here
+X, y = load_digits(return_X_y=True)
+X = X.reshape(len(X), -1)
+with parallel_config("multiprocessing", n_jobs=2):
+    print(evaluate(load_distilled("digits"), X[:20], y[:20], n_networks=2, steps=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where processes fork by default")
+def test_workers_that_are_forked_do_not_wait_for_threads_of_their_parent():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
+    )
+    assert "(2 networks, 2 steps)" in done.stdout, done.stderr

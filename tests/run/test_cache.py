@@ -18,7 +18,7 @@ from skdistill._engine.learner import Learner
 from skdistill._engine.memory import PeakMemory
 from skdistill._engine.outer_optimizers import OuterSGD
 from skdistill._files import npz as _npz
-from skdistill._files.lock import WriteLock
+from skdistill._files.lock import InUseError, WriteLock
 from skdistill._run.cache import FolderCache
 from skdistill._run.network_scores import describe_initialization
 from skdistill.distillers import BaseDistiller, Extra, Gradient, Method, param
@@ -423,6 +423,26 @@ def test_who_waits_makes_what_the_other_could_not(table, cache):
         keep("one", fails)
     assert keep("one", lambda: {"theta": torch.ones(1)})["theta"].item() == 1
     assert sorted(contents(cache)) == ["one.npz"]
+
+
+def test_a_lock_that_is_released_twice_takes_none_from_others(tmp_path, monkeypatch):
+    first, second, third = (WriteLock(tmp_path / "one.npz", patience=0) for _ in range(3))
+    first.acquire()
+    with monkeypatch.context() as patched:
+
+        def interrupted():
+            raise KeyboardInterrupt
+
+        patched.setattr(first._lock, "release", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            first.release()
+    second.acquire()  # the file is gone: another is made
+    first.release()
+    with pytest.raises(InUseError):
+        third.acquire()
+    second.release()
+    third.acquire()
+    third.release()
 
 
 def test_a_process_that_does_not_write_waits_for_nobody(table, cache):
