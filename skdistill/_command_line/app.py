@@ -65,7 +65,7 @@ class Commands(click.Group):
 
 
 def _in_words(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    text = in_options(str(error)) or type(error).__name__
     if isinstance(error, _TOLD):
         return text
     # Perhaps a fault of this package: its kind is told, too.

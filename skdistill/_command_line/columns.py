@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from ..distilled import DistilledDataset
 
-__all__ = ["check_values", "columns_of"]
+__all__ = ["categories_of", "check_values", "columns_of"]
 
 
 def columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, set[str]]:
@@ -27,6 +27,15 @@ def columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, s
     # Without a table `from_pipeline` knows no dtypes, but encoders know their categories.
     text |= _encoded_text(distilled.preprocessing)
     return tuple(map(str, names)), text
+
+
+def categories_of(distilled: "DistilledDataset") -> dict[str, list[object]]:
+    """Return the categories that a set's encoders know, by column of the table."""
+    return {
+        name: list(known)
+        for step in _first_steps(distilled.preprocessing)
+        for name, known in zip(_names(step), getattr(step, "categories_", ()))
+    }
 
 
 def _is_text(dtype: Any) -> bool:
@@ -82,9 +91,8 @@ def check_values(distilled: "DistilledDataset", X: "pd.DataFrame", source: Path)
     if kept is None or distilled.original_dtypes is not None:
         _check_no_text(numbers, source)
     _check_gaps(numbers, X, kept, source)
-    for step in _first_steps(kept):
-        for name, known in zip(_names(step), getattr(step, "categories_", ())):
-            _warn_of_unknown(X[name], known, source)
+    for name, known in categories_of(distilled).items():
+        _warn_of_unknown(X[name], known, source)
 
 
 def _check_no_text(numbers: "pd.DataFrame", source: Path) -> None:

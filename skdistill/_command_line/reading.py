@@ -1,13 +1,14 @@
 """Sets, tables and folders of pictures from the disk, in the form that the estimators take."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .columns import check_values, columns_of
+from .._data.wording import listed
+from .columns import categories_of, check_values, columns_of
 from .options import Size
 from .pictures import pictures_for, read_pictures
 
@@ -20,6 +21,8 @@ __all__ = ["Training", "check_same_columns", "load_set", "read_for", "read_train
 
 # A column of text with more values than this is no column of categories if most rows differ.
 _FEW = 20
+# Of text, only what is not there is a gap: "NA", "None" and "null" are words as well.
+_AS_IT_STANDS: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,13 @@ def read_training(
         return Training(X, y)
     if size is not None or gray:
         raise click.UsageError(f"--size and --gray are for folders of pictures; {source} is none.")
-    X, y, text = _read_table(source, target, None)
+    X, y, text = _read_table(source, target)
     if unknown := [name for name in drop if name not in X]:
         raise _no_column("--drop", unknown[0], X)
     X = X.drop(columns=list(drop))
+    if X.shape[1] == 0:
+        left = " that --drop leaves" if drop else ""
+        raise ValueError(f"{source} must have columns beside {target!r}{left}; got none.")
     text = [name for name in text if name in X]
     _check_columns(X, text)
     return Training(X, y, _make_encoder(X, text))
@@ -112,7 +118,7 @@ def read_for(
     names, text = columns_of(distilled)
     if target is not None and distilled.classes.dtype.kind in "OTU":
         text = {*text, target}
-    X, y, _ = _read_table(source, target, text)
+    X, y, _ = _read_table(source, target, text, categories_of(distilled))
     if names is not None:
         if missing := [name for name in names if name not in X]:
             raise ValueError(f"{source} lacks columns that the set was distilled from: {missing}.")
@@ -129,7 +135,10 @@ def check_same_columns(sets: Collection["DistilledDataset"]) -> None:
 
 
 def _read_table(
-    path: Path, target: str | None, text: Collection[str] | None
+    path: Path,
+    target: str | None,
+    text: Collection[str] | None = None,
+    known: Mapping[str, Collection[object]] | None = None,
 ) -> tuple["pd.DataFrame", "pd.Series", list[str]]:
     """Return the features and the labels of a table, and the names of columns of text.
 
@@ -137,50 +146,76 @@ def _read_table(
     ----------
     path : path
     target : str or None
-    text : collection of str or None
+    text : collection of str or None, default=None
         Columns that are text, whatever they look like; None if that is to be found out.
+    known : mapping of str to collection or None, default=None
+        Categories by column: words such as "NA" that are not among them are gaps. None keeps all
+        words.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError('Tables need pandas: pip install "skdistill[cli]".') from error
-
-    def read(as_text: Collection[str], **how: Any) -> Any:
-        try:
-            # Not by parts, of which each could have other kinds of values.
-            return pd.read_csv(path, dtype=dict.fromkeys(as_text, str), low_memory=False, **how)
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
-
-    # The header alone, because a table of other separators may have no rows to pandas.
-    _check_separator(path, read((), nrows=0).columns.tolist())
-    frame = read(text or ())
+    # The header alone, because a table of other separators may have no rows to pandas, which also
+    # gives other names to columns of one name.
+    header = _read_csv(path, header=None, nrows=1, **_AS_IT_STANDS).iloc[0]
+    _check_header(path, header.dropna().tolist())
+    frame = _read_csv(path, text or ())
+    if frame.empty:
+        raise ValueError(f"{path} must have rows below its header; got none.")
     if text is None:
         plain = frame.select_dtypes(["number", "bool"]).columns
         text = [name for name in frame.columns if name not in plain]
-        # Once more: what pandas took for True may stand as "TRUE" there, and 1 as "01".
-        frame = read(text) if text else frame
     if target is None:
         raise click.UsageError(f"Missing option '--target': one of {_listed(frame)}.")
     if target not in frame:
         raise _no_column("--target", target, frame)
+    text = [name for name in text if name in frame]
+    if text:
+        # Once more: what pandas took for True may stand as "TRUE" there, and 1 as "01".
+        words = _read_csv(path, text, **_AS_IT_STANDS)[text]
+        if target in text and (n := int((frame[target].isna() & words[target].notna()).sum())):
+            click.echo(f"{n} labels in {target!r} such as 'NA' are taken as names.", err=True)
+        for name in text:
+            if known is not None and name != target:
+                is_known = words[name].isin(list(known.get(name, ())))
+                words[name] = words[name].where(is_known | frame[name].notna())
+            frame[name] = words[name]
     y = frame.pop(target)
-    if target in text and y.isna().any():
-        # Among texts, "NA", "None" and "null" are labels as well. (Among numbers, they are gaps.)
-        n_gaps = y.isna().sum()
-        y = read([target], keep_default_na=False, na_values={target: [""]})[target]
-        if n_names := int(n_gaps - y.isna().sum()):
-            click.echo(f"{n_names} labels in {target!r} such as 'NA' are taken as names.", err=True)
     if n_missing := int(y.isna().sum()):
         raise ValueError(
             f"The column {target!r} of {path} must have a label in every row; {n_missing} of "
             f"{len(y)} have none."
         )
-    return frame, y, [name for name in text if name in frame]
+    return frame, y, [name for name in text if name != target]
 
 
-def _check_separator(path: Path, names: list[str]) -> None:
-    """Raise an error if the only column has a name like a row of several."""
+def _read_csv(path: Path, as_text: Collection[str] | None = None, **how: Any) -> "pd.DataFrame":
+    """Return a table as pandas reads it, with columns that are to be text; None if all are."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError('Tables need pandas: pip install "skdistill[cli]".') from error
+    dtype: Any = str if as_text is None else dict.fromkeys(as_text, str)
+    try:
+        # Not by parts, of which each could have other kinds of values.
+        frame = pd.read_csv(path, dtype=dtype, low_memory=False, **how)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
+    # To pandas a value beyond those of the header names the row, and is the first. So it is in
+    # files of R; but if rows end in a comma, all values would be a column off.
+    is_longer = len(frame) > 0 and not isinstance(frame.index, pd.RangeIndex)
+    if is_longer and frame.iloc[:, -1].isna().all():
+        raise ValueError(
+            f"Rows of {path} must have a value for each column of its header; got rows that end in "
+            "a comma, unlike the header."
+        )
+    return frame.reset_index(drop=True)
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    """Raise an error if a name is there twice, or the only one looks like a row of several."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"{path} must have another name for each column; got more than one "
+            f"{listed(map(repr, twice))}."
+        )
     for separator in (";", "\t"):
         if len(names) == 1 and separator in names[0]:
             raise ValueError(
@@ -212,11 +247,29 @@ def _check_columns(X: "pd.DataFrame", text: Sequence[str]) -> None:
             )
     for name in text:
         n = X[name].nunique()
+        if n > _FEW and (odd := _odd_among_numbers(X[name])):
+            found = listed((f"{value!r:.50}" for value in odd), 3)
+            raise ValueError(
+                f"The column {name!r} must be numbers or categories; got {n} different texts, most "
+                f"of them numbers, but not {found}. Correct these: a cell is empty if its value is "
+                "not known, and 1,200 is 1200. If all are codes, put a letter before each. "
+                f"{way_out.format(name)}"
+            )
         if n > _FEW and 2 * n > len(X):
             raise ValueError(
                 f"The column {name!r} has {n} different texts in {len(X)} rows. Names, dates and "
                 f"free text are no categories. {way_out.format(name)}"
             )
+
+
+def _odd_among_numbers(column: "pd.Series") -> list[str]:
+    """Return the texts of a column that are no numbers, if most are; 1,200 is meant as one."""
+    import pandas as pd
+
+    texts = pd.Series(column.dropna().unique(), dtype=object)
+    meant = pd.to_numeric(texts.str.replace(",", ""), errors="coerce").notna()
+    odd = texts[pd.to_numeric(texts, errors="coerce").isna()]
+    return odd.tolist() if meant.mean() > 0.5 else []
 
 
 def _make_encoder(X: "pd.DataFrame", text: Sequence[str]) -> Any:

@@ -13,6 +13,8 @@ _WAYS = {
     "A larger validation_interval, or fewer eval_steps, take": "A larger validation_interval "
     "(--set {0}validation_interval=N), or fewer eval_steps, take",
     "fit with the same parameters and data goes on": "the same command goes on",
+    # Of pictures, gray ones are never in doubt.
+    "Pass image_shape=(channels, height, width).": "Add --set '{0}image_shape=(3,HEIGHT,WIDTH)'.",
 }
 
 

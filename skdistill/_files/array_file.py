@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .npz import partial_file
+from .paths import expanded
 
 __all__ = ["filled", "move_to_front"]
 
@@ -39,7 +40,7 @@ def filled(
     if mmap_path is None:
         X = np.empty(shape, dtype)
         return X[: fill(X)]
-    mmap_path = Path(mmap_path).expanduser()
+    mmap_path = expanded(mmap_path)
     _check_free(mmap_path, (*shape, np.dtype(dtype).itemsize))
     with partial_file(mmap_path) as partial:
         X = npy.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)

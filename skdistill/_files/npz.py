@@ -160,9 +160,8 @@ def read(
     Exception
         Of many kinds: zipfile and NumPy raise all sorts of errors for garbage.
     """
-    _check_start(file.read(4))
     size = os.fstat(file.fileno()).st_size
-    with zipfile.ZipFile(file) as archive:
+    with _archive(file) as archive:
         missing = {f"{name}.npy" for name in (*names, _META)} - set(archive.namelist())
         # The metadata first: it tells whether the file is one of ours, and what others hold.
         if f"{_META}.npy" not in missing:
@@ -187,10 +186,19 @@ def read_meta(file: BinaryIO) -> dict:
     Exception
         Of many kinds, as `read` does.
     """
-    _check_start(file.read(4))
     size = os.fstat(file.fileno()).st_size
-    with zipfile.ZipFile(file) as archive:
+    with _archive(file) as archive:
         return _parse(_member(archive, _META, size))
+
+
+def _archive(file: BinaryIO) -> zipfile.ZipFile:
+    """Return the archive in an open file, or raise ValueError."""
+    _check_start(file.read(4))
+    try:
+        return zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:
+        # The list of its members is at its end, without which zipfile takes it for no archive.
+        raise ValueError("it is truncated or damaged.") from error
 
 
 def _check_format(there: object, kind: str) -> None:

@@ -20,7 +20,8 @@ def read_table(file: Path) -> dict[str, str]:
     """
     table = {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Editors of Windows put a mark before the first key.
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{file} is missing; path must be the data set's own folder, unpacked as it comes."

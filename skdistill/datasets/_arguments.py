@@ -14,6 +14,7 @@ from .._data.validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from .._files.paths import expanded
 
 # A Bunch, or ``(data, target)``.
 Answer: TypeAlias = Bunch | tuple[np.ndarray, np.ndarray]
@@ -59,7 +60,7 @@ def check_arguments(caller: str, subsets: tuple[str, ...] = (), **arguments: Any
 
 def check_folder(path: str | os.PathLike[str], holds: str) -> Path:
     """Return the folder, with ``~`` expanded, or raise an OSError that says what it must hold."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.exists():
         raise FileNotFoundError(f"path={str(path)!r} must be a folder with {holds}; there is none.")
     if not folder.is_dir():

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .._data.warn import warn
-from .._data.wording import reason
+from .._data.wording import listed, reason
 from .._files.array_file import filled, move_to_front
 from ..exceptions import InvalidFileError
 
@@ -80,9 +80,17 @@ def decode(
 
     def fill(X: np.ndarray) -> int:
         nonlocal kept
-        failures = _fill(X, paths, first, read, n_jobs, verbose)
+        failures, several = _fill(X, paths, first, read, n_jobs, verbose)
         if failures:
             _report(failures, paths, on_error)
+        if several:
+            warn(
+                f"{len(several)} of {len(paths)} image files hold several images (pages, or frames "
+                "of an animation), of which only the first is read: "
+                f"{listed(paths[row] for row in several)}. Save the others as files of their own "
+                "if they are samples.",
+                UserWarning,
+            )
         kept = np.delete(kept, list(failures))
         if check_kept is not None:
             check_kept(kept)
@@ -93,13 +101,13 @@ def decode(
 
 
 def _first_readable(
-    paths: Sequence[str], read: Callable[[str], np.ndarray]
+    paths: Sequence[str], read: Callable[[str], tuple[np.ndarray, bool]]
 ) -> tuple[int, np.ndarray]:
     """Return the first image that can be read, which gives the shape of all, and its position."""
     failures = {}
     for position, path in enumerate(paths):
         try:
-            return position, read(path)
+            return position, read(path)[0]
         except Exception as error:
             failures[position] = _reason(error)
     raise InvalidFileError(_list_failures(failures, paths))
@@ -109,22 +117,24 @@ def _fill(
     X: np.ndarray,
     paths: Sequence[str],
     first: int,
-    read: Callable[[str], np.ndarray],
+    read: Callable[[str], tuple[np.ndarray, bool]],
     n_jobs: int | None,
     verbose: bool,
-) -> dict[int, str]:
-    """Decode every file into its row, and return the errors by row."""
+) -> tuple[dict[int, str], list[int]]:
+    """Decode every file into its row; return errors by row, and rows whose files hold several."""
     n, began, failures, tenths = len(paths), perf_counter(), dict[int, str](), 0
+    several: list[int] = []
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
     # Threads even if the user's joblib settings prefer processes: rows are written in place.
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
     results = parallel(delayed(_fill_rows)(X, paths, rows, first, read) for rows in chunks)
-    for rows, found in zip(chunks, results):
+    for rows, (found, more) in zip(chunks, results):
         failures.update(found)
+        several += more
         if verbose and 10 * rows.stop // n > tenths:
             tenths = 10 * rows.stop // n
             print(f"[skdistill.datasets] {rows.stop}/{n} images, {perf_counter() - began:.1f} s")
-    return failures
+    return failures, several
 
 
 def _fill_rows(
@@ -132,12 +142,12 @@ def _fill_rows(
     paths: Sequence[str],
     rows: range,
     first: int,
-    read: Callable[[str], np.ndarray],
-) -> dict[int, str]:
-    failures = {}
+    read: Callable[[str], tuple[np.ndarray, bool]],
+) -> tuple[dict[int, str], list[int]]:
+    failures, several = {}, []
     for row in rows:
         try:
-            pixels = read(paths[row])
+            pixels, is_one_of_several = read(paths[row])
         # Pillow's readers raise all sorts of errors for garbage.
         except Exception as error:
             failures[row] = _reason(error)
@@ -149,13 +159,18 @@ def _fill_rows(
                 "Pass the size that they are to be resized to."
             )
         X[row] = pixels
-    return failures
+        if is_one_of_several:
+            several.append(row)
+    return failures, several
 
 
 def read_image(
     path: str, mode: str, size: int | tuple[int, int] | None, as_shown: bool
-) -> np.ndarray:
-    """Return one image as bytes, of shape (H, W, 3), or (H, W) for mode "L"."""
+) -> tuple[np.ndarray, bool]:
+    """Return one image as bytes, and whether its file holds others that may be samples as well.
+
+    It has the shape (H, W, 3), or (H, W) for mode "L".
+    """
     with Image.open(path, formats=_FORMATS) as image:
         if image.mode == "F" or image.mode.startswith("I"):
             # Pillow would clip, which turns most of such an image white.
@@ -163,8 +178,10 @@ def read_image(
                 f"it has more than 8 bits per channel (Pillow's mode {image.mode}); "
                 "scale it to 8 bits first"
             )
+        # What cameras add to a JPEG, which is an MPO then, belongs to the picture: a preview, say.
+        is_one_of_several = image.format != "MPO" and getattr(image, "is_animated", False)
         image = _as_shown(image, mode) if as_shown else image.convert(mode)
-    return np.asarray(image if size is None else _resize(image, size))
+    return np.asarray(image if size is None else _resize(image, size)), is_one_of_several
 
 
 def _as_shown(image: Image.Image, mode: str) -> Image.Image:

@@ -52,10 +52,11 @@ def find_images(folder: Path) -> FoundImages:
     Raises
     ------
     InvalidFileError
-        If a link leads to a folder whose images are read without it.
+        If a link leads to a folder whose images are read without it, or a name is not in UTF-8.
     """
     with os.scandir(folder) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not _is_clutter(e.name))
+    _check_names(folder, classes)
     found = FoundImages([], [], classes, [Counter() for _ in classes])
     walk = _Walk(folder)
     for k, name in enumerate(classes):
@@ -67,6 +68,18 @@ def find_images(folder: Path) -> FoundImages:
             else:
                 found.not_read[k][extension or "without extension"] += 1
     return found
+
+
+def _check_names(folder: Path, classes: list[str]) -> None:
+    """Raise an error for names of bytes that are no text, which no file or terminal takes."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidFileError(
+                f"Names of folders in {str(folder)!r} are those of classes and must be in UTF-8; "
+                f"got {os.fsencode(name)!r}. Rename it."
+            ) from None
 
 
 class _Walk:

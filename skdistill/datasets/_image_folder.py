@@ -32,8 +32,9 @@ def load_image_folder(
     Every folder in `path` is a class, in the order of their names, and all image files in it,
     however deep, are its samples: those that end in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif,
     .tiff or .webp, in the order of torchvision's ``ImageFolder``. A warning counts files of other
-    kinds. Hidden entries, whose names begin with a dot, and those of operating systems
-    (``__MACOSX``, ``Thumbs.db``, ``desktop.ini``) are skipped.
+    kinds, and another one files of several pages or frames, of which the first is read. Hidden
+    entries, whose names begin with a dot, and those of operating systems (``__MACOSX``,
+    ``Thumbs.db``, ``desktop.ini``) are skipped.
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ def load_image_folder(
         If files cannot be read as images, or are decompression bombs by Pillow's limit, or have
         more than 8 bits per channel; with ``on_error="skip"``, if that leaves a class without
         images. If a link to a folder leads back into `path`, to a folder above `path`, or to the
-        same folder as another link: images would count more than once. It is a ValueError.
+        same folder as another link: images would count more than once. If the name of a class's
+        folder is not in UTF-8. It is a ValueError.
     ValueError
         If a parameter is unfit, or images have several sizes and ``size=None``. If the folders are
         named train, test and the like, and hold folders only: pass one of them.

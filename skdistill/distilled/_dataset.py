@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from .._data.labels import plain_labels
 from .._data.older_versions import stamped, unstamped
 from .._data.units import warn_of_other_units
 from .._files import images as _image_folder
+from .._files.paths import expanded
 from . import _card, _file, _html, _hub, _known, _to_frame, _to_hf
 from ._blocks import BasisBlock as BasisBlock  # where pickles ask for it
 from ._blocks import Block
@@ -985,7 +985,7 @@ class DistilledDataset:
         names = [str(c) for c in self.classes.tolist()]
         _image_folder.check_names(names)
         _image_folder.write(
-            Path(folder).expanduser(),
+            expanded(folder),
             self._pixels(value_range),
             [names[i] for i in self._class_index()],
             self._label_columns("label"),

@@ -5,6 +5,7 @@ error.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,19 @@ __all__ = [
 ]
 
 
+# Control characters move a terminal's cursor or color its text, and no file holds half of a pair of
+# code units. (Not all that `str.isprintable` leaves out: some scripts need what joins letters.)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def mapping(value: object) -> Mapping[str, Any]:
     """Return a mapping as it is, and anything else as an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def short(value: object, length: int = 40) -> str:
-    """Return a value as one line of at most so many characters."""
-    text = " ".join(str(value).split())
+    """Return a value as one line of at most so many characters, all of which can be printed."""
+    text = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(value).split()))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

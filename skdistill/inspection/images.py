@@ -227,6 +227,7 @@ class DistilledImagesDisplay:
             rotation=45 if slanted else 0,
             ha="left" if slanted else "center",
             rotation_mode="anchor",
+            parse_math=False,  # dollars in names are no formulas
         )
         ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
         ax.set(xlabel="class", ylabel="sample")

@@ -189,6 +189,27 @@ def test_words_for_nothing_are_labels_among_texts(tmp_path):
     assert read_for(distilled, path, None)[1].tolist() == labels
 
 
+def test_words_for_nothing_are_categories_among_texts(tmp_path):
+    towns = ["NA", "None", "Ulm", ""] * 3
+    path = written(tmp_path, pd.DataFrame({"a": range(12), "town": towns, "y": [0, 1] * 6}))
+    assert read_training(path, "y", (), None, False).X["town"].fillna("").tolist() == towns
+    run("distill", path, "--target=y", *QUICK, "-o", tmp_path / "set.npz")
+    X, _ = read_for(DistilledDataset.load(tmp_path / "set.npz"), path, None)
+    assert X["town"].fillna("").tolist() == towns
+    # A set of what pandas makes of the file has seen gaps in their place.
+    table = pd.read_csv(path)
+    encode = make_column_transformer((OneHotEncoder(sparse_output=False), ["town"]))
+    pipe = make_pipeline(encode, tools.quick()).fit(table[["town"]], table["y"])
+    X, _ = read_for(DistilledDataset.from_pipeline(pipe, table[["town"]]), path, "y")
+    assert X["town"].fillna("").tolist() == ["", "", "Ulm", ""] * 3
+
+
+def test_names_of_rows_as_r_writes_them_are_no_column(tmp_path):
+    (tmp_path / "r.csv").write_text('"a","y"\n"1",3,"u"\n"2",4,"v"\n')
+    training = read_training(tmp_path / "r.csv", "y", (), None, False)
+    assert (training.X["a"].tolist(), training.y.tolist()) == ([3, 4], ["u", "v"])
+
+
 def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
     table = people()[["age", "member", "bought"]]
     table.to_csv(tmp_path / "people.csv", index=False)
@@ -216,6 +237,18 @@ def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
             "who,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(30)),
             "'who' has 30 different texts in 30 rows.*--drop 'who'",
         ),
+        ("y,a,b\nu,1,2,\nv,3,4,\n", "got rows that end in a comma, unlike the header"),
+        ("y,a,y\nu,1,u\nv,2,v\n", "must have another name for each column; got more than one 'y'"),
+        ("a,y\n", "must have rows below its header; got none"),
+        ("y\nu\nv\n", "must have columns beside 'y'; got none"),
+        (
+            "age,y\n" + "".join(f"{i % 30 or '?'},{i % 2}\n" for i in range(90)),
+            r"'age' must be numbers .*; got 30 different texts, .* not '\?'\. .*--drop 'age'",
+        ),
+        (
+            "pay,y\n" + "".join(f'"{i % 30},000",{i % 2}\n' for i in range(90)),
+            "'pay' must be numbers .* not '0,000', '1,000', '2,000' and 27 more",
+        ),
     ],
 )
 def test_tables_that_cannot_be_distilled(tmp_path, content, message):
@@ -231,6 +264,12 @@ def test_what_is_dropped_is_not_looked_at(tmp_path):
     training = read_training(path, "y", ("Unnamed: 0", "who"), None, False)
     assert training.X.columns.tolist() == ["a"]
     assert training.encoder is None
+
+
+def test_of_a_table_something_must_be_left(tmp_path):
+    path = written(tmp_path, pd.DataFrame({"a": [1, 2], "y": ["u", "v"]}))
+    with pytest.raises(ValueError, match="columns beside 'y' that --drop leaves; got none"):
+        read_training(path, "y", ("a",), None, False)
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path):
@@ -282,6 +321,17 @@ def test_test_pictures_become_like_those_of_the_set(tmp_path, options, size, sha
     expected = load_image_folder(tmp_path / "train", size=size, mode=mode)
     found = read_training(tmp_path / "train", None, (), size, mode == "L")
     np.testing.assert_array_equal(found.X, expected.data)
+
+
+def test_pictures_whose_height_may_be_a_number_of_channels(tmp_path):
+    write_pictures(tmp_path / "train")
+    words = ("distill", tmp_path / "train", "--size=4x6", *QUICK, "-o", tmp_path / "set.npz")
+    message = skdistill(*words).stderr
+    assert "is ambiguous" in message
+    assert "Add --set 'image_shape=(3,HEIGHT,WIDTH)'." in message
+    run(*words, "--set=image_shape=(3,4,6)")
+    distilled = DistilledDataset.load(tmp_path / "set.npz")
+    assert (distilled.X.shape[1:], distilled.recipe.layout.channels_last) == ((4, 6, 3), True)
 
 
 def stretched(folder, side=8):

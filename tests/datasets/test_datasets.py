@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import struct
@@ -86,6 +87,35 @@ def test_home_is_expanded(folder, monkeypatch):
     data = datasets.load_image_folder("~/pictures", mmap_path="~/X.npy").data
     assert len(data) == 8
     np.testing.assert_array_equal(np.load(folder.parent / "X.npy"), data)
+
+
+def test_an_unknown_home_is_told(folder):
+    with pytest.raises(FileNotFoundError, match="home folder ~nosuchuser is not known"):
+        datasets.load_image_folder("~nosuchuser/pictures")
+    with pytest.raises(FileNotFoundError, match="home folder ~nosuchuser is not known"):
+        datasets.load_image_folder(folder, mmap_path="~nosuchuser/X.npy")
+
+
+def test_names_of_classes_that_are_no_text_are_refused(folder):
+    try:
+        os.rename(folder / "bee", os.path.join(os.fsencode(folder), b"caf\xe9"))
+    except OSError:
+        pytest.skip("this system has no such names")
+    with pytest.raises(InvalidFileError, match=r"must be in UTF-8; got b'caf\\xe9'\. Rename"):
+        datasets.load_image_folder(folder)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "webp"])
+def test_files_of_several_images_are_counted(folder, kind):
+    others = [Image.fromarray(picture(k)) for k in (1, 2)]
+    save(folder / "bee" / f"9.{kind}", picture(0), save_all=True, append_images=others)
+    # The second image of such a file belongs to the first.
+    image = Image.fromarray(picture(0))
+    image.save(folder / "ant" / "9.jpg", "MPO", save_all=True, append_images=others[:1])
+    message = rf"1 of 10 image files hold several .* first is read: \S*9\.{kind}\. Save"
+    with pytest.warns(UserWarning, match=message) as record:
+        assert len(datasets.load_image_folder(folder).data) == 10
+    assert len(record) == 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -673,6 +703,15 @@ def test_tiny_imagenet_validation_images(tiny):
     for k in range(3):
         with Image.open(tiny / "val" / "images" / f"val_{k}.JPEG") as image:
             np.testing.assert_array_equal(X[k], np.asarray(image))
+
+
+@pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
+def test_tiny_imagenet_edited_on_windows(tiny, name):
+    expected = datasets.load_tiny_imagenet(tiny, subset="val")
+    (tiny / name).write_text((tiny / name).read_text(), encoding="utf-8-sig")
+    found = datasets.load_tiny_imagenet(tiny, subset="val")
+    assert found.target.tolist() == expected.target.tolist()
+    assert found.target_names.tolist() == expected.target_names.tolist()
 
 
 def test_tiny_imagenet_in_a_file(tiny, tmp_path):

@@ -93,6 +93,13 @@ def test_names_are_shown_as_they_are():
     assert line in card.splitlines()
 
 
+def test_names_in_a_file_do_not_steer_a_terminal():
+    # The letters are Persian; between them stands what keeps them apart.
+    names = ["\x1b[31mred", "caf\udce9", "\u0645\u06cc\u200c\u062e"]
+    card = make("gray", classes=names).card()
+    assert f"| classes | \ufffd\\[31mred, caf\ufffd, {names[2]} |" in card.splitlines()
+
+
 def test_many_classes_are_listed_in_part():
     card = make("table", classes=np.arange(60), ipc=1).card()
     assert "48, 49, and 10 more |" in card

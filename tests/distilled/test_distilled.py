@@ -124,6 +124,8 @@ def test_the_home_folder_is_expanded(path, monkeypatch):
     assert_same(DistilledDataset.load("~/set.npz"), DistilledDataset.load(path))
     make("rgb").export_images("~/images")
     assert (path.parent / "images" / "labels.csv").exists()
+    with pytest.raises(FileNotFoundError, match="home folder ~nosuchuser is not known"):
+        make("rgb").export_images("~nosuchuser/images")
 
 
 def test_where_nothing_can_be_saved(path):
@@ -294,7 +296,7 @@ NOT_OURS = {
     "joblib": (lambda p: joblib.dump(make(), p), "it is a pickle, .* joblib.load reads it"),
     "zip": (write_zip, "it lacks X.npy, .*y.n"),
     "npz": (lambda p: np.savez(p, X=np.zeros(3), y=np.zeros(3)), "it lacks classes.npy, meta.npy"),
-    "PK": (lambda p: p.write_bytes(b"PK\x03\x04" + bytes(100)), "not a zip file"),
+    "PK": (lambda p: p.write_bytes(b"PK\x03\x04" + bytes(100)), "it is truncated or damaged"),
 }
 
 

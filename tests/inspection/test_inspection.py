@@ -163,6 +163,13 @@ def test_images_of_estimators_and_pipelines(images):
         DistilledImagesDisplay.from_estimator(RaTBPTTDistiller())
 
 
+def test_dollars_in_names_are_no_formulas():
+    distilled = make_images(GRAY, classes=("$5 or $6", "$a_$", "b"))
+    display = DistilledImagesDisplay.from_distilled(distilled)
+    display.figure_.canvas.draw()  # a formula that cannot be read is an error
+    assert not any(name.get_parse_math() for name in display.ax_.get_xticklabels())
+
+
 def test_many_classes_are_not_all_named():
     wide = make_images(GRAY, ipc=1, classes=np.arange(90))
     display = DistilledImagesDisplay.from_distilled(wide)
