@@ -136,6 +136,11 @@ def join_group() -> Group:
     """Return the processes that ``torchrun`` or the caller has put together, or this one alone.
 
     Whoever wants another backend or timeout calls ``torch.distributed.init_process_group`` before.
+
+    Raises
+    ------
+    ValueError
+        If the backend serves no CPU: what processes decide together is sent from there.
     """
     # Work in threads or workers is not done in step with other ranks.
     apart = (
@@ -152,6 +157,12 @@ def join_group() -> Group:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_TIMEOUT)
         atexit.register(_leave)
+    backend = dist.get_backend_config()
+    if dist.get_world_size() > 1 and "cpu:" not in backend:
+        raise ValueError(
+            "torch.distributed's backend must serve the CPU as well, as that of "
+            f"init_process_group('cpu:gloo,cuda:nccl') does; got {backend!r}."
+        )
     return Group(dist.get_rank(), dist.get_world_size())
 
 

@@ -245,9 +245,13 @@ def test_other_threads_and_processes_are_alone(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.get_backend_config", lambda: "cpu:gloo,cuda:nccl")
     assert join_group() == Group(1, 2)
     for group in Parallel(2, backend="threading")(delayed(join_group)() for _ in range(2)):
         assert group == Group()
+    monkeypatch.setattr("torch.distributed.get_backend_config", lambda: "cuda:nccl")
+    with pytest.raises(ValueError, match="backend must serve the CPU as well"):
+        join_group()
 
 
 TORCHRUN = """
