@@ -64,6 +64,7 @@ def unrolled_peak(
     chunk: int | None,
     data_bytes: int,
     is_fused: bool,
+    adjoint_bytes: int | None = None,
 ) -> PeakMemory:
     """Return the peak of an outer step of `Unrolled`.
 
@@ -82,6 +83,8 @@ def unrolled_peak(
         Bytes of the training set.
     is_fused : bool
         Whether the steps are those of the C functions.
+    adjoint_bytes : int or None, default=None
+        What the adjoint of a step takes, if that is known.
     """
     parameters = learner.n_parameters * learner.dtype.itemsize
     sample = learner.activation_bytes(sample_shape)
@@ -93,7 +96,7 @@ def unrolled_peak(
         real += _KERNELS_GRADIENT * parameters
     return PeakMemory(
         states=(window + _OTHER_STATES) * n_slots * parameters,
-        activations=int(activations),
+        activations=int(activations) if adjoint_bytes is None else adjoint_bytes,
         real=int(real),
         data=data_bytes,
     )

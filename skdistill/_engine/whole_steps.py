@@ -213,6 +213,11 @@ class WholeSteps:
         """Return how many steps are done in one call."""
         return self._most_at_once(self._laid_out(X[:1]), rows, len(X))
 
+    def adjoint_bytes(self, n: int, shape: Sequence[int]) -> int:
+        """Return the memory that the way back through a step on ``n`` samples takes."""
+        x = self._laid_out(torch.empty(n, *shape, device="meta"))
+        return self._sizes(x, None)[1][1] * self._dtype.itemsize
+
     def _forward(self, state, x, labels, rows, states, first, part, keep) -> None:
         training, sizes = self._sizes(x, rows)
         memory = x.new_empty(sizes[0])

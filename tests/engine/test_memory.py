@@ -55,8 +55,8 @@ def test_many_steps_of_trajectory_matching_take_the_memory_of_few_and_the_states
 
     few, many = peak(10), peak(50)
     n_parameters = Learner(network_factory("convnet", (3, 32, 32), 10)).n_parameters
-    # 40 more states of gradient descent: parameters alone, 4 bytes each.
-    states = 40 * 4 * n_parameters / 2**20
+    # 40 more states of gradient descent: parameters and the gradient of the step, 4 bytes each.
+    states = 40 * 2 * 4 * n_parameters / 2**20
     assert few > 20
     assert many <= 1.2 * few + states, f"{few:.0f} MiB, {many:.0f} MiB, states {states:.0f}"
 

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdistill._engine import whole_steps
 from skdistill._engine.learner import Learner
@@ -217,8 +218,34 @@ def test_a_label_of_no_class_is_an_error(label):
 
 def test_a_state_of_another_network_is_an_error():
     steps, other = (Steps(learner_of(name), ADAM) for name in ("two blocks", "one block"))
-    with pytest.raises(ValueError, match=r"a state must have the shape \(3, \d+\); got"):
+    with pytest.raises(ValueError, match=r"the shape \(3, \d+\) and be torch\.float64; got"):
         steps.forward(other.optimizer.init(other.learner.init(0)), *samples(), 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 6), (2, 9, 9)])
+def test_the_memory_of_the_way_back_is_known_beforehand(shape):
+    # Narrow layers are filled up to whole vectors: their outputs alone would say too little.
+    steps = Steps(learner_of("one block", shape), ADAM)
+    X, y = samples(shape=shape)
+    state = steps.optimizer.init(steps.learner.init(0))
+    states = torch.stack((state, steps.forward(state, X, y, 1)))
+    with Allocated() as allocated:
+        steps.adjoint(states, X, y, state, 1)
+    assert steps.whole(len(X)).adjoint_bytes(len(X), shape) == max(allocated.sizes)
+
+
+class Allocated(TorchDispatchMode):
+    """Notes the bytes of arrays that are made without values."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.new_empty.default:
+            self.sizes.append(made.nbytes)
+        return made
 
 
 def test_another_precision_is_an_error():

@@ -157,17 +157,20 @@ class Unrolled(Method):
 
     def peak(self, problem: Problem) -> PeakMemory:
         """Return the memory that an outer step takes."""
+        n = self.batches.size(problem)
+        whole = self.steps.whole(n)
         return unrolled_peak(
             self.steps.learner,
             self.steps.optimizer.n_slots,
             problem.shape,
-            self.batches.size(problem),
+            n,
             len(self.sampler.batch(0, self.sampler.init_state())),
             self.schedule.longest(self.window, self.unroll),
             self.steps.chunk,
             problem.chunk,
             problem.real.n_bytes,
             self.steps.is_fused,
+            None if whole is None else whole.adjoint_bytes(n, problem.shape),
         )
 
     def _draw_window(self, rng: np.random.Generator, state: State) -> tuple[int, int]:
