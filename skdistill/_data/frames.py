@@ -98,7 +98,8 @@ def like_series(y: np.ndarray, original: Any) -> Any:
     if series.implementation.is_pandas():
         import pandas as pd
 
-        return pd.Series(y, name=original.name, dtype=original.dtype)
+        # Some dtypes of pyarrow take lists alone.
+        return pd.Series(y.tolist(), name=original.name, dtype=original.dtype)
     new = nw.new_series(series.name, y.tolist(), series.dtype, backend=series.implementation)
     return new.to_native()
 
@@ -123,7 +124,9 @@ def _plain_dtype(series: nw.Series) -> str | dict | None:
     if is_pandas and NUMERIC.fullmatch(str(native)):
         return str(native)
     if series.dtype in (nw.Categorical, nw.Enum):
-        if is_polars_categorical(series.to_native()):
+        is_arrow = is_pandas and not hasattr(native, "categories")
+        if is_arrow or is_polars_categorical(series.to_native()):
+            # Such a column has no categories of its own.
             categories = sorted(series.cast(nw.String).drop_nulls().unique().to_list())
         else:
             categories = series.cat.get_categories().to_list()

@@ -826,8 +826,8 @@ class DistilledDataset:
         ImportError
             If pandas is not installed.
         ValueError
-            If a feature has the name of a label's column, or if `original` is True and a column
-            went through a transformer without an inverse. The message names it.
+            If a feature has the name of a label's column, or if `original` is True and a column, or
+            the images, went through a transformer without an inverse. The message names it.
 
         Notes
         -----

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
+    KernelCenterer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -530,6 +531,26 @@ def test_a_category_of_numbers_snaps_to_the_nearest():
     assert frame["c"].dtype == "category"
 
 
+@pytest.mark.parametrize("encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder()])
+def test_a_category_of_booleans_comes_back(encoder):
+    X = pd.DataFrame({"c": pd.Categorical([True, False, True, True])})
+    frame = original(encoder, X, encoder.fit_transform(X))
+    pd.testing.assert_frame_equal(frame, X)
+
+
+def test_a_dictionary_of_pyarrow_comes_back_as_a_category():
+    pa = pytest.importorskip("pyarrow")
+    dictionary = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    X = pd.DataFrame({"c": pd.Series(["b", "a"] * 3).astype(dictionary)})
+    encoder = OneHotEncoder(sparse_output=False)
+    frame = original(encoder, X, encoder.fit_transform(X))
+    assert frame["c"].dtype == pd.CategoricalDtype(["a", "b"])
+    assert frame["c"].tolist() == ["b", "a"] * 3
+    _, y_syn = DistillationSampler(quick()).fit_resample(np.eye(6), X["c"])
+    assert y_syn.dtype == dictionary
+    assert set(y_syn) == {"a", "b"}
+
+
 def test_a_missing_category_of_numbers_stays_missing():
     X = pd.DataFrame({"c": pd.Categorical([10, 20, None, 20], ordered=True)})
     frame = original(SimpleImputer(add_indicator=True), X, [[18, 0.1], [12, 0.9], [11, 0.4]])
@@ -655,6 +676,14 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
     distilled = DistilledDataset.from_pipeline(pipe)
     frame = distilled.to_frame(original=True)
     np.testing.assert_array_equal(frame.values[:, :-1], 2 * distilled.X.reshape(6, -1))
+
+
+def test_images_without_a_way_back_are_refused(images):
+    X, y = images
+    distilled = quick().fit(X, y).distilled_
+    centered = replace(distilled, preprocessing=KernelCenterer())
+    with pytest.raises(ValueError, match=r"KernelCenterer\(\) has none.*original=False"):
+        centered.to_frame(original=True)
 
 
 def test_the_example_of_the_gallery_goes_from_file_to_file(monkeypatch, capsys):
