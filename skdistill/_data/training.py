@@ -21,6 +21,8 @@ from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
+from .warn import warn
+from .wording import listed
 
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
@@ -123,7 +125,8 @@ class Checked(NamedTuple):
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:
     """Return samples, class indices, weights, classes and layout, or raise a ValueError.
 
-    Warns of flat images that look as if their channels were last.
+    Warns of flat images that look as if their channels were last, and of classes whose samples all
+    have weight 0.
 
     Samples of weight 0 are left out, so a run cannot start from them, either. The samples that are
     returned are an array, or `Rows` of one.
@@ -155,6 +158,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         _check_weights(sample_weight)
         kept = sample_weight > 0
         if not kept.all():
+            _warn_of_lost_classes(y, y[kept])
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
     classes, y = classes_and_index(y)
     # Labels that cannot be saved are refused now, not after the run.
@@ -179,6 +183,17 @@ def _check_weights(sample_weight: np.ndarray) -> None:
             f"sample_weight must have a maximum of at least {SMALLEST:.1g} and a sum of at most "
             f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
             f"{total:.3g}. Only their ratios matter: divide them by their maximum."
+        )
+
+
+def _warn_of_lost_classes(y: np.ndarray, kept: np.ndarray) -> None:
+    """Warn of classes of y that are not among the labels that are kept."""
+    lost = np.setdiff1d(y, kept).tolist()
+    if lost:
+        warn(
+            f"sample_weight is 0 for all samples of {listed(map(repr, lost))}: the distilled set "
+            "will not have these classes.",
+            UserWarning,
         )
 
 
