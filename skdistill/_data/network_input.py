@@ -6,7 +6,8 @@ from math import prod
 import numpy as np
 
 from .arrays import SMALLEST, as_array
-from .columns import check_columns
+from .columns import check_columns, column_names
+from .labels import refuse_missing
 from .layout import Layout
 from .warn import warn
 from .wording import listed
@@ -110,6 +111,8 @@ def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -
 def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
     check_columns(X, feature_names)
+    if column_names(X) is not None:
+        _refuse_no_numbers(X)
     X = np.asarray(as_array(X))
     if X.dtype == object:
         # A data frame with several kinds of numbers.
@@ -122,9 +125,22 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     return X
 
 
+def _refuse_no_numbers(frame) -> None:
+    """Raise a ValueError that names columns of a data frame that hold text, or have gaps."""
+    try:
+        from .frames import refuse_unencoded
+        from .gaps import refuse_gaps
+    except ImportError:
+        return  # NumPy is all there is: the errors below name no columns
+    refuse_unencoded(frame, in_fit=False)
+    refuse_gaps(frame, are_images=False)
+
+
 def class_indices(y, classes: np.ndarray) -> np.ndarray:
     """Return the position in ``classes`` of each label, or raise a ValueError."""
-    labels = np.asarray(as_array(y))
+    y = as_array(y)
+    refuse_missing(y)
+    labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(f"y must hold one label per sample; got an array of shape {labels.shape}.")
     index = find_classes(labels, classes)

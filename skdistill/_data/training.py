@@ -15,7 +15,7 @@ from .._engine.data import RealData, Standardizer, as_tensor
 from .arrays import LARGEST, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
-from .gaps import explain_gaps
+from .gaps import explaining_gaps
 from .labels import classes_and_index, plain_labels, refuse_missing
 from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
@@ -134,17 +134,15 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     """
     X, y = as_array(X), as_array(y)
     _refuse_sparse(X)
+    _refuse_no_features(X)
     refuse_unencoded(X)
     refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     refuse_missing(y)
     y = plain_target(y)
-    try:
+    with explaining_gaps(X, image_shape is not None):
         X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
-    except (TypeError, ValueError) as error:
-        _refuse_gaps(X, image_shape, error)
-        raise
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
     X = X.astype(np.float64, copy=False) if X.dtype in (object, np.longdouble) else X
@@ -197,6 +195,16 @@ def _warn_of_lost_classes(y: np.ndarray, kept: np.ndarray) -> None:
         )
 
 
+def _refuse_no_features(X) -> None:
+    """Raise a ValueError if samples hold no values; NumPy's errors do not say so."""
+    shape = tuple(getattr(X, "shape", ()))
+    if 0 in shape[1:]:
+        # scikit-learn's own wording, which its users and its checks know.
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required."
+        )
+
+
 def _refuse_sparse(X) -> None:
     """Raise a TypeError for sparse samples, which most often come out of an encoder."""
     if issparse(X):
@@ -228,15 +236,6 @@ def _shapes_known(X) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _refuse_gaps(X, image_shape, error: Exception) -> None:
-    """Raise a ValueError that says where X has gaps, if these are what scikit-learn refused."""
-    # pandas.NA among objects is no float to it.
-    is_it = any(word in str(error) for word in ("NaN", "NAType"))
-    where = explain_gaps(X, image_shape is not None) if is_it else None
-    if where is not None:
-        raise ValueError(f"X must have no missing values; {where}") from None
 
 
 def _refuse_empty_categories(y) -> None:

@@ -733,8 +733,8 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If samples have another shape than the training samples, other columns, or hold NaN or
-            infinity.
+            If samples have another shape than the training samples, other columns, or hold text,
+            NaN or infinity. The message names the columns.
 
         Warns
         -----
@@ -787,7 +787,7 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If a label is not a class of the set. The message names it.
+            If a label is not a class of the set, which the message names, or is missing.
 
         Examples
         --------

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import column_names
-from .._data.labels import plain_labels
+from .._data.labels import plain_labels, refuse_missing, refuse_objects
 from .._data.layout import Layout, infer_layout, usual_architecture
 from .._data.network_input import as_numbers, find_classes, standardized_in_double, unknown_labels
 from .._data.units import FAR, NARROW
@@ -45,8 +45,10 @@ def fields_from_arrays(
     if feature_names is None:
         feature_names = column_names(X)
     target_name = getattr(y, "name", None)
-    X, y = as_numbers(X), np.asarray(as_array(y))
-    if X.ndim < 2 or len(X) == 0:
+    y = as_array(y)
+    refuse_missing(y)
+    X, y = as_numbers(X), np.asarray(y)
+    if X.ndim < 2 or X.size == 0:
         raise ValueError(f"X must hold samples; got an array of shape {X.shape}.")
     if not np.isfinite(X).all():
         raise ValueError("X must hold finite numbers; it holds NaN or infinity.")
@@ -73,7 +75,7 @@ def fields_from_arrays(
             scale=tuple(scales.tolist()),
             architecture=usual_architecture(layout.network_shape),
             steps=_STEPS,
-            seed=seed,
+            seed=int(seed) if isinstance(seed, np.integer) else seed,
             loss="mse" if negative else "cross-entropy",
             # The hard labels of real samples beside such labels are centered as these are.
             targets="centered" if negative else "given",
@@ -140,7 +142,8 @@ def _hard_labels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels, classes and class indices."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("y must hold labels; it holds NaN or infinity.")
+        raise ValueError("y must hold labels; it holds infinity.")
+    refuse_objects(y)
     try:
         known = np.unique(y if classes is None else classes)
     except TypeError as error:

@@ -305,6 +305,37 @@ def test_labels_may_be_a_categorical_of_polars():
     assert quick().fit(pl.DataFrame(NUMBERS), y).classes_.tolist() == ["u", "v"]
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+def test_labels_may_be_strings_of_numpy():
+    X, y = pd.DataFrame(NUMBERS), np.array(TEXT, "T")
+    distiller = quick().fit(X, y)
+    assert distiller.classes_.tolist() == ["u", "v"]
+    assert distiller.score(X, y) == distiller.score(X, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (TEXT, r"X must hold numbers; got 'b' \(text\). Turn them into numbers as in the train"),
+        (["1", "2"] * 3, r"X must hold numbers; got 'b' \(text\)"),
+        (pd.Categorical([1, 2] * 3), r"X must hold numbers; got 'b' \(categories\)"),
+        (pd.to_datetime(DAYS), r"X must hold numbers; got 'b' \(dates or times\)"),
+        ([1, np.nan] * 3, r"X must have no missing values; it contains NaN in 'b' \(3\)"),
+        (pd.array([1, pd.NA] * 3, object), r"X must have no missing .* NaN in 'b' \(3\)"),
+    ],
+    ids=["text", "digits as text", "categories", "dates", "NaN", "NA"],
+)
+def test_errors_of_test_data_name_the_columns(column, message):
+    X, y = pd.DataFrame(NUMBERS), [0, 1] * 3
+    distiller = quick().fit(X, y)
+    data = distiller.distilled_
+    for call in (partial(distiller.score, y=y), partial(evaluate, data, y=y), data.standardize):
+        with pytest.raises(ValueError, match=message):
+            call(X.assign(b=column))
+    with pytest.raises(ValueError, match=r"(?s)feature names should match.*unseen at fit.*- c"):
+        distiller.score(X.assign(c=column), y)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_sparse_data_says_how_an_encoder_gives_dense_data(wrapped):
     distiller = quick(ipc=1)
