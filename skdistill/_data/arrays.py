@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGEST", "SMALLEST", "as_array"]
+__all__ = ["LARGEST", "LARGEST_REAL", "SMALLEST", "as_array"]
 
 # Networks compute in single precision: the difference of two such values is still finite there.
 LARGEST = 1e38
+# Synthetic samples move beyond the real ones, and must not be larger than the above to be saved.
+LARGEST_REAL = LARGEST / 10
 # The smallest normal number there: a smaller standard deviation or weight may be 0.
 SMALLEST = float(np.finfo(np.float32).tiny)
 

@@ -16,6 +16,7 @@ __all__ = [
     "as_numbers",
     "class_indices",
     "find_classes",
+    "loses_digits",
     "standardize",
     "standardized_in_double",
     "unknown_labels",
@@ -80,10 +81,7 @@ def warn_of_lost_digits(
 ) -> None:
     """Warn, by name, of channels or features whose differences a dtype can hardly hold."""
     mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
-    # Whole numbers are exact, but they are subtracted in double precision.
-    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
-    least = 2.0 ** (_SPARE - digits)
-    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < SMALLEST)).tolist()
+    lost = np.flatnonzero(loses_digits(dtype, mean, scale)).tolist()
     if not lost:
         return
     if layout.is_image:
@@ -94,11 +92,23 @@ def warn_of_lost_digits(
         names = [f"column {str(feature_names[i])!r}" for i in lost]
     warn(
         f"Differences in {listed(names)} of X are lost to rounding: in {dtype} a standard "
-        f"deviation must be at least {least:.1g} of the mean, and {SMALLEST:.1g}; the first has "
-        f"{scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X is "
-        "made, or pass float64 where it holds more.",
+        f"deviation must be at least {_least(dtype):.1g} of the mean, and {SMALLEST:.1g}; the "
+        f"first has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset "
+        "before X is made, or pass float64 where it holds more.",
         UserWarning,
     )
+
+
+def loses_digits(dtype: np.dtype, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return of which channels or features a dtype can hardly hold the differences."""
+    return (scale < _least(dtype) * np.abs(mean)) | (scale < SMALLEST)
+
+
+def _least(dtype: np.dtype) -> float:
+    """Return what part of the mean a standard deviation must be at least."""
+    # Whole numbers are exact, but they are subtracted in double precision.
+    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
+    return 2.0 ** (_SPARE - digits)
 
 
 def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .arrays import LARGEST, SMALLEST
+from .arrays import LARGEST, LARGEST_REAL, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
 from .gaps import explaining_gaps
@@ -146,7 +146,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
     X = X.astype(np.float64, copy=False) if X.dtype in (object, np.longdouble) else X
-    check_magnitude(X)
+    check_magnitude(X, LARGEST_REAL)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)
     if sample_weight is not None:

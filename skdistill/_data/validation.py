@@ -121,11 +121,11 @@ def check_sample_weight(sample_weight: Any, X: Any, **options: Any) -> np.ndarra
     return _check_sample_weight(as_array(sample_weight), X, **options)
 
 
-def check_magnitude(X: np.ndarray) -> None:
+def check_magnitude(X: np.ndarray, largest: float = LARGEST) -> None:
     """Raise a ValueError if samples hold values beyond what networks compute with."""
-    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > LARGEST:
+    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > largest:
         raise ValueError(
-            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, because networks compute in "
+            f"X must hold values between -{largest:g} and {largest:g}, because networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."
         )
 

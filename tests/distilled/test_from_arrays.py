@@ -92,6 +92,17 @@ def test_standardized_tensors_come_back_in_the_units_of_the_training_data():
     )
 
 
+def test_digits_that_single_precision_lacks():
+    X, far = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), {"mean": 1.7e9}
+    made = from_arrays(X, [0, 1, 0, 1], scale=1.0, standardized=True, **far)
+    assert made.X.dtype == np.float64
+    np.testing.assert_allclose(made.to_torch().tensors[0], X, atol=1e-6)
+    # In the units of the training data they are lost before the set is made.
+    frame = pd.DataFrame(300 * X + 1.7e9, columns=["a", "b", "c"])
+    with pytest.warns(UserWarning, match=r"column 'a', column 'b', column 'c' .* in float32"):
+        from_arrays(frame.astype(np.float32), [0, 1, 0, 1], scale=300.0, **far)
+
+
 @pytest.mark.parametrize(
     ("shape", "image_shape", "network_shape"),
     [

@@ -445,6 +445,12 @@ BAD = {
     "lengths": ({}, IMAGES, LABELS[:-1], r"inconsistent numbers of samples"),
     "nan": ({}, WITH_NAN, LABELS, r"no missing values; 20 of 20 samples contain NaN"),
     "inf": ({}, np.full((20, 6, 6), np.inf), LABELS, r"Input X contains infinity"),
+    "too large to be saved": (
+        {},
+        2e37 * IMAGES,
+        LABELS,
+        r"X must hold values between -1e\+37 and 1e\+37",
+    ),
     "no columns": (
         {},
         pd.DataFrame(index=range(20)),
