@@ -218,8 +218,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         Returns
         -------
         X_white : ndarray of shape (n, ...)
-            Whitened samples, without unit: float64 if `X` was, else float32. A constant sample has
-            no contrast to normalize; with `per_sample_` it becomes zero.
+            Whitened samples, without unit: float32 if that holds all values of the dtype of `X`,
+            else float64, as for whole numbers of 32 and 64 bits. A constant sample has no contrast
+            to normalize; with `per_sample_` it becomes zero.
 
         Raises
         ------
@@ -262,8 +263,9 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
         Returns
         -------
         X_original : ndarray of shape (n, ...)
-            float64 if `X` was, else float32. The samples before whitening; with `per_sample_` each
-            of them is shifted and scaled to the average mean and norm of the training samples.
+            The samples before whitening, of the dtype that `transform` makes of that of `X`; with
+            `per_sample_` each of them is shifted and scaled to the average mean and norm of the
+            training samples.
         """
         from ._data import whitening as _whitening
 
@@ -309,5 +311,5 @@ class ZCAWhitener(OneToOneFeatureMixin, TransformerMixin, OlderPicklesMixin, Bas
 
 
 def _output_dtype(X: np.ndarray) -> np.dtype:
-    wide = X.dtype.kind == "f" and X.dtype.itemsize >= 8
-    return np.dtype(np.float64 if wide else np.float32)
+    # As for the samples of a distiller: the way back to large whole numbers needs all digits.
+    return np.dtype(np.float32 if np.can_cast(X.dtype, np.float32) else np.float64)

@@ -144,10 +144,17 @@ def test_all_dtypes_are_computed_in_double_precision(X, dtype):
     samples = (X * 10).clip(0, 255).astype(dtype) if dtype is not bool else X > 5
     before = samples.copy()
     white = ZCAWhitener().fit_transform(samples)
-    assert white.dtype == np.float32
-    expected = ZCAWhitener().fit_transform(samples.astype(np.float64)).astype(np.float32)
+    assert white.dtype == (np.float64 if dtype is np.int64 else np.float32)
+    expected = ZCAWhitener().fit_transform(samples.astype(np.float64)).astype(white.dtype)
     np.testing.assert_array_equal(white, expected)
     np.testing.assert_array_equal(samples, before)
+
+
+def test_large_whole_numbers_come_back(X):
+    times = (100 * X).astype(np.int64) + 1_700_000_000
+    whitener = ZCAWhitener().fit(times)
+    back = whitener.inverse_transform(whitener.transform(times))
+    np.testing.assert_allclose(back, times, rtol=0, atol=1e-3)
 
 
 def test_inverse_keeps_the_dtype(X):

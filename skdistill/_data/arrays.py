@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGEST", "SMALLEST", "as_array"]
+__all__ = ["LARGEST", "LARGEST_REAL", "SMALLEST", "as_array"]
 
 # Networks compute in single precision: the difference of two such values is still finite there.
 LARGEST = 1e38
+# Synthetic samples move beyond the real ones, and must not be larger than the above to be saved.
+LARGEST_REAL = LARGEST / 10
 # The smallest normal number there: a smaller standard deviation or weight may be 0.
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def as_array(X: Any) -> Any:
-    """Return a torch tensor as an array on the CPU, and anything else as it is.
+    """Return a torch tensor as an array on the CPU, and almost anything else as it is.
+
+    NumPy's StringDType becomes objects, which scikit-learn takes.
 
     A torch dataset or data loader, a Hugging Face dataset, a lazy frame or a tensor that NumPy
     cannot take (on the meta device, sparse, nested, quantized) raises a TypeError.
@@ -34,6 +38,8 @@ def as_array(X: Any) -> Any:
             f"{type(X).__name__}. Use X, y = skdistill.datasets.from_torch(dataset, "
             "return_X_y=True)."
         )
+    if isinstance(X, np.ndarray) and X.dtype.kind == "T":
+        return X.astype(object)
     # A frame may have a column, and a series a row, of any name as an attribute.
     if not callable(getattr(X, "detach", None)):
         return X

@@ -14,6 +14,7 @@ from narwhals.exceptions import DuplicateError
 from .columns import default_names
 from .dtypes import NUMERIC, Dtypes, is_plain_category
 from .gaps import n_gaps
+from .labels import refuse_objects
 from .wording import listed
 
 __all__ = [
@@ -98,7 +99,8 @@ def like_series(y: np.ndarray, original: Any) -> Any:
     if series.implementation.is_pandas():
         import pandas as pd
 
-        return pd.Series(y, name=original.name, dtype=original.dtype)
+        # Some dtypes of pyarrow take lists alone.
+        return pd.Series(y.tolist(), name=original.name, dtype=original.dtype)
     new = nw.new_series(series.name, y.tolist(), series.dtype, backend=series.implementation)
     return new.to_native()
 
@@ -123,7 +125,9 @@ def _plain_dtype(series: nw.Series) -> str | dict | None:
     if is_pandas and NUMERIC.fullmatch(str(native)):
         return str(native)
     if series.dtype in (nw.Categorical, nw.Enum):
-        if is_polars_categorical(series.to_native()):
+        is_arrow = is_pandas and not hasattr(native, "categories")
+        if is_arrow or is_polars_categorical(series.to_native()):
+            # Such a column has no categories of its own.
             categories = sorted(series.cast(nw.String).drop_nulls().unique().to_list())
         else:
             categories = series.cat.get_categories().to_list()
@@ -145,11 +149,13 @@ def is_polars_categorical(y: Any) -> bool:
 def plain_target(y: Any) -> Any:
     """Return labels of whole numbers or booleans as an array of those, and others as they are.
 
-    scikit-learn makes floats of dtypes that could have gaps, even where there are none.
+    scikit-learn makes floats of dtypes that could have gaps, even where there are none. Numbers
+    among objects, which it takes for no labels at all, raise a ValueError that says what to do.
     """
-    if isinstance(y, np.ndarray) or not hasattr(y, "dtype"):
+    if not hasattr(y, "dtype"):
         return y
     plain = np.asarray(y)
+    refuse_objects(plain)
     # With gaps they are objects.
     return plain if plain.dtype.kind in "biu" else y
 
@@ -189,8 +195,11 @@ def refuse_target_in(X: Any, y: Any) -> None:
         )
 
 
-def refuse_unencoded(X: Any) -> None:
-    """Raise a ValueError that names columns of anything but numbers, and says what to do."""
+def refuse_unencoded(X: Any, *, in_fit: bool = True) -> None:
+    """Raise a ValueError that names columns of anything but numbers, and says what to do.
+
+    What is not for a fit must become numbers as the training data did.
+    """
     kinds, columns = {}, []
     if nw.dependencies.is_into_dataframe(X):
         columns = [*_frame(X).iter_columns()]
@@ -200,6 +209,11 @@ def refuse_unencoded(X: Any) -> None:
     if not kinds:
         return
     found = [f"{name!r} ({kind})" for name, kind in kinds.items()]
+    if not in_fit:
+        raise ValueError(
+            f"X must hold numbers; got {listed(found, _N_NAMED)}. Turn them into numbers as in the "
+            "training data."
+        )
     ways = []
     categories = [name for name, kind in kinds.items() if kind not in _WAYS]
     if categories:

@@ -1,5 +1,7 @@
 """Missing values: where they are, and what to do about them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -8,7 +10,7 @@ import numpy as np
 from .rows import blocks
 from .wording import listed
 
-__all__ = ["explain_gaps", "n_gaps"]
+__all__ = ["explain_gaps", "explaining_gaps", "n_gaps", "refuse_gaps"]
 
 # A message names at most this many columns.
 _N_NAMED = 8
@@ -46,6 +48,25 @@ def explain_gaps(X: Any, are_images: bool) -> str | None:
         # Of other things than numbers.
         return None
     return f"{n} of {len(X)} samples contain NaN. Leave them out, or fill them." if n else None
+
+
+def refuse_gaps(X: Any, are_images: bool) -> None:
+    """Raise a ValueError that says where samples have missing values, if they have any."""
+    where = explain_gaps(X, are_images)
+    if where is not None:
+        raise ValueError(f"X must have no missing values; {where}") from None
+
+
+@contextmanager
+def explaining_gaps(X: Any, are_images: bool) -> Iterator[None]:
+    """Say where X has missing values, and what to do, if these are what scikit-learn refuses."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        # pandas.NA among objects is no float to it.
+        if any(word in str(error) for word in ("NaN", "NAType")):
+            refuse_gaps(X, are_images)
+        raise
 
 
 def _in_columns(counts: dict[str, int]) -> str | None:

@@ -1,10 +1,11 @@
 """Labels: their classes, and what a file can hold of them without a pickle."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["classes_and_index", "plain_labels", "refuse_missing"]
+__all__ = ["classes_and_index", "plain_labels", "refuse_missing", "refuse_objects"]
 
 
 def refuse_missing(y: Any) -> None:
@@ -40,6 +41,26 @@ def _is_missing(label: Any) -> bool:
         return bool(label != label)
     except (TypeError, ValueError):
         return False  # an array, say: others say what is wrong
+
+
+def refuse_objects(y: np.ndarray) -> None:
+    """Raise a ValueError if labels are objects of anything but text, and say what to do.
+
+    A column of an array that also holds text is such a one.
+    """
+    if y.dtype != object or y.ndim == 0 or y.size != len(y):
+        return
+    kinds = set(map(type, y.ravel().tolist()))
+    if all(issubclass(kind, str | bytes) for kind in kinds):
+        return
+    dtypes = {"bool": bool | np.bool_, "int": Integral, "float": Real}
+    fits = (name for name, kind in dtypes.items() if all(issubclass(k, kind) for k in kinds))
+    raise ValueError(
+        # scikit-learn's own words, which its checks know, come first.
+        "Unknown label type: y must hold labels of one kind, numbers in a dtype of their own; got "
+        f"objects of {', '.join(sorted(kind.__name__ for kind in kinds))}. Pass "
+        f"y.astype({next(fits, 'str')})."
+    )
 
 
 def classes_and_index(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ from math import prod
 import numpy as np
 
 from .arrays import SMALLEST, as_array
-from .columns import check_columns
+from .columns import check_columns, column_names
+from .labels import refuse_missing
 from .layout import Layout
 from .warn import warn
 from .wording import listed
@@ -15,6 +16,7 @@ __all__ = [
     "as_numbers",
     "class_indices",
     "find_classes",
+    "loses_digits",
     "standardize",
     "standardized_in_double",
     "unknown_labels",
@@ -79,10 +81,7 @@ def warn_of_lost_digits(
 ) -> None:
     """Warn, by name, of channels or features whose differences a dtype can hardly hold."""
     mean, scale = np.asarray(mean, np.float64), np.asarray(scale, np.float64)
-    # Whole numbers are exact, but they are subtracted in double precision.
-    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
-    least = 2.0 ** (_SPARE - digits)
-    lost = np.flatnonzero((scale < least * np.abs(mean)) | (scale < SMALLEST)).tolist()
+    lost = np.flatnonzero(loses_digits(dtype, mean, scale)).tolist()
     if not lost:
         return
     if layout.is_image:
@@ -93,11 +92,23 @@ def warn_of_lost_digits(
         names = [f"column {str(feature_names[i])!r}" for i in lost]
     warn(
         f"Differences in {listed(names)} of X are lost to rounding: in {dtype} a standard "
-        f"deviation must be at least {least:.1g} of the mean, and {SMALLEST:.1g}; the first has "
-        f"{scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset before X is "
-        "made, or pass float64 where it holds more.",
+        f"deviation must be at least {_least(dtype):.1g} of the mean, and {SMALLEST:.1g}; the "
+        f"first has {scale[lost[0]]:.3g} and a mean of {mean[lost[0]]:.3g}. Subtract an offset "
+        "before X is made, or pass float64 where it holds more.",
         UserWarning,
     )
+
+
+def loses_digits(dtype: np.dtype, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return of which channels or features a dtype can hardly hold the differences."""
+    return (scale < _least(dtype) * np.abs(mean)) | (scale < SMALLEST)
+
+
+def _least(dtype: np.dtype) -> float:
+    """Return what part of the mean a standard deviation must be at least."""
+    # Whole numbers are exact, but they are subtracted in double precision.
+    digits = min(np.finfo(dtype).nmant, 52) if dtype.kind == "f" else 52
+    return 2.0 ** (_SPARE - digits)
 
 
 def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -> np.ndarray:
@@ -110,6 +121,8 @@ def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -
 def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
     check_columns(X, feature_names)
+    if column_names(X) is not None:
+        _refuse_no_numbers(X)
     X = np.asarray(as_array(X))
     if X.dtype == object:
         # A data frame with several kinds of numbers.
@@ -122,9 +135,22 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     return X
 
 
+def _refuse_no_numbers(frame) -> None:
+    """Raise a ValueError that names columns of a data frame that hold text, or have gaps."""
+    try:
+        from .frames import refuse_unencoded
+        from .gaps import refuse_gaps
+    except ImportError:
+        return  # NumPy is all there is: the errors below name no columns
+    refuse_unencoded(frame, in_fit=False)
+    refuse_gaps(frame, are_images=False)
+
+
 def class_indices(y, classes: np.ndarray) -> np.ndarray:
     """Return the position in ``classes`` of each label, or raise a ValueError."""
-    labels = np.asarray(as_array(y))
+    y = as_array(y)
+    refuse_missing(y)
+    labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(f"y must hold one label per sample; got an array of shape {labels.shape}.")
     index = find_classes(labels, classes)

@@ -12,15 +12,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._engine.data import RealData, Standardizer, as_tensor
-from .arrays import LARGEST, SMALLEST
+from .arrays import LARGEST, LARGEST_REAL, SMALLEST
 from .fingerprint import describe, describe_as_before
 from .frames import is_polars_categorical, plain_target, refuse_target_in, refuse_unencoded
-from .gaps import explain_gaps
+from .gaps import explaining_gaps
 from .labels import classes_and_index, plain_labels, refuse_missing
 from .layout import Layout, infer_layout, warn_of_channels_last
 from .network_input import warn_of_lost_digits
 from .rows import Rows, blocks, take, whole_and_rows
 from .validation import as_array, check_magnitude, check_sample_weight
+from .warn import warn
+from .wording import listed
 
 # Relative to a mean: a standard deviation that needs a closer look, and one that is rounding.
 _SMALL, _NOISE = 1e-6, 10 * np.finfo(np.float64).eps
@@ -123,7 +125,8 @@ class Checked(NamedTuple):
 def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -> Checked:
     """Return samples, class indices, weights, classes and layout, or raise a ValueError.
 
-    Warns of flat images that look as if their channels were last.
+    Warns of flat images that look as if their channels were last, and of classes whose samples all
+    have weight 0.
 
     Samples of weight 0 are left out, so a run cannot start from them, either. The samples that are
     returned are an array, or `Rows` of one.
@@ -131,21 +134,19 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
     """
     X, y = as_array(X), as_array(y)
     _refuse_sparse(X)
+    _refuse_no_features(X)
     refuse_unencoded(X)
     refuse_target_in(X, y)
     _refuse_ragged(X)
     _refuse_empty_categories(y)
     refuse_missing(y)
     y = plain_target(y)
-    try:
+    with explaining_gaps(X, image_shape is not None):
         X, y = validate_data(estimator, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=2)
-    except (TypeError, ValueError) as error:
-        _refuse_gaps(X, image_shape, error)
-        raise
     # Frames with numbers that NumPy does not have, such as decimals, become arrays of objects, and
     # files hold no long doubles.
     X = X.astype(np.float64, copy=False) if X.dtype in (object, np.longdouble) else X
-    check_magnitude(X)
+    check_magnitude(X, LARGEST_REAL)
     check_classification_targets(y)
     layout = infer_layout(X.shape, image_shape)
     if sample_weight is not None:
@@ -155,6 +156,7 @@ def check_training_data(estimator, X, y, sample_weight, image_shape, ipc: int) -
         _check_weights(sample_weight)
         kept = sample_weight > 0
         if not kept.all():
+            _warn_of_lost_classes(y, y[kept])
             X, y, sample_weight = take(X, np.flatnonzero(kept)), y[kept], sample_weight[kept]
     classes, y = classes_and_index(y)
     # Labels that cannot be saved are refused now, not after the run.
@@ -179,6 +181,27 @@ def _check_weights(sample_weight: np.ndarray) -> None:
             f"sample_weight must have a maximum of at least {SMALLEST:.1g} and a sum of at most "
             f"{LARGEST:.1g}, because networks compute in single precision; got {largest:.3g} and "
             f"{total:.3g}. Only their ratios matter: divide them by their maximum."
+        )
+
+
+def _warn_of_lost_classes(y: np.ndarray, kept: np.ndarray) -> None:
+    """Warn of classes of y that are not among the labels that are kept."""
+    lost = np.setdiff1d(y, kept).tolist()
+    if lost:
+        warn(
+            f"sample_weight is 0 for all samples of {listed(map(repr, lost))}: the distilled set "
+            "will not have these classes.",
+            UserWarning,
+        )
+
+
+def _refuse_no_features(X) -> None:
+    """Raise a ValueError if samples hold no values; NumPy's errors do not say so."""
+    shape = tuple(getattr(X, "shape", ()))
+    if 0 in shape[1:]:
+        # scikit-learn's own wording, which its users and its checks know.
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required."
         )
 
 
@@ -213,15 +236,6 @@ def _shapes_known(X) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _refuse_gaps(X, image_shape, error: Exception) -> None:
-    """Raise a ValueError that says where X has gaps, if these are what scikit-learn refused."""
-    # pandas.NA among objects is no float to it.
-    is_it = any(word in str(error) for word in ("NaN", "NAType"))
-    where = explain_gaps(X, image_shape is not None) if is_it else None
-    if where is not None:
-        raise ValueError(f"X must have no missing values; {where}") from None
 
 
 def _refuse_empty_categories(y) -> None:

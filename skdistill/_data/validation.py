@@ -18,6 +18,9 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 
 from .arrays import LARGEST, as_array
 from .bases import MYPY
+from .columns import other_columns
+from .frames import refuse_unencoded
+from .gaps import explaining_gaps
 from .layout import Layout
 
 if MYPY:
@@ -118,11 +121,11 @@ def check_sample_weight(sample_weight: Any, X: Any, **options: Any) -> np.ndarra
     return _check_sample_weight(as_array(sample_weight), X, **options)
 
 
-def check_magnitude(X: np.ndarray) -> None:
+def check_magnitude(X: np.ndarray, largest: float = LARGEST) -> None:
     """Raise a ValueError if samples hold values beyond what networks compute with."""
-    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > LARGEST:
+    if X.dtype.kind == "f" and max(float(X.max()), -float(X.min())) > largest:
         raise ValueError(
-            f"X must hold values between -{LARGEST:g} and {LARGEST:g}, because networks compute in "
+            f"X must hold values between -{largest:g} and {largest:g}, because networks compute in "
             f"single precision; got values from {X.min():g} to {X.max():g}."
         )
 
@@ -139,11 +142,16 @@ def check_samples(estimator: object, X: ArrayLike, layout: Layout) -> np.ndarray
         How `fit` got its samples.
     """
     X = as_array(X)
-    if len(layout.user_shape) > 1:
-        X = check_array(X, allow_nd=True, dtype="numeric")
-        layout.check(X)
-        return X
-    if getattr(X, "ndim", 2) > 2:
-        # Images where there were rows: scikit-learn would name neither shape.
-        layout.check(X)
-    return validate_data(estimator, X, reset=False, dtype="numeric")
+    names = getattr(estimator, "feature_names_in_", None)
+    # Of other columns scikit-learn says which they are.
+    if other_columns(X, None if names is None else tuple(names)) is None:
+        refuse_unencoded(X, in_fit=False)
+    with explaining_gaps(X, layout.is_image):
+        if len(layout.user_shape) > 1:
+            X = check_array(X, allow_nd=True, dtype="numeric")
+            layout.check(X)
+            return X
+        if getattr(X, "ndim", 2) > 2:
+            # Images where there were rows: scikit-learn would name neither shape.
+            layout.check(X)
+        return validate_data(estimator, X, reset=False, dtype="numeric")

@@ -104,10 +104,11 @@ def _load(distilled: "DistilledDataset", repo_id: str | None) -> str:
             f'distilled = load_distilled("{name}", ipc={distilled.ipc})',
         ]
     else:
+        needs = "NumPy alone" if distilled.preprocessing is None else "NumPy and scikit-learn"
         lines = [
             "from skdistill import DistilledDataset",
             "",
-            'distilled = DistilledDataset.load("set.npz")  # runs no code, needs NumPy alone',
+            f'distilled = DistilledDataset.load("set.npz")  # runs no code, needs {needs}',
         ]
     lines += [
         "samples, labels = distilled.to_torch().tensors",

@@ -200,7 +200,8 @@ class DistilledDataset:
         standardized : bool, default=False
             Whether `X` has been standardized by `mean` and `scale` already, as the tensors of most
             papers are: the set then holds it in the units of the training data, in which test data
-            is to be passed. False means that `X` is in these units.
+            is to be passed, in double precision where these have more digits than single precision
+            holds. False means that `X` is in these units.
         preprocessing : fitted transformer or None, default=None
             What the training data went through before `X` was made from it: a `ZCAWhitener`, for
             instance, of which a copy is kept. Test data then is passed as it was before. `mean` and
@@ -233,6 +234,12 @@ class DistilledDataset:
             cannot be in the units that `mean`, `scale` and `standardized` say: bytes from 0 to 255
             without a mean and a scale, for instance. (What only looks wrong can be made by
             ``DistilledDataset(...)``, which does not look.)
+
+        Warns
+        -----
+        UserWarning
+            If `X` is in units of which its dtype can hardly hold the differences: ``float32``
+            seconds since 1970, for instance.
 
         Examples
         --------
@@ -733,8 +740,8 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If samples have another shape than the training samples, other columns, or hold NaN or
-            infinity.
+            If samples have another shape than the training samples, other columns, or hold text,
+            NaN or infinity. The message names the columns.
 
         Warns
         -----
@@ -787,7 +794,7 @@ class DistilledDataset:
         Raises
         ------
         ValueError
-            If a label is not a class of the set. The message names it.
+            If a label is not a class of the set, which the message names, or is missing.
 
         Examples
         --------
@@ -826,8 +833,8 @@ class DistilledDataset:
         ImportError
             If pandas is not installed.
         ValueError
-            If a feature has the name of a label's column, or if `original` is True and a column
-            went through a transformer without an inverse. The message names it.
+            If a feature has the name of a label's column, or if `original` is True and a column, or
+            the images, went through a transformer without an inverse. The message names it.
 
         Notes
         -----

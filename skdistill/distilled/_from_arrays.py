@@ -12,9 +12,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.columns import column_names
-from .._data.labels import plain_labels
+from .._data.labels import plain_labels, refuse_missing, refuse_objects
 from .._data.layout import Layout, infer_layout, usual_architecture
-from .._data.network_input import as_numbers, find_classes, standardized_in_double, unknown_labels
+from .._data.network_input import (
+    as_numbers,
+    find_classes,
+    loses_digits,
+    standardized_in_double,
+    unknown_labels,
+    warn_of_lost_digits,
+)
 from .._data.units import FAR, NARROW
 from .._data.validation import as_array, check_image_shape
 from ._recipe import EvaluationRecipe
@@ -42,11 +49,14 @@ def fields_from_arrays(
     seed: int,
 ) -> dict[str, Any]:
     """Return the fields of a `DistilledDataset`; the parameters are those of its `from_arrays`."""
+    columns = column_names(X)
     if feature_names is None:
-        feature_names = column_names(X)
+        feature_names = columns
     target_name = getattr(y, "name", None)
-    X, y = as_numbers(X), np.asarray(as_array(y))
-    if X.ndim < 2 or len(X) == 0:
+    y = as_array(y)
+    refuse_missing(y)
+    X, y = as_numbers(X), np.asarray(y)
+    if X.ndim < 2 or X.size == 0:
         raise ValueError(f"X must hold samples; got an array of shape {X.shape}.")
     if not np.isfinite(X).all():
         raise ValueError("X must hold finite numbers; it holds NaN or infinity.")
@@ -55,15 +65,17 @@ def fields_from_arrays(
         raise ValueError(f"X and y must have the same length; got {len(X)} and {len(y)}.")
     y, classes, order = _labels(y, classes)
     wide = not np.can_cast(X.dtype, np.float32)
-    dtype = np.dtype(np.float64 if wide else np.float32)
     means, scales = _moments(mean, scale, standardized, layout)
     if standardized:
+        # In the units of the training data they may need more digits than float32 has.
+        wide |= bool(loses_digits(np.dtype(np.float32), means, scales).any())
         X = X.astype(np.float64) * layout.spread(scales) + layout.spread(means)
     _check_units(X, layout, means, scales, mean is not None, standardized)
+    warn_of_lost_digits(X.dtype, layout, means, scales, columns)
     _check_fitted(preprocessing)
     negative = y.ndim == 2 and bool((y < 0).any())
     return {
-        "X": X[order].astype(dtype),
+        "X": X[order].astype(np.float64 if wide else np.float32),
         "y": y[order],
         "classes": classes,
         "ipc": len(X) // len(classes),
@@ -73,7 +85,7 @@ def fields_from_arrays(
             scale=tuple(scales.tolist()),
             architecture=usual_architecture(layout.network_shape),
             steps=_STEPS,
-            seed=seed,
+            seed=int(seed) if isinstance(seed, np.integer) else seed,
             loss="mse" if negative else "cross-entropy",
             # The hard labels of real samples beside such labels are centered as these are.
             targets="centered" if negative else "given",
@@ -140,7 +152,8 @@ def _hard_labels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels, classes and class indices."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("y must hold labels; it holds NaN or infinity.")
+        raise ValueError("y must hold labels; it holds infinity.")
+    refuse_objects(y)
     try:
         known = np.unique(y if classes is None else classes)
     except TypeError as error:

@@ -125,7 +125,7 @@ def _categorical(
     import pandas as pd
 
     numbers = np.asarray(categories)
-    if values.dtype.kind in "iuf" and len(numbers) and numbers.dtype.kind in "iuf":
+    if values.dtype.kind in "iuf" and len(numbers) and numbers.dtype.kind in "biuf":
         codes = abs(values[:, None] - numbers).argmin(axis=1)
         # No category is near to NaN or infinity; argmin would name the first.
         codes[~np.isfinite(values)] = -1

@@ -167,9 +167,11 @@ def original_columns(
     Raises
     ------
     ValueError
-        If a column that was not dropped has no way back.
+        If a column that was not dropped, or an image, has no way back.
     """
     if X.ndim != 2:
+        if not hasattr(preprocessing, "inverse_transform"):
+            raise ValueError(_no_way_back(f"{preprocessing!r:.200}"))
         X = np.asarray(preprocessing.inverse_transform(X)).reshape(len(X), -1)
         return None, dict(enumerate(X.T)), X.shape[1]
     names = _names_before(preprocessing)
@@ -177,13 +179,17 @@ def original_columns(
     lost = {j: column.by for j, column in columns.items() if isinstance(column, Lost)}
     stuck = [f"{f'x{j}' if names is None else names[j]!r} ({by})" for j, by in lost.items() if by]
     if stuck:
-        raise ValueError(
-            f"original=True needs a way back for every column; {', '.join(stuck)} has none. A "
-            "transformer needs inverse_transform, a FunctionTransformer inverse_func; "
-            "original=False gives the columns as they were distilled."
-        )
+        raise ValueError(_no_way_back(", ".join(stuck)))
     there = {j: c for j, c in columns.items() if not isinstance(c, Lost)}
     return names, there, len(columns)
+
+
+def _no_way_back(stuck: str) -> str:
+    return (
+        f"original=True needs a way back for every column; {stuck} has none. A transformer needs "
+        "inverse_transform, a FunctionTransformer inverse_func; original=False gives the columns "
+        "as they were distilled."
+    )
 
 
 @singledispatch

@@ -225,8 +225,8 @@ class BaseDistiller(SharedParameters, CallbackSupportMixin, DistillerOutputMixin
             Class labels.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the real samples, in the loss and in the moments with which samples are
-            standardized. Samples of weight 0 are left out. It takes part in metadata routing
-            (``set_fit_request(sample_weight=True)``).
+            standardized. Samples of weight 0 are left out; a class that has no others is warned
+            of. It takes part in metadata routing (``set_fit_request(sample_weight=True)``).
         start : DistilledDataset or None, default=None
             A set of the same classes whose samples come first; `init` makes the rest of the ``ipc``
             samples per class. Hard labels may be in any order, equally many of every class. Soft

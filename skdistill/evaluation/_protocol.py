@@ -8,7 +8,7 @@ fixed before the test set is seen; nothing is selected on it.
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
 from .._data.columns import are_comparable, check_columns
+from .._data.frames import refuse_unencoded
+from .._data.gaps import explaining_gaps
 from .._data.labels import refuse_missing
 from .._data.network_input import (
     find_classes,
@@ -424,9 +426,14 @@ def check_test_data(
         checks_columns &= are_comparable(X, names)
     if checks_columns:
         check_columns(X, names)
-    X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
-    check_magnitude(X)
     recipe = distilled.recipe
+    # What preprocessing made has other columns than the caller's, and errors of its own.
+    is_callers = distilled.preprocessing is None
+    if is_callers:
+        refuse_unencoded(X, in_fit=False)
+    with explaining_gaps(X, recipe.layout.is_image) if is_callers else nullcontext():
+        X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
+    check_magnitude(X)
     recipe.layout.check(X)
     refuse_missing(y)
     y = column_or_1d(y)

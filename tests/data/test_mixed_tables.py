@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
+    KernelCenterer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -304,6 +305,37 @@ def test_labels_may_be_a_categorical_of_polars():
     assert quick().fit(pl.DataFrame(NUMBERS), y).classes_.tolist() == ["u", "v"]
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+def test_labels_may_be_strings_of_numpy():
+    X, y = pd.DataFrame(NUMBERS), np.array(TEXT, "T")
+    distiller = quick().fit(X, y)
+    assert distiller.classes_.tolist() == ["u", "v"]
+    assert distiller.score(X, y) == distiller.score(X, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (TEXT, r"X must hold numbers; got 'b' \(text\). Turn them into numbers as in the train"),
+        (["1", "2"] * 3, r"X must hold numbers; got 'b' \(text\)"),
+        (pd.Categorical([1, 2] * 3), r"X must hold numbers; got 'b' \(categories\)"),
+        (pd.to_datetime(DAYS), r"X must hold numbers; got 'b' \(dates or times\)"),
+        ([1, np.nan] * 3, r"X must have no missing values; it contains NaN in 'b' \(3\)"),
+        (pd.array([1, pd.NA] * 3, object), r"X must have no missing .* NaN in 'b' \(3\)"),
+    ],
+    ids=["text", "digits as text", "categories", "dates", "NaN", "NA"],
+)
+def test_errors_of_test_data_name_the_columns(column, message):
+    X, y = pd.DataFrame(NUMBERS), [0, 1] * 3
+    distiller = quick().fit(X, y)
+    data = distiller.distilled_
+    for call in (partial(distiller.score, y=y), partial(evaluate, data, y=y), data.standardize):
+        with pytest.raises(ValueError, match=message):
+            call(X.assign(b=column))
+    with pytest.raises(ValueError, match=r"(?s)feature names should match.*unseen at fit.*- c"):
+        distiller.score(X.assign(c=column), y)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_sparse_data_says_how_an_encoder_gives_dense_data(wrapped):
     distiller = quick(ipc=1)
@@ -530,6 +562,26 @@ def test_a_category_of_numbers_snaps_to_the_nearest():
     assert frame["c"].dtype == "category"
 
 
+@pytest.mark.parametrize("encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder()])
+def test_a_category_of_booleans_comes_back(encoder):
+    X = pd.DataFrame({"c": pd.Categorical([True, False, True, True])})
+    frame = original(encoder, X, encoder.fit_transform(X))
+    pd.testing.assert_frame_equal(frame, X)
+
+
+def test_a_dictionary_of_pyarrow_comes_back_as_a_category():
+    pa = pytest.importorskip("pyarrow")
+    dictionary = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    X = pd.DataFrame({"c": pd.Series(["b", "a"] * 3).astype(dictionary)})
+    encoder = OneHotEncoder(sparse_output=False)
+    frame = original(encoder, X, encoder.fit_transform(X))
+    assert frame["c"].dtype == pd.CategoricalDtype(["a", "b"])
+    assert frame["c"].tolist() == ["b", "a"] * 3
+    _, y_syn = DistillationSampler(quick()).fit_resample(np.eye(6), X["c"])
+    assert y_syn.dtype == dictionary
+    assert set(y_syn) == {"a", "b"}
+
+
 def test_a_missing_category_of_numbers_stays_missing():
     X = pd.DataFrame({"c": pd.Categorical([10, 20, None, 20], ordered=True)})
     frame = original(SimpleImputer(add_indicator=True), X, [[18, 0.1], [12, 0.9], [11, 0.4]])
@@ -655,6 +707,14 @@ def test_images_go_through_the_inverse_of_their_preprocessing(images):
     distilled = DistilledDataset.from_pipeline(pipe)
     frame = distilled.to_frame(original=True)
     np.testing.assert_array_equal(frame.values[:, :-1], 2 * distilled.X.reshape(6, -1))
+
+
+def test_images_without_a_way_back_are_refused(images):
+    X, y = images
+    distilled = quick().fit(X, y).distilled_
+    centered = replace(distilled, preprocessing=KernelCenterer())
+    with pytest.raises(ValueError, match=r"KernelCenterer\(\) has none.*original=False"):
+        centered.to_frame(original=True)
 
 
 def test_the_example_of_the_gallery_goes_from_file_to_file(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The input of networks: the same arithmetic for real and synthetic samples."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -86,6 +87,12 @@ def test_an_error_names_the_columns_that_differ(change, message):
         data.standardize(change(pd.DataFrame(data.X, columns=list("abcde"))))
 
 
+def test_frames_need_numpy_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skdistill._data.frames", None)
+    data = make("table")
+    np.testing.assert_array_equal(data.standardize(pd.DataFrame(data.X)), data.standardize(data.X))
+
+
 def test_a_table_of_pyarrow_has_names():
     pa = pytest.importorskip("pyarrow")
     data = make("table", feature_names=tuple("abcde"))
@@ -134,6 +141,7 @@ def test_labels_become_positions_of_classes(classes, y, expected):
         (["a", "e", "z", "e"], r"among the classes \['a', 'bc', 'd'\]; got 'e', 'z'\."),
         ([1], r"got 1\."),
         (list("efghijk"), r"got 'e', 'f', 'g', 'h', 'i' and 2 more\."),
+        ([float("nan"), "a"], r"y must have no NaN or None: .*, 1 of 2 here"),
         (np.eye(3), r"one label per sample; got an array of shape \(3, 3\)"),
     ],
 )

@@ -84,6 +84,8 @@ def test_a_card_without_a_result_says_so():
 def test_preprocessing_that_is_kept_is_named():
     data = make("table", preprocessing=StandardScaler(with_mean=False))
     assert "| preprocessing | kept with the set: StandardScaler(with\\_mean=False) |" in data.card()
+    assert "# runs no code, needs NumPy and scikit-learn\n" in data.card()
+    assert "# runs no code, needs NumPy alone\n" in make("table").card()
 
 
 def test_names_are_shown_as_they_are():

@@ -92,6 +92,17 @@ def test_standardized_tensors_come_back_in_the_units_of_the_training_data():
     )
 
 
+def test_digits_that_single_precision_lacks():
+    X, far = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), {"mean": 1.7e9}
+    made = from_arrays(X, [0, 1, 0, 1], scale=1.0, standardized=True, **far)
+    assert made.X.dtype == np.float64
+    np.testing.assert_allclose(made.to_torch().tensors[0], X, atol=1e-6)
+    # In the units of the training data they are lost before the set is made.
+    frame = pd.DataFrame(300 * X + 1.7e9, columns=["a", "b", "c"])
+    with pytest.warns(UserWarning, match=r"column 'a', column 'b', column 'c' .* in float32"):
+        from_arrays(frame.astype(np.float32), [0, 1, 0, 1], scale=300.0, **far)
+
+
 @pytest.mark.parametrize(
     ("shape", "image_shape", "network_shape"),
     [
@@ -137,7 +148,7 @@ def test_it_evaluates_saves_loads_and_compares_like_any_other(tmp_path):
     X, y = images()
     X_test, y_test = pixels()
     made = from_arrays(
-        X, y, mean=MEAN, scale=STD, standardized=True, seed=3,
+        X, y, mean=MEAN, scale=STD, standardized=True, seed=np.int64(3),
         provenance={"method": "MTT", "url": "https://example.org/images_best.pt"},
     )  # fmt: skip
     made = replace(made, recipe=replace(made.recipe, steps=3, n_networks=2))
@@ -240,9 +251,18 @@ N = np.random.default_rng(0).normal(size=(4, 3))
 HARD = [0, 1, 0, 1]
 BYTES = np.random.default_rng(0).integers(0, 256, size=(4, 3, 8, 8))
 BAD = {
+    "no feature": ((N[:, :0], HARD), {}, r"X must hold samples; got .* \(4, 0\)"),
     "no sample": ((np.empty((0, 3)), []), {}, r"X must hold samples; got .* \(0, 3\)"),
     "one dimension": ((N[:, 0], HARD), {}, r"X must hold samples; got .* \(4,\)"),
     "text": (([["a", "b"]] * 4, HARD), {}, "X must hold real numbers"),
+    "digits as text": (
+        (pd.DataFrame({"a": list("1212"), "b": 0.5}), HARD), {},
+        r"X must hold numbers; got 'a' \(text\)\. Turn them",
+    ),
+    "NA": (
+        (pd.DataFrame({"a": pd.array([1, None, 1, 2], "Int64")}), HARD), {},
+        r"X must have no missing values; it contains NaN in 'a' \(1\)",
+    ),
     "NaN": ((N * np.nan, HARD), {}, "X must hold finite numbers; it holds NaN or infinity"),
     "ambiguous": ((np.zeros((4, 3, 8, 3)), HARD), {}, "is ambiguous.*Pass image_shape="),
     "image_shape": ((N, HARD), {"image_shape": (1, 2, 2)}, "must fit the samples of X"),
@@ -251,7 +271,9 @@ BAD = {
     "one class": ((N, [1, 1, 1, 1]), {}, r"y must have at least 2 classes; got \[1\]"),
     "column": ((N, np.reshape(HARD, (4, 1))), {}, r"y must have one dimension.*y.ravel\(\)"),
     "3-d labels": ((N, np.zeros((4, 2, 2))), {}, "y must hold a label per sample, or a row of"),
-    "label NaN": ((N, [0, 1, 0, np.nan]), {}, "y must hold labels; it holds NaN"),
+    "label NaN": ((N, [0, 1, 0, np.nan]), {}, "y must have no NaN or None: .*, 1 of 4 here"),
+    "NaN and text": ((N, [np.nan, "a"] * 2), {}, "y must have no NaN or None: .*, 2 of 4 here"),
+    "label infinity": ((N, [0, 1, 0, np.inf]), {}, "y must hold labels; it holds infinity"),
     "unknown label": ((N, HARD), {"classes": [0, 2]}, r"among classes, \[0, 2\]; got 1"),
     "class without samples": (
         (N, HARD), {"classes": [0, 1, 2]}, "equally many samples of every class.*2: 0}"
@@ -265,7 +287,10 @@ BAD = {
     "soft text": ((N, N.astype(str)), {"classes": [0, 1, 2]}, "y must hold numbers as soft labels"),
     "soft rows": ((N, N), {"classes": [0, 1, 2]}, "equally many samples of every class"),
     "objects": (
-        (N, np.array([None, 1, None, 1])), {"classes": [1, None]}, "must hold labels of one kind"
+        (N, np.array([0, 1, 0, 1], object)), {}, r"got objects of int\. Pass y\.astype\(int\)"
+    ),
+    "classes of two kinds": (
+        (N, HARD), {"classes": np.array([1, "a"], object)}, "must hold labels of one kind"
     ),
     "mean alone": ((N, HARD), {"mean": 0.5}, "mean and scale must be .* together; scale is miss"),
     "standardized by what": ((N, HARD), {"standardized": True}, "needs mean and scale"),

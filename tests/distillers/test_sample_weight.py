@@ -50,6 +50,14 @@ def test_weight_zero_equals_leaving_out(weighted, init):
     np.testing.assert_array_equal(a.transform()[0], b.transform()[0])
 
 
+def test_a_class_without_weight_is_warned_of(images):
+    X, y = images
+    labels = np.where(np.arange(40) < 4, "rare", y.astype(str))
+    with pytest.warns(UserWarning, match="sample_weight is 0 for all samples of 'rare': the dist"):
+        distiller = quick().fit(X, labels, sample_weight=labels != "rare")
+    assert distiller.classes_.tolist() == ["0", "1"]
+
+
 def test_equal_weights_change_nothing(images):
     X, y = images
     a = quick().fit(X, y, sample_weight=np.full(40, 7.0))
@@ -92,6 +100,7 @@ def test_the_weights_are_not_changed(weighted):
         (np.arange(40) % 2, "y must hold at least 2 classes"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:sample_weight is 0 for all samples of")
 def test_bad_weights(images, weight, message):
     with pytest.raises(ValueError, match=message):
         quick().fit(*images, sample_weight=weight)
