@@ -266,7 +266,7 @@ class DistilledClassifier(ClassifierMixin, _Adapter):
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, samples, ensure_non_negative=True)
         if self.classifier_ is not None:
-            return super().score(X, y, sample_weight)
+            return super().score(X, as_array(y), sample_weight)
         probabilities = self._probabilities(samples)
         y = column_or_1d(as_array(y))
         predicted = self.classes_[probabilities.argmax(axis=1)]

@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._data.bases import BaseEstimator, ClassifierMixin
-from ._data.frames import plain_target
+from ._data.frames import plain_target, refuse_unencoded
+from ._data.gaps import explaining_gaps
 from ._data.labels import classes_and_index, refuse_missing
 from ._data.layout import Layout
 from ._data.validation import (
@@ -274,7 +275,9 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         # Flattened in another layout, images would have their pixels in another order.
         if self._sample_shape is not None and _are_images(X):
             Layout(self._sample_shape, self._sample_shape).check(X)
-        X = validate_data(self, _flat(X), reset=False, dtype="numeric")
+        refuse_unencoded(X, in_fit=False)
+        with explaining_gaps(X, _are_images(X), in_fit=False):
+            X = validate_data(self, _flat(X), reset=False, dtype="numeric")
         check_magnitude(X)
         support, coefficients = self._on_device(self.X_fit_), self._on_device(self.dual_coef_)
         scores = np.empty((len(X), len(self.classes_)))

@@ -18,7 +18,8 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 def as_array(X: Any) -> Any:
     """Return a torch tensor as an array on the CPU, and almost anything else as it is.
 
-    NumPy's StringDType becomes objects, which scikit-learn takes.
+    Labels of NumPy's StringDType become objects, which scikit-learn takes, and samples text, which
+    it refuses.
 
     A torch dataset or data loader, a Hugging Face dataset, a lazy frame or a tensor that NumPy
     cannot take (on the meta device, sparse, nested, quantized) raises a TypeError.
@@ -39,7 +40,7 @@ def as_array(X: Any) -> Any:
             "return_X_y=True)."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind == "T":
-        return X.astype(object)
+        return X.astype(object) if X.ndim == 1 else np.array(X.tolist())
     # A frame may have a column, and a series a row, of any name as an attribute.
     if not callable(getattr(X, "detach", None)):
         return X

@@ -128,7 +128,7 @@ def _plain_dtype(series: nw.Series) -> str | dict | None:
         is_arrow = is_pandas and not hasattr(native, "categories")
         if is_arrow or is_polars_categorical(series.to_native()):
             # Such a column has no categories of its own.
-            categories = sorted(series.cast(nw.String).drop_nulls().unique().to_list())
+            categories = sorted(set(series.drop_nulls().to_list()))
         else:
             categories = series.cat.get_categories().to_list()
         ordered = bool(getattr(native, "ordered", series.dtype == nw.Enum))
@@ -201,6 +201,8 @@ def refuse_unencoded(X: Any, *, in_fit: bool = True) -> None:
     What is not for a fit must become numbers as the training data did.
     """
     kinds, columns = {}, []
+    if _has_plain_numbers(X):
+        return
     if nw.dependencies.is_into_dataframe(X):
         columns = [*_frame(X).iter_columns()]
         kinds = {series.name: kind for series in columns if (kind := _stranger(series))}
@@ -230,6 +232,13 @@ def refuse_unencoded(X: Any, *, in_fit: bool = True) -> None:
         )
     ways += [way for kind, way in _WAYS.items() if kind in kinds.values()]
     raise ValueError(f"X must hold numbers; got {listed(found, _N_NAMED)}. {' '.join(ways)}")
+
+
+def _has_plain_numbers(X: Any) -> bool:
+    """Return whether X is a frame of pandas of numbers alone: to look at each column takes long."""
+    if not nw.dependencies.is_pandas_dataframe(X):
+        return False
+    return all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in X.dtypes)
 
 
 def _stranger(series: nw.Series) -> str | None:

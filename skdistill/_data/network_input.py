@@ -121,9 +121,10 @@ def standardized_in_double(samples: np.ndarray, mean: Numbers, scale: Numbers) -
 def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an array, a tensor or a data frame of these columns as an array of real numbers."""
     check_columns(X, feature_names)
-    if column_names(X) is not None:
-        _refuse_no_numbers(X)
-    X = np.asarray(as_array(X))
+    frame, X = X, np.asarray(as_array(X))
+    if column_names(frame) is not None:
+        may_have_gaps = X.dtype == object or bool(X.dtype.kind == "f" and np.isnan(X).any())
+        _refuse_no_numbers(frame, may_have_gaps)
     if X.dtype == object:
         # A data frame with several kinds of numbers.
         try:
@@ -135,7 +136,7 @@ def as_numbers(X, feature_names: tuple[str, ...] | None = None) -> np.ndarray:
     return X
 
 
-def _refuse_no_numbers(frame) -> None:
+def _refuse_no_numbers(frame, may_have_gaps: bool) -> None:
     """Raise a ValueError that names columns of a data frame that hold text, or have gaps."""
     try:
         from .frames import refuse_unencoded
@@ -143,7 +144,8 @@ def _refuse_no_numbers(frame) -> None:
     except ImportError:
         return  # NumPy is all there is: the errors below name no columns
     refuse_unencoded(frame, in_fit=False)
-    refuse_gaps(frame, are_images=False)
+    if may_have_gaps:
+        refuse_gaps(frame, are_images=False, in_fit=False)
 
 
 def class_indices(y, classes: np.ndarray) -> np.ndarray:

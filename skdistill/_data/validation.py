@@ -146,7 +146,7 @@ def check_samples(estimator: object, X: ArrayLike, layout: Layout) -> np.ndarray
     # Of other columns scikit-learn says which they are.
     if other_columns(X, None if names is None else tuple(names)) is None:
         refuse_unencoded(X, in_fit=False)
-    with explaining_gaps(X, layout.is_image):
+    with explaining_gaps(X, layout.is_image, in_fit=False):
         if len(layout.user_shape) > 1:
             X = check_array(X, allow_nd=True, dtype="numeric")
             layout.check(X)

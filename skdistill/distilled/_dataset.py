@@ -741,7 +741,7 @@ class DistilledDataset:
         ------
         ValueError
             If samples have another shape than the training samples, other columns, or hold text,
-            NaN or infinity. The message names the columns.
+            NaN or infinity. Of text and gaps in a data frame the message names the columns.
 
         Warns
         -----

@@ -49,9 +49,8 @@ def fields_from_arrays(
     seed: int,
 ) -> dict[str, Any]:
     """Return the fields of a `DistilledDataset`; the parameters are those of its `from_arrays`."""
-    columns = column_names(X)
     if feature_names is None:
-        feature_names = columns
+        feature_names = column_names(X)
     target_name = getattr(y, "name", None)
     y = as_array(y)
     refuse_missing(y)
@@ -71,7 +70,9 @@ def fields_from_arrays(
         wide |= bool(loses_digits(np.dtype(np.float32), means, scales).any())
         X = X.astype(np.float64) * layout.spread(scales) + layout.spread(means)
     _check_units(X, layout, means, scales, mean is not None, standardized)
-    warn_of_lost_digits(X.dtype, layout, means, scales, columns)
+    # Constant features have a scale of 1, and no differences to lose.
+    offsets = np.where(scales == 1, 0, means)
+    warn_of_lost_digits(X.dtype, layout, offsets, scales, feature_names)
     _check_fitted(preprocessing)
     negative = y.ndim == 2 and bool((y < 0).any())
     return {
@@ -153,7 +154,8 @@ def _hard_labels(
     """Return labels, classes and class indices."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError("y must hold labels; it holds infinity.")
-    refuse_objects(y)
+    if classes is None:
+        refuse_objects(y)
     try:
         known = np.unique(y if classes is None else classes)
     except TypeError as error:

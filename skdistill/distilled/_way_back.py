@@ -170,8 +170,8 @@ def original_columns(
         If a column that was not dropped, or an image, has no way back.
     """
     if X.ndim != 2:
-        if not hasattr(preprocessing, "inverse_transform"):
-            raise ValueError(_no_way_back(f"{preprocessing!r:.200}"))
+        if one_way := [step for step in _steps(preprocessing) if _is_one_way(step)]:
+            raise ValueError(_no_way_back(f"{one_way[0]!r:.200}"))
         X = np.asarray(preprocessing.inverse_transform(X)).reshape(len(X), -1)
         return None, dict(enumerate(X.T)), X.shape[1]
     names = _names_before(preprocessing)
@@ -182,6 +182,21 @@ def original_columns(
         raise ValueError(_no_way_back(", ".join(stuck)))
     there = {j: c for j, c in columns.items() if not isinstance(c, Lost)}
     return names, there, len(columns)
+
+
+def _steps(preprocessing: Any) -> list[Any]:
+    """Return the transformers of a preprocessing, without those that do nothing."""
+    if not isinstance(preprocessing, Pipeline):
+        return [preprocessing]
+    steps = [step for _, step in preprocessing.steps if step not in (None, "passthrough")]
+    return [inner for step in steps for inner in _steps(step)]
+
+
+def _is_one_way(transformer: Any) -> bool:
+    """Return whether a transformer cannot undo what it does."""
+    if isinstance(transformer, FunctionTransformer):
+        return transformer.func is not None and transformer.inverse_func is None
+    return not hasattr(transformer, "inverse_transform")
 
 
 def _no_way_back(stuck: str) -> str:
@@ -271,7 +286,7 @@ def _(transformer: ColumnTransformer, columns: Columns, n: int) -> Columns:
 def _(transformer: FunctionTransformer, columns: Columns, n: int) -> Columns:
     if transformer.func is None:
         return columns
-    if transformer.inverse_func is None:
+    if _is_one_way(transformer):
         return [Lost(type(transformer).__name__)] * len(columns)
     return columns_before.dispatch(object)(transformer, columns, n)
 

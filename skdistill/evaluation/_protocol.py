@@ -431,7 +431,8 @@ def check_test_data(
     is_callers = distilled.preprocessing is None
     if is_callers:
         refuse_unencoded(X, in_fit=False)
-    with explaining_gaps(X, recipe.layout.is_image) if is_callers else nullcontext():
+    known = explaining_gaps(X, recipe.layout.is_image, in_fit=False)
+    with known if is_callers else nullcontext():
         X = check_array(X, allow_nd=True, dtype="numeric", ensure_2d=False)
     check_magnitude(X)
     recipe.layout.check(X)

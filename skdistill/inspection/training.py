@@ -211,8 +211,8 @@ def _running_mean(values: np.ndarray, length: int) -> np.ndarray:
     def sums(x: np.ndarray) -> np.ndarray:
         # Each of its own numbers: of a cumulative sum, one large value would leave nothing of those
         # that come after it.
-        padded = np.concatenate([np.zeros(length - 1), x])
-        return np.lib.stride_tricks.sliding_window_view(padded, length).sum(axis=1)
+        padded = np.concatenate([np.zeros(length), x])
+        return np.lib.stride_tricks.sliding_window_view(padded, length).sum(axis=1)[1:]
 
     with np.errstate(invalid="ignore"):
         return sums(np.where(finite, values, 0.0)) / sums(finite.astype(np.float64))

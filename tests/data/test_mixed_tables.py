@@ -18,6 +18,7 @@ from sklearn.compose import ColumnTransformer, make_column_selector, make_column
 from sklearn.decomposition import PCA
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -31,7 +32,13 @@ from sklearn.preprocessing import (
 )
 from tools import ROOT
 
-from skdistill import BoostedDistiller, DistillationSampler, DistilledDataset
+from skdistill import (
+    BoostedDistiller,
+    DistillationSampler,
+    DistilledClassifier,
+    DistilledDataset,
+    KernelRidgeClassifier,
+)
 from skdistill.evaluation import evaluate
 
 N = 24
@@ -311,6 +318,10 @@ def test_labels_may_be_strings_of_numpy():
     distiller = quick().fit(X, y)
     assert distiller.classes_.tolist() == ["u", "v"]
     assert distiller.score(X, y) == distiller.score(X, TEXT)
+    classifier = DistilledClassifier(quick(), classifier=LogisticRegression()).fit(X, y)
+    assert classifier.score(X, y) == classifier.score(X, TEXT)
+    with pytest.raises(ValueError, match="numeric"):
+        quick().fit(X.to_numpy().astype("T"), y)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +343,8 @@ def test_errors_of_test_data_name_the_columns(column, message):
     for call in (partial(distiller.score, y=y), partial(evaluate, data, y=y), data.standardize):
         with pytest.raises(ValueError, match=message):
             call(X.assign(b=column))
+    with pytest.raises(ValueError, match=message):
+        KernelRidgeClassifier().fit(X, y).predict(X.assign(b=column))
     with pytest.raises(ValueError, match=r"(?s)feature names should match.*unseen at fit.*- c"):
         distiller.score(X.assign(c=column), y)
 
@@ -715,6 +728,9 @@ def test_images_without_a_way_back_are_refused(images):
     centered = replace(distilled, preprocessing=KernelCenterer())
     with pytest.raises(ValueError, match=r"KernelCenterer\(\) has none.*original=False"):
         centered.to_frame(original=True)
+    steps = make_pipeline("passthrough", FunctionTransformer(np.log1p))
+    with pytest.raises(ValueError, match=r"FunctionTransformer.*log1p.* has none"):
+        replace(distilled, preprocessing=steps).to_frame(original=True)
 
 
 def test_the_example_of_the_gallery_goes_from_file_to_file(monkeypatch, capsys):

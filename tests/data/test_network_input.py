@@ -87,6 +87,12 @@ def test_an_error_names_the_columns_that_differ(change, message):
         data.standardize(change(pd.DataFrame(data.X, columns=list("abcde"))))
 
 
+def test_numbers_need_no_names_of_their_own():
+    data = make("table")
+    frame = pd.DataFrame(data.X, columns=["a"] * data.X.shape[1])
+    np.testing.assert_array_equal(data.standardize(frame), data.standardize(data.X))
+
+
 def test_frames_need_numpy_alone(monkeypatch):
     monkeypatch.setitem(sys.modules, "skdistill._data.frames", None)
     data = make("table")

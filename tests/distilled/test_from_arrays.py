@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -101,6 +102,16 @@ def test_digits_that_single_precision_lacks():
     frame = pd.DataFrame(300 * X + 1.7e9, columns=["a", "b", "c"])
     with pytest.warns(UserWarning, match=r"column 'a', column 'b', column 'c' .* in float32"):
         from_arrays(frame.astype(np.float32), [0, 1, 0, 1], scale=300.0, **far)
+    # A constant has none, and StandardScaler gives it a scale of 1.
+    constant = np.column_stack([X[:, 0], np.full(4, 1.7e9, np.float32)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_arrays(constant, [0, 1, 0, 1], mean=(0, 1.7e9), scale=(1, 1))
+
+
+def test_labels_among_objects_are_those_of_the_classes_given():
+    y = np.array([0, 1, 0, 1], dtype=object)
+    assert from_arrays(np.eye(4), y, classes=[0, 1]).y.tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,11 @@ def test_no_loss_has_no_mean():
     np.testing.assert_array_equal(display.lines_["loss_mean"].get_ydata(), [np.nan, np.nan, 2])
 
 
+def test_a_run_without_steps_is_empty():
+    display = TrainingCurveDisplay(loss=[], grad_norm=[], clip_level=[], skipped=[]).plot()
+    assert len(display.lines_["loss_mean"].get_ydata()) == 0
+
+
 def test_a_large_loss_is_forgotten_by_the_mean():
     display = TrainingCurveDisplay(
         loss=[1e20, 1, 2, 3], grad_norm=[1] * 4, clip_level=[1] * 4, skipped=[0] * 4
