@@ -88,7 +88,7 @@ def render_report(report) -> str:
     results, rows, summary = report.get("results"), report.get("rows"), report.get("summary")
     methods = summary.get("methods") if isinstance(summary, dict) else None
     if isinstance(methods, dict):
-        parts.append(summary_table(methods))
+        parts.append(summary_table(methods, rows if isinstance(rows, list) else []))
     if isinstance(results, dict):
         parts.append(result_table(report, results))
     for part in (report.get("curve"), rows):
@@ -110,32 +110,36 @@ def result_table(report: dict, results: dict) -> str:
     return table(heads, rows)
 
 
-def summary_table(methods: dict) -> str:
+def summary_table(methods: dict, rows: list[dict]) -> str:
     """Return what was measured of each method, as mean ± standard deviation over seeds.
 
     A single seed has no deviation: the file has 0 in its place.
     """
+    seeds = len({str(row.get("seed")) for row in rows})
     methods = {name: values for name, values in methods.items() if isinstance(values, dict)}
     measures = list(dict.fromkeys(name for values in methods.values() for name in values))
-    rows = []
+    lines = []
     for name, values in methods.items():
+        # Of a part of what has a row, as many as there are in all.
+        is_single = (sum(name in [*row.values()] for row in rows) or seeds) == 1
         pairs = [values.get(measure) for measure in measures]
         texts = [
-            measured(*pair) if isinstance(pair, list) and fits_a_cell(pair) else cell(pair)
+            measured(*pair[: 1 if is_single else 2])
+            if isinstance(pair, list) and fits_a_cell(pair) and len(pair) == 2
+            else cell(pair)
             for pair in pairs
         ]
-        rows.append([escape(name), *texts])
-    return table(["mean ± standard deviation", *map(escape, measures)], rows)
+        lines.append([escape(name), *texts])
+    return table(["mean ± standard deviation", *map(escape, measures)], lines)
 
 
-def measured(mean: float, deviation: float) -> str:
-    """Return three digits of a mean, and its deviation to the same place.
+def measured(mean: float, *deviation: float) -> str:
+    """Return three digits of a mean, and its deviation, if there is one, to the same place.
 
     It may be any quantity: in the units of the file, no percent.
     """
     decimals = max(0, 2 - floor(log10(abs(mean)))) if mean and isfinite(mean) else 3
-    numbers = [mean, deviation] if deviation else [mean]
-    return " ± ".join(f"{number:.{decimals}f}" for number in numbers)
+    return " ± ".join(f"{number:.{decimals}f}" for number in (mean, *deviation))
 
 
 def row_table(report: dict, rows: list[dict]) -> str:

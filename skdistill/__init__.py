@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._forked import watch
 from ._old_names import install
 from ._version import __version__ as __version__
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .pruning import LossPruner
 
 install()
+watch()
 
 # A distilled data set must load where torch is not installed, so names are imported when used.
 _HOMES = {

@@ -173,8 +173,9 @@ def _name_all(*heads: dict) -> None:
 
 def mean_std(values: Iterable[float]) -> str:
     """Return the mean and standard deviation of accuracies over seeds, in percent."""
+    values = list(values)
     mean, std = mean_and_std(values)
-    return f"{100 * mean:5.1f} ± {100 * std:3.1f}"
+    return f"{100 * mean:5.1f}" + (f" ± {100 * std:3.1f}" if len(values) > 1 else "")
 
 
 def mean_and_std(values: Iterable[float]) -> list[float]:

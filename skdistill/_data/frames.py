@@ -155,7 +155,8 @@ def plain_target(y: Any) -> Any:
     if not hasattr(y, "dtype"):
         return y
     plain = np.asarray(y)
-    refuse_objects(plain)
+    if y.dtype == object:  # and not what some versions of pandas make of dtypes of their own
+        refuse_objects(plain)
     # With gaps they are objects.
     return plain if plain.dtype.kind in "biu" else y
 

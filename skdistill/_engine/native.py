@@ -8,6 +8,7 @@ operations compute the same, slower. A compiler that cannot use the OpenMP libra
 functions for one core.
 """
 
+import _ctypes
 import ctypes
 import hashlib
 import logging
@@ -116,7 +117,7 @@ def _kept(folder: Path, compiler: list[str], flags: list[str], openmp: str | Non
     identity = [
         *(part.read_text() for part in sorted(_SOURCE.parent.glob("*.[ch]"))),
         *compiler,
-        *_version(compiler[0]),
+        *_version(compiler),
         *flags,
         str(openmp),
         platform.machine(),
@@ -156,7 +157,8 @@ def _has_threads(compiler: list[str], openmp: str, work: Path) -> bool:
     command = [*compiler, "-fopenmp", "-fPIC", "-shared", str(source), openmp, "-o", str(made)]
     try:
         _run(command)
-        ctypes.CDLL(str(made))
+        # Unloaded, because a network's file system keeps what is in use.
+        _ctypes.dlclose(ctypes.CDLL(str(made))._handle)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         _logger.info("the functions of native.c are compiled for one core: %s", error)
         return False
@@ -172,10 +174,13 @@ def _made(compiler: list[str], flags: list[str], openmp: str | None, work: Path)
     return made
 
 
-def _version(compiler: str) -> tuple[str, ...]:
-    """Return what changes with a compiler's version, without asking it, which would take time."""
-    about = Path(shutil.which(compiler) or compiler).stat()
-    return str(about.st_size), str(about.st_mtime_ns)
+def _version(compiler: list[str]) -> list[str]:
+    """Return what changes with a compiler's version, without asking it, which would take time.
+
+    The compiler may be the second word, after a cache ("ccache gcc").
+    """
+    files = [Path(file).stat() for word in compiler if (file := shutil.which(word))]
+    return [f"{about.st_size} {about.st_mtime_ns}" for about in files]
 
 
 def _is_whole(file: Path) -> bool:

@@ -107,7 +107,7 @@ class GradientDescent:
 
     def adjoint(self, state: Tensor, new: Tensor, bar: Tensor):
         # No step reads the gradient of the one before.
-        return -self.lr * bar[0], torch.stack((bar[0], torch.zeros_like(bar[0])))
+        return bar[1] - self.lr * bar[0], torch.stack((bar[0], torch.zeros_like(bar[0])))
 
     def rate_bar(self, new: Tensor, bar: Tensor) -> Tensor:
         """Return the sensitivity to the learning rate, through the step to ``new`` alone."""

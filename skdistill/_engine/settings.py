@@ -1,13 +1,11 @@
 """Torch's global settings: a caller's choices for other work must not change a result."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import parent_process
 
 import torch
 
-_PROCESS = os.getpid()
+from .._forked import has_lost_threads
 
 
 @contextmanager
@@ -17,13 +15,12 @@ def own_settings() -> Iterator[None]:
     Gradients are on, inference mode and automatic casts are off, and tensors are made on the CPU
     unless another device is named. These settings belong to a thread, so other threads are not
     affected. The default dtype belongs to the process and is left alone: our own draws name theirs,
-    and `float32_by_default` pins it while a network is built.
+    and `float32_by_default` pins it while a network is built. A process that lost its threads in a
+    fork gets a single one, for good.
 
     It is also a decorator, for every function through which a caller reaches our tensors.
     """
-    if os.getpid() != _PROCESS and parent_process() is not None:
-        # A worker that was forked, as those of joblib's backend "multiprocessing": it would wait
-        # for ever for threads of OpenMP's that stayed in its parent.
+    if has_lost_threads():
         torch.set_num_threads(1)
     with ExitStack() as settings:
         # This turns gradients on as well.

@@ -36,9 +36,10 @@ class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
 
     An outer step sees no real sample, so its cost does not depend on them: it is that of
     `syn_steps` steps on the synthetic samples and of their derivatives, which are exact; memory
-    holds the parameters after each of these steps, and the graph of a single one. What is costly
-    are the experts. Give a folder as `cache`: they are trained once for all runs, an interrupted
-    training goes on where it was, and further epochs and experts are added to those that are there.
+    holds the parameters after each of these steps and its gradient, and the graph of a single one.
+    What is costly are the experts. Give a folder as `cache`: they are trained once for all runs, an
+    interrupted training goes on where it was, and further epochs and experts are added to those
+    that are there.
 
     Parameters
     ----------

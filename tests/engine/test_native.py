@@ -177,7 +177,10 @@ def test_what_was_compiled_is_kept(load, tmp_path, monkeypatch):
     assert file.stat().st_mtime_ns == made
     # A home folder may be shared by machines whose processors have other instructions, or that have
     # other compilers of the same name.
-    for name, changed in (("_processor", lambda: "another"), ("_version", lambda cc: ("another",))):
+    for name, changed in (
+        ("_processor", lambda: "another"),
+        ("_version", lambda cc: ["another"]),
+    ):
         load.cache_clear()
         commands = []
         with monkeypatch.context() as patched:
@@ -405,3 +408,14 @@ def test_threads_are_tried_where_the_functions_will_lie(
     monkeypatch.setattr(native, "_has_threads", tried)
     assert load(torch.float32) is not None
     assert folders in ([], [tmp_path / "skdistill"])
+
+
+def test_a_new_version_of_a_compiler_is_told(tmp_path):
+    compiler = tmp_path / "gcc"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o700)
+    commands = [[str(compiler), "-v"], ["sh", str(compiler)]]
+    before = [native._version(command) for command in commands]
+    compiler.write_text("#!/bin/sh\n# another\n")
+    after = [native._version(command) for command in commands]
+    assert all(a != b for a, b in zip(before, after, strict=True))

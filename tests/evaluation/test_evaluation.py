@@ -574,6 +574,6 @@ with parallel_config("multiprocessing", n_jobs=2):
 @pytest.mark.skipif(sys.platform != "linux", reason="where processes fork by default")
 def test_workers_that_are_forked_do_not_wait_for_threads_of_their_parent():
     done = subprocess.run(
-        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120
     )
     assert "(2 networks, 2 steps)" in done.stdout, done.stderr
