@@ -14,6 +14,7 @@ from ._data.validation import check_count
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset, check_is_set
 from .evaluation._comparison import Comparison
+from .evaluation._papers import by_recipe_of
 from .evaluation._protocol import (
     check_known_data,
     check_test_data,
@@ -369,17 +370,13 @@ def _check_sets(
             raise ValueError(
                 f"sets[{size}] must hold {size} samples per class; got ipc={other.ipc}."
             )
-        same = np.array_equal(other.classes, distilled.classes)
-        if not same or other.recipe.layout != distilled.recipe.layout:
-            raise ValueError(f"sets[{size}] must have the classes and sample shape of distilled.")
+        refusal = f"sets[{size}] must have the classes and sample shape of distilled."
+        ready[int(size)] = by_recipe_of(distilled, other, refusal)
         if (other.preprocessing is None) != (distilled.preprocessing is None):
             raise ValueError(
                 f"sets[{size}] must keep its preprocessing if distilled does, and only then: the "
                 "test samples would be in the units of one of them alone."
             )
-        # Each keeps only what belongs to the data that it was distilled from.
-        recipe = replace(distilled.recipe, mean=other.recipe.mean, scale=other.recipe.scale)
-        ready[int(size)] = replace(other, recipe=recipe)
     return ready
 
 
