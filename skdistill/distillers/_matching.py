@@ -1,13 +1,12 @@
 """What distillers that match what real and synthetic samples do to networks have in common."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from .._data.validation import StrOptions
 from .._engine.outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer, OuterSGD
 from ._parameter_checks import check_rate
 from ._parameters import param
-from ._shared_parameters import StartsFromReal
+from ._shared_parameters import StartsFromReal, WeighsTerms
 from .base import BaseDistiller
 
 __all__ = ["ClassMatchingDistiller", "MatchingDistiller"]
@@ -44,7 +43,7 @@ class MatchingDistiller(StartsFromReal, BaseDistiller):
         return MovingAverageClip() if self.outer_optimizer == "adam" else None
 
 
-class ClassMatchingDistiller(MatchingDistiller):
+class ClassMatchingDistiller(WeighsTerms, MatchingDistiller):
     """Base class of the distillers whose loss is a sum over classes of distances.
 
     Parameters
@@ -57,15 +56,3 @@ class ClassMatchingDistiller(MatchingDistiller):
         doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
         them. The default is that of DC, DSA and DM.""",
     )
-    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
-        default=None,
-        constraints=[dict, StrOptions({"balanced"}), None],
-        kind='dict, "balanced" or None',
-        doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
-        a class that is not named has 1. In this sum None and "balanced" are the same: all classes
-        count the same, however many samples they have. Held-out samples (`validation_fraction`)
-        are weighed as in other distillers: with None each counts the same, as in `score`, and with
-        "balanced" each class.""",
-    )
-
-    _weighs_terms = True
