@@ -1,18 +1,17 @@
 """What networks that are trained on a set answer for test samples."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._networks import (
     NOT_FINITE,
-    NetworkFamily,
     answers,
     network_family,
     train_networks,
@@ -92,11 +91,7 @@ def train_and_ask(
         As in `skdistill.evaluation.evaluate`.
     """
     family = network_family(distilled, architecture, device, augmentation)
-    test = family.data(X, y)
-
-    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
-        return answers(family, theta, test)
-
+    visit = partial(answers, data=family.data(X, y))
     training, steps = training_samples(family, distilled), distilled.recipe.steps
     indices = [
         seen.cpu().numpy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,10 +194,7 @@ def accuracy_curve(
     mine = networks[group.rank :: group.size]
     rows = {network: row for row, network in enumerate(networks)}
     curve, diverged = both = np.zeros((2, len(networks), len(counts)))
-
-    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
-        return judge(family, theta, test)
-
+    visit = partial(judge, data=test)
     for k, j, verdicts in train_networks(family, training, mine, counts, visit, plan):
         verdicts = verdicts.cpu().numpy()
         curve[rows[k], j] = np.average(verdicts == RIGHT, weights=sample_weight)
