@@ -5,7 +5,6 @@ import os
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tools
 import torch
@@ -41,10 +40,7 @@ def digits():
 @pytest.fixture
 def images():
     """Return 40 images of 6 x 6 pixels in two classes that differ in brightness, and labels."""
-    rng = np.random.default_rng(0)
-    y = np.arange(40) % 2
-    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
-    return X, y
+    return tools.images()
 
 
 @pytest.fixture

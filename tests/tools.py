@@ -109,6 +109,14 @@ def table():
     return rng.normal(size=(30, 3)) + y[:, None], y
 
 
+def images():
+    """Return 40 images of 6 x 6 pixels in two classes that differ in brightness, and labels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
+    return X, y
+
+
 def real_data(X, y, weight=None):
     """Return float64 samples that are standardized already."""
     channels = X.shape[1]

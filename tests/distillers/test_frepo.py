@@ -334,27 +334,6 @@ def test_samples_of_two_features_stay_near_and_labels_keep_their_signs(random_st
     assert distiller.score(X[300:], y[300:]) > 0.85
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"flips": True},
-        {"augmentation": "dsa"},
-        {"regularization": 1.0},
-        {"batch_size": 8},
-        {"pool_size": 3},
-        {"pool_max_age": 1},
-        {"pool_steps": 3},
-        {"pool_lr": 0.1},
-        {"pool_batch_size": 1},
-    ],
-    ids=str,
-)
-def test_parameters_take_part(images, parameters):
-    make = partial(quick, max_iter=6, pool_size=2, pool_max_age=3)
-    default, changed = (make(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-5)
-
-
 def test_a_boosted_set_is_learned_by_squared_errors(images):
     boosted = BoostedDistiller(2, block_size=1, distiller=quick(), random_state=0).fit(*images)
     assert boosted.distilled_.recipe.loss == "mse"

@@ -202,25 +202,6 @@ def test_what_comes_out(images):
     assert soft.history_["loss"][0] == pytest.approx(hard.history_["loss"][0], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"loss": "mse"},
-        {"log_scale_lr": 0.5},
-        {"regularization": 1.0},
-        {"batch_size": 8},
-        {"n_feature_networks": 3},
-        {"redraw_every": 2},
-        {"augmentation": "dsa"},
-        {"learn_labels": True},
-    ],
-    ids=str,
-)
-def test_parameters_take_part(images, parameters):
-    default, changed = (quick(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-5)
-
-
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, redraw_every=2, learn_labels=True)
