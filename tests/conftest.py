@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from skdistill._engine.learner import Learner
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill.networks import MLP, ConvNet
 
 # Several processes, as with pytest -n 2, would divide each small tensor among all cores.
@@ -62,6 +63,19 @@ def outer_step():
     """Return `tools.OuterStep`, which is undone when the test ends."""
     yield tools.OuterStep
     tools.OuterStep.undo()
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Return the list of the rows of each outer step's real batch."""
+    seen, original = [], Unrolled._real_batch
+
+    def noted(self, problem, rows, *rest):
+        seen.append(rows.tolist())
+        return original(self, problem, rows, *rest)
+
+    monkeypatch.setattr(Unrolled, "_real_batch", noted)
+    return seen
 
 
 @pytest.fixture

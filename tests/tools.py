@@ -232,7 +232,8 @@ def bits(distiller):
     """Return all that two runs must have in common to the bit: what they made, and how."""
     made = distiller.distilled_
     blocks = [array for block in made.bases for array in vars(block).values()]
-    arrays = [made.X, made.y, *distiller.extra_.values(), *blocks]
+    # A boosted distiller has none of its own: its blocks have.
+    arrays = [made.X, made.y, *getattr(distiller, "extra_", {}).values(), *blocks]
     history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
     return [(array.dtype, array.tobytes()) for array in arrays], history
 

@@ -51,15 +51,6 @@ def gradient(method, X_syn, y_syn, step=0, state=None):
     return method.gradient(problem, Synthetic(X_syn, y_syn), state, step)
 
 
-@pytest.fixture
-def problem():
-    """Return 20 real images of three classes, their weights, and two synthetic ones per class."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    X, X_syn, y_syn, weight = draw(20, *SHAPE), draw(6, *SHAPE), draw(6, 3), draw(20).abs()
-    # Margins on both sides of 1 / n_classes.
-    return X, torch.arange(20) % 3, weight, X_syn, 0.5 * y_syn
-
-
 # --- the objective ----------------------------------------------------------------------------
 
 

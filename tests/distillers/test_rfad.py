@@ -45,14 +45,6 @@ def gradient(method, X_syn, y_syn, step=0, log_scale=0.3):
     return found
 
 
-@pytest.fixture
-def problem():
-    """Return 20 real images of three classes, their weights, and two synthetic ones per class."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    X, X_syn, y_syn, weight = draw(20, *SHAPE), draw(6, *SHAPE), draw(6, 3), draw(20).abs()
-    return X, torch.arange(20) % 3, weight, X_syn, y_syn
-
-
 # --- the objective ----------------------------------------------------------------------------
 
 
