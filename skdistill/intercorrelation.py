@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from ._data.seeds import draw_seed
 from ._data.validation import check_count
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset, check_is_set
-from .evaluation._comparison import Comparison
+from .evaluation._comparison import Comparison, judged_draws
+from .evaluation._papers import by_recipe_of
 from .evaluation._protocol import (
     check_known_data,
     check_test_data,
@@ -173,19 +174,20 @@ def subsample_curve(
     # Preprocessed once, not once for every set; `sets` have their own preprocessing.
     ready = check_test_data(distilled, X, y)
     bare = replace(distilled, bases=())
-
-    def accuracies(
-        data: DistilledDataset, test: tuple[np.ndarray, np.ndarray], n: int
-    ) -> np.ndarray:
-        return evaluate_checked(
-            data, *test, n_networks=n, architecture=architecture, device=device
-        ).accuracies
+    evaluate = partial(evaluate_checked, architecture=architecture, device=device)
 
     def over_draws(choose: Chooser) -> np.ndarray:
-        per_draw = -(-n_networks // n_draws)
-        return _over_draws(
-            bare, sizes, n_draws, choose, lambda data: accuracies(data, ready, per_draw)
-        )
+        """Return the accuracies of the samples that are chosen at each size and draw."""
+        values = []
+        with telling_what_is_done() as done:
+            for size in sizes.tolist():
+                chosen = [choose(size, draw) for draw in range(n_draws)]
+                draws = [replace(bare, X=X, y=y, ipc=size) for X, y in chosen]
+                # As in `compare`: every draw has networks of its own.
+                for k, result in enumerate(judged_draws(draws, ready, n_networks, evaluate)):
+                    values.append(result.accuracies)
+                    done.append(in_words(f"{size} per class, draw {k + 1}", result.accuracies))
+        return np.reshape(values, (len(sizes), n_draws, -1))
 
     def subset(size: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
         rows = _subset_rows(bare, size, _generator(seed, "synthetic", size, draw))
@@ -197,7 +199,8 @@ def subsample_curve(
         return coresets.random_samples(*known, bare.classes, size, rng)
 
     def directly(data: DistilledDataset) -> np.ndarray:
-        return accuracies(data, check_test_data(data, X, y, warns=False), n_networks)
+        test = check_test_data(data, X, y, warns=False)
+        return evaluate(data, *test, n_networks=n_networks).accuracies
 
     direct = _at_sizes(sets, sizes, n_networks, directly) if sets else None
     return SubsampleCurve(
@@ -207,38 +210,6 @@ def subsample_curve(
         real=None if known is None else over_draws(real_samples),
         direct=direct,
     )
-
-
-def _over_draws(
-    distilled: DistilledDataset,
-    sizes: np.ndarray,
-    n_draws: int,
-    choose: Chooser,
-    accuracies: Callable[[DistilledDataset], np.ndarray],
-) -> np.ndarray:
-    """Return the accuracies of the samples that are chosen at each size and draw.
-
-    Parameters
-    ----------
-    distilled : DistilledDataset
-        Gives all but samples, labels and seeds.
-    sizes, n_draws
-        As in `subsample_curve`.
-    choose : callable
-        Returns samples and labels of a size and a draw.
-    accuracies : callable
-        Returns those of the networks that a set trains.
-    """
-    values = []
-    with telling_what_is_done() as done:
-        for size, draw in product(sizes.tolist(), range(n_draws)):
-            X, y = choose(size, draw)
-            # As in `compare`: every draw has networks of its own.
-            recipe = replace(distilled.recipe, seed=distilled.recipe.seed + draw)
-            found = accuracies(replace(distilled, X=X, y=y, ipc=size, recipe=recipe))
-            values.append(found)
-            done.append(in_words(f"{size} per class, draw {draw + 1}", found))
-    return np.reshape(values, (len(sizes), n_draws, -1))
 
 
 def _at_sizes(
@@ -369,17 +340,13 @@ def _check_sets(
             raise ValueError(
                 f"sets[{size}] must hold {size} samples per class; got ipc={other.ipc}."
             )
-        same = np.array_equal(other.classes, distilled.classes)
-        if not same or other.recipe.layout != distilled.recipe.layout:
-            raise ValueError(f"sets[{size}] must have the classes and sample shape of distilled.")
+        refusal = f"sets[{size}] must have the classes and sample shape of distilled."
+        ready[int(size)] = by_recipe_of(distilled, other, refusal)
         if (other.preprocessing is None) != (distilled.preprocessing is None):
             raise ValueError(
                 f"sets[{size}] must keep its preprocessing if distilled does, and only then: the "
                 "test samples would be in the units of one of them alone."
             )
-        # Each keeps only what belongs to the data that it was distilled from.
-        recipe = replace(distilled.recipe, mean=other.recipe.mean, scale=other.recipe.scale)
-        ready[int(size)] = replace(other, recipe=recipe)
     return ready
 
 

@@ -5,7 +5,6 @@ import os
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tools
 import torch
@@ -13,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from skdistill._engine.learner import Learner
+from skdistill._engine.methods.unrolled import Unrolled
 from skdistill.networks import MLP, ConvNet
 
 # Several processes, as with pytest -n 2, would divide each small tensor among all cores.
@@ -41,10 +41,7 @@ def digits():
 @pytest.fixture
 def images():
     """Return 40 images of 6 x 6 pixels in two classes that differ in brightness, and labels."""
-    rng = np.random.default_rng(0)
-    y = np.arange(40) % 2
-    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
-    return X, y
+    return tools.images()
 
 
 @pytest.fixture
@@ -66,6 +63,19 @@ def outer_step():
     """Return `tools.OuterStep`, which is undone when the test ends."""
     yield tools.OuterStep
     tools.OuterStep.undo()
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Return the list of the rows of each outer step's real batch."""
+    seen, original = [], Unrolled._real_batch
+
+    def noted(self, problem, rows, *rest):
+        seen.append(rows.tolist())
+        return original(self, problem, rows, *rest)
+
+    monkeypatch.setattr(Unrolled, "_real_batch", noted)
+    return seen
 
 
 @pytest.fixture

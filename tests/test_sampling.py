@@ -11,7 +11,6 @@ from tools import tiny
 
 from skdistill import BoostedDistiller
 from skdistill._engine.learner import Learner
-from skdistill._engine.methods.unrolled import Unrolled
 from skdistill._engine.optimizers import Adam
 from skdistill._run.checkpoint import Checkpoint
 from skdistill.exceptions import InvalidFileError
@@ -26,19 +25,6 @@ def blobs():
     """Return 60 samples in two classes of three tight clusters each, labels, and the clusters."""
     X, blob = make_blobs(60, 2, centers=6, cluster_std=0.01, random_state=1)
     return X, blob % 2, blob
-
-
-@pytest.fixture
-def rows(monkeypatch):
-    """Return the list of the rows of each outer step's real batch."""
-    seen, original = [], Unrolled._real_batch
-
-    def noted(self, problem, rows, *rest):
-        seen.append(rows.tolist())
-        return original(self, problem, rows, *rest)
-
-    monkeypatch.setattr(Unrolled, "_real_batch", noted)
-    return seen
 
 
 def test_a_batch_has_the_nearest_to_the_center_of_each_cluster(blobs, rows):

@@ -109,6 +109,14 @@ def table():
     return rng.normal(size=(30, 3)) + y[:, None], y
 
 
+def images():
+    """Return 40 images of 6 x 6 pixels in two classes that differ in brightness, and labels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    X = rng.normal(size=(40, 6, 6)) + np.linspace(-1, 1, 6) * (2 * y - 1)[:, None, None]
+    return X, y
+
+
 def real_data(X, y, weight=None):
     """Return float64 samples that are standardized already."""
     channels = X.shape[1]
@@ -224,7 +232,8 @@ def bits(distiller):
     """Return all that two runs must have in common to the bit: what they made, and how."""
     made = distiller.distilled_
     blocks = [array for block in made.bases for array in vars(block).values()]
-    arrays = [made.X, made.y, *distiller.extra_.values(), *blocks]
+    # A boosted distiller has none of its own: its blocks have.
+    arrays = [made.X, made.y, *getattr(distiller, "extra_", {}).values(), *blocks]
     history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
     return [(array.dtype, array.tobytes()) for array in arrays], history
 

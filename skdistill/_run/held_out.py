@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -131,11 +132,7 @@ class HeldOut:
         """
         training = TrainingSamples(X, y, replace(self.protocol, **changes), self.seed)
         group, taken = join_group(), {}
-        mine = range(_N_NETWORKS)[group.rank :: group.size]
-
-        def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
-            return judge(family, theta, self.real)
-
+        mine, visit = range(_N_NETWORKS)[group.rank :: group.size], partial(judge, data=self.real)
         # The first time is not counted.
         for steps in (_FEW, _FEW, _MORE):
             began = perf_counter()

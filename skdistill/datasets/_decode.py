@@ -122,7 +122,7 @@ def _fill(
     verbose: bool,
 ) -> tuple[dict[int, str], list[int]]:
     """Decode every file into its row; return errors by row, and rows whose files hold several."""
-    n, began, failures, tenths = len(paths), perf_counter(), dict[int, str](), 0
+    n, began, failures = len(paths), perf_counter(), dict[int, str]()
     several: list[int] = []
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
     # Threads even if the user's joblib settings prefer processes: rows are written in place.
@@ -131,8 +131,7 @@ def _fill(
     for rows, (found, more) in zip(chunks, results):
         failures.update(found)
         several += more
-        if verbose and 10 * rows.stop // n > tenths:
-            tenths = 10 * rows.stop // n
+        if verbose and 10 * rows.stop // n > 10 * rows.start // n:
             print(f"[skdistill.datasets] {rows.stop}/{n} images, {perf_counter() - began:.1f} s")
     return failures, several
 

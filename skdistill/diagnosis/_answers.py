@@ -1,18 +1,18 @@
 """What networks that are trained on a set answer for test samples."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .._engine.settings import own_settings
 from ..augmentation import Augmentation
 from ..distilled._dataset import DistilledDataset
 from ..evaluation._networks import (
-    NetworkFamily,
-    logits_in_chunks,
+    NOT_FINITE,
+    answers,
     network_family,
     train_networks,
     training_samples,
@@ -20,10 +20,7 @@ from ..evaluation._networks import (
 from ..evaluation._protocol import EvaluationResult
 from ..networks import Architecture
 
-__all__ = ["NOT_FINITE", "Answers", "train_and_ask"]
-
-# The answer of a network whose scores are not finite.
-NOT_FINITE = -1
+__all__ = ["Answers", "train_and_ask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +91,10 @@ def train_and_ask(
         As in `skdistill.evaluation.evaluate`.
     """
     family = network_family(distilled, architecture, device, augmentation)
-    test = family.data(X, y)
-
-    def answers(family: NetworkFamily, theta: Tensor) -> Tensor:
-        # Left on the device: reading it after each chunk would wait for the GPU.
-        parts = [
-            logits.argmax(dim=1).masked_fill(~logits.isfinite().all(dim=1), NOT_FINITE)
-            for logits, _ in logits_in_chunks(family, theta, test)
-        ]
-        return torch.cat(parts)
-
+    visit = partial(answers, data=family.data(X, y))
     training, steps = training_samples(family, distilled), distilled.recipe.steps
     indices = [
         seen.cpu().numpy()
-        for *_, seen in train_networks(family, training, n_networks, [steps], answers)
+        for *_, seen in train_networks(family, training, n_networks, [steps], visit)
     ]
     return Answers(np.stack(indices), y, len(distilled.classes), steps, len(distilled))

@@ -1,44 +1,25 @@
-"""What distillers that match real and synthetic samples class by class have in common."""
+"""What distillers that match what real and synthetic samples do to networks have in common."""
 
-from collections.abc import Mapping
-from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from .._data.validation import Interval, StrOptions
+from .._data.validation import StrOptions
 from .._engine.outer_optimizers import Clip, MovingAverageClip, OuterAdam, OuterOptimizer, OuterSGD
 from ._parameter_checks import check_rate
 from ._parameters import param
-from ._shared_parameters import StartsFromReal
+from ._shared_parameters import StartsFromReal, WeighsTerms
 from .base import BaseDistiller
 
-__all__ = ["MatchingDistiller"]
+__all__ = ["ClassMatchingDistiller", "MatchingDistiller"]
 
 
 class MatchingDistiller(StartsFromReal, BaseDistiller):
-    """Base class of the distillers whose loss is a sum over classes of distances.
+    """Base class of the distillers that move samples by Adam, or as their papers do.
 
     Parameters
     ----------
     {parameters}
     """
 
-    batch_size: int = param(
-        default=256,
-        constraints=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
-        them. The default is that of DC, DSA and DM.""",
-    )
-    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
-        default=None,
-        constraints=[dict, StrOptions({"balanced"}), None],
-        kind='dict, "balanced" or None',
-        doc="""Factor of each class's term in the sum that is minimized: ``{label: weight}``, where
-        a class that is not named has 1. In this sum None and "balanced" are the same: all classes
-        count the same, however many samples they have. Held-out samples (`validation_fraction`)
-        are weighed as in other distillers: with None each counts the same, as in `score`, and with
-        "balanced" each class.""",
-    )
     outer_optimizer: Literal["adam", "sgd"] = param(
         default="adam",
         constraints=[StrOptions({"adam", "sgd"})],
@@ -49,7 +30,6 @@ class MatchingDistiller(StartsFromReal, BaseDistiller):
         `learning_rate` must be a number: 0.1 in DC and DSA, 1 in DM.""",
     )
 
-    _weighs_terms = True
     # What the method's paper has as the learning rate of gradient descent.
     _paper_rate: ClassVar[str]
 
@@ -61,3 +41,18 @@ class MatchingDistiller(StartsFromReal, BaseDistiller):
 
     def _clip(self) -> Clip | None:
         return MovingAverageClip() if self.outer_optimizer == "adam" else None
+
+
+class ClassMatchingDistiller(WeighsTerms, MatchingDistiller):
+    """Base class of the distillers whose loss is a sum over classes of distances.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    batch_size: int = param(
+        default=256,
+        doc="""Real samples *of each class* in each outer step; a class that has fewer uses all of
+        them. The default is that of DC, DSA and DM.""",
+    )

@@ -17,7 +17,7 @@ from ..networks import ARCHITECTURES, Architecture, ArchitectureName
 from ..parametrization import SampleParametrization
 from ._parameters import Parameters, param
 
-__all__ = ["SharedParameters", "StartsFromReal"]
+__all__ = ["SharedParameters", "StartsFromReal", "WeighsTerms"]
 
 
 class SharedParameters(Parameters):
@@ -286,3 +286,20 @@ class StartsFromReal(Parameters):
         code of the paper), the centroids of k-means in every class, or a set that was distilled
         before. ``sample_weight`` plays no part in choosing samples and clustering.""",
     )
+
+
+class WeighsTerms(Parameters):
+    """The weights of classes for methods whose loss has a term for each class."""
+
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
+        default=None,
+        constraints=[dict, StrOptions({"balanced"}), None],
+        kind='dict, "balanced" or None',
+        doc="""Factor of each class's term in the loss: ``{label: weight}``, where a class that is
+        not named has 1. In the loss None and "balanced" are the same: all classes count the same,
+        however many samples they have. Held-out samples (`validation_fraction`) are weighed as in
+        other distillers: with None each counts the same, as in `score`, and with "balanced" each
+        class.""",
+    )
+
+    _weighs_terms = True

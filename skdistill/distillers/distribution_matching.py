@@ -4,12 +4,12 @@ from .._engine.methods.base import Problem
 from .._engine.methods.matching import DistributionMatching, Embedding
 from .._engine.rows import rows_by_class
 from ..paper import MATCHING as PAPER
-from ._matching import MatchingDistiller
+from ._matching import ClassMatchingDistiller
 
 __all__ = ["DistributionMatchingDistiller"]
 
 
-class DistributionMatchingDistiller(MatchingDistiller):
+class DistributionMatchingDistiller(ClassMatchingDistiller):
     """Distill a data set by matching distributions as random networks see them (DM).
 
     Learns ``ipc`` synthetic samples per class whose mean embedding is that of the class's real

@@ -13,7 +13,7 @@ from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
 from ..forecast import Hints
 from ..paper import DC, DSA, IDC, IDC_I
-from ._matching import MatchingDistiller
+from ._matching import ClassMatchingDistiller
 from ._parameters import param
 
 __all__ = ["GradientMatchingDistiller"]
@@ -27,7 +27,7 @@ _MOST_UPDATES = 50
 _UPDATES_ON_REAL, _REAL_SAMPLES = 100, 2000
 
 
-class GradientMatchingDistiller(MatchingDistiller):
+class GradientMatchingDistiller(ClassMatchingDistiller):
     """Distill a data set by matching the gradients of networks (DC, DSA, IDC).
 
     Learns ``ipc`` synthetic samples per class on which a network's gradient is that on the class's

@@ -1,9 +1,8 @@
 """Kernel inducing points: synthetic samples from which a kernel regression learns the real ones."""
 
-from collections.abc import Mapping
 from math import sqrt
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Literal
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,13 +15,13 @@ from ..forecast import Hints
 from ..kernel_ridge import KERNELS, KernelRidgeClassifier
 from ..paper import KIP as PAPER
 from ._parameters import param
-from ._shared_parameters import StartsFromReal
+from ._shared_parameters import StartsFromReal, WeighsTerms
 from .base import BaseDistiller
 
 __all__ = ["KIPDistiller"]
 
 
-class KIPDistiller(StartsFromReal, BaseDistiller):
+class KIPDistiller(StartsFromReal, WeighsTerms, BaseDistiller):
     """Distill a data set by kernel inducing points (KIP).
 
     Learns ``ipc`` synthetic samples per class, and perhaps their labels, such that a kernel ridge
@@ -106,14 +105,6 @@ class KIPDistiller(StartsFromReal, BaseDistiller):
         doc="""Real samples in each outer step, equally many of each class: at most ``batch_size //
         n_classes``, and all samples of a class that has fewer. The default is that of [Code].""",
     )
-    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
-        default=None,
-        doc="""Factor of each class's term in the loss: ``{label: weight}``, where a class that is
-        not named has 1. In the loss None and "balanced" are the same: all classes count the same,
-        however many samples they have. Held-out samples (`validation_fraction`) are weighed as in
-        other distillers: with None each counts the same, as in `score`, and with "balanced" each
-        class.""",
-    )
     learning_rate: float | Literal["auto"] = param(
         default=0.04,
         doc="""Learning rate of Adam, for samples that are standardized. The default is that of
@@ -176,7 +167,6 @@ class KIPDistiller(StartsFromReal, BaseDistiller):
     )
     _paper = PAPER
     _needs_network = False
-    _weighs_terms = True
 
     def _check_classes(self, n_classes: int) -> None:
         if self.batch_size < n_classes:

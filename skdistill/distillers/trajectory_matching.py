@@ -10,20 +10,18 @@ from .._engine.inner_batches import InnerBatches
 from .._engine.methods.base import Problem
 from .._engine.methods.trajectory import Starts, TrajectoryMatching
 from .._engine.optimizers import SGD
-from .._engine.outer_optimizers import MovingAverageClip, OuterAdam, OuterSGD
 from .._engine.runtime import synthetic_chunk
 from .._engine.steps import Steps
 from ..forecast import Hints
 from ..paper import DATM, FTD, MTT, TESLA
-from ._parameter_checks import check_classes_per_step, check_inner_batch_size, check_rate
+from ._matching import MatchingDistiller
+from ._parameter_checks import check_classes_per_step, check_inner_batch_size
 from ._parameters import param
-from ._shared_parameters import StartsFromReal
-from .base import BaseDistiller
 
 __all__ = ["TrajectoryMatchingDistiller"]
 
 
-class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
+class TrajectoryMatchingDistiller(MatchingDistiller):
     """Distill a data set by matching training trajectories (MTT, TESLA, FTD, DATM).
 
     Learns ``ipc`` synthetic samples per class on which a network trains as on the real ones. Before
@@ -316,8 +314,6 @@ class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
     )
     outer_optimizer: Literal["adam", "sgd"] = param(
         default="adam",
-        constraints=[StrOptions({"adam", "sgd"})],
-        kind='{"adam", "sgd"}',
         doc="""What moves the samples, labels and `inner_lr`: Adam with gradients that are clipped
         at twice the moving average of their norms, each with itself in it (``MovingAverageClip``),
         or, as in [Cazenavette22], gradient descent with momentum 0.5 and without clipping, for
@@ -335,11 +331,11 @@ class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
         step="syn_steps steps from where an expert was, differentiated; before, the experts",
     )
     _paper = MTT
+    _paper_rate = "1550 in [Cazenavette22], for standardized samples"
     _other_papers = {"mtt": MTT, "tesla": TESLA, "ftd": FTD, "datm": DATM}
 
     def _check_parameters(self) -> None:
-        paper_rate = "1550 in [Cazenavette22], for standardized samples"
-        check_rate(self.outer_optimizer, self.learning_rate, paper_rate)
+        super()._check_parameters()
         if self.inner_lr_min > self.inner_lr:
             raise ValueError(
                 f"inner_lr_min={self.inner_lr_min} must be at most inner_lr={self.inner_lr}."
@@ -368,7 +364,6 @@ class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
 
     def _make_method(self, problem: Problem) -> TrajectoryMatching:
         learner, augmentation = problem.networks, problem.augmentation
-        adam = self.outer_optimizer == "adam"
         recipe = {
             "expert_seed": self.expert_seed,
             "expert_lr": self.expert_lr,
@@ -406,6 +401,6 @@ class TrajectoryMatchingDistiller(StartsFromReal, BaseDistiller):
             inner_lr_min=self.inner_lr_min,
             first_order=self.gradient == "first_order",
             expert_labels=self.expert_labels,
-            optimizer=OuterAdam() if adam else OuterSGD(),
-            clip=MovingAverageClip() if adam else None,
+            optimizer=self._optimizer(),
+            clip=self._clip(),
         )

@@ -1,7 +1,8 @@
 """Distilled sets side by side with each other and with real samples, by one protocol or several."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -27,7 +28,7 @@ from ._protocol import (
     telling_what_is_done,
 )
 
-__all__ = ["BASELINES", "WHOLE", "Comparison", "baseline_samples", "compare"]
+__all__ = ["BASELINES", "WHOLE", "Comparison", "baseline_samples", "compare", "judged_draws"]
 
 # What a protocol may be given as.
 AnyProtocol = str | EvaluationProtocol | None
@@ -268,25 +269,34 @@ def _check_enough(distilled: DistilledDataset, y: np.ndarray, baselines: Sequenc
 
 def _judged(
     data: DistilledDataset,
-    test: tuple[np.ndarray, np.ndarray],
+    test: _Samples,
     protocol: EvaluationProtocol | None,
     draws: list[_Samples],
     n_networks: int | None,
     **how: Any,
 ) -> EvaluationResult:
-    """Return the result of samples by the rules for a set; ``how`` as in `evaluate`.
-
-    The draws divide its networks; draw ``k`` has the first ones of another seed.
-    """
+    """Return the result of samples by the rules for a set; ``how`` as in `evaluate`."""
     if n_networks is None:
         n_networks = data.recipe.n_networks if protocol is None else protocol.n_networks
-    parts = []
-    for k, (X, y) in enumerate(draws):
+    sets = [replace(data, X=X, y=y, bases=()) for X, y in draws]
+    evaluate = partial(evaluate_checked, protocol=protocol, **how)
+    return _pooled(list(judged_draws(sets, test, n_networks, evaluate)))
+
+
+def judged_draws(
+    draws: Sequence[DistilledDataset],
+    test: _Samples,
+    n_networks: int,
+    evaluate: Callable[..., EvaluationResult],
+) -> Iterator[EvaluationResult]:
+    """Yield the result of each draw of samples; ``evaluate`` is called as `evaluate_checked` is.
+
+    The draws divide the networks; draw ``k`` has the first ones of another seed.
+    """
+    n = -(-n_networks // len(draws))
+    for k, data in enumerate(draws):
         recipe = replace(data.recipe, seed=data.recipe.seed + k)
-        like = replace(data, X=X, y=y, recipe=recipe, bases=())
-        n = -(-n_networks // len(draws))
-        parts.append(evaluate_checked(like, *test, protocol=protocol, n_networks=n, **how))
-    return _pooled(parts)
+        yield evaluate(replace(data, recipe=recipe), *test, n_networks=n)
 
 
 def baseline_samples(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ __all__ = [
     "NetworkFamily",
     "TrainingSamples",
     "accuracy_curve",
+    "answers",
     "judge",
     "logits_in_chunks",
     "network_family",
@@ -52,10 +54,11 @@ __all__ = [
     "warn_of_divergence",
 ]
 
-# The verdict on a sample: a network is right, its scores are not finite, or it is wrong. Scores
-# that are not finite have no largest one: the network has diverged, and its answer counts as an
-# error.
-RIGHT, NOT_FINITE = 1, 2
+# The answer of a network, and the verdict on it, where scores are not finite. They have no largest
+# one: the network has diverged, and its answer counts as an error.
+NOT_FINITE = -1
+# The verdict on an answer that is right; 0 is that on one that is wrong.
+RIGHT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +194,7 @@ def accuracy_curve(
     mine = networks[group.rank :: group.size]
     rows = {network: row for row, network in enumerate(networks)}
     curve, diverged = both = np.zeros((2, len(networks), len(counts)))
-
-    def visit(family: NetworkFamily, theta: Tensor) -> Tensor:
-        return judge(family, theta, test)
-
+    visit = partial(judge, data=test)
     for k, j, verdicts in train_networks(family, training, mine, counts, visit, plan):
         verdicts = verdicts.cpu().numpy()
         curve[rows[k], j] = np.average(verdicts == RIGHT, weights=sample_weight)
@@ -312,14 +312,21 @@ def logits_in_chunks(
             ) from error
 
 
+def answers(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
+    """Return, by sample, the index of the class that a network takes it for, or `NOT_FINITE`."""
+    # Left on the device: reading it after each chunk would wait for the GPU.
+    parts = [
+        logits.argmax(dim=1).masked_fill(~logits.isfinite().all(dim=1), NOT_FINITE)
+        for logits, _ in logits_in_chunks(family, theta, data)
+    ]
+    return torch.cat(parts)
+
+
 def judge(family: NetworkFamily, theta: Tensor, data: RealData) -> Tensor:
     """Return, by sample, `RIGHT`, `NOT_FINITE`, or 0 for a network that is wrong."""
-    # Left on the device: reading it after each chunk would wait for the GPU.
-    parts = []
-    for logits, y in logits_in_chunks(family, theta, data):
-        verdicts = (logits.argmax(dim=1) == y).to(torch.uint8)
-        parts.append(verdicts.masked_fill(~logits.isfinite().all(dim=1), NOT_FINITE))
-    return torch.cat(parts)
+    given = answers(family, theta, data)
+    # In a byte each: those of several networks are held at all counts of steps.
+    return (given == data.y).to(torch.int8).masked_fill(given == NOT_FINITE, NOT_FINITE)
 
 
 def warn_of_divergence(n_diverged: int, n_networks: int) -> None:

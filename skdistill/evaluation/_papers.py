@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 from .._data.layout import Layout
 from .._data.warn import warn
 from ..augmentation import (
@@ -34,6 +36,7 @@ from ._plain_architecture import to_plain
 
 __all__ = [
     "PROTOCOLS",
+    "by_recipe_of",
     "check_said_once",
     "n_negative_labels",
     "paper_protocol",
@@ -208,6 +211,21 @@ def under(distilled: DistilledDataset, protocol: EvaluationProtocol | None) -> D
         return distilled
     training = {name: getattr(protocol, name) for name in ("n_networks", *TRAINING)}
     return replace(distilled, recipe=replace(distilled.recipe, **training))
+
+
+def by_recipe_of(
+    first: DistilledDataset, other: DistilledDataset, refusal: str
+) -> DistilledDataset:
+    """Return a set with the recipe of another one, but in its own units, or raise a ValueError.
+
+    ``refusal`` says that its classes or the shape of its samples are not those of the other one.
+    """
+    same = np.array_equal(other.classes, first.classes)
+    if not same or other.recipe.layout != first.recipe.layout:
+        raise ValueError(refusal)
+    # Each keeps only what belongs to the data that it was distilled from.
+    recipe = replace(first.recipe, mean=other.recipe.mean, scale=other.recipe.scale)
+    return replace(other, recipe=recipe)
 
 
 def with_recipe(

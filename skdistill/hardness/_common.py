@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from numbers import Real
 from typing import Any
@@ -131,9 +132,9 @@ def correct_while_training(
     data: RealData,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield network and position in counts, as `train_networks` does, and whether it is right."""
-    diverged = set()
-    for k, j, theta in train_networks(family, training, n_networks, counts):
-        verdicts = judge(family, theta, data).cpu().numpy()
+    diverged, visit = set(), partial(judge, data=data)
+    for k, j, verdicts in train_networks(family, training, n_networks, counts, visit):
+        verdicts = verdicts.cpu().numpy()
         if (verdicts == NOT_FINITE).any():
             diverged.add(k)
         yield k, j, verdicts == RIGHT

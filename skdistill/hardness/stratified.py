@@ -14,6 +14,7 @@ from .._engine.settings import own_settings
 from ..distilled._dataset import DistilledDataset, check_is_set
 from ..evaluation._comparison import WHOLE
 from ..evaluation._networks import training_samples
+from ..evaluation._papers import by_recipe_of
 from ..evaluation._protocol import check_known_data, in_words, telling_what_is_done
 from ..networks import Architecture
 from ._common import check_scores, correct_while_training, family_of
@@ -134,18 +135,19 @@ def accuracy_by_hardness(
     sets = dict(distilled) if isinstance(distilled, Mapping) else {"distilled": distilled}
     for data in sets.values():
         check_is_set(data)
-    first = _check_sets(sets)
+    sets = _check_sets(sets)
+    reference, first = next(iter(sets.items()))
     n_networks = first.recipe.n_networks if n_networks is None else n_networks
     n_whole = n_networks if n_networks_whole is None else n_networks_whole
     check_count("n_networks", n_networks, 1)
     check_count("n_networks_whole", n_whole, 0)
     samples = {name: check_known_data(data, X, y) for name, data in sets.items()}
-    n = len(samples[next(iter(sets))][0])
+    n = len(samples[reference][0])
     scores = check_scores(scores, n)
     edges = _bin_edges(scores, bins)
 
     if n_whole:
-        ready, index = samples[next(iter(sets))]
+        ready, index = samples[reference]
         sets[WHOLE] = replace(first, X=ready, y=first.classes[index], bases=())
         samples[WHOLE] = ready, index
     # The last bin includes its upper limit.
@@ -154,16 +156,13 @@ def accuracy_by_hardness(
     accuracies = {}
     with telling_what_is_done() as done:
         for name, data in sets.items():
-            # Each set keeps only what belongs to the data that it was distilled from.
-            recipe = replace(first.recipe, mean=data.recipe.mean, scale=data.recipe.scale)
-            data = replace(data, recipe=recipe)
             family = family_of(data, architecture, device)
             k_networks = n_whole if name == WHOLE else n_networks
             trained = correct_while_training(
                 family,
                 training_samples(family, data),
                 k_networks,
-                [recipe.steps],
+                [first.recipe.steps],
                 family.data(*samples[name]),
             )
             right = np.stack(
@@ -175,20 +174,15 @@ def accuracy_by_hardness(
     return HardnessResult(edges, counts, accuracies)
 
 
-def _check_sets(sets: Mapping[str, DistilledDataset]) -> DistilledDataset:
-    """Return the first of the sets, or raise a ValueError."""
+def _check_sets(sets: Mapping[str, DistilledDataset]) -> dict[str, DistilledDataset]:
+    """Return the sets with the recipe of the first, or raise a ValueError."""
     if not sets or WHOLE in sets:
         raise ValueError(
             f"distilled must hold at least one set, and none named {WHOLE!r}; got {sorted(sets)}."
         )
+    refusal = "distilled must hold sets of the same classes and sample shape; {!r} differs."
     first = next(iter(sets.values()))
-    for name, data in sets.items():
-        same = np.array_equal(data.classes, first.classes)
-        if not same or data.recipe.layout != first.recipe.layout:
-            raise ValueError(
-                f"distilled must hold sets of the same classes and sample shape; {name!r} differs."
-            )
-    return first
+    return {name: by_recipe_of(first, data, refusal.format(name)) for name, data in sets.items()}
 
 
 def _bin_edges(scores: np.ndarray, bins: int | ArrayLike) -> np.ndarray:

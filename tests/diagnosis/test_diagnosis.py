@@ -28,12 +28,13 @@ from skdistill import (
 )
 from skdistill.datasets import load_distilled
 from skdistill.diagnosis import CHECKS, Diagnosis, Finding, _diagnose
-from skdistill.diagnosis._answers import NOT_FINITE, Answers
+from skdistill.diagnosis._answers import Answers
 from skdistill.diagnosis._case import Case
 from skdistill.diagnosis._history import exploding_gradients, skipped_steps, stagnation
 from skdistill.diagnosis._networks import no_better_than_kmeans
 from skdistill.diagnosis._report import NotMade
 from skdistill.evaluation import compare
+from skdistill.evaluation._networks import NOT_FINITE
 from skdistill.exceptions import DivergenceError, DivergenceWarning
 from skdistill.hardness import HardnessSampler
 

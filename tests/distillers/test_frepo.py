@@ -51,15 +51,6 @@ def gradient(method, X_syn, y_syn, step=0, state=None):
     return method.gradient(problem, Synthetic(X_syn, y_syn), state, step)
 
 
-@pytest.fixture
-def problem():
-    """Return 20 real images of three classes, their weights, and two synthetic ones per class."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    X, X_syn, y_syn, weight = draw(20, *SHAPE), draw(6, *SHAPE), draw(6, 3), draw(20).abs()
-    # Margins on both sides of 1 / n_classes.
-    return X, torch.arange(20) % 3, weight, X_syn, 0.5 * y_syn
-
-
 # --- the objective ----------------------------------------------------------------------------
 
 
@@ -332,27 +323,6 @@ def test_samples_of_two_features_stay_near_and_labels_keep_their_signs(random_st
     assert (y_syn[np.arange(10), np.arange(10) % 2] > 0).all()
     assert np.abs(X_syn).max() < 30
     assert distiller.score(X[300:], y[300:]) > 0.85
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"flips": True},
-        {"augmentation": "dsa"},
-        {"regularization": 1.0},
-        {"batch_size": 8},
-        {"pool_size": 3},
-        {"pool_max_age": 1},
-        {"pool_steps": 3},
-        {"pool_lr": 0.1},
-        {"pool_batch_size": 1},
-    ],
-    ids=str,
-)
-def test_parameters_take_part(images, parameters):
-    make = partial(quick, max_iter=6, pool_size=2, pool_max_age=3)
-    default, changed = (make(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-5)
 
 
 def test_a_boosted_set_is_learned_by_squared_errors(images):

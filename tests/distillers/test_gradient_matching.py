@@ -427,32 +427,6 @@ def test_auto_is_that_of_the_code(ipc, loops):
     assert resolved(network_data="real", network_batch_size=64) == (100, 32)
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"distance": "mse"},
-        {"distance": "l1"},
-        {"matched": "convolutions"},
-        {"outer_loop": 1},
-        {"inner_loop": 2},
-        {"network_data": "real"},
-        {"network_batch_size": 2},
-        {"network_lr": 0.5},
-        {"network_momentum": 0.9},
-        {"network_weight_decay": 1.0},
-        {"batch_size": 8},
-        {"outer_optimizer": "sgd", "learning_rate": 0.1},
-        {"augmentation": "dsa"},
-        {"learn_labels": True},
-    ],
-    ids=str,
-)
-def test_parameters_take_part(images, parameters):
-    make = partial(quick, ipc=2, inner_loop=1, outer_loop=9, max_iter=3)
-    default, changed = (make(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-5)
-
-
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
 @pytest.mark.parametrize("network_data", ["synthetic", "real"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how, network_data):

@@ -45,14 +45,6 @@ def gradient(method, X_syn, y_syn, step=0, log_scale=0.3):
     return found
 
 
-@pytest.fixture
-def problem():
-    """Return 20 real images of three classes, their weights, and two synthetic ones per class."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    X, X_syn, y_syn, weight = draw(20, *SHAPE), draw(6, *SHAPE), draw(6, 3), draw(20).abs()
-    return X, torch.arange(20) % 3, weight, X_syn, y_syn
-
-
 # --- the objective ----------------------------------------------------------------------------
 
 
@@ -200,25 +192,6 @@ def test_what_comes_out(images):
     # The first step has the labels that are not learned.
     hard = quick(ipc=2, loss="mse").fit(X, y)
     assert soft.history_["loss"][0] == pytest.approx(hard.history_["loss"][0], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"loss": "mse"},
-        {"log_scale_lr": 0.5},
-        {"regularization": 1.0},
-        {"batch_size": 8},
-        {"n_feature_networks": 3},
-        {"redraw_every": 2},
-        {"augmentation": "dsa"},
-        {"learn_labels": True},
-    ],
-    ids=str,
-)
-def test_parameters_take_part(images, parameters):
-    default, changed = (quick(**p).fit(*images).history_["loss"] for p in ({}, parameters))
-    assert not np.allclose(default, changed, rtol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])

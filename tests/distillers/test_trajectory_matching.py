@@ -291,39 +291,6 @@ def test_validation_trains_networks_by_the_learned_rate(images, monkeypatch):
     assert distiller.distilled_.recipe.learning_rate == rates[best - 1]
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"batch_size": 8},
-        {"epoch_steps": 3},
-        {"expert_epochs": 1},
-        {"max_start": 4},
-        {"min_start": 1},
-        {"first_max_start": 1},
-        {"expert_lr": 0.1},
-        {"expert_rho": 0.5},
-        {"expert_rho": 0.5, "expert_alpha": 0.9},
-        {"expert_seed": 1},
-        {"n_experts": 5},
-        {"syn_steps": 2},
-        {"inner_lr": 0.02},
-        {"inner_batch_size": 1},
-        {"classes_per_step": 1},
-        {"gradient": "first_order"},
-        {"outer_optimizer": "sgd", "learning_rate": 1.0},
-        {"augmentation": "dsa"},
-        {"learn_labels": True},
-        {"learn_labels": True, "expert_labels": True},
-    ],
-    ids=tools.label,
-)
-def test_parameters_take_part(images, parameters):
-    default, changed = (
-        quick(ipc=2, max_iter=4, **p).fit(*images).history_["loss"] for p in ({}, parameters)
-    )
-    assert not np.allclose(default, changed, rtol=1e-7)
-
-
 @pytest.mark.parametrize("how", ["warm start", "checkpoint after Ctrl-C"])
 def test_a_resumed_run_gives_the_same_bits(images, tmp_path, how):
     make = partial(quick, ipc=2, max_iter=6, learn_labels=True, first_max_start=1, max_start=3)

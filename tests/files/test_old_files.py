@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import tools
 import torch
-from tools import ROOT
+from tools import ROOT, bits
 
 from skdistill import (
     BoostedDistiller,
@@ -128,13 +128,6 @@ def copied(tmp_path):
 def read_run(path):
     with open(path, "rb") as file:
         return _npz.read(file, "skdistill.Run", 1, (), "run.")
-
-
-def bits(distiller):
-    """Return all that two runs must have in common to the bit."""
-    X, y = distiller.transform()
-    steps = {name: each for name, each in distiller.history_.items() if name != "seconds"}
-    return X.tobytes(), y.tobytes(), steps
 
 
 def steps_in_file(name):

@@ -7,7 +7,6 @@ import pytest
 import tools
 
 from skdistill import BoostedDistiller
-from skdistill._engine.methods.unrolled import Unrolled
 from skdistill.augmentation import Flip, OneOf, Rotation
 from skdistill.hardness import (
     HardnessSampler,
@@ -19,19 +18,6 @@ from skdistill.hardness import (
 # 40 images and batches of 8: an epoch is five outer steps.
 quick = partial(tools.quick, max_iter=7, batch_size=8, eval_steps=20)
 ONCE_AN_EPOCH = partial(HardnessSampler, n_networks=3, steps=5, renew_every=1)
-
-
-@pytest.fixture
-def rows(monkeypatch):
-    """Return the list of the rows of each outer step's real batch."""
-    seen, original = [], Unrolled._real_batch
-
-    def noted(self, problem, rows, *rest):
-        seen.append(rows.tolist())
-        return original(self, problem, rows, *rest)
-
-    monkeypatch.setattr(Unrolled, "_real_batch", noted)
-    return seen
 
 
 def script_scores(monkeypatch, *answers):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tools
 import torch
+from tools import bits
 
 from skdistill import BoostedDistiller
 from skdistill._data.layout import Layout
@@ -115,11 +116,6 @@ def table():
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache"
-
-
-def bits(distiller):
-    history = {name: each for name, each in distiller.history_.items() if name != "seconds"}
-    return distiller.transform()[0].tobytes(), distiller.extra_["factor"].tobytes(), history
 
 
 def contents(folder):
