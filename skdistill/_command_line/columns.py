@@ -1,6 +1,6 @@
 """What a set knows of the columns of a table, and whether those of another table are like that."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from ..distilled import DistilledDataset
 
-__all__ = ["categories_of", "check_values", "columns_of"]
+__all__ = ["check_values", "columns_of", "words_of"]
 
 
 def columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, set[str]]:
@@ -29,10 +29,25 @@ def columns_of(distilled: "DistilledDataset") -> tuple[tuple[str, ...] | None, s
     return tuple(map(str, names)), text
 
 
-def categories_of(distilled: "DistilledDataset") -> dict[str, list[object]]:
+def words_of(sets: Collection["DistilledDataset"]) -> dict[str, set[object]]:
+    """Return the words that sets know, by columns of text in which one of them takes gaps.
+
+    Without an encoder that knows its categories, a column of text takes gaps.
+    """
+    import pandas as pd
+
+    words: dict[str, set[object]] = {}
+    for name in set().union(*(columns_of(each)[1] for each in sets)):
+        known = [_categories_of(each).get(name) for each in sets]
+        if any(some is None or pd.isna(some).any() for some in known):
+            words[name] = {word for some in known if some is not None for word in some}
+    return words
+
+
+def _categories_of(distilled: "DistilledDataset") -> dict[str, Any]:
     """Return the categories that a set's encoders know, by column of the table."""
     return {
-        name: list(known)
+        name: known
         for step in _first_steps(distilled.preprocessing)
         for name, known in zip(_names(step), getattr(step, "categories_", ()))
     }
@@ -91,7 +106,7 @@ def check_values(distilled: "DistilledDataset", X: "pd.DataFrame", source: Path)
     if kept is None or distilled.original_dtypes is not None:
         _check_no_text(numbers, source)
     _check_gaps(numbers, X, kept, source)
-    for name, known in categories_of(distilled).items():
+    for name, known in _categories_of(distilled).items():
         _warn_of_unknown(X[name], known, source)
 
 

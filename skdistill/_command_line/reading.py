@@ -1,14 +1,17 @@
 """Sets, tables and folders of pictures from the disk, in the form that the estimators take."""
 
+import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._data.warn import warn
 from .._data.wording import listed
-from .columns import categories_of, check_values, columns_of
+from .columns import check_values, columns_of, words_of
 from .options import Size
 from .pictures import pictures_for, read_pictures
 
@@ -88,6 +91,7 @@ def read_training(
     if unknown := [name for name in drop if name not in X]:
         raise _no_column("--drop", unknown[0], X)
     X = X.drop(columns=list(drop))
+    _check_names(source, [*X, y.name])
     if X.shape[1] == 0:
         left = " that --drop leaves" if drop else ""
         raise ValueError(f"{source} must have columns beside {target!r}{left}; got none.")
@@ -118,11 +122,12 @@ def read_for(
     names, text = columns_of(distilled)
     if target is not None and distilled.classes.dtype.kind in "OTU":
         text = {*text, target}
-    X, y, _ = _read_table(source, target, text, categories_of(distilled))
+    X, y, _ = _read_table(source, target, text, words_of((distilled, *others)))
     if names is not None:
         if missing := [name for name in names if name not in X]:
             raise ValueError(f"{source} lacks columns that the set was distilled from: {missing}.")
         X = X[list(names)]
+    _check_names(source, [*X, y.name])
     for each in (distilled, *others):
         check_values(each, X, source)
     return X, y
@@ -138,7 +143,7 @@ def _read_table(
     path: Path,
     target: str | None,
     text: Collection[str] | None = None,
-    known: Mapping[str, Collection[object]] | None = None,
+    known: Mapping[str, Collection[object]] = MappingProxyType({}),
 ) -> tuple["pd.DataFrame", "pd.Series", list[str]]:
     """Return the features and the labels of a table, and the names of columns of text.
 
@@ -148,14 +153,11 @@ def _read_table(
     target : str or None
     text : collection of str or None, default=None
         Columns that are text, whatever they look like; None if that is to be found out.
-    known : mapping of str to collection or None, default=None
-        Categories by column: words such as "NA" that are not among them are gaps. None keeps all
-        words.
+    known : mapping of str to collection, default={}
+        Words by column: what pandas takes for a gap there, such as "NA", is one unless it is among
+        them. In other columns it is a word.
     """
-    # The header alone, because a table of other separators may have no rows to pandas, which also
-    # gives other names to columns of one name.
-    header = _read_csv(path, header=None, nrows=1, **_AS_IT_STANDS).iloc[0]
-    _check_header(path, header.dropna().tolist())
+    _check_first_rows(path)
     frame = _read_csv(path, text or ())
     if frame.empty:
         raise ValueError(f"{path} must have rows below its header; got none.")
@@ -167,15 +169,16 @@ def _read_table(
     if target not in frame:
         raise _no_column("--target", target, frame)
     text = [name for name in text if name in frame]
-    if text:
-        # Once more: what pandas took for True may stand as "TRUE" there, and 1 as "01".
-        words = _read_csv(path, text, **_AS_IT_STANDS)[text]
-        if target in text and (n := int((frame[target].isna() & words[target].notna()).sum())):
-            click.echo(f"{n} labels in {target!r} such as 'NA' are taken as names.", err=True)
-        for name in text:
-            if known is not None and name != target:
-                is_known = words[name].isin(list(known.get(name, ())))
-                words[name] = words[name].where(is_known | frame[name].notna())
+    # Once more: a gap may stand as "NA" there, True as "TRUE", and 1 as "01".
+    if unsure := [name for name in text if not frame[name].map(type).eq(str).all()]:
+        words = _read_csv(path, unsure, usecols=unsure, **_AS_IT_STANDS)
+        for name in unsure:
+            gaps = frame[name].isna() & words[name].notna()
+            if name == target and gaps.any():
+                n = int(gaps.sum())
+                click.echo(f"{n} labels in {target!r} such as 'NA' are taken as names.", err=True)
+            if name in known:
+                words[name] = words[name].mask(gaps & ~words[name].isin(list(known[name])))
             frame[name] = words[name]
     y = frame.pop(target)
     if n_missing := int(y.isna().sum()):
@@ -198,31 +201,46 @@ def _read_csv(path: Path, as_text: Collection[str] | None = None, **how: Any) ->
         frame = pd.read_csv(path, dtype=dtype, low_memory=False, **how)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
-    # To pandas a value beyond those of the header names the row, and is the first. So it is in
-    # files of R; but if rows end in a comma, all values would be a column off.
-    is_longer = len(frame) > 0 and not isinstance(frame.index, pd.RangeIndex)
-    if is_longer and frame.iloc[:, -1].isna().all():
-        raise ValueError(
-            f"Rows of {path} must have a value for each column of its header; got rows that end in "
-            "a comma, unlike the header."
-        )
+    # A value beyond those of the header names the row to pandas, as in files of R.
     return frame.reset_index(drop=True)
 
 
-def _check_header(path: Path, names: list[str]) -> None:
-    """Raise an error if a name is there twice, or the only one looks like a row of several."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"{path} must have another name for each column; got more than one "
-            f"{listed(map(repr, twice))}."
-        )
+def _first_rows(path: Path) -> tuple[list[str], list[str]]:
+    """Return the header of a table and the row below it, as they stand."""
+    # By lines, which no unit separator parts, because pandas gives other names to columns of one
+    # name, and does not tell rows with names from others. A cell may have several lines.
+    as_lines: dict[str, Any] = {"sep": "\x1f", "quoting": csv.QUOTE_NONE, "nrows": 100}
+    lines = _read_csv(path, header=None, keep_default_na=False, **as_lines)[0]
+    rows = csv.reader(lines + "\n")
+    return next(rows), next(rows, [])
+
+
+def _check_first_rows(path: Path) -> None:
+    """Raise an error if columns lie between other marks than commas, or rows end in a comma."""
+    header, row = _first_rows(path)
     for separator in (";", "\t"):
-        if len(names) == 1 and separator in names[0]:
+        if len(header) == 1 and separator in header[0]:
             raise ValueError(
                 f"{path} must have commas between its columns; it has {separator!r}. Convert it: "
                 f"pandas.read_csv({path.name!r}, sep={separator!r}).to_csv('commas.csv', "
                 "index=False), with decimal=',' beside sep if its numbers have commas."
             )
+    # All values would be a column off: pandas would take the first for the row's name.
+    if len(row) > len(header) and row[-1] == "":
+        raise ValueError(
+            f"Rows of {path} must have a value for each column of its header; got rows that end in "
+            "a comma, unlike the header."
+        )
+
+
+def _check_names(path: Path, used: Collection[str]) -> None:
+    """Raise an error if a column that is used shares its name with another."""
+    header, _ = _first_rows(path)
+    if twice := [repr(name) for name in used if header.count(name) > 1]:
+        raise ValueError(
+            f"{path} must have one column of each name that is used; got more than one "
+            f"{listed(twice)}."
+        )
 
 
 def _no_column(option: str, name: str, frame: "pd.DataFrame") -> click.BadParameter:
@@ -246,19 +264,27 @@ def _check_columns(X: "pd.DataFrame", text: Sequence[str]) -> None:
                 f"like this, and give away the class if rows are sorted. {way_out.format(name)}"
             )
     for name in text:
-        n = X[name].nunique()
-        if n > _FEW and (odd := _odd_among_numbers(X[name])):
-            found = listed((f"{value!r:.50}" for value in odd), 3)
+        if (n := X[name].nunique()) <= _FEW:
+            continue
+        odd = _odd_among_numbers(X[name])
+        found = listed((f"{value!r:.50}" for value in odd), 3)
+        if odd and not any(map(_may_be_code, odd)):
             raise ValueError(
                 f"The column {name!r} must be numbers or categories; got {n} different texts, most "
                 f"of them numbers, but not {found}. Correct these: a cell is empty if its value is "
-                "not known, and 1,200 is 1200. If all are codes, put a letter before each. "
-                f"{way_out.format(name)}"
+                "not known, 1,200 is 1200, and 0,5 is 0.5. If all are codes, put a letter before "
+                f"each. {way_out.format(name)}"
             )
-        if n > _FEW and 2 * n > len(X):
+        if 2 * n > len(X):
             raise ValueError(
                 f"The column {name!r} has {n} different texts in {len(X)} rows. Names, dates and "
                 f"free text are no categories. {way_out.format(name)}"
+            )
+        if odd:
+            warn(
+                f"The column {name!r} becomes {n} categories, though most of its texts are "
+                f"numbers, because of {found}.",
+                UserWarning,
             )
 
 
@@ -270,6 +296,11 @@ def _odd_among_numbers(column: "pd.Series") -> list[str]:
     meant = pd.to_numeric(texts.str.replace(",", ""), errors="coerce").notna()
     odd = texts[pd.to_numeric(texts, errors="coerce").isna()]
     return odd.tolist() if meant.mean() > 0.5 else []
+
+
+def _may_be_code(text: str) -> bool:
+    """Return whether a text has digits and letters, as "2A" does, but not "?" or "1,200"."""
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text))
 
 
 def _make_encoder(X: "pd.DataFrame", text: Sequence[str]) -> Any:

@@ -196,18 +196,62 @@ def test_words_for_nothing_are_categories_among_texts(tmp_path):
     run("distill", path, "--target=y", *QUICK, "-o", tmp_path / "set.npz")
     X, _ = read_for(DistilledDataset.load(tmp_path / "set.npz"), path, None)
     assert X["town"].fillna("").tolist() == towns
-    # A set of what pandas makes of the file has seen gaps in their place.
-    table = pd.read_csv(path)
-    encode = make_column_transformer((OneHotEncoder(sparse_output=False), ["town"]))
-    pipe = make_pipeline(encode, tools.quick()).fit(table[["town"]], table["y"])
-    X, _ = read_for(DistilledDataset.from_pipeline(pipe, table[["town"]]), path, "y")
-    assert X["town"].fillna("").tolist() == ["", "", "Ulm", ""] * 3
+
+
+def of_towns(towns):
+    """Return a set that Python distilled from a table with a column of towns."""
+    table = pd.DataFrame({"town": towns * (12 // len(towns))})
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=False, handle_unknown="ignore"), ["town"])
+    )
+    pipe = make_pipeline(encode, tools.quick()).fit(table, [0, 1] * 6)
+    return DistilledDataset.from_pipeline(pipe, table)
+
+
+def test_words_for_nothing_are_gaps_to_sets_that_know_gaps_alone(tmp_path):
+    towns = ["NA", "None", "Ulm", ""] * 3
+    path = written(tmp_path, pd.DataFrame({"town": towns, "y": [0, 1] * 6}))
+    with_gaps, without = of_towns(["Ulm", None]), of_towns(["Ulm", "Bern"])
+    assert read_for(with_gaps, path, "y")[0]["town"].fillna("").tolist() == ["", "", "Ulm", ""] * 3
+    with pytest.warns(UserWarning, match="'town' .* in 9 of 12 rows: 'NA', 'None', gaps"):
+        X, _ = read_for(without, path, "y")
+    assert X["town"].fillna("").tolist() == towns
+
+
+def test_words_for_nothing_are_the_same_in_any_order_of_sets(tmp_path):
+    towns = ["NA", "None", "Ulm", ""] * 3
+    path = written(tmp_path, pd.DataFrame({"town": towns, "y": [0, 1] * 6}))
+    sets = of_towns(["Ulm", None]), of_towns(["Ulm", "NA", None, "Ulm"])
+    for first, second in (sets, sets[::-1]):
+        with pytest.warns(UserWarning, match="'town' .* never seen, .* rows: 'NA'"):
+            X, _ = read_for(first, path, "y", [second])
+        assert X["town"].fillna("").tolist() == ["NA", "", "Ulm", ""] * 3
+
+
+def test_a_table_without_gaps_is_read_once(tmp_path, monkeypatch):
+    reads = []
+    read = pd.read_csv
+    monkeypatch.setattr(
+        pd, "read_csv", lambda *words, **how: reads.append(how) or read(*words, **how)
+    )
+    table = pd.DataFrame({"a": range(4), "town": list("uvuv"), "y": list("xyyx")})
+    read_training(written(tmp_path, table), "y", (), None, False)
+    assert sum("nrows" not in how for how in reads) == 1
+    # The second time, of the columns in question alone.
+    table.loc[0, "town"] = None
+    read_training(written(tmp_path, table), "y", (), None, False)
+    assert [how.get("usecols") for how in reads if "nrows" not in how][1:] == [None, ["town"]]
 
 
 def test_names_of_rows_as_r_writes_them_are_no_column(tmp_path):
-    (tmp_path / "r.csv").write_text('"a","y"\n"1",3,"u"\n"2",4,"v"\n')
-    training = read_training(tmp_path / "r.csv", "y", (), None, False)
+    path = tmp_path / "r.csv"
+    path.write_text('"a","y"\n"1",3,"u"\n"2",4,"v"\n')
+    training = read_training(path, "y", (), None, False)
     assert (training.X["a"].tolist(), training.y.tolist()) == ([3, 4], ["u", "v"])
+    # Some rows left out, and the last column empty.
+    path.write_text('"a","y","z"\n"1",3,"u",NA\n"5",4,"NA",NA\n"7",4,"v",NA\n')
+    training = read_training(path, "y", ("z",), None, False)
+    assert (training.X["a"].tolist(), training.y.tolist()) == ([3, 4, 4], ["u", "NA", "v"])
 
 
 def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
@@ -238,7 +282,10 @@ def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
             "'who' has 30 different texts in 30 rows.*--drop 'who'",
         ),
         ("y,a,b\nu,1,2,\nv,3,4,\n", "got rows that end in a comma, unlike the header"),
-        ("y,a,y\nu,1,u\nv,2,v\n", "must have another name for each column; got more than one 'y'"),
+        # To pandas such names of rows are as good as none.
+        ("id,a,y\n1,0,u,\n2,2,v,\n3,1,u,\n", "got rows that end in a comma, unlike the header"),
+        ("y,a,y\nu,1,u\nv,2,v\n", "one column of each name that is used; got more than one 'y'"),
+        ("a,b,b,y\n1,1,u,v\n2,2,v,u\n", "name that is used; got more than one 'b'"),
         ("a,y\n", "must have rows below its header; got none"),
         ("y\nu\nv\n", "must have columns beside 'y'; got none"),
         (
@@ -247,7 +294,7 @@ def test_numbers_without_gaps_need_no_preprocessing(tmp_path):
         ),
         (
             "pay,y\n" + "".join(f'"{i % 30},000",{i % 2}\n' for i in range(90)),
-            "'pay' must be numbers .* not '0,000', '1,000', '2,000' and 27 more",
+            "'pay' must be numbers .* not '0,000', '1,000', '2,000' and 27 more.* 0,5 is 0.5",
         ),
     ],
 )
@@ -256,6 +303,27 @@ def test_tables_that_cannot_be_distilled(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_training(path, "y", (), None, False)
+
+
+def test_codes_with_letters_may_stand_among_numbers(tmp_path):
+    codes = [f"{i:02}" for i in range(1, 30)] + ["2A", "2B"]
+    path = written(tmp_path, pd.DataFrame({"code": 3 * codes, "y": ["u", "v", "w"] * 31}))
+    with pytest.warns(UserWarning, match="'code' becomes 31 categories, .* of '2A', '2B'"):
+        training = read_training(path, "y", (), None, False)
+    assert training.X["code"].tolist() == 3 * codes
+
+
+def test_two_columns_of_one_name_that_are_not_used_do_no_harm(whole, tmp_path):
+    path, table = tmp_path / "test.csv", people()[["age", "member", "bought"]]
+    notes = table.assign(n1="x", n2="x")
+    notes.to_csv(path, index=False, header=[*table, "note", "note"])
+    training = read_training(path, "bought", ("note", "note.1"), None, False)
+    assert training.X.columns.tolist() == ["age", "member"]
+    distilled = DistilledDataset.load(whole)
+    assert read_for(distilled, path, None)[0].columns.tolist() == ["age", "member"]
+    notes.to_csv(path, index=False, header=[*table, "age", "note"])
+    with pytest.raises(ValueError, match="name that is used; got more than one 'age'"):
+        read_for(distilled, path, None)
 
 
 def test_what_is_dropped_is_not_looked_at(tmp_path):
