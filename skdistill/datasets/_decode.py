@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,6 +19,8 @@ from ..exceptions import InvalidFileError
 # The only formats, whatever a file's name: Pillow would pass some others to other programs (EPS to
 # Ghostscript), which a folder of photographs must not start.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# The tag of a TIFF's page that says what it is, and its bit for a smaller copy of another page.
+_SUBFILE_TYPE, _REDUCED = 254, 1
 # The operations that undo an orientation noted in EXIF. ImageOps.exif_transpose has the same table,
 # but writes all of the EXIF data anew, and fails if any of it is damaged.
 _TURNS: dict[object, Image.Transpose] = {
@@ -177,10 +180,24 @@ def read_image(
                 f"it has more than 8 bits per channel (Pillow's mode {image.mode}); "
                 "scale it to 8 bits first"
             )
-        # What cameras add to a JPEG, which is an MPO then, belongs to the picture: a preview, say.
-        is_one_of_several = image.format != "MPO" and getattr(image, "is_animated", False)
+        is_one_of_several = _holds_several(image)
         image = _as_shown(image, mode) if as_shown else image.convert(mode)
     return np.asarray(image if size is None else _resize(image, size)), is_one_of_several
+
+
+def _holds_several(image: Any) -> bool:
+    """Return whether an open file holds more images than previews of the first."""
+    # What cameras add to a JPEG, which is an MPO then, belongs to the picture.
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return False
+    if image.format != "TIFF":
+        return True
+    kinds = []
+    for page in range(1, image.n_frames):
+        image.seek(page)
+        kinds.append(image.tag_v2.get(_SUBFILE_TYPE, 0))
+    image.seek(0)
+    return not all(kind & _REDUCED for kind in kinds)
 
 
 def _as_shown(image: Image.Image, mode: str) -> Image.Image:

@@ -109,13 +109,18 @@ def test_names_of_classes_that_are_no_text_are_refused(folder):
 def test_files_of_several_images_are_counted(folder, kind):
     others = [Image.fromarray(picture(k)) for k in (1, 2)]
     save(folder / "bee" / f"9.{kind}", picture(0), save_all=True, append_images=others)
-    # The second image of such a file belongs to the first.
-    image = Image.fromarray(picture(0))
+    # The second image of such files belongs to the first.
+    image, preview = Image.fromarray(picture(0)), Image.fromarray(picture(3)).resize((3, 3))
     image.save(folder / "ant" / "9.jpg", "MPO", save_all=True, append_images=others[:1])
-    message = rf"1 of 10 image files hold several .* first is read: \S*9\.{kind}\. Save"
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    image.save(folder / "ant" / "8.tif", save_all=True, append_images=[preview])
+    message = rf"1 of 11 image files hold several .* first is read: \S*9\.{kind}\. Save"
     with pytest.warns(UserWarning, match=message) as record:
-        assert len(datasets.load_image_folder(folder).data) == 10
+        found = datasets.load_image_folder(folder)
     assert len(record) == 1
+    assert len(found.data) == 11
+    of_tif = [name.endswith("8.tif") for name in found.filenames]
+    np.testing.assert_array_equal(found.data[of_tif][0], picture(0))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
