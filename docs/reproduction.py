@@ -88,7 +88,8 @@ def render_report(report) -> str:
     results, rows, summary = report.get("results"), report.get("rows"), report.get("summary")
     methods = summary.get("methods") if isinstance(summary, dict) else None
     if isinstance(methods, dict):
-        parts.append(summary_table(methods, rows if isinstance(rows, list) else []))
+        found = rows if isinstance(rows, list) else []
+        parts.append(summary_table(methods, [row for row in found if isinstance(row, dict)]))
     if isinstance(results, dict):
         parts.append(result_table(report, results))
     for part in (report.get("curve"), rows):

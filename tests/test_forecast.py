@@ -54,7 +54,7 @@ def test_memory_grows_with_the_window_by_the_states(images):
     # In proportion to the samples, beside what kernels take.
     one, two, three = (memory(ipc=n).activations for n in (1, 2, 3))
     assert one == short.activations
-    assert three - two == pytest.approx(two - one, rel=1e-3)
+    assert three - two == pytest.approx(two - one, rel=0.02)
     assert two > 1.2 * one
     assert memory(ipc=3, inner_batch_size=1).activations == one
     ten, twenty, thirty = (memory(batch_size=n).real for n in (10, 20, 30))

@@ -137,7 +137,7 @@ def test_results_are_rendered_beside_the_papers(tmp_path):
 def test_summaries_and_curves_are_rendered(tmp_path):
     row = {"method": "BPTT", "curve": {"step": [1, 2], "accuracy": [0.5, 0.625]}, "norm": [1] * 20}
     summary = {"methods": {"BPTT": {"at equal steps": [0.625, 0.0134], "norm": [35.42, 2.04]}}}
-    report = {"rows": [row], "summary": summary, "parameters": {"width": 64, "seeds": [0, 1]}}
+    report = {"rows": [row, row], "summary": summary, "parameters": {"width": 64, "seeds": [0, 1]}}
     (tmp_path / "c.json").write_text(json.dumps(report))
     text = reproduction.render(tmp_path)
     assert "0.625 ± 0.013" in text
@@ -145,6 +145,10 @@ def test_summaries_and_curves_are_rendered(tmp_path):
     assert "parameters: width 64, seeds 0, 1" in text
     assert "at the end: step 2, accuracy 0.625" in text
     assert text.count("- norm") == 1
+    # A single seed has no deviation.
+    (tmp_path / "c.json").write_text(json.dumps({**report, "rows": [row]}))
+    assert "0.625\n" in reproduction.render(tmp_path)
+    assert "±" not in reproduction.render(tmp_path).split("mean ±")[1]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,7 @@ def test_summaries_and_curves_are_rendered(tmp_path):
         "[]",
         "3",
         "null",
-        '{"rows": [1]}',
+        '{"rows": [1], "summary": {"methods": {"a": {"b": [1, 2]}}}}',
         '{"rows": []}',
         '{"results": {"a_": null}}',
         '{"summary": {"methods": {"a": 1, "b": {"c": "|"}}}}',
