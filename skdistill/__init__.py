@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._forked import watch
+from ._engine.forked import watch
 from ._old_names import install
 from ._version import __version__ as __version__
 

@@ -15,7 +15,7 @@ FILES = {
 }
 # Packages and modules from bottom to top: each may import from those before it.
 FLOORS = [
-    {"exceptions", "_version", "_old_names", "_forked"},
+    {"exceptions", "_version", "_old_names"},
     {"_engine"},
     {"_data"},
     {"_files"},

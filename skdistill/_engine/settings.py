@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from .._forked import has_lost_threads
+from .forked import has_lost_threads
 
 
 @contextmanager
