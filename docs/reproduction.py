@@ -206,7 +206,9 @@ def cell(value) -> str:
             return "at the end: " + ", ".join(f"{escape(k)} {v[-1]:.4g}" for k, v in value.items())
         if not is_number(mean):
             return "–"
-        return percent(100 * mean, 100 * std if is_number(std) else None)
+        # A single network has no deviation.
+        has_std = is_number(std) and value.get("n_networks") != 1
+        return percent(100 * mean, 100 * std if has_std else None)
     if isinstance(value, list):
         return ", ".join(map(cell, value))
     if isinstance(value, float):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from . import coresets
 from ._data.seeds import draw_seed
 from ._data.validation import check_count
+from ._data.wording import percent
 from ._engine.streams import Streams
 from .distilled._dataset import DistilledDataset, check_is_set
 from .evaluation._comparison import Comparison, judged_draws
@@ -63,22 +64,27 @@ class SubsampleCurve:
 
         The names are "distilled at that size", "random subsets" and "random real samples".
         """
+        flat = self._accuracies()
+        return {name: (values.mean(axis=1), values.std(axis=1)) for name, values in flat.items()}
+
+    def _accuracies(self) -> dict[str, np.ndarray]:
+        """Return what each curve is the mean of, ``(n_sizes, n_draws * n_networks)``."""
         named = {
             "distilled at that size": self.direct,
             "random subsets": self.subsets,
             "random real samples": self.real,
         }
-        flat = {k: v.reshape(len(self.sizes), -1) for k, v in named.items() if v is not None}
-        return {name: (values.mean(axis=1), values.std(axis=1)) for name, values in flat.items()}
+        return {k: v.reshape(len(self.sizes), -1) for k, v in named.items() if v is not None}
 
     def __str__(self) -> str:
-        curves = self.curves
+        curves = self._accuracies()
         first = "samples per class"
         lines = ["  ".join([first, *(f"{name} (%)" for name in curves)])]
         for i, size in enumerate(self.sizes):
             cells = [f"{size:>{len(first)}}"]
-            for name, (mean, std) in curves.items():
-                cell = "-" if np.isnan(mean[i]) else f"{100 * mean[i]:.1f} ± {100 * std[i]:.1f}"
+            for name, values in curves.items():
+                mean, std = values[i].mean(), values[i].std()
+                cell = "-" if np.isnan(mean) else percent(mean, std, len(values[i]))
                 cells.append(f"{cell:>{len(name) + 4}}")
             lines.append("  ".join(cells))
         _, n_draws, n_networks = self.subsets.shape

@@ -176,6 +176,9 @@ def test_curves_and_table():
         "                5                  85.0 ± 5.0         60.0 ± 10.0",
         "Subsets of 10 samples per class. Draws x networks: 2 x 2.",
     ]
+    # A single network on a single draw has no deviation.
+    single = SubsampleCurve(ipc=10, sizes=np.array([1]), subsets=np.array([[[0.5]]]))
+    assert str(single).splitlines()[1].split() == ["1", "50.0"]
 
 
 def test_blocks(trained_on, test_data):

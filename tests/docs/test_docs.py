@@ -116,6 +116,7 @@ def test_pages_of_names_that_are_gone_are_removed(tmp_path):
 def test_results_are_rendered_beside_the_papers(tmp_path):
     result = {"mean": 0.5123, "std": 0.0046, "n_networks": 10, "n_samples": 10}
     report = {"data": "CIFAR-10", "results": {"distilled": result, "herding": {"mean": 0.3}}}
+    report["results"]["everything"] = {"mean": 0.75, "std": 0.0, "n_networks": 1}
     report["provenance"] = {"parameters": {"ipc": 1}}
     report["curve"] = [{"seconds": 205.25, "outer_steps": 10, "accuracy": 0.4567}]
     (tmp_path / "a.json").write_text(json.dumps(report))
@@ -125,6 +126,7 @@ def test_results_are_rendered_beside_the_papers(tmp_path):
     assert "51.2 ± 0.5" in text
     first, second = text.split("\na\n-\n")[1].split("\nb\n-\n")
     assert "53.2 ± 0.7" in first
+    assert "     - 75.0\n" in first  # of a single network
     assert "\n   * - 205.2\n     - 10\n     - 0.4567\n" in first
     assert "53.2" not in second
     assert "47.5 ± 0.2" in second
